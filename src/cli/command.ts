@@ -1,0 +1,25 @@
+/** What a subcommand is, and what it gets from the outside: the same for every command. */
+
+/** Where a command writes and reads. Tests pass their own. */
+export interface CommandIo {
+  stdout(text: string): void;
+  stderr(text: string): void;
+  /** All of standard input, as bytes; empty where it is a terminal. */
+  readStdin(): Uint8Array;
+  /** True where stdout is a terminal that shows colour (and NO_COLOR is not set). */
+  readonly color: boolean;
+}
+
+/** A subcommand of `jit-allocator`. */
+export interface Command {
+  readonly name: string;
+  /** One line, for the list of commands. */
+  readonly summary: string;
+  /** The whole text of `--help`. */
+  readonly help: string;
+  /**
+   * Runs the command.
+   * @returns the exit code: 0 done, 1 the work failed, 2 the command line was wrong.
+   */
+  run(args: readonly string[], io: CommandIo): number | Promise<number>;
+}

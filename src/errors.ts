@@ -1,0 +1,58 @@
+/** Why an operation was refused. See the README's table of errors. */
+export type JitErrorCode =
+  | "ERR_INVALID_ARGUMENT"
+  | "ERR_TOO_LARGE"
+  | "ERR_OUT_OF_MEMORY"
+  | "ERR_UNKNOWN_ADDRESS"
+  | "ERR_NOT_ALLOCATED"
+  | "ERR_INTERIOR_ADDRESS"
+  | "ERR_RELEASED"
+  | "ERR_DISPOSED"
+  | "ERR_FEATURE_NOT_ENABLED"
+  | "ERR_PERMISSION"
+  | "ERR_TOO_MANY_HANDLES";
+
+/** What the operating system said, where it was the one that refused. */
+export interface SystemFailure {
+  /** The native call that failed, for example `mmap`. */
+  readonly syscall?: string | undefined;
+  /** The error number it left: errno, or GetLastError() on Windows. */
+  readonly errno?: number | undefined;
+  /** The error that led to this one. */
+  readonly cause?: unknown;
+}
+
+/**
+ * The one error class of this library. Whatever throws it has changed nothing.
+ *
+ * @example
+ * ```ts
+ * try { allocator.release(0x1234) } catch (error) {
+ *   if (error instanceof JitError && error.code === "ERR_UNKNOWN_ADDRESS") { … }
+ * }
+ * ```
+ */
+export class JitError extends Error {
+  /** The stable name of the reason; the message is for people and may change. */
+  readonly code: JitErrorCode;
+  /** The native call that failed, where the system was the one that refused. */
+  readonly syscall?: string;
+  /** Its error number. */
+  readonly errno?: number;
+
+  constructor(code: JitErrorCode, message: string, failure?: SystemFailure) {
+    super(message, failure?.cause === undefined ? undefined : { cause: failure.cause });
+    this.name = "JitError";
+    this.code = code;
+    if (failure?.syscall !== undefined) this.syscall = failure.syscall;
+    if (failure?.errno !== undefined) this.errno = failure.errno;
+  }
+}
+
+/** `0x7f12_0040_1010`: an address as every message of this library writes it. */
+export function formatAddress(address: number): string {
+  if (!Number.isSafeInteger(address) || address < 0) return String(address);
+  const digits = address.toString(16);
+  const padded = digits.padStart(Math.ceil(digits.length / 4) * 4, "0");
+  return `0x${padded.replace(/(?<=.)(?=(?:.{4})+$)/g, "_")}`;
+}

@@ -1,0 +1,37 @@
+/**
+ * The only reader of the runtime's name, `process.platform` and `process.arch`.
+ * Everything that depends on where the program runs is decided here, once, by what these constants say.
+ */
+
+/** The JavaScript runtimes this library knows. */
+export type RuntimeName = "node" | "bun" | "deno";
+/** The operating systems this library knows; anything else is `other`. */
+export type SystemName = "linux" | "darwin" | "windows" | "other";
+/** The processors this library knows; anything else is `other`. */
+export type ProcessorName = "x64" | "arm64" | "other";
+
+/** Where this program runs. */
+export interface Platform {
+  readonly runtime: RuntimeName;
+  readonly runtimeVersion: string;
+  readonly system: SystemName;
+  readonly processor: ProcessorName;
+}
+
+function detect(): Platform {
+  const versions = process.versions;
+  const runtime = versions["bun"] !== undefined ? "bun" : versions["deno"] !== undefined ? "deno" : "node";
+  const system =
+    process.platform === "linux" || process.platform === "android"
+      ? "linux"
+      : process.platform === "darwin"
+        ? "darwin"
+        : process.platform === "win32"
+          ? "windows"
+          : "other";
+  const processor = process.arch === "x64" ? "x64" : process.arch === "arm64" ? "arm64" : "other";
+  return { runtime, runtimeVersion: versions[runtime] ?? "unknown", system, processor };
+}
+
+/** Where this program runs, found out once. */
+export const platform: Platform = detect();

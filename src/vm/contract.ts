@@ -1,0 +1,102 @@
+/**
+ * The virtual-memory contract: what an operating system must offer.
+ * One file beside this one implements it per system, and `simulated.ts` implements it on plain arrays.
+ * `vm/` never decides where code goes; it maps, protects and unmaps what it is told to.
+ */
+import type { Address } from "../ffi/contract.ts";
+
+/** What a mapping may be used for, and how it is to be made (asmjit's MemoryFlags). All default to false. */
+export interface MemoryFlags {
+  readonly read?: boolean;
+  readonly write?: boolean;
+  readonly execute?: boolean;
+  /** Use large pages; falls back to regular pages where there are none (a hint). */
+  readonly largePages?: boolean;
+  /** For dual mappings: prefer an unlinked file in TMPDIR or /tmp over a memfd (asmjit's kMappingPreferTmp). */
+  readonly preferTmp?: boolean;
+}
+
+/** Two views of the same memory. */
+export interface DualMapping {
+  /** Read and execute. */
+  readonly rx: Address;
+  /** Read and write. */
+  readonly rw: Address;
+}
+
+/** Page sizes, in bytes. */
+export interface MemoryInfo {
+  /** The smallest unit of protection. */
+  readonly pageSize: number;
+  /** The unit and alignment of a mapping: the page size, except on Windows (64 KiB). */
+  readonly pageGranularity: number;
+}
+
+/** What a hardened runtime allows (asmjit's HardenedRuntimeInfo). */
+export interface HardenedRuntimeInfo {
+  /** True where memory cannot be mapped writable and executable at once. */
+  readonly enabled: boolean;
+  /** True where MAP_JIT can be used (macOS). */
+  readonly mapJit: boolean;
+  /** True where the same memory can be mapped twice with different protections. */
+  readonly dualMapping: boolean;
+}
+
+/** One thing tried on this machine, and how it went; what `doctor` prints. */
+export interface ProbeStep {
+  /** For example `memfd_create (MFD_EXEC)`. */
+  readonly name: string;
+  readonly ok: boolean;
+  /** One line: what was found, or why it failed (with the errno's name). */
+  readonly detail: string;
+  readonly syscall?: string;
+  readonly errno?: number;
+}
+
+/** A limit of the process that matters to an allocator of code. */
+export interface MemoryLimit {
+  /** For example `RLIMIT_FSIZE`, `vm.max_map_count`. */
+  readonly name: string;
+  /** The value in force, in `unit`; null = unlimited. */
+  readonly value: number | null;
+  readonly unit: "bytes" | "mappings" | "descriptors";
+  /** What runs into it. */
+  readonly meaning: string;
+}
+
+/**
+ * An operating system's virtual memory.
+ * Every function either does the whole of what it says or throws a JitError (with `syscall` and `errno`)
+ * and leaves no mapping, no descriptor and no file behind.
+ * Sizes are bytes, above 0 and a multiple of the page size; addresses are page-aligned: whoever calls has checked.
+ */
+export interface VirtualMemory {
+  /** `linux`, `darwin`, `windows` or `simulated`. */
+  readonly name: string;
+
+  info(): MemoryInfo;
+  /** The large page size in bytes, 0 = none. */
+  largePageSize(): number;
+  alloc(sizeBytes: number, flags: MemoryFlags): Address;
+  release(address: Address, sizeBytes: number): void;
+  protect(address: Address, sizeBytes: number, flags: MemoryFlags): void;
+  allocDualMapping(sizeBytes: number, flags: MemoryFlags): DualMapping;
+  releaseDualMapping(mapping: DualMapping, sizeBytes: number): void;
+  /** Makes code written to `[address, address + sizeBytes)` (the rx view) safe to run on every core. Any alignment. */
+  flushInstructionCache(address: Address, sizeBytes: number): void;
+  hardenedRuntimeInfo(): HardenedRuntimeInfo;
+  /** Switches the calling thread's access to MAP_JIT memory; does nothing where that does not exist. */
+  protectJitMemory(access: "read-write" | "read-execute"): void;
+
+  /**
+   * The bytes at `address`, aliased. Precondition: mapped and readable.
+   * Drop it with {@link closeView} before the memory is unmapped; never hand it out.
+   */
+  openView(address: Address, sizeBytes: number): Uint8Array;
+  closeView(view: Uint8Array): void;
+
+  /** Tries every way of making executable memory and undoes each. Never throws. */
+  probe(): readonly ProbeStep[];
+  /** The limits in force. Never throws. */
+  limits(): readonly MemoryLimit[];
+}
