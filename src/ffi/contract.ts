@@ -18,19 +18,7 @@ export type Address = number;
  * | `buffer` | a TypedArray, DataView or ArrayBuffer; parameters only: its address while the call lasts |
  */
 export type NativeType =
-  | "void"
-  | "i8"
-  | "u8"
-  | "i16"
-  | "u16"
-  | "i32"
-  | "u32"
-  | "i64"
-  | "u64"
-  | "f32"
-  | "f64"
-  | "pointer"
-  | "buffer";
+  "void" | "i8" | "u8" | "i16" | "u16" | "i32" | "u32" | "i64" | "u64" | "f32" | "f64" | "pointer" | "buffer";
 
 /** What a native function takes and gives. */
 export interface NativeSignature {

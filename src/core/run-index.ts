@@ -1,0 +1,326 @@
+/**
+ * The index of free runs: finds a hole of a given length at a cost that depends on no number of holes or blocks.
+ *
+ * The unit of the index is the word of 32 granules. A word stands in the ring of the class of the longest free run
+ * that *begins* in it, wherever that run ends. A run that goes on through free words is measured with the `full`
+ * bits: one bit a word, and above them one bit for 32 words, so that any run is measured in a few steps.
+ *
+ * The index is lazy. A release only marks its words dirty; they are looked at when an allocation finds nothing else,
+ * and never if the block empties before. What the index says of a word that is not dirty may be too much (somebody
+ * took granules without asking it), so it is checked against the `used` bits when it is taken at its word; it is
+ * never too little. A `full` bit is exact: where it is set, the word is free.
+ */
+import { bitRange, findRun, leadingOnes, longestRun, lowBits, lowestBit, trailingOnes } from "./bits.ts";
+import {
+  BLOCK_DIRTY,
+  BLOCK_DIRTY_SUMMARY,
+  BLOCK_FULL,
+  BLOCK_FULL_SUMMARY,
+  BLOCK_IN_DIRTY,
+  BLOCK_POOL,
+  BLOCK_RECORDS,
+  BLOCK_TAIL,
+  CLASS_COUNT,
+  NEXT,
+  POOL_CLASS_BITS,
+  POOL_CLASSES,
+  POOL_DIRTY_BLOCKS,
+  POOL_INDEXED_COUNT,
+} from "./layout.ts";
+import { ringInsert, ringRemove } from "./ring.ts";
+
+/** Runs of 1 to 32 granules have a class each (0 to 31, the last shared with 33 to 39); above, four an octave. */
+const EXACT_CLASSES = 32;
+
+/** The class of a run: its `length` is at least the shortest of the class. */
+export function classOfRun(length: number): number {
+  if (length <= EXACT_CLASSES) return length - 1;
+  const octave = 31 - Math.clz32(length);
+  return EXACT_CLASSES - 1 + ((octave - 5) << 2) + ((length >>> (octave - 2)) & 3);
+}
+
+/** The first class every run of which holds `length` granules. */
+export function classThatHolds(length: number): number {
+  if (length <= EXACT_CLASSES) return length - 1;
+  const octave = 31 - Math.clz32(length);
+  return classOfRun(length + (1 << (octave - 2)) - 1);
+}
+
+/** The first class from `fromClass` up whose ring is not empty, or -1. */
+export function firstClassFrom(words: Int32Array, pool: number, fromClass: number): number {
+  let group = fromClass >>> 5;
+  let bits = words[pool + POOL_CLASS_BITS + group]! & (-1 << (fromClass & 31));
+  while (bits === 0) {
+    group += 1;
+    if (group === CLASS_COUNT >>> 5) return -1;
+    bits = words[pool + POOL_CLASS_BITS + group]!;
+  }
+  return (group << 5) + lowestBit(bits);
+}
+
+export function isListed(words: Int32Array, block: number, word: number): boolean {
+  return words[words[block + BLOCK_RECORDS]! + (word << 2) + NEXT] !== 0;
+}
+
+/** Takes a word out of its ring, if it is in one. */
+export function unlist(words: Int32Array, block: number, word: number): void {
+  const record = words[block + BLOCK_RECORDS]! + (word << 2);
+  const next = words[record + NEXT]!;
+  if (next === 0) return;
+  const pool = words[block + BLOCK_POOL]!;
+  if (ringRemove(words, record)) {
+    const emptied = (next - (pool + POOL_CLASSES)) >> 2; // only the sentinel was left: next is the sentinel
+    const bits = pool + POOL_CLASS_BITS + (emptied >>> 5);
+    words[bits] = words[bits]! & ~(1 << (emptied & 31));
+  }
+  words[pool + POOL_INDEXED_COUNT] = words[pool + POOL_INDEXED_COUNT]! - 1;
+}
+
+function list(words: Int32Array, block: number, word: number, runClass: number): void {
+  const pool = words[block + BLOCK_POOL]!;
+  ringInsert(words, pool + POOL_CLASSES + (runClass << 2), words[block + BLOCK_RECORDS]! + (word << 2));
+  const bits = pool + POOL_CLASS_BITS + (runClass >>> 5);
+  words[bits] = words[bits]! | (1 << (runClass & 31));
+  words[pool + POOL_INDEXED_COUNT] = words[pool + POOL_INDEXED_COUNT]! + 1;
+}
+
+// --- what is free ---------------------------------------------------------------------------------------------
+
+/** The granules of a word that are free and below the tail, a bit each. `word` may be -1 or behind the last: none. */
+export function freeGranules(words: Int32Array, block: number, word: number): number {
+  if (word < 0) return 0;
+  const belowTail = words[block + BLOCK_TAIL]! - (word << 5);
+  if (belowTail <= 0) return 0;
+  const free = ~words[words[block + BLOCK_RECORDS]! + (word << 2)]!;
+  return belowTail >= 32 ? free : free & lowBits(belowTail);
+}
+
+/** How many granules are free from the first one of `word` on, as far as the index knows. */
+function runFromStartOf(words: Int32Array, block: number, word: number): number {
+  const end = firstNotFull(words, block, word);
+  return ((end - word) << 5) + trailingOnes(freeGranules(words, block, end));
+}
+
+/**
+ * Where `count` free granules begin that begin in `word`, as a granule of the block, or -1.
+ * Prefers a run inside the word to the one that leaves it.
+ */
+export function findInWord(words: Int32Array, block: number, word: number, count: number): number {
+  const free = freeGranules(words, block, word);
+  if (count <= 32) {
+    const bit = findRun(free, count);
+    if (bit >= 0) return (word << 5) + bit;
+  }
+  const leaving = leadingOnes(free);
+  if (leaving === 0 || leaving + runFromStartOf(words, block, word + 1) < count) return -1;
+  return ((word + 1) << 5) - leaving;
+}
+
+/** Puts `word` into the ring of the longest free run that begins in it, or into none. */
+export function reclaim(words: Int32Array, block: number, word: number): void {
+  unlist(words, block, word);
+  const length = longestRunFrom(words, block, word);
+  if (length > 0) list(words, block, word, classOfRun(length));
+}
+
+/** The longest free run that begins in `word`; a run that enters it from the word before began there. */
+export function longestRunFrom(words: Int32Array, block: number, word: number): number {
+  let free = freeGranules(words, block, word);
+  if ((free & 1) !== 0 && freeGranules(words, block, word - 1) < 0) {
+    if (free === -1) return 0;
+    free &= free + 1; // clears the run that reaches bit 0
+  }
+  const leaving = leadingOnes(free);
+  if (leaving === 0) return longestRun(free);
+  const outward = leaving + runFromStartOf(words, block, word + 1);
+  return leaving === 32 ? outward : Math.max(outward, longestRun(free));
+}
+
+// --- full words -----------------------------------------------------------------------------------------------
+
+/** The first word from `word` on whose full bit is clear. The bits behind the last word are always clear. */
+export function firstNotFull(words: Int32Array, block: number, word: number): number {
+  const full = words[block + BLOCK_FULL]!;
+  let group = word >>> 5;
+  const clear = ~words[full + group]! & (-1 << (word & 31));
+  if (clear !== 0) return (group << 5) + lowestBit(clear);
+  // From here on whole groups: the summary has a bit for each group of 32 full words.
+  const summary = words[block + BLOCK_FULL_SUMMARY]!;
+  group += 1;
+  let span = group >>> 5;
+  let clearGroups = ~words[summary + span]! & (-1 << (group & 31));
+  while (clearGroups === 0) clearGroups = ~words[summary + ++span]!;
+  group = (span << 5) + lowestBit(clearGroups);
+  return (group << 5) + trailingOnes(words[full + group]!);
+}
+
+/** The last word from `word` down whose full bit is clear, or -1. `word` may be -1. */
+export function lastNotFull(words: Int32Array, block: number, word: number): number {
+  if (word < 0) return -1;
+  const full = words[block + BLOCK_FULL]!;
+  let group = word >>> 5;
+  const clear = ~words[full + group]! & (-1 >>> (31 - (word & 31)));
+  if (clear !== 0) return (group << 5) + 31 - Math.clz32(clear);
+  const summary = words[block + BLOCK_FULL_SUMMARY]!;
+  group -= 1;
+  if (group < 0) return -1;
+  let span = group >>> 5;
+  let clearGroups = ~words[summary + span]! & (-1 >>> (31 - (group & 31)));
+  while (clearGroups === 0) {
+    span -= 1;
+    if (span < 0) return -1;
+    clearGroups = ~words[summary + span]!;
+  }
+  group = (span << 5) + 31 - Math.clz32(clearGroups);
+  return (group << 5) + 31 - leadingOnes(words[full + group]!);
+}
+
+export function isFull(words: Int32Array, block: number, word: number): boolean {
+  return ((words[words[block + BLOCK_FULL]! + (word >>> 5)]! >>> (word & 31)) & 1) !== 0;
+}
+
+function setFull(words: Int32Array, block: number, word: number): void {
+  const group = word >>> 5;
+  const index = words[block + BLOCK_FULL]! + group;
+  const bits = words[index]! | (1 << (word & 31));
+  words[index] = bits;
+  if (bits === -1) {
+    const summary = words[block + BLOCK_FULL_SUMMARY]! + (group >>> 5);
+    words[summary] = words[summary]! | (1 << (group & 31));
+  }
+}
+
+/** Must be called for every word before the first granule of it is taken. */
+export function clearFull(words: Int32Array, block: number, word: number): void {
+  const group = word >>> 5;
+  const index = words[block + BLOCK_FULL]! + group;
+  words[index] = words[index]! & ~(1 << (word & 31));
+  const summary = words[block + BLOCK_FULL_SUMMARY]! + (group >>> 5);
+  words[summary] = words[summary]! & ~(1 << (group & 31));
+}
+
+// --- dirty words ----------------------------------------------------------------------------------------------
+
+/** Notes that granules of the words `first` to `last` were freed, or taken without asking the index. */
+export function markDirty(words: Int32Array, block: number, first: number, last: number): void {
+  for (let group = first >>> 5; group <= last >>> 5; group++) {
+    const from = Math.max(first - (group << 5), 0);
+    const to = Math.min(last - (group << 5), 31);
+    markDirtyGroup(words, block, group, bitRange(from, to - from + 1));
+  }
+}
+
+/** The same for words of one group of 32, a bit each. */
+export function markDirtyGroup(words: Int32Array, block: number, group: number, bits: number): void {
+  const index = block + BLOCK_DIRTY + group;
+  const before = words[index]!;
+  words[index] = before | bits;
+  if (before !== 0) return;
+  const summary = words[block + BLOCK_DIRTY_SUMMARY]! + (group >>> 5);
+  words[summary] = words[summary]! | (1 << (group & 31));
+  if (words[block + BLOCK_IN_DIRTY + NEXT] === 0) {
+    ringInsert(words, words[block + BLOCK_POOL]! + POOL_DIRTY_BLOCKS, block + BLOCK_IN_DIRTY);
+  }
+}
+
+/**
+ * Looks at dirty words until the ring of a class from `wantedClass` up is not empty, and returns that class;
+ * -1 where no dirty word is left.
+ */
+export function indexDirtyWords(words: Int32Array, pool: number, wantedClass: number): number {
+  const queue = pool + POOL_DIRTY_BLOCKS;
+  for (let node = words[queue + NEXT]!; node !== queue; node = words[queue + NEXT]!) {
+    const block = node - BLOCK_IN_DIRTY;
+    // The summary lies between the dirty bits and the full bits.
+    const end = words[block + BLOCK_FULL]!;
+    for (let summary = words[block + BLOCK_DIRTY_SUMMARY]!; summary < end; summary++) {
+      const base = (summary - words[block + BLOCK_DIRTY_SUMMARY]!) << 5;
+      for (let groups = words[summary]!; groups !== 0; groups &= groups - 1) {
+        const bit = lowestBit(groups);
+        words[summary] = groups & ~(1 << bit);
+        indexGroup(words, block, base + bit);
+        const found = firstClassFrom(words, pool, wantedClass);
+        if (found >= 0) return found;
+      }
+    }
+    ringRemove(words, node);
+  }
+  return -1;
+}
+
+/** Looks at the dirty words of one group of 32. */
+function indexGroup(words: Int32Array, block: number, group: number): void {
+  const index = block + BLOCK_DIRTY + group;
+  let dirty = words[index]!;
+  words[index] = 0;
+  while (dirty !== 0) {
+    const word = (group << 5) + lowestBit(dirty);
+    dirty &= dirty - 1;
+    if (freeGranules(words, block, word) === -1) {
+      let end = word;
+      do {
+        setFull(words, block, end);
+        unlist(words, block, end);
+        dirty &= ~(1 << (end & 31));
+        end += 1;
+      } while (
+        ((dirty >>> (end & 31)) & 1) !== 0 &&
+        (end & 31) !== 0 &&
+        freeGranules(words, block, end) === -1
+      );
+      if (isFull(words, block, end)) unlist(words, block, end); // it began a run, which now begins before it
+      reclaimRunBefore(words, block, word);
+    } else {
+      indexPartlyUsed(words, block, word);
+    }
+  }
+}
+
+function indexPartlyUsed(words: Int32Array, block: number, word: number): void {
+  const free = freeGranules(words, block, word);
+  if ((free & 1) !== 0) reclaimRunBefore(words, block, word); // a run that enters here is longer than it was
+  if (free < 0 && isFull(words, block, word + 1)) unlist(words, block, word + 1);
+  reclaim(words, block, word);
+}
+
+/** Lists anew the word where the run begins that holds the first granule of `word`. */
+function reclaimRunBefore(words: Int32Array, block: number, word: number): void {
+  const before = lastNotFull(words, block, word - 1);
+  const begins = freeGranules(words, block, before) < 0 ? before : before + 1;
+  reclaim(words, block, begins);
+}
+
+// --- the tail -------------------------------------------------------------------------------------------------
+
+/** Gives the untouched tail to the index: from now on nothing is appended to this block. */
+export function closeTail(words: Int32Array, block: number, capacity: number): void {
+  const tail = words[block + BLOCK_TAIL]!;
+  if (tail === capacity) return;
+  words[block + BLOCK_TAIL] = capacity;
+  const first = tail >>> 5;
+  for (let word = (tail + 31) >>> 5; word < capacity >>> 5; word++) setFull(words, block, word);
+  if ((tail & 31) === 0) reclaimRunBefore(words, block, first);
+  else indexPartlyUsed(words, block, first);
+}
+
+/** Moves the tail down over the free granules right below it. Returns true where there were any. */
+export function absorbIntoTail(words: Int32Array, block: number): boolean {
+  const before = words[block + BLOCK_TAIL]!;
+  let tail = before;
+  while (tail > 0) {
+    const word = (tail - 1) >>> 5;
+    const free = freeGranules(words, block, word);
+    // The free run that ends right below the tail, moved up to bit 31.
+    const run = leadingOnes(free << (31 - ((tail - 1) & 31)));
+    if (run === 0) break;
+    unlist(words, block, word);
+    clearFull(words, block, word);
+    tail -= run;
+    words[block + BLOCK_TAIL] = tail;
+    if ((tail & 31) !== 0) break;
+  }
+  if (tail === before) return false;
+  const last = tail >>> 5;
+  if ((tail & 31) !== 0) reclaim(words, block, last);
+  return true;
+}
