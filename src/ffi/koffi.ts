@@ -197,7 +197,8 @@ function variadic(raw: NativeFunction, types: readonly string[], fixedParameters
  */
 function convertResult(raw: NativeFunction, { parameters, result }: NativeSignature): NativeFunction {
   if (result === "i64" || result === "u64") {
-    const toBigInt = (value: unknown): bigint => (typeof value === "bigint" ? value : BigInt(value as number));
+    const toBigInt = (value: unknown): bigint =>
+      typeof value === "bigint" ? value : BigInt(value as number);
     switch (parameters.length) {
       case 0:
         return () => toBigInt(raw());

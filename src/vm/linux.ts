@@ -91,7 +91,11 @@ export class LinuxMemory implements VirtualMemory {
 
   release(address: Address, sizeBytes: number): void {
     if (this.#libc.munmap(address, sizeBytes) !== 0) {
-      throw systemError(`unmap ${sizeBytes} bytes at ${formatAddress(address)}`, "munmap", this.#libc.errno());
+      throw systemError(
+        `unmap ${sizeBytes} bytes at ${formatAddress(address)}`,
+        "munmap",
+        this.#libc.errno(),
+      );
     }
   }
 
@@ -110,7 +114,9 @@ export class LinuxMemory implements VirtualMemory {
       hugetlbPageSize: largePageSize !== 0 && sizeBytes % largePageSize === 0 ? largePageSize : 0,
       preferTmp: flags.preferTmp === true,
     });
-    if (largePageSize !== 0) adviseLargePagesShared(this.#libc, mapping.rx, mapping.rw, sizeBytes);
+    if (largePageSize !== 0) {
+      adviseLargePagesShared(this.#libc, mapping, sizeBytes, this.info().pageSize, largePageSize);
+    }
     return mapping;
   }
 
@@ -189,6 +195,10 @@ function protectionOf({ read, write, execute }: MemoryFlags): number {
 }
 
 function describeAccess({ read, write, execute }: MemoryFlags): string {
-  const access = [read === true ? "read" : "", write === true ? "write" : "", execute === true ? "execute" : ""];
+  const access = [
+    read === true ? "read" : "",
+    write === true ? "write" : "",
+    execute === true ? "execute" : "",
+  ];
   return access.filter((word) => word !== "").join(", ") || "no access";
 }

@@ -206,7 +206,9 @@ export class DualMapper {
 
   #mapView(address: Address, sizeBytes: number, protection: number, descriptor: number): void {
     const libc = this.#libc;
-    if (libc.mmap(address, sizeBytes, protection, MapFlag.SHARED | MapFlag.FIXED, descriptor, 0) !== MAP_FAILED) {
+    if (
+      libc.mmap(address, sizeBytes, protection, MapFlag.SHARED | MapFlag.FIXED, descriptor, 0) !== MAP_FAILED
+    ) {
       return;
     }
     const errno = libc.errno();

@@ -4,6 +4,7 @@
  * Transparent ones (THP) the kernel makes out of ordinary memory when it is told that they are wanted.
  */
 import type { Address } from "../../ffi/contract.ts";
+import type { DualMapping } from "../contract.ts";
 import type { SystemFiles } from "./files.ts";
 import { Advice, MapFlag } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
@@ -40,11 +41,22 @@ export function adviseLargePages(libc: LinuxLibc, address: Address, sizeBytes: n
 
 /**
  * The same for two views of shared memory. MADV_HUGEPAGE is heeded there only where `shmem_enabled` allows it,
- * which by default it does not; MADV_COLLAPSE (Linux 6.1) is heeded always, and has to be said of each view.
+ * which by default it does not. MADV_COLLAPSE (Linux 6.1) is heeded always, but of each view, and not for a
+ * stretch of the file that has no page yet: so each stretch gets its first page before.
  */
-export function adviseLargePagesShared(libc: LinuxLibc, rx: Address, rw: Address, sizeBytes: number): void {
-  for (const view of [rw, rx]) {
-    libc.madvise(view, sizeBytes, Advice.HUGEPAGE);
-    libc.madvise(view, sizeBytes, Advice.COLLAPSE);
+export function adviseLargePagesShared(
+  libc: LinuxLibc,
+  { rx, rw }: DualMapping,
+  sizeBytes: number,
+  pageSize: number,
+  largePageSize: number,
+): void {
+  libc.madvise(rw, sizeBytes, Advice.HUGEPAGE);
+  libc.madvise(rx, sizeBytes, Advice.HUGEPAGE);
+  const wholePagesBytes = sizeBytes - (sizeBytes % largePageSize);
+  for (let offset = 0; offset < wholePagesBytes; offset += largePageSize) {
+    libc.madvise(rw + offset, pageSize, Advice.POPULATE_WRITE);
   }
+  libc.madvise(rw, wholePagesBytes, Advice.COLLAPSE);
+  libc.madvise(rx, wholePagesBytes, Advice.COLLAPSE);
 }

@@ -31,8 +31,8 @@ export const Seal = { ADD_SEALS: 1033, SEAL: 0x1, SHRINK: 0x2, GROW: 0x4, FUTURE
 /** `open` and `shm_open` flags. */
 export const Open = { RDWR: 0o2, CREAT: 0o100, EXCL: 0o200, CLOEXEC: 0o2000000 } as const;
 
-/** `madvise` advice. COLLAPSE exists from Linux 6.1. */
-export const Advice = { HUGEPAGE: 14, COLLAPSE: 25 } as const;
+/** `madvise` advice. POPULATE_WRITE exists from Linux 5.14, COLLAPSE from 6.1. */
+export const Advice = { HUGEPAGE: 14, POPULATE_WRITE: 23, COLLAPSE: 25 } as const;
 
 /** `getrlimit` resources (the same on every processor this library knows). */
 export const Resource = { FSIZE: 1, NOFILE: 7, AS: 9 } as const;

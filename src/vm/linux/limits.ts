@@ -22,7 +22,11 @@ export function readLimits(libc: LinuxLibc, files: SystemFiles): readonly Memory
     if (value !== undefined && !Number.isNaN(value)) limits.push({ ...limit, value });
   };
   add(
-    { name: "RLIMIT_AS", unit: "bytes", meaning: "the addresses of this process; a dual mapping takes twice its size" },
+    {
+      name: "RLIMIT_AS",
+      unit: "bytes",
+      meaning: "the addresses of this process; a dual mapping takes twice its size",
+    },
     readLimit(libc, Resource.AS),
   );
   add(
@@ -38,7 +42,11 @@ export function readLimits(libc: LinuxLibc, files: SystemFiles): readonly Memory
     readLimit(libc, Resource.NOFILE),
   );
   add(
-    { name: "vm.max_map_count", unit: "mappings", meaning: "mappings of this process; a dual-mapped block takes two" },
+    {
+      name: "vm.max_map_count",
+      unit: "mappings",
+      meaning: "mappings of this process; a dual-mapped block takes two",
+    },
     numberIn(files.read("/proc/sys/vm/max_map_count")),
   );
   return limits;

@@ -116,7 +116,8 @@ const MEMFD_NOEXEC: Readonly<Record<string, string>> = {
 function memfdNoexec(files: SystemFiles): ProbeStep {
   const name = "vm.memfd_noexec";
   const value = files.read("/proc/sys/vm/memfd_noexec")?.trim();
-  if (value === undefined) return { name, ok: true, detail: "not there: the kernel is older than the setting (6.3)" };
+  if (value === undefined)
+    return { name, ok: true, detail: "not there: the kernel is older than the setting (6.3)" };
   return { name, ok: value !== "2", detail: MEMFD_NOEXEC[value] ?? value };
 }
 
@@ -124,4 +125,3 @@ function memfdNoexec(files: SystemFiles): ProbeStep {
 function selectedMode(text: string | undefined): string {
   return /\[(\w+)\]/.exec(text ?? "")?.[1] ?? "unknown";
 }
-
