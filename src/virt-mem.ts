@@ -224,8 +224,8 @@ export function protectJitMemory(access: "read-write" | "read-execute"): void {
 
 // ---- Checks, all made before the system is asked ------------------------------------------------------------------
 
-/** 2**47: no supported processor has more addresses in user space without asking for them. */
-const ADDRESS_LIMIT = 2 ** 47;
+/** 2**48: what AArch64 has of addresses in user space (x86-64 has half of that), unless more are asked for. */
+const ADDRESS_LIMIT = 2 ** 48;
 
 const FLAG_NAMES: readonly string[] = [
   "read",
@@ -249,7 +249,7 @@ function show(value: unknown): string {
 
 function checkSize(asked: string, size: number, unitBytes: number): void {
   if (!Number.isSafeInteger(size) || size <= 0 || size >= ADDRESS_LIMIT) {
-    throw invalid(asked, `the size must be a positive integer of bytes below 2**47, but is ${show(size)}`);
+    throw invalid(asked, `the size must be a positive integer of bytes below 2**48, but is ${show(size)}`);
   }
   if (size % unitBytes !== 0) {
     const rounded = Math.ceil(size / unitBytes) * unitBytes;
@@ -264,7 +264,7 @@ function checkAddress(asked: string, what: string, address: number, size: number
   if (!Number.isSafeInteger(address) || address <= 0 || address + size > ADDRESS_LIMIT) {
     throw invalid(
       asked,
-      `${what} must be an address (an integer above 0 and below 2**47), but is ${show(address)}`,
+      `${what} must be an address (an integer above 0 and below 2**48), but is ${show(address)}`,
     );
   }
   if (address % alignment !== 0) {

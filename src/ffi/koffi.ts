@@ -79,7 +79,8 @@ function requireKoffi(): KoffiModule {
 
 function loadFailure(cause: unknown): JitError {
   const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
-  const reason = cause instanceof Error ? (cause.message.split("\n", 1)[0] ?? "") : String(cause);
+  const reason =
+    cause instanceof Error ? (cause.message.split("\n", 1)[0] ?? "").replace(/\.$/, "") : String(cause);
   const wayOut =
     code === "ERR_DLOPEN_DISABLED"
       ? "native addons are switched off in this process; start Node with --allow-addons beside --permission, and without --no-addons"

@@ -1,5 +1,5 @@
 /** Linux's virtual memory. What is odd about it stands in the files of `linux/`, each beside its cause. */
-import { formatAddress } from "../errors.ts";
+import { JitError, formatAddress } from "../errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
 import type {
   DualMapping,
@@ -131,24 +131,11 @@ export class LinuxMemory implements VirtualMemory {
 
   hardenedRuntimeInfo(): HardenedRuntimeInfo {
     const { pageSize } = this.info();
-    const isPossible = (make: () => void): boolean => {
-      try {
-        make();
-        return true;
-      } catch {
-        // Whatever stood in the way: it cannot be done here. `probe` tells the reason.
-        return false;
-      }
-    };
-    return {
-      enabled: !isPossible(() => {
-        this.release(this.alloc(pageSize, { read: true, write: true, execute: true }), pageSize);
-      }),
-      mapJit: false,
-      dualMapping: isPossible(() => {
-        this.releaseDualMapping(this.allocDualMapping(pageSize, {}), pageSize);
-      }),
-    };
+    const writableCode = attempt(() => this.alloc(pageSize, { read: true, write: true, execute: true }));
+    if (writableCode !== undefined) this.release(writableCode, pageSize);
+    const dualMapping = attempt(() => this.allocDualMapping(pageSize, {}));
+    if (dualMapping !== undefined) this.releaseDualMapping(dualMapping, pageSize);
+    return { enabled: writableCode === undefined, mapJit: false, dualMapping: dualMapping !== undefined };
   }
 
   protectJitMemory(): void {
@@ -183,6 +170,16 @@ export class LinuxMemory implements VirtualMemory {
     if (flags.largePages !== true) return 0;
     const largePageSize = this.largePageSize();
     return sizeBytes >= largePageSize ? largePageSize : 0;
+  }
+}
+
+/** Undefined where it fails, whatever the reason: `probe` is there to tell it. */
+function attempt<T>(make: () => T): T | undefined {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof JitError) return undefined;
+    throw error;
   }
 }
 

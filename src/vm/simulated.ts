@@ -18,6 +18,9 @@ import type {
   ProbeStep,
   VirtualMemory,
 } from "./contract.ts";
+import { AddressMap } from "./simulated/address-map.ts";
+import { makePlacer } from "./simulated/placement.ts";
+import type { SimulatedPlacement } from "./simulated/placement.ts";
 
 /** The operations that are counted, and that can be made to fail. */
 export type SimulatedOperation =
@@ -31,9 +34,6 @@ export type SimulatedOperation =
   | "openView"
   | "closeView";
 
-/** Where new mappings go. */
-export type SimulatedPlacement = "ascending" | "descending" | "random";
-
 /** How the simulated machine is made. */
 export interface SimulatedMemoryOptions {
   /** Bytes, a power of two. Default 4096. */
@@ -44,7 +44,7 @@ export interface SimulatedMemoryOptions {
   readonly largePageSize?: number;
   /**
    * `ascending` (the default) and `descending` place each mapping next to the one before; `random` anywhere.
-   * All are the same in every run.
+   * All are the same in every run. A dual mapping is placed as one, rw right after rx.
    */
   readonly placement?: SimulatedPlacement;
   /** What `random` begins with; the same seed gives the same addresses. Default 1. */
@@ -84,9 +84,6 @@ interface Fault {
   readonly code: JitErrorCode;
 }
 
-/** Half of the addresses a process has; the first mapping of both directions starts here. */
-const FIRST_ADDRESS = 0x2000_0000_0000;
-
 /** {@link VirtualMemory} without a system. Not thread-safe: each thread would have a machine of its own. */
 export class SimulatedMemory implements VirtualMemory {
   readonly name = "simulated";
@@ -95,11 +92,10 @@ export class SimulatedMemory implements VirtualMemory {
   readonly #calls: Record<SimulatedOperation, number>;
   readonly #options: Required<Omit<SimulatedMemoryOptions, "totalBytes">> & { readonly totalBytes: number };
   /** Both addresses of a mapping lead to it. */
-  readonly #byAddress = new Map<Address, Mapping>();
+  readonly #byAddress = new AddressMap<Mapping>();
+  readonly #place: (sizeBytes: number) => Address;
   readonly #viewOwners = new Map<Uint8Array, Mapping>();
   readonly #faults: Fault[] = [];
-  #nextAddress = FIRST_ADDRESS;
-  #randomState: number;
   #mappedBytes = 0;
   #peakMappedBytes = 0;
 
@@ -115,7 +111,10 @@ export class SimulatedMemory implements VirtualMemory {
       totalBytes: options.totalBytes ?? Number.POSITIVE_INFINITY,
       hardened: options.hardened ?? false,
     };
-    this.#randomState = this.#options.seed >>> 0;
+    this.#place = makePlacer({
+      ...this.#options,
+      isFree: (address, sizeBytes) => this.#byAddress.isFree(address, sizeBytes),
+    });
     this.#calls = {
       alloc: 0,
       release: 0,
@@ -213,7 +212,7 @@ export class SimulatedMemory implements VirtualMemory {
     }
     this.#takeBytes(sizeBytes);
     const address = this.#place(sizeBytes);
-    this.#byAddress.set(address, {
+    this.#byAddress.add(address, {
       rx: address,
       rw: address,
       sizeBytes,
@@ -239,11 +238,11 @@ export class SimulatedMemory implements VirtualMemory {
   allocDualMapping(sizeBytes: number, flags: MemoryFlags): DualMapping {
     this.#enter("allocDualMapping", "mmap");
     this.#takeBytes(sizeBytes);
-    const rx = this.#place(sizeBytes);
-    const rw = this.#place(sizeBytes);
+    const rx = this.#place(2 * sizeBytes);
+    const rw = rx + sizeBytes;
     const mapping: Mapping = { rx, rw, sizeBytes, flags, bytes: undefined, openViews: 0 };
-    this.#byAddress.set(rx, mapping);
-    this.#byAddress.set(rw, mapping);
+    this.#byAddress.add(rx, mapping);
+    this.#byAddress.add(rw, mapping);
     return { rx, rw };
   }
 
@@ -330,41 +329,6 @@ export class SimulatedMemory implements VirtualMemory {
     this.#peakMappedBytes = Math.max(this.#peakMappedBytes, this.#mappedBytes);
   }
 
-  #place(sizeBytes: number): Address {
-    const { pageGranularity, placement, gapBytes } = this.#options;
-    const spanBytes = roundUp(sizeBytes + gapBytes, pageGranularity);
-    if (placement === "ascending") {
-      const address = this.#nextAddress;
-      this.#nextAddress += spanBytes;
-      return address;
-    }
-    if (placement === "descending") {
-      this.#nextAddress -= spanBytes;
-      return this.#nextAddress;
-    }
-    for (;;) {
-      // 2**32 places of one granule each, so that addresses differ in their upper halves too.
-      const address = FIRST_ADDRESS + this.#random() * pageGranularity;
-      if (this.#isFree(address, spanBytes)) return address;
-    }
-  }
-
-  #isFree(address: Address, sizeBytes: number): boolean {
-    for (const [start, mapping] of this.#byAddress) {
-      if (address < start + mapping.sizeBytes && start < address + sizeBytes) return false;
-    }
-    return true;
-  }
-
-  /** mulberry32: 32 bits of state are plenty to scatter addresses. */
-  #random(): number {
-    this.#randomState = (this.#randomState + 0x6d2b79f5) >>> 0;
-    let bits = this.#randomState;
-    bits = Math.imul(bits ^ (bits >>> 15), bits | 1);
-    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
-    return (bits ^ (bits >>> 14)) >>> 0;
-  }
-
   #checkPages(bytes: number, what: string): void {
     if (!Number.isSafeInteger(bytes) || bytes <= 0 || bytes % this.#options.pageSize !== 0) {
       throw new Error(`simulated memory: the ${what} ${bytes} is not a positive multiple of the page size`);
@@ -389,19 +353,16 @@ export class SimulatedMemory implements VirtualMemory {
         `simulated memory: ${mapping.openViews} views are open at the release of ${formatAddress(mapping.rx)}`,
       );
     }
-    this.#byAddress.delete(mapping.rx);
-    this.#byAddress.delete(mapping.rw);
+    this.#byAddress.remove(mapping.rx);
+    this.#byAddress.remove(mapping.rw);
     this.#mappedBytes -= mapping.sizeBytes;
   }
 
   /** The mapping that holds the whole range, and where in it the range begins. */
   #locate(address: Address, sizeBytes: number): { mapping: Mapping; offset: number } {
-    const direct = this.#byAddress.get(address);
-    if (direct !== undefined && sizeBytes <= direct.sizeBytes) return { mapping: direct, offset: 0 };
-    for (const [start, mapping] of this.#byAddress) {
-      if (start <= address && address + sizeBytes <= start + mapping.sizeBytes) {
-        return { mapping, offset: address - start };
-      }
+    const found = this.#byAddress.find(address);
+    if (found !== undefined && address + sizeBytes <= found.start + found.value.sizeBytes) {
+      return { mapping: found.value, offset: address - found.start };
     }
     throw new Error(
       `simulated memory: ${sizeBytes} bytes at ${formatAddress(address)} are not mapped as one`,
@@ -411,8 +372,4 @@ export class SimulatedMemory implements VirtualMemory {
 
 function bytesOf(mapping: Mapping): Uint8Array {
   return (mapping.bytes ??= new Uint8Array(mapping.sizeBytes));
-}
-
-function roundUp(value: number, unit: number): number {
-  return Math.ceil(value / unit) * unit;
 }

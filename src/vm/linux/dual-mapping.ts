@@ -27,7 +27,7 @@ import { reserve } from "./reserve.ts";
 const MEMFD_NAME = "jit-allocator";
 
 /** The alternative that every message of a failed dual mapping names. */
-const WAY_OUT = "with `useDualMapping: false` memory is mapped writable and executable at once instead";
+const WAY_OUT = "pass `useDualMapping: false` (memory is then writable and executable at once)";
 
 /** How one kind of file comes to be. */
 export interface LadderStep {
@@ -164,7 +164,7 @@ export class DualMapper {
       last === undefined ? "ERR_FEATURE_NOT_ENABLED" : codeOfFailures(failures.map(({ failure }) => failure)),
       `Cannot ${describe(sizeBytes)}: every way was refused: ` +
         `${failures.map(({ step, failure }) => `${step.name} (${failure.message})`).join("; ")}; ` +
-        `mount /dev/shm or TMPDIR without noexec, or set vm.memfd_noexec to 0 or 1; ${WAY_OUT}`,
+        `mount /dev/shm or TMPDIR without noexec, set vm.memfd_noexec to 0 or 1, or ${WAY_OUT}`,
       { syscall: last?.syscall, errno: last?.errno },
     );
   }

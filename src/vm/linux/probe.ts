@@ -22,17 +22,17 @@ export interface ProbeParts {
 export function probe(parts: ProbeParts): readonly ProbeStep[] {
   const { dualMapper, pageSize, largePageSize } = parts;
   const steps: ProbeStep[] = [
-    attempt("mmap (read, write, execute)", () => {
+    attempt("mmap (read, write, execute)", FORBIDDEN, () => {
       tryMmap(parts.libc, pageSize, Protection.READ | Protection.WRITE | Protection.EXEC, 0);
       return "memory can be writable and executable at once";
     }),
-    attempt("mprotect (read, write → read, execute)", () => {
+    attempt("mprotect (read, write → read, execute)", FORBIDDEN, () => {
       tryMprotect(parts.libc, pageSize);
       return "memory can be written first and made executable then";
     }),
     memfdNoexec(parts.files),
     ...dualMapper.ladder.map((step) =>
-      attempt(`dual mapping: ${step.name}`, () => {
+      attempt(`dual mapping: ${step.name}`, "", () => {
         dualMapper.tryStep(step, pageSize);
         return "both views were mapped";
       }),
@@ -43,16 +43,16 @@ export function probe(parts: ProbeParts): readonly ProbeStep[] {
   }
   return [
     ...steps,
-    attempt("large pages: mmap (MAP_HUGETLB)", () => {
+    attempt("large pages: mmap (MAP_HUGETLB)", NONE_SET_ASIDE, () => {
       const flags = MapFlag.HUGETLB | largePageBits(largePageSize);
       tryMmap(parts.libc, largePageSize, Protection.READ | Protection.WRITE, flags);
       return "pages are set aside (vm.nr_hugepages)";
     }),
-    attempt("large pages: memfd_create (MFD_HUGETLB)", () => {
+    attempt("large pages: memfd_create (MFD_HUGETLB)", NONE_SET_ASIDE, () => {
       dualMapper.tryStep(dualMapper.hugetlbStep(largePageSize), largePageSize);
       return "pages are set aside (vm.nr_hugepages), and can be mapped twice";
     }),
-    attempt("large pages: madvise (MADV_HUGEPAGE)", () => {
+    attempt("large pages: madvise (MADV_HUGEPAGE)", "", () => {
       tryMadvise(parts.libc, largePageSize, pageSize);
       const mode = selectedMode(parts.files.read("/sys/kernel/mm/transparent_hugepage/enabled"));
       if (mode === "never") throw new Error("transparent_hugepage/enabled is never; set it to madvise");
@@ -61,11 +61,17 @@ export function probe(parts: ProbeParts): readonly ProbeStep[] {
   ];
 }
 
-function attempt(name: string, work: () => string): ProbeStep {
+/** What a refusal usually means, where its error number does not say enough. */
+const FORBIDDEN = "a security policy forbids it (SELinux, PaX, or a seccomp filter)";
+const NONE_SET_ASIDE = "no pages are set aside; sysctl vm.nr_hugepages=64 sets some aside";
+
+/** @param advice follows what a native call said. */
+function attempt(name: string, advice: string, work: () => string): ProbeStep {
   try {
     return { name, ok: true, detail: work() };
   } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error);
+    const message = error instanceof Error ? error.message : String(error);
+    const detail = advice !== "" && error instanceof StepFailure ? `${message}; ${advice}` : message;
     const isNative = error instanceof StepFailure || error instanceof JitError;
     return {
       name,
