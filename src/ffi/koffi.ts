@@ -1,0 +1,248 @@
+/**
+ * The native-call contract on koffi, for Node (it loads in Bun and Deno too).
+ *
+ * What is odd about koffi, each point measured:
+ * - Addresses are declared `intptr_t`, because that type comes back as a number (MAP_FAILED as −1);
+ *   `void *` comes back as a bigint, and `uintptr_t` as either, by size.
+ * - `int64_t` and `uint64_t` come back as a number where it is exact and as a bigint otherwise.
+ * - Integers out of range wrap without a word. Checking arguments is the work of whoever calls.
+ * - Named prototypes are global and collide, so prototypes here have no name and are kept by their text.
+ */
+import { createRequire } from "node:module";
+import { JitError } from "../errors.ts";
+import type {
+  Address,
+  Ffi,
+  NativeCallable,
+  NativeFunction,
+  NativeLibrary,
+  NativeSignature,
+  NativeType,
+} from "./contract.ts";
+
+/** A koffi type or prototype: opaque here. */
+type KoffiType = object;
+
+interface KoffiLibrary {
+  func(name: string, result: string, parameters: readonly string[]): NativeFunction;
+}
+
+/** The part of koffi that this file uses. */
+export interface KoffiModule {
+  readonly version: string;
+  load(path: string): KoffiLibrary;
+  proto(result: string, parameters: readonly string[]): KoffiType;
+  decode(address: Address, type: KoffiType): NativeFunction;
+  view(address: Address, sizeBytes: number): ArrayBuffer;
+  errno(): number;
+}
+
+/**
+ * How each type of the contract is spelled for koffi.
+ * `buffer` is `void *`: koffi takes the address of a TypedArray or DataView (its byteOffset included, also over
+ * a SharedArrayBuffer) or of an ArrayBuffer, without copying.
+ */
+const KOFFI_TYPES: Readonly<Record<NativeType, string>> = {
+  void: "void",
+  i8: "int8_t",
+  u8: "uint8_t",
+  i16: "int16_t",
+  u16: "uint16_t",
+  i32: "int32_t",
+  u32: "uint32_t",
+  i64: "int64_t",
+  u64: "uint64_t",
+  f32: "float",
+  f64: "double",
+  pointer: "intptr_t",
+  buffer: "void *",
+};
+
+/**
+ * Loads koffi and offers it as an {@link Ffi}.
+ *
+ * @param load how koffi is loaded; tests pass their own.
+ * @throws JitError `ERR_FEATURE_NOT_ENABLED` where koffi is not installed, or its binary does not load.
+ */
+export function openKoffi(load: () => KoffiModule = requireKoffi): Ffi {
+  try {
+    return new KoffiFfi(load());
+  } catch (cause) {
+    throw loadFailure(cause);
+  }
+}
+
+/** koffi is CommonJS around a binary; `require` loads it synchronously, and only when it is asked for. */
+function requireKoffi(): KoffiModule {
+  return createRequire(import.meta.url)("koffi") as KoffiModule;
+}
+
+function loadFailure(cause: unknown): JitError {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+  const reason =
+    cause instanceof Error ? (cause.message.split("\n", 1)[0] ?? "").replace(/\.$/, "") : String(cause);
+  const wayOut =
+    code === "ERR_DLOPEN_DISABLED"
+      ? "native addons are switched off in this process; start Node with --allow-addons beside --permission, and without --no-addons"
+      : code === "MODULE_NOT_FOUND"
+        ? "it is a dependency of this package with one optional package per system; install again without --omit=optional"
+        : "its binary must match this system, processor and runtime; install again on this machine";
+  return new JitError(
+    "ERR_FEATURE_NOT_ENABLED",
+    `Cannot load koffi, through which native code is called: ${reason}; ${wayOut}`,
+    { cause },
+  );
+}
+
+class KoffiFfi implements Ffi {
+  readonly name = "koffi";
+  readonly version: string;
+  readonly #koffi: KoffiModule;
+  /** By the text of the signature: making a prototype takes 8 µs, and koffi keeps it for good. */
+  readonly #prototypes = new Map<string, KoffiType>();
+
+  constructor(koffi: KoffiModule) {
+    this.#koffi = koffi;
+    this.version = koffi.version;
+  }
+
+  open(names: readonly string[]): NativeLibrary {
+    const failures: string[] = [];
+    for (const name of names) {
+      try {
+        return new KoffiNativeLibrary(name, this.#koffi.load(name));
+      } catch (error) {
+        failures.push(`${name} (${error instanceof Error ? error.message : String(error)})`);
+      }
+    }
+    throw new JitError(
+      "ERR_FEATURE_NOT_ENABLED",
+      `Cannot load a shared library: the system found none of ${failures.join(", ")}`,
+    );
+  }
+
+  errno(): number {
+    return this.#koffi.errno();
+  }
+
+  view(address: Address, sizeBytes: number): ArrayBuffer {
+    return this.#koffi.view(address, sizeBytes);
+  }
+
+  detach(buffer: ArrayBuffer): void {
+    try {
+      transfer?.call(buffer, 0);
+    } catch {
+      // It was detached before. There is nothing left to cut off, and the contract promises not to throw.
+    }
+  }
+
+  callable(address: Address, signature: NativeSignature): NativeCallable {
+    const raw = this.#koffi.decode(address, this.#prototype(signature));
+    return { call: convertResult(raw, signature), close: nothingToClose };
+  }
+
+  #prototype(signature: NativeSignature): KoffiType {
+    const result = KOFFI_TYPES[signature.result];
+    const parameters = signature.parameters.map((type) => KOFFI_TYPES[type]);
+    const text = `${result}(${parameters.join()})`;
+    let prototype = this.#prototypes.get(text);
+    if (prototype === undefined) {
+      prototype = this.#koffi.proto(result, parameters);
+      this.#prototypes.set(text, prototype);
+    }
+    return prototype;
+  }
+}
+
+class KoffiNativeLibrary implements NativeLibrary {
+  readonly name: string;
+  readonly #library: KoffiLibrary;
+
+  constructor(name: string, library: KoffiLibrary) {
+    this.name = name;
+    this.#library = library;
+  }
+
+  find(symbol: string, signature: NativeSignature): NativeFunction | undefined {
+    const result = KOFFI_TYPES[signature.result];
+    const parameters = signature.parameters.map((type) => KOFFI_TYPES[type]);
+    const { fixedParameters } = signature;
+    try {
+      const raw =
+        fixedParameters === undefined
+          ? this.#library.func(symbol, result, parameters)
+          : variadic(
+              this.#library.func(symbol, result, [...parameters.slice(0, fixedParameters), "..."]),
+              parameters,
+              fixedParameters,
+            );
+      return convertResult(raw, signature);
+    } catch (error) {
+      // koffi has no other way to say that the library lacks the function.
+      if (error instanceof Error && error.message.startsWith("Cannot find function")) return undefined;
+      throw error;
+    }
+  }
+}
+
+/** koffi wants the type before each argument that the declaration does not name. */
+function variadic(raw: NativeFunction, types: readonly string[], fixedParameters: number): NativeFunction {
+  return (...args) =>
+    raw(...args.flatMap((value, index) => (index < fixedParameters ? [value] : [types[index], value])));
+}
+
+/**
+ * The raw koffi function, unless its result may come back as number or bigint by its size.
+ * Written out by arity, because a rest parameter costs 25 ns a call, as much as half the call itself.
+ */
+function convertResult(raw: NativeFunction, { parameters, result }: NativeSignature): NativeFunction {
+  if (result === "i64" || result === "u64") {
+    const toBigInt = (value: unknown): bigint =>
+      typeof value === "bigint" ? value : BigInt(value as number);
+    switch (parameters.length) {
+      case 0:
+        return () => toBigInt(raw());
+      case 1:
+        return (a) => toBigInt(raw(a));
+      case 2:
+        return (a, b) => toBigInt(raw(a, b));
+      case 3:
+        return (a, b, c) => toBigInt(raw(a, b, c));
+      case 4:
+        return (a, b, c, d) => toBigInt(raw(a, b, c, d));
+      default:
+        return (...args) => toBigInt(raw(...args));
+    }
+  }
+  if (result === "pointer") {
+    // No address a process can use is past 2**53, but a wrong result may be, and it must still be a number.
+    switch (parameters.length) {
+      case 0:
+        return () => Number(raw());
+      case 1:
+        return (a) => Number(raw(a));
+      case 2:
+        return (a, b) => Number(raw(a, b));
+      case 3:
+        return (a, b, c) => Number(raw(a, b, c));
+      case 4:
+        return (a, b, c, d) => Number(raw(a, b, c, d));
+      default:
+        return (...args) => Number(raw(...args));
+    }
+  }
+  return raw;
+}
+
+/** koffi frees what a function needs when the function is collected. */
+function nothingToClose(): void {
+  // Nothing is held.
+}
+
+/**
+ * `ArrayBuffer.prototype.transfer`, where it exists (Node 22 and later, Bun, Deno).
+ * `structuredClone` with a transfer list is no substitute: on Node 20 it copies instead, and throws later.
+ */
+const transfer: ((this: ArrayBuffer, newSizeBytes: number) => ArrayBuffer) | undefined =
+  "transfer" in ArrayBuffer.prototype ? ArrayBuffer.prototype.transfer : undefined;

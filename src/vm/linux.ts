@@ -1,0 +1,201 @@
+/** Linux's virtual memory. What is odd about it stands in the files of `linux/`, each beside its cause. */
+import { JitError, formatAddress } from "../errors.ts";
+import type { Address, Ffi } from "../ffi/contract.ts";
+import type {
+  DualMapping,
+  HardenedRuntimeInfo,
+  MemoryFlags,
+  MemoryInfo,
+  MemoryLimit,
+  ProbeStep,
+  VirtualMemory,
+} from "./contract.ts";
+import { DualMapper } from "./linux/dual-mapping.ts";
+import { systemError } from "./linux/errno.ts";
+import type { SystemFiles } from "./linux/files.ts";
+import type { InstructionCacheFlush } from "./linux/instruction-cache.ts";
+import {
+  adviseLargePages,
+  adviseLargePagesShared,
+  largePageBits,
+  readLargePageSize,
+} from "./linux/large-pages.ts";
+import { MAP_FAILED, MapFlag, Protection } from "./linux/libc.ts";
+import type { LinuxLibc } from "./linux/libc.ts";
+import { readLimits } from "./linux/limits.ts";
+import { probe } from "./linux/probe.ts";
+import { reserve } from "./linux/reserve.ts";
+
+/** What Linux memory is made of. */
+export interface LinuxMemoryParts {
+  readonly libc: LinuxLibc;
+  readonly files: SystemFiles;
+  readonly ffi: Pick<Ffi, "view" | "detach">;
+  readonly flushInstructionCache: InstructionCacheFlush;
+}
+
+/** {@link VirtualMemory} on Linux. */
+export class LinuxMemory implements VirtualMemory {
+  readonly name = "linux";
+  readonly flushInstructionCache: InstructionCacheFlush;
+  readonly #libc: LinuxLibc;
+  readonly #files: SystemFiles;
+  readonly #ffi: Pick<Ffi, "view" | "detach">;
+  readonly #dualMapper: DualMapper;
+  #pageSize: number | undefined;
+  #largePageSize: number | undefined;
+
+  constructor(parts: LinuxMemoryParts) {
+    this.#libc = parts.libc;
+    this.#files = parts.files;
+    this.#ffi = parts.ffi;
+    this.#dualMapper = new DualMapper(parts.libc, parts.files);
+    this.flushInstructionCache = parts.flushInstructionCache;
+  }
+
+  info(): MemoryInfo {
+    const pageSize = (this.#pageSize ??= this.#libc.getpagesize());
+    return { pageSize, pageGranularity: pageSize };
+  }
+
+  largePageSize(): number {
+    return (this.#largePageSize ??= readLargePageSize(this.#files));
+  }
+
+  alloc(sizeBytes: number, flags: MemoryFlags): Address {
+    const libc = this.#libc;
+    const asked = `map ${sizeBytes} bytes (${describeAccess(flags)})`;
+    const protection = protectionOf(flags);
+    const anonymous = MapFlag.PRIVATE | MapFlag.ANONYMOUS;
+    const largePageSize = this.#largePageSizeFor(sizeBytes, flags);
+    if (largePageSize !== 0 && sizeBytes % largePageSize === 0) {
+      const hugetlb = anonymous | MapFlag.HUGETLB | largePageBits(largePageSize);
+      const address = libc.mmap(0, sizeBytes, protection, hugetlb, -1, 0);
+      if (address !== MAP_FAILED) return address;
+    }
+    if (largePageSize !== 0) {
+      // A transparent page needs a range aligned to its size, which mmap alone does not promise.
+      const reserved = reserve(libc, sizeBytes, largePageSize, this.info().pageSize, asked);
+      if (libc.mmap(reserved, sizeBytes, protection, anonymous | MapFlag.FIXED, -1, 0) === MAP_FAILED) {
+        const errno = libc.errno();
+        libc.munmap(reserved, sizeBytes);
+        throw systemError(asked, "mmap", errno);
+      }
+      adviseLargePages(libc, reserved, sizeBytes);
+      return reserved;
+    }
+    const address = libc.mmap(0, sizeBytes, protection, anonymous, -1, 0);
+    if (address === MAP_FAILED) throw systemError(asked, "mmap", libc.errno());
+    return address;
+  }
+
+  release(address: Address, sizeBytes: number): void {
+    if (this.#libc.munmap(address, sizeBytes) !== 0) {
+      throw systemError(
+        `unmap ${sizeBytes} bytes at ${formatAddress(address)}`,
+        "munmap",
+        this.#libc.errno(),
+      );
+    }
+  }
+
+  protect(address: Address, sizeBytes: number, flags: MemoryFlags): void {
+    if (this.#libc.mprotect(address, sizeBytes, protectionOf(flags)) !== 0) {
+      const asked = `change ${sizeBytes} bytes at ${formatAddress(address)} to ${describeAccess(flags)}`;
+      throw systemError(asked, "mprotect", this.#libc.errno());
+    }
+  }
+
+  allocDualMapping(sizeBytes: number, flags: MemoryFlags): DualMapping {
+    const largePageSize = this.#largePageSizeFor(sizeBytes, flags);
+    const mapping = this.#dualMapper.map({
+      sizeBytes,
+      alignment: largePageSize === 0 ? this.info().pageSize : largePageSize,
+      hugetlbPageSize: largePageSize !== 0 && sizeBytes % largePageSize === 0 ? largePageSize : 0,
+      preferTmp: flags.preferTmp === true,
+    });
+    if (largePageSize !== 0) {
+      adviseLargePagesShared(this.#libc, mapping, sizeBytes, this.info().pageSize, largePageSize);
+    }
+    return mapping;
+  }
+
+  releaseDualMapping({ rx, rw }: DualMapping, sizeBytes: number): void {
+    if (rw === rx + sizeBytes) {
+      this.release(rx, 2 * sizeBytes);
+      return;
+    }
+    this.release(rx, sizeBytes);
+    this.release(rw, sizeBytes);
+  }
+
+  hardenedRuntimeInfo(): HardenedRuntimeInfo {
+    const { pageSize } = this.info();
+    const writableCode = attempt(() => this.alloc(pageSize, { read: true, write: true, execute: true }));
+    if (writableCode !== undefined) this.release(writableCode, pageSize);
+    const dualMapping = attempt(() => this.allocDualMapping(pageSize, {}));
+    if (dualMapping !== undefined) this.releaseDualMapping(dualMapping, pageSize);
+    return { enabled: writableCode === undefined, mapJit: false, dualMapping: dualMapping !== undefined };
+  }
+
+  protectJitMemory(): void {
+    // Linux has no MAP_JIT memory: there is nothing to switch.
+  }
+
+  openView(address: Address, sizeBytes: number): Uint8Array {
+    return new Uint8Array(this.#ffi.view(address, sizeBytes));
+  }
+
+  closeView(view: Uint8Array): void {
+    const { buffer } = view;
+    if (buffer instanceof ArrayBuffer) this.#ffi.detach(buffer);
+  }
+
+  probe(): readonly ProbeStep[] {
+    return probe({
+      libc: this.#libc,
+      files: this.#files,
+      dualMapper: this.#dualMapper,
+      pageSize: this.info().pageSize,
+      largePageSize: this.largePageSize(),
+    });
+  }
+
+  limits(): readonly MemoryLimit[] {
+    return readLimits(this.#libc, this.#files);
+  }
+
+  /** 0 where large pages are not asked for, do not exist, or are larger than the memory. */
+  #largePageSizeFor(sizeBytes: number, flags: MemoryFlags): number {
+    if (flags.largePages !== true) return 0;
+    const largePageSize = this.largePageSize();
+    return sizeBytes >= largePageSize ? largePageSize : 0;
+  }
+}
+
+/** Undefined where it fails, whatever the reason: `probe` is there to tell it. */
+function attempt<T>(make: () => T): T | undefined {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof JitError) return undefined;
+    throw error;
+  }
+}
+
+function protectionOf({ read, write, execute }: MemoryFlags): number {
+  return (
+    (read === true ? Protection.READ : Protection.NONE) |
+    (write === true ? Protection.WRITE : Protection.NONE) |
+    (execute === true ? Protection.EXEC : Protection.NONE)
+  );
+}
+
+function describeAccess({ read, write, execute }: MemoryFlags): string {
+  const access = [
+    read === true ? "read" : "",
+    write === true ? "write" : "",
+    execute === true ? "execute" : "",
+  ];
+  return access.filter((word) => word !== "").join(", ") || "no access";
+}

@@ -1,0 +1,333 @@
+/**
+ * Two views of the same memory: one to read and execute, one to read and write.
+ *
+ * Linux makes them of a file that is mapped twice. Which kind of file it lets be executed depends on the kernel,
+ * its settings and the mounts, so the kinds are tried in turn, the best first: that is the ladder.
+ *
+ * Both views are placed in one range of addresses that is reserved first:
+ *
+ *     rx                      rw = rx + size
+ *     ├── read and execute ───┼── read and write ────┤
+ *
+ * so that giving them back is one munmap, which does the whole or nothing, and a failure at any point before is
+ * undone by the same one.
+ */
+import { JitError } from "../../errors.ts";
+import type { Address } from "../../ffi/contract.ts";
+import type { DualMapping } from "../contract.ts";
+import type { SystemFiles } from "./files.ts";
+import { Errno, codeOfErrno, errnoName, systemError } from "./errno.ts";
+import { largePageBits } from "./large-pages.ts";
+import { MAP_FAILED, MapFlag, Memfd, Open, Protection, Resource, Seal } from "./libc.ts";
+import type { LinuxLibc } from "./libc.ts";
+import { readLimit } from "./limits.ts";
+import { reserve } from "./reserve.ts";
+
+/** `/proc/self/maps` then says `/memfd:jit-allocator (deleted)`: whoever looks knows whose memory it is. */
+const MEMFD_NAME = "jit-allocator";
+
+/** The alternative that every message of a failed dual mapping names. */
+const WAY_OUT = "pass `useDualMapping: false` (memory is then writable and executable at once)";
+
+/** How one kind of file comes to be. */
+export interface LadderStep {
+  /** As `doctor` and the errors show it. */
+  readonly name: string;
+  /** Tried only if the step before it failed in `syscall` with one of these; else it would fail the same way. */
+  readonly onlyAfter?: { readonly syscall: string; readonly errnos: readonly number[] };
+  /** Returns a descriptor of a file that no name leads to any more. Throws a StepFailure. */
+  open(): number;
+  /** True where the file's blocks are to be allocated now, because a write past the room left would be SIGBUS. */
+  readonly allocate: boolean;
+  /** True where the file can be sealed. */
+  readonly sealable: boolean;
+}
+
+/** Why a step did not work; never leaves this folder. */
+export class StepFailure extends Error {
+  readonly syscall: string;
+  readonly errno: number;
+  constructor(syscall: string, errno: number, remark = "") {
+    super(`${syscall}: ${errnoName(errno)} (${errno})${remark === "" ? "" : `, ${remark}`}`);
+    this.syscall = syscall;
+    this.errno = errno;
+  }
+}
+
+/** What to map. */
+export interface DualMappingRequest {
+  readonly sizeBytes: number;
+  /** Address alignment of both views: a page, or a large page where those are wanted. */
+  readonly alignment: number;
+  /** Try hugetlb pages of this size first; 0 = do not. Divides `sizeBytes` and `alignment`. */
+  readonly hugetlbPageSize: number;
+  readonly preferTmp: boolean;
+}
+
+/** The maker of dual mappings. It remembers which step of the ladder worked, and begins there the next time. */
+export class DualMapper {
+  readonly #libc: LinuxLibc;
+  readonly #files: SystemFiles;
+  #lastWorking: LadderStep | undefined;
+  #ladder: readonly LadderStep[] | undefined;
+
+  constructor(libc: LinuxLibc, files: SystemFiles) {
+    this.#libc = libc;
+    this.#files = files;
+  }
+
+  /** All steps, the best first. */
+  get ladder(): readonly LadderStep[] {
+    return (this.#ladder ??= makeLadder(this.#libc, this.#files.temporaryDirectories()));
+  }
+
+  /**
+   * Maps.
+   * @throws JitError that lists what was tried; nothing is left behind then.
+   */
+  map(request: DualMappingRequest): DualMapping {
+    const { sizeBytes } = request;
+    const asked = describe(sizeBytes);
+    this.#checkFileSizeLimit(sizeBytes);
+    const rx = reserve(this.#libc, 2 * sizeBytes, request.alignment, this.#libc.getpagesize(), asked);
+    try {
+      if (request.hugetlbPageSize === 0 || !this.#tryHugetlb(rx, request)) this.#climb(rx, request);
+    } catch (error) {
+      this.#libc.munmap(rx, 2 * sizeBytes);
+      throw error;
+    }
+    return { rx, rw: rx + sizeBytes };
+  }
+
+  /** Maps by one step alone and gives all back: what `doctor` does. Throws a StepFailure or JitError. */
+  tryStep(step: LadderStep, sizeBytes: number): void {
+    const libc = this.#libc;
+    this.#checkFileSizeLimit(sizeBytes);
+    const rx = reserve(libc, 2 * sizeBytes, libc.getpagesize(), libc.getpagesize(), describe(sizeBytes));
+    try {
+      this.#fill(rx, sizeBytes, step);
+    } finally {
+      libc.munmap(rx, 2 * sizeBytes);
+    }
+  }
+
+  /** The step that maps a memfd of hugetlb pages. Not a rung of the ladder: it needs pages that are set aside. */
+  hugetlbStep(largePageSize: number): LadderStep {
+    const flags = Memfd.CLOEXEC | Memfd.ALLOW_SEALING | Memfd.HUGETLB | largePageBits(largePageSize);
+    return memfdStep(this.#libc, "memfd_create (MFD_HUGETLB)", flags, { allocate: true });
+  }
+
+  /**
+   * A file that grows past RLIMIT_FSIZE is answered with SIGXFSZ, which ends the process: look before.
+   * The limit holds for every kind of file alike, memfds included.
+   */
+  #checkFileSizeLimit(sizeBytes: number): void {
+    const limitBytes = readLimit(this.#libc, Resource.FSIZE);
+    if (limitBytes === null || limitBytes === undefined || sizeBytes <= limitBytes) return;
+    throw new JitError(
+      "ERR_OUT_OF_MEMORY",
+      `Cannot ${describe(sizeBytes)}: files of this process may not grow past ${limitBytes} bytes (RLIMIT_FSIZE), ` +
+        `and the memory is one; raise the limit (ulimit -f), use smaller blocks, or ${WAY_OUT}`,
+      { syscall: "ftruncate", errno: Errno.EFBIG },
+    );
+  }
+
+  #tryHugetlb(rx: Address, request: DualMappingRequest): boolean {
+    try {
+      this.#fill(rx, request.sizeBytes, this.hugetlbStep(request.hugetlbPageSize));
+      return true;
+    } catch (error) {
+      // Large pages are a hint. Most machines have none set aside.
+      if (error instanceof StepFailure) return false;
+      throw error;
+    }
+  }
+
+  #climb(rx: Address, { sizeBytes, preferTmp }: DualMappingRequest): void {
+    const failures: { step: LadderStep; failure: StepFailure }[] = [];
+    for (const step of this.#order(preferTmp)) {
+      const last = failures.at(-1)?.failure;
+      if (step !== this.#lastWorking && !isWorthTrying(step, last)) continue;
+      try {
+        this.#fill(rx, sizeBytes, step);
+        if (!preferTmp) this.#lastWorking = step;
+        return;
+      } catch (error) {
+        if (!(error instanceof StepFailure)) throw error;
+        // No other kind of file needs less memory or fewer descriptors.
+        if (isExhaustion(error.errno)) throw systemError(describe(sizeBytes), error.syscall, error.errno);
+        failures.push({ step, failure: error });
+      }
+    }
+    const last = failures.at(-1)?.failure;
+    throw new JitError(
+      last === undefined ? "ERR_FEATURE_NOT_ENABLED" : codeOfFailures(failures.map(({ failure }) => failure)),
+      `Cannot ${describe(sizeBytes)}: every way was refused: ` +
+        `${failures.map(({ step, failure }) => `${step.name} (${failure.message})`).join("; ")}; ` +
+        `mount /dev/shm or TMPDIR without noexec, set vm.memfd_noexec to 0 or 1, or ${WAY_OUT}`,
+      { syscall: last?.syscall, errno: last?.errno },
+    );
+  }
+
+  /** The step that worked before comes first; if it fails now, the ladder is climbed from the bottom. */
+  #order(preferTmp: boolean): readonly LadderStep[] {
+    if (preferTmp) {
+      const isTmp = (step: LadderStep): boolean => step.name.startsWith("open");
+      return [...this.ladder.filter(isTmp), ...this.ladder.filter((step) => !isTmp(step))];
+    }
+    const first = this.#lastWorking;
+    return first === undefined ? this.ladder : [first, ...this.ladder.filter((step) => step !== first)];
+  }
+
+  /**
+   * Puts both views of a new file over the reserved range. On a failure the range may be partly filled: it is
+   * still one range, which the next step maps over, or the caller gives back whole.
+   */
+  #fill(rx: Address, sizeBytes: number, step: LadderStep): void {
+    const libc = this.#libc;
+    const rw = rx + sizeBytes;
+    const descriptor = step.open();
+    try {
+      if (step.allocate) {
+        const errno = libc.posix_fallocate(descriptor, 0, sizeBytes);
+        if (errno !== 0) throw new StepFailure("posix_fallocate", errno);
+      } else if (libc.ftruncate(descriptor, sizeBytes) !== 0) {
+        throw new StepFailure("ftruncate", libc.errno());
+      }
+      this.#mapView(rw, sizeBytes, Protection.READ | Protection.WRITE, descriptor);
+      // After the writable view and before the other: that one then can never be made writable.
+      if (step.sealable) this.#seal(descriptor);
+      this.#mapView(rx, sizeBytes, Protection.READ | Protection.EXEC, descriptor);
+    } finally {
+      // The views hold the file. Without a descriptor nobody can map it a third time.
+      libc.close(descriptor);
+    }
+  }
+
+  #mapView(address: Address, sizeBytes: number, protection: number, descriptor: number): void {
+    const libc = this.#libc;
+    if (
+      libc.mmap(address, sizeBytes, protection, MapFlag.SHARED | MapFlag.FIXED, descriptor, 0) !== MAP_FAILED
+    ) {
+      return;
+    }
+    const errno = libc.errno();
+    const isNoexec = (protection & Protection.EXEC) !== 0 && errno === Errno.EPERM;
+    throw new StepFailure("mmap", errno, isNoexec ? "it is on a noexec mount" : "");
+  }
+
+  /**
+   * No resizing (a write past the end of a file that shrank is SIGBUS), no new writable view, no unsealing.
+   * The descriptor is closed a moment later and has no name, so this is the second lock on the door: a kernel
+   * that cannot do it (FUTURE_WRITE came with Linux 5.1) is no reason to refuse memory.
+   */
+  #seal(descriptor: number): void {
+    const resizing = Seal.SHRINK | Seal.GROW | Seal.SEAL;
+    if (this.#libc.fcntl(descriptor, Seal.ADD_SEALS, resizing | Seal.FUTURE_WRITE) !== 0) {
+      this.#libc.fcntl(descriptor, Seal.ADD_SEALS, resizing);
+    }
+  }
+}
+
+function describe(sizeBytes: number): string {
+  return `map ${sizeBytes} bytes twice, executable and writable`;
+}
+
+function isWorthTrying(step: LadderStep, last: StepFailure | undefined): boolean {
+  const { onlyAfter } = step;
+  if (onlyAfter === undefined) return true;
+  return last?.syscall === onlyAfter.syscall && onlyAfter.errnos.includes(last.errno);
+}
+
+function isExhaustion(errno: number): boolean {
+  return errno === Errno.ENOMEM || errno === Errno.EMFILE || errno === Errno.ENFILE;
+}
+
+/** What all steps agree on; where they do not, dual mapping is a feature that this machine does not have. */
+function codeOfFailures(failures: readonly StepFailure[]): ReturnType<typeof codeOfErrno> {
+  const codes = new Set(failures.map(({ errno }) => codeOfErrno(errno)));
+  const [only] = codes;
+  return codes.size === 1 && only !== undefined && only !== "ERR_INVALID_ARGUMENT"
+    ? only
+    : "ERR_FEATURE_NOT_ENABLED";
+}
+
+function makeLadder(libc: LinuxLibc, temporaryDirectories: readonly string[]): readonly LadderStep[] {
+  const sealable = Memfd.CLOEXEC | Memfd.ALLOW_SEALING;
+  return [
+    memfdStep(libc, "memfd_create (MFD_EXEC)", sealable | Memfd.EXEC),
+    memfdStep(libc, "memfd_create", sealable, {
+      // EINVAL: the kernel is older than the flag. EACCES: vm.memfd_noexec = 2, under which a memfd without the
+      // flag is still mapped executable.
+      onlyAfter: { syscall: "memfd_create", errnos: [Errno.EINVAL, Errno.EACCES] },
+    }),
+    namedStep(libc, "shm_open", {
+      path: () => `/${uniqueName()}`,
+      create: (path) => libc.shm_open(path, Open.RDWR | Open.CREAT | Open.EXCL | Open.CLOEXEC, 0o600),
+      unlink: (path) => libc.shm_unlink(path),
+      createCall: "shm_open",
+      unlinkCall: "shm_unlink",
+    }),
+    ...temporaryDirectories.map((directory) =>
+      namedStep(libc, `open (an unlinked file in ${directory})`, {
+        path: () => `${directory.replace(/\/$/, "")}/${uniqueName()}`,
+        create: (path) => libc.open(path, Open.RDWR | Open.CREAT | Open.EXCL | Open.CLOEXEC, 0o600),
+        unlink: (path) => libc.unlink(path),
+        createCall: "open",
+        unlinkCall: "unlink",
+      }),
+    ),
+  ];
+}
+
+/** Other processes and threads make names too, and O_EXCL refuses one that exists. */
+function uniqueName(): string {
+  const random = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER).toString(36);
+  return `${MEMFD_NAME}-${process.pid}-${random}`;
+}
+
+function memfdStep(
+  libc: LinuxLibc,
+  name: string,
+  flags: number,
+  options: { allocate?: boolean; onlyAfter?: NonNullable<LadderStep["onlyAfter"]> } = {},
+): LadderStep {
+  return {
+    name,
+    ...(options.onlyAfter === undefined ? {} : { onlyAfter: options.onlyAfter }),
+    allocate: options.allocate ?? false,
+    sealable: true,
+    open() {
+      const descriptor = libc.memfd_create(MEMFD_NAME, flags);
+      if (descriptor === -1) throw new StepFailure("memfd_create", libc.errno());
+      return descriptor;
+    },
+  };
+}
+
+interface NamedFile {
+  path(): string;
+  create(path: string): number;
+  unlink(path: string): number;
+  readonly createCall: string;
+  readonly unlinkCall: string;
+}
+
+function namedStep(libc: LinuxLibc, name: string, file: NamedFile): LadderStep {
+  return {
+    name,
+    allocate: true,
+    sealable: false,
+    open() {
+      const path = file.path();
+      const descriptor = file.create(path);
+      if (descriptor === -1) throw new StepFailure(file.createCall, libc.errno());
+      if (file.unlink(path) === 0) return descriptor;
+      const errno = libc.errno();
+      libc.close(descriptor);
+      // A file must not be left behind. If the second try fails too, the message at least says where it is.
+      const left = file.unlink(path) === 0 ? "" : `${path} is left behind`;
+      throw new StepFailure(file.unlinkCall, errno, left);
+    },
+  };
+}

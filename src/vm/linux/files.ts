@@ -1,0 +1,27 @@
+/** The files that Linux memory reads: a narrow interface, so that tests can show it another machine. */
+import { readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+
+/** What of the file system is read. */
+export interface SystemFiles {
+  /** The whole text of a file, or undefined where it cannot be read. */
+  read(path: string): string | undefined;
+  /** Where temporary files may go, in the order to try them. */
+  temporaryDirectories(): readonly string[];
+}
+
+/** The real ones. */
+export const systemFiles: SystemFiles = {
+  read(path) {
+    try {
+      return readFileSync(path, "utf8");
+    } catch {
+      // Absent, or not for this process to read (a container without /sys, say): the caller has a default.
+      return undefined;
+    }
+  },
+  temporaryDirectories() {
+    // tmpdir() is TMPDIR where it is set. It may be a noexec mount, and /tmp none.
+    return [...new Set([tmpdir(), "/tmp"])];
+  },
+};

@@ -1,0 +1,62 @@
+/**
+ * Large pages: their size, and the ways to ask for them.
+ * There are two kinds. hugetlb pages are set aside by the administrator, and a mapping has them or fails.
+ * Transparent ones (THP) the kernel makes out of ordinary memory when it is told that they are wanted.
+ */
+import type { Address } from "../../ffi/contract.ts";
+import type { DualMapping } from "../contract.ts";
+import type { SystemFiles } from "./files.ts";
+import { Advice, MapFlag } from "./libc.ts";
+import type { LinuxLibc } from "./libc.ts";
+
+/**
+ * The large page size in bytes, 0 = none.
+ * The size of a transparent page comes first: where the default of hugetlb is another one, it is 1 GiB, and no
+ * block of code is ever that large.
+ */
+export function readLargePageSize(files: SystemFiles): number {
+  const transparent = Number(files.read("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")?.trim() ?? 0);
+  if (isPageSize(transparent)) return transparent;
+  const hugetlb = /^Hugepagesize:\s+(\d+) kB$/m.exec(files.read("/proc/meminfo") ?? "")?.[1];
+  const hugetlbBytes = Number(hugetlb ?? 0) * 1024;
+  return isPageSize(hugetlbBytes) ? hugetlbBytes : 0;
+}
+
+function isPageSize(bytes: number): boolean {
+  return Number.isSafeInteger(bytes) && bytes > 0 && Number.isInteger(Math.log2(bytes));
+}
+
+/**
+ * The bits by which mmap and memfd_create are told which size of large page is meant; they share the encoding.
+ * Without them they take the default, which need not be the size that was found.
+ */
+export function largePageBits(largePageSize: number): number {
+  return Math.log2(largePageSize) << MapFlag.HUGE_SHIFT;
+}
+
+/** Tells the kernel that private memory is to have transparent large pages. A hint: what it answers is not asked. */
+export function adviseLargePages(libc: LinuxLibc, address: Address, sizeBytes: number): void {
+  libc.madvise(address, sizeBytes, Advice.HUGEPAGE);
+}
+
+/**
+ * The same for two views of shared memory. MADV_HUGEPAGE is heeded there only where `shmem_enabled` allows it,
+ * which by default it does not. MADV_COLLAPSE (Linux 6.1) is heeded always, but of each view, and not for a
+ * stretch of the file that has no page yet: so each stretch gets its first page before.
+ */
+export function adviseLargePagesShared(
+  libc: LinuxLibc,
+  { rx, rw }: DualMapping,
+  sizeBytes: number,
+  pageSize: number,
+  largePageSize: number,
+): void {
+  libc.madvise(rw, sizeBytes, Advice.HUGEPAGE);
+  libc.madvise(rx, sizeBytes, Advice.HUGEPAGE);
+  const wholePagesBytes = sizeBytes - (sizeBytes % largePageSize);
+  for (let offset = 0; offset < wholePagesBytes; offset += largePageSize) {
+    libc.madvise(rw + offset, pageSize, Advice.POPULATE_WRITE);
+  }
+  libc.madvise(rw, wholePagesBytes, Advice.COLLAPSE);
+  libc.madvise(rx, wholePagesBytes, Advice.COLLAPSE);
+}

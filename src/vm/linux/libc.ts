@@ -1,0 +1,165 @@
+/**
+ * The calls of libc that Linux memory is made of, and nothing else: one method a call, its raw result returned.
+ * Tests put a fake of this interface in place of the system.
+ */
+import type { Address, Ffi, NativeFunction, NativeLibrary, NativeSignature } from "../../ffi/contract.ts";
+import { Errno } from "./errno.ts";
+
+/** `mmap` and `mprotect`: what may be done with a page. */
+export const Protection = { NONE: 0, READ: 1, WRITE: 2, EXEC: 4 } as const;
+
+/** `mmap` flags. HUGE_SHIFT: the base-2 logarithm of a large page's size stands in the bits from 26 up. */
+export const MapFlag = {
+  SHARED: 0x01,
+  PRIVATE: 0x02,
+  FIXED: 0x10,
+  ANONYMOUS: 0x20,
+  NORESERVE: 0x4000,
+  HUGETLB: 0x4_0000,
+  HUGE_SHIFT: 26,
+} as const;
+
+/** What `mmap` returns when it fails. */
+export const MAP_FAILED = -1;
+
+/** `memfd_create` flags. MFD_EXEC exists from Linux 6.3, and older kernels refuse it with EINVAL. */
+export const Memfd = { CLOEXEC: 0x1, ALLOW_SEALING: 0x2, HUGETLB: 0x4, EXEC: 0x10 } as const;
+
+/** `fcntl`: the command that seals a memfd, and its seals. FUTURE_WRITE exists from Linux 5.1. */
+export const Seal = { ADD_SEALS: 1033, SEAL: 0x1, SHRINK: 0x2, GROW: 0x4, FUTURE_WRITE: 0x10 } as const;
+
+/** `open` and `shm_open` flags. */
+export const Open = { RDWR: 0o2, CREAT: 0o100, EXCL: 0o200, CLOEXEC: 0o2000000 } as const;
+
+/** `madvise` advice. POPULATE_WRITE exists from Linux 5.14, COLLAPSE from 6.1. */
+export const Advice = { HUGEPAGE: 14, POPULATE_WRITE: 23, COLLAPSE: 25 } as const;
+
+/** `getrlimit` resources (the same on every processor this library knows). */
+export const Resource = { FSIZE: 1, NOFILE: 7, AS: 9 } as const;
+
+/**
+ * libc, as far as it is needed here. Unless a method says otherwise, a result of −1 means that it failed and that
+ * {@link errno} tells why; it must be read before anything else is called.
+ * A function that this libc does not have fails with ENOSYS.
+ */
+export interface LinuxLibc {
+  errno(): number;
+  /** Bytes. Never fails. */
+  getpagesize(): number;
+  mmap(
+    address: Address,
+    sizeBytes: number,
+    protection: number,
+    flags: number,
+    descriptor: number,
+    offset: number,
+  ): Address;
+  munmap(address: Address, sizeBytes: number): number;
+  mprotect(address: Address, sizeBytes: number, protection: number): number;
+  madvise(address: Address, sizeBytes: number, advice: number): number;
+  memfd_create(name: string, flags: number): number;
+  shm_open(name: string, flags: number, mode: number): number;
+  shm_unlink(name: string): number;
+  open(path: string, flags: number, mode: number): number;
+  unlink(path: string): number;
+  ftruncate(descriptor: number, sizeBytes: number): number;
+  /** Returns 0 or the error number itself, and leaves errno alone. */
+  posix_fallocate(descriptor: number, offset: number, sizeBytes: number): number;
+  fcntl(descriptor: number, command: number, argument: number): number;
+  /** The descriptor is gone also when this fails (Linux). */
+  close(descriptor: number): number;
+  /** Writes the soft and the hard limit to `result`; all ones = unlimited. */
+  getrlimit(resource: number, result: BigUint64Array): number;
+}
+
+/** glibc, musl (which names it after the processor), and Android's bionic. */
+const LIBC_NAMES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1", "libc.so"];
+
+/** Where glibc before 2.34 keeps `shm_open` and `shm_unlink`. */
+const LIBRT_NAMES = ["librt.so.1"];
+
+/**
+ * Binds libc through `ffi`. Each function is looked up when it is first called, because a look-up costs as much
+ * as some hundred calls, and a program that maps one block needs six of these functions.
+ *
+ * `size_t` and `off_t` travel as `pointer`: of the types of their width it is the one that is a number.
+ */
+export function bindLibc(ffi: Ffi): LinuxLibc {
+  let libc: NativeLibrary | undefined;
+  let lastCallMissing = false;
+
+  const find = (symbol: string, signature: NativeSignature): NativeFunction | undefined => {
+    libc ??= ffi.open(LIBC_NAMES);
+    const found = libc.find(symbol, signature);
+    if (found !== undefined || !symbol.startsWith("shm_")) return found;
+    try {
+      return ffi.open(LIBRT_NAMES).find(symbol, signature);
+    } catch {
+      // Android has neither the functions nor the library.
+      return undefined;
+    }
+  };
+
+  const bind = (
+    symbol: string,
+    parameters: NativeSignature["parameters"],
+    result: NativeSignature["result"] = "i32",
+    fixedParameters?: number,
+  ): ((...args: readonly unknown[]) => number) => {
+    let bound: NativeFunction | undefined;
+    let missing = false;
+    return (...args) => {
+      if (bound === undefined && !missing) {
+        const signature = { parameters, result };
+        bound = find(symbol, fixedParameters === undefined ? signature : { ...signature, fixedParameters });
+        missing = bound === undefined;
+      }
+      lastCallMissing = missing;
+      return bound === undefined ? -1 : (bound(...args) as number);
+    };
+  };
+
+  const getpagesize = bind("getpagesize", []);
+  const mmap = bind("mmap", ["pointer", "pointer", "i32", "i32", "i32", "pointer"], "pointer");
+  const munmap = bind("munmap", ["pointer", "pointer"]);
+  const mprotect = bind("mprotect", ["pointer", "pointer", "i32"]);
+  const madvise = bind("madvise", ["pointer", "pointer", "i32"]);
+  const memfdCreate = bind("memfd_create", ["buffer", "u32"]);
+  const shmOpen = bind("shm_open", ["buffer", "i32", "u32"]);
+  const shmUnlink = bind("shm_unlink", ["buffer"]);
+  const open = bind("open", ["buffer", "i32", "u32"], "i32", 2);
+  const unlink = bind("unlink", ["buffer"]);
+  const ftruncate = bind("ftruncate", ["i32", "pointer"]);
+  const posixFallocate = bind("posix_fallocate", ["i32", "pointer", "pointer"]);
+  const fcntl = bind("fcntl", ["i32", "i32", "i32"], "i32", 2);
+  const close = bind("close", ["i32"]);
+  const getrlimit = bind("getrlimit", ["i32", "buffer"]);
+
+  return {
+    errno: () => (lastCallMissing ? Errno.ENOSYS : ffi.errno()),
+    getpagesize: () => getpagesize(),
+    mmap: (address, sizeBytes, protection, flags, descriptor, offset) =>
+      mmap(address, sizeBytes, protection, flags, descriptor, offset),
+    munmap: (address, sizeBytes) => munmap(address, sizeBytes),
+    mprotect: (address, sizeBytes, protection) => mprotect(address, sizeBytes, protection),
+    madvise: (address, sizeBytes, advice) => madvise(address, sizeBytes, advice),
+    memfd_create: (name, flags) => memfdCreate(cString(name), flags),
+    shm_open: (name, flags, mode) => shmOpen(cString(name), flags, mode),
+    shm_unlink: (name) => shmUnlink(cString(name)),
+    open: (path, flags, mode) => open(cString(path), flags, mode),
+    unlink: (path) => unlink(cString(path)),
+    ftruncate: (descriptor, sizeBytes) => ftruncate(descriptor, sizeBytes),
+    posix_fallocate: (descriptor, offset, sizeBytes) => {
+      const result = posixFallocate(descriptor, offset, sizeBytes);
+      return lastCallMissing ? Errno.ENOSYS : result;
+    },
+    fcntl: (descriptor, command, argument) => fcntl(descriptor, command, argument),
+    close: (descriptor) => close(descriptor),
+    getrlimit: (resource, result) => getrlimit(resource, result),
+  };
+}
+
+/** The text as C wants it: UTF-8 with a zero after it. A path cannot hold a zero itself. */
+function cString(text: string): Uint8Array {
+  return new TextEncoder().encode(`${text}\0`);
+}

@@ -1,0 +1,57 @@
+/** The limits of a Linux process that matter to an allocator of code. */
+import type { MemoryLimit } from "../contract.ts";
+import type { SystemFiles } from "./files.ts";
+import { Resource } from "./libc.ts";
+import type { LinuxLibc } from "./libc.ts";
+
+/** All bits set: RLIM_INFINITY. */
+const UNLIMITED = 2n ** 64n - 1n;
+
+/** The soft limit in force, null = unlimited, undefined where the system does not tell. */
+export function readLimit(libc: LinuxLibc, resource: number): number | null | undefined {
+  const result = new BigUint64Array(2);
+  if (libc.getrlimit(resource, result) !== 0) return undefined;
+  const soft = result[0];
+  return soft === undefined ? undefined : soft === UNLIMITED ? null : Number(soft);
+}
+
+/** What `doctor` shows. A limit that cannot be read is left out. */
+export function readLimits(libc: LinuxLibc, files: SystemFiles): readonly MemoryLimit[] {
+  const limits: MemoryLimit[] = [];
+  const add = (limit: Omit<MemoryLimit, "value">, value: number | null | undefined): void => {
+    if (value !== undefined && !Number.isNaN(value)) limits.push({ ...limit, value });
+  };
+  add(
+    {
+      name: "RLIMIT_AS",
+      unit: "bytes",
+      meaning: "the addresses of this process; a dual mapping takes twice its size",
+    },
+    readLimit(libc, Resource.AS),
+  );
+  add(
+    { name: "RLIMIT_FSIZE", unit: "bytes", meaning: "the size of a file, and so of one dual mapping" },
+    readLimit(libc, Resource.FSIZE),
+  );
+  add(
+    {
+      name: "RLIMIT_NOFILE",
+      unit: "descriptors",
+      meaning: "open descriptors; making a dual mapping takes one for a moment",
+    },
+    readLimit(libc, Resource.NOFILE),
+  );
+  add(
+    {
+      name: "vm.max_map_count",
+      unit: "mappings",
+      meaning: "mappings of this process; a dual-mapped block takes two",
+    },
+    numberIn(files.read("/proc/sys/vm/max_map_count")),
+  );
+  return limits;
+}
+
+function numberIn(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Number.parseInt(text, 10);
+}

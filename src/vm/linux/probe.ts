@@ -1,0 +1,133 @@
+/** What `doctor` tries on a Linux machine. Every step undoes what it made. */
+import { JitError } from "../../errors.ts";
+import type { ProbeStep } from "../contract.ts";
+import { StepFailure } from "./dual-mapping.ts";
+import type { DualMapper } from "./dual-mapping.ts";
+import type { SystemFiles } from "./files.ts";
+import { largePageBits } from "./large-pages.ts";
+import { Advice, MAP_FAILED, MapFlag, Protection } from "./libc.ts";
+import type { LinuxLibc } from "./libc.ts";
+import { reserve } from "./reserve.ts";
+
+/** Where a probe looks. */
+export interface ProbeParts {
+  readonly libc: LinuxLibc;
+  readonly files: SystemFiles;
+  readonly dualMapper: DualMapper;
+  readonly pageSize: number;
+  readonly largePageSize: number;
+}
+
+/** Tries every way of making executable memory. Never throws. */
+export function probe(parts: ProbeParts): readonly ProbeStep[] {
+  const { dualMapper, pageSize, largePageSize } = parts;
+  const steps: ProbeStep[] = [
+    attempt("mmap (read, write, execute)", FORBIDDEN, () => {
+      tryMmap(parts.libc, pageSize, Protection.READ | Protection.WRITE | Protection.EXEC, 0);
+      return "memory can be writable and executable at once";
+    }),
+    attempt("mprotect (read, write → read, execute)", FORBIDDEN, () => {
+      tryMprotect(parts.libc, pageSize);
+      return "memory can be written first and made executable then";
+    }),
+    memfdNoexec(parts.files),
+    ...dualMapper.ladder.map((step) =>
+      attempt(`dual mapping: ${step.name}`, "", () => {
+        dualMapper.tryStep(step, pageSize);
+        return "both views were mapped";
+      }),
+    ),
+  ];
+  if (largePageSize === 0) {
+    return [...steps, { name: "large pages", ok: false, detail: "this machine has none" }];
+  }
+  return [
+    ...steps,
+    attempt("large pages: mmap (MAP_HUGETLB)", NONE_SET_ASIDE, () => {
+      const flags = MapFlag.HUGETLB | largePageBits(largePageSize);
+      tryMmap(parts.libc, largePageSize, Protection.READ | Protection.WRITE, flags);
+      return "pages are set aside (vm.nr_hugepages)";
+    }),
+    attempt("large pages: memfd_create (MFD_HUGETLB)", NONE_SET_ASIDE, () => {
+      dualMapper.tryStep(dualMapper.hugetlbStep(largePageSize), largePageSize);
+      return "pages are set aside (vm.nr_hugepages), and can be mapped twice";
+    }),
+    attempt("large pages: madvise (MADV_HUGEPAGE)", "", () => {
+      tryMadvise(parts.libc, largePageSize, pageSize);
+      const mode = selectedMode(parts.files.read("/sys/kernel/mm/transparent_hugepage/enabled"));
+      if (mode === "never") throw new Error("transparent_hugepage/enabled is never; set it to madvise");
+      return `transparent_hugepage/enabled is ${mode}`;
+    }),
+  ];
+}
+
+/** What a refusal usually means, where its error number does not say enough. */
+const FORBIDDEN = "a security policy forbids it (SELinux, PaX, or a seccomp filter)";
+const NONE_SET_ASIDE = "no pages are set aside; sysctl vm.nr_hugepages=64 sets some aside";
+
+/** @param advice follows what a native call said. */
+function attempt(name: string, advice: string, work: () => string): ProbeStep {
+  try {
+    return { name, ok: true, detail: work() };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    const detail = advice !== "" && error instanceof StepFailure ? `${message}; ${advice}` : message;
+    const isNative = error instanceof StepFailure || error instanceof JitError;
+    return {
+      name,
+      ok: false,
+      detail,
+      ...(isNative && error.syscall !== undefined ? { syscall: error.syscall } : {}),
+      ...(isNative && error.errno !== undefined ? { errno: error.errno } : {}),
+    };
+  }
+}
+
+function tryMmap(libc: LinuxLibc, sizeBytes: number, protection: number, flags: number): void {
+  const address = libc.mmap(0, sizeBytes, protection, MapFlag.PRIVATE | MapFlag.ANONYMOUS | flags, -1, 0);
+  if (address === MAP_FAILED) throw new StepFailure("mmap", libc.errno());
+  libc.munmap(address, sizeBytes);
+}
+
+function tryMprotect(libc: LinuxLibc, pageSize: number): void {
+  const access = Protection.READ | Protection.WRITE;
+  const address = libc.mmap(0, pageSize, access, MapFlag.PRIVATE | MapFlag.ANONYMOUS, -1, 0);
+  if (address === MAP_FAILED) throw new StepFailure("mmap", libc.errno());
+  try {
+    if (libc.mprotect(address, pageSize, Protection.READ | Protection.EXEC) !== 0) {
+      throw new StepFailure("mprotect", libc.errno());
+    }
+  } finally {
+    libc.munmap(address, pageSize);
+  }
+}
+
+function tryMadvise(libc: LinuxLibc, largePageSize: number, pageSize: number): void {
+  const address = reserve(libc, largePageSize, largePageSize, pageSize, "reserve a large page");
+  try {
+    if (libc.madvise(address, largePageSize, Advice.HUGEPAGE) !== 0) {
+      throw new StepFailure("madvise", libc.errno());
+    }
+  } finally {
+    libc.munmap(address, largePageSize);
+  }
+}
+
+const MEMFD_NOEXEC: Readonly<Record<string, string>> = {
+  "0": "0: a memfd is executable unless it asks not to be",
+  "1": "1: a memfd is executable only if it asks for it with MFD_EXEC",
+  "2": "2: MFD_EXEC is refused; a memfd made without it can still be mapped executable",
+};
+
+function memfdNoexec(files: SystemFiles): ProbeStep {
+  const name = "vm.memfd_noexec";
+  const value = files.read("/proc/sys/vm/memfd_noexec")?.trim();
+  if (value === undefined)
+    return { name, ok: true, detail: "not there: the kernel is older than the setting (6.3)" };
+  return { name, ok: value !== "2", detail: MEMFD_NOEXEC[value] ?? value };
+}
+
+/** `always [madvise] never` → `madvise`. */
+function selectedMode(text: string | undefined): string {
+  return /\[(\w+)\]/.exec(text ?? "")?.[1] ?? "unknown";
+}

@@ -1,0 +1,375 @@
+/**
+ * A virtual memory that exists in JavaScript alone: addresses are numbers, mappings are entries of a list, and
+ * every operation can be told to fail. The core and the allocator are tested on it by the million.
+ *
+ * It is stricter than a real system: what would corrupt memory there (a release of something that is not mapped,
+ * a view still open when its memory goes) throws a plain Error here, because it is a bug of whoever called.
+ * What a real system may refuse throws a JitError.
+ */
+import { JitError, formatAddress } from "../errors.ts";
+import type { JitErrorCode } from "../errors.ts";
+import type { Address } from "../ffi/contract.ts";
+import type {
+  DualMapping,
+  HardenedRuntimeInfo,
+  MemoryFlags,
+  MemoryInfo,
+  MemoryLimit,
+  ProbeStep,
+  VirtualMemory,
+} from "./contract.ts";
+import { AddressMap } from "./simulated/address-map.ts";
+import { makePlacer } from "./simulated/placement.ts";
+import type { SimulatedPlacement } from "./simulated/placement.ts";
+
+/** The operations that are counted, and that can be made to fail. */
+export type SimulatedOperation =
+  | "alloc"
+  | "release"
+  | "protect"
+  | "allocDualMapping"
+  | "releaseDualMapping"
+  | "flushInstructionCache"
+  | "protectJitMemory"
+  | "openView"
+  | "closeView";
+
+/** How the simulated machine is made. */
+export interface SimulatedMemoryOptions {
+  /** Bytes, a power of two. Default 4096. */
+  readonly pageSize?: number;
+  /** Bytes, a power of two, at least the page size. Default: the page size; 65536 is a Windows. */
+  readonly pageGranularity?: number;
+  /** Bytes, 0 = none. Default 2 MiB. */
+  readonly largePageSize?: number;
+  /**
+   * `ascending` (the default) and `descending` place each mapping next to the one before; `random` anywhere.
+   * All are the same in every run. A dual mapping is placed as one, rw right after rx.
+   */
+  readonly placement?: SimulatedPlacement;
+  /** What `random` begins with; the same seed gives the same addresses. Default 1. */
+  readonly seed?: number;
+  /** Bytes left free between neighbours. Default 0: they touch, which is what an allocator must survive. */
+  readonly gapBytes?: number;
+  /** Bytes of memory the machine has; more is ERR_OUT_OF_MEMORY. Default: no bound. */
+  readonly totalBytes?: number;
+  /** A machine on which nothing is writable and executable at once. Default false. */
+  readonly hardened?: boolean;
+}
+
+/** One live mapping. */
+export interface SimulatedMapping {
+  /** The only address of a plain mapping; the executable one of a dual mapping. */
+  readonly rx: Address;
+  /** Equal to `rx` for a plain mapping. */
+  readonly rw: Address;
+  readonly sizeBytes: number;
+  /** What it was made with, or last protected to. */
+  readonly flags: MemoryFlags;
+}
+
+interface Mapping {
+  readonly rx: Address;
+  readonly rw: Address;
+  readonly sizeBytes: number;
+  flags: MemoryFlags;
+  /** Made when it is first looked at, so that a test can map gigabytes. A new page reads zero, as a real one. */
+  bytes: Uint8Array | undefined;
+  openViews: number;
+}
+
+interface Fault {
+  readonly operation: SimulatedOperation | "any";
+  remainingCalls: number;
+  readonly code: JitErrorCode;
+}
+
+/** {@link VirtualMemory} without a system. Not thread-safe: each thread would have a machine of its own. */
+export class SimulatedMemory implements VirtualMemory {
+  readonly name = "simulated";
+  /** How often each operation was called, failed calls included. */
+  readonly calls: Readonly<Record<SimulatedOperation, number>>;
+  readonly #calls: Record<SimulatedOperation, number>;
+  readonly #options: Required<Omit<SimulatedMemoryOptions, "totalBytes">> & { readonly totalBytes: number };
+  /** Both addresses of a mapping lead to it. */
+  readonly #byAddress = new AddressMap<Mapping>();
+  readonly #place: (sizeBytes: number) => Address;
+  readonly #viewOwners = new Map<Uint8Array, Mapping>();
+  readonly #faults: Fault[] = [];
+  #mappedBytes = 0;
+  #peakMappedBytes = 0;
+
+  constructor(options: SimulatedMemoryOptions = {}) {
+    const pageSize = options.pageSize ?? 4096;
+    this.#options = {
+      pageSize,
+      pageGranularity: options.pageGranularity ?? pageSize,
+      largePageSize: options.largePageSize ?? 2 * 1024 * 1024,
+      placement: options.placement ?? "ascending",
+      seed: options.seed ?? 1,
+      gapBytes: options.gapBytes ?? 0,
+      totalBytes: options.totalBytes ?? Number.POSITIVE_INFINITY,
+      hardened: options.hardened ?? false,
+    };
+    this.#place = makePlacer({
+      ...this.#options,
+      isFree: (address, sizeBytes) => this.#byAddress.isFree(address, sizeBytes),
+    });
+    this.#calls = {
+      alloc: 0,
+      release: 0,
+      protect: 0,
+      allocDualMapping: 0,
+      releaseDualMapping: 0,
+      flushInstructionCache: 0,
+      protectJitMemory: 0,
+      openView: 0,
+      closeView: 0,
+    };
+    this.calls = this.#calls;
+  }
+
+  // ---- What tests see and do ------------------------------------------------------------------------------------
+
+  /** Every live mapping, by ascending rx. */
+  get mappings(): readonly SimulatedMapping[] {
+    return [...new Set(this.#byAddress.values())]
+      .sort((a, b) => a.rx - b.rx)
+      .map(({ rx, rw, sizeBytes, flags }) => ({ rx, rw, sizeBytes, flags }));
+  }
+
+  /** How many views are open now. */
+  get openViewCount(): number {
+    return this.#viewOwners.size;
+  }
+
+  /** Bytes mapped now; a dual mapping counts once. */
+  get mappedBytes(): number {
+    return this.#mappedBytes;
+  }
+
+  /** The most bytes that were ever mapped at once. */
+  get peakMappedBytes(): number {
+    return this.#peakMappedBytes;
+  }
+
+  /**
+   * Makes a call fail: `successes` calls of `operation` go well, the next one throws, and then all is well again.
+   * Several can wait at once. A failed call changes nothing.
+   *
+   * @param code what it throws; default `ERR_OUT_OF_MEMORY`.
+   * @example
+   * ```ts
+   * memory.failAfter("allocDualMapping", 2);   // the third one throws
+   * memory.failAfter("any", 0, "ERR_PERMISSION");   // whatever is called next
+   * ```
+   */
+  failAfter(
+    operation: SimulatedOperation | "any",
+    successes: number,
+    code: JitErrorCode = "ERR_OUT_OF_MEMORY",
+  ): void {
+    this.#faults.push({ operation, remainingCalls: successes, code });
+  }
+
+  /** Forgets the faults that have not happened yet, and tells how many there were. */
+  clearFaults(): number {
+    return this.#faults.splice(0).length;
+  }
+
+  /** A copy of the bytes at any mapped address, through rx or rw. */
+  read(address: Address, sizeBytes: number): Uint8Array {
+    const { mapping, offset } = this.#locate(address, sizeBytes);
+    return bytesOf(mapping).slice(offset, offset + sizeBytes);
+  }
+
+  /** Changes the bytes at any mapped address, whatever its protection. */
+  poke(address: Address, bytes: Uint8Array): void {
+    const { mapping, offset } = this.#locate(address, bytes.length);
+    bytesOf(mapping).set(bytes, offset);
+  }
+
+  // ---- VirtualMemory --------------------------------------------------------------------------------------------
+
+  info(): MemoryInfo {
+    return { pageSize: this.#options.pageSize, pageGranularity: this.#options.pageGranularity };
+  }
+
+  largePageSize(): number {
+    return this.#options.largePageSize;
+  }
+
+  alloc(sizeBytes: number, flags: MemoryFlags): Address {
+    this.#enter("alloc", "mmap");
+    if (this.#options.hardened && flags.write === true && flags.execute === true) {
+      throw new JitError(
+        "ERR_PERMISSION",
+        "Cannot map memory writable and executable: the machine is hardened",
+        {
+          syscall: "mmap",
+        },
+      );
+    }
+    this.#takeBytes(sizeBytes);
+    const address = this.#place(sizeBytes);
+    this.#byAddress.add(address, {
+      rx: address,
+      rw: address,
+      sizeBytes,
+      flags,
+      bytes: undefined,
+      openViews: 0,
+    });
+    return address;
+  }
+
+  release(address: Address, sizeBytes: number): void {
+    this.#enter("release", "munmap");
+    this.#remove(this.#exactly(address, address, sizeBytes));
+  }
+
+  protect(address: Address, sizeBytes: number, flags: MemoryFlags): void {
+    this.#enter("protect", "mprotect");
+    this.#checkPages(address, "address");
+    this.#checkPages(sizeBytes, "size");
+    this.#locate(address, sizeBytes).mapping.flags = flags;
+  }
+
+  allocDualMapping(sizeBytes: number, flags: MemoryFlags): DualMapping {
+    this.#enter("allocDualMapping", "mmap");
+    this.#takeBytes(sizeBytes);
+    const rx = this.#place(2 * sizeBytes);
+    const rw = rx + sizeBytes;
+    const mapping: Mapping = { rx, rw, sizeBytes, flags, bytes: undefined, openViews: 0 };
+    this.#byAddress.add(rx, mapping);
+    this.#byAddress.add(rw, mapping);
+    return { rx, rw };
+  }
+
+  releaseDualMapping({ rx, rw }: DualMapping, sizeBytes: number): void {
+    this.#enter("releaseDualMapping", "munmap");
+    this.#remove(this.#exactly(rx, rw, sizeBytes));
+  }
+
+  flushInstructionCache(address: Address, sizeBytes: number): void {
+    this.#enter("flushInstructionCache", "__clear_cache");
+    const { mapping } = this.#locate(address, sizeBytes);
+    if (address < mapping.rx || address >= mapping.rx + mapping.sizeBytes) {
+      throw new Error(`simulated memory: the flush of ${formatAddress(address)} names rw; code runs at rx`);
+    }
+  }
+
+  hardenedRuntimeInfo(): HardenedRuntimeInfo {
+    return { enabled: this.#options.hardened, mapJit: false, dualMapping: true };
+  }
+
+  protectJitMemory(): void {
+    this.#enter("protectJitMemory", "pthread_jit_write_protect_np");
+  }
+
+  openView(address: Address, sizeBytes: number): Uint8Array {
+    this.#enter("openView", "view");
+    const { mapping, offset } = this.#locate(address, sizeBytes);
+    const view = bytesOf(mapping).subarray(offset, offset + sizeBytes);
+    mapping.openViews++;
+    this.#viewOwners.set(view, mapping);
+    return view;
+  }
+
+  closeView(view: Uint8Array): void {
+    this.#enter("closeView", "detach");
+    const mapping = this.#viewOwners.get(view);
+    if (mapping === undefined)
+      throw new Error("simulated memory: this view was not opened here, or was closed");
+    this.#viewOwners.delete(view);
+    mapping.openViews--;
+  }
+
+  probe(): readonly ProbeStep[] {
+    return [{ name: "simulated memory", ok: true, detail: "no system was asked" }];
+  }
+
+  limits(): readonly MemoryLimit[] {
+    const { totalBytes } = this.#options;
+    const value = Number.isFinite(totalBytes) ? totalBytes : null;
+    return [{ name: "totalBytes", value, unit: "bytes", meaning: "the memory of the simulated machine" }];
+  }
+
+  // ---- Inside ---------------------------------------------------------------------------------------------------
+
+  /** Counts the call, and lets the first fault that is due happen. */
+  #enter(operation: SimulatedOperation, syscall: string): void {
+    this.#calls[operation]++;
+    let due: Fault | undefined;
+    for (const fault of this.#faults) {
+      if (fault.operation !== "any" && fault.operation !== operation) continue;
+      if (fault.remainingCalls === 0) due ??= fault;
+      else fault.remainingCalls--;
+    }
+    if (due === undefined) return;
+    this.#faults.splice(this.#faults.indexOf(due), 1);
+    // No number of a real system: 0 is an error on none.
+    throw new JitError(due.code, `Cannot ${operation}: the simulated machine was told to fail`, {
+      syscall,
+      errno: 0,
+    });
+  }
+
+  #takeBytes(sizeBytes: number): void {
+    this.#checkPages(sizeBytes, "size");
+    if (this.#mappedBytes + sizeBytes > this.#options.totalBytes) {
+      throw new JitError(
+        "ERR_OUT_OF_MEMORY",
+        `Cannot map ${sizeBytes} bytes: the simulated machine has ${this.#options.totalBytes}, ` +
+          `and ${this.#mappedBytes} are mapped`,
+        { syscall: "mmap", errno: 0 },
+      );
+    }
+    this.#mappedBytes += sizeBytes;
+    this.#peakMappedBytes = Math.max(this.#peakMappedBytes, this.#mappedBytes);
+  }
+
+  #checkPages(bytes: number, what: string): void {
+    if (!Number.isSafeInteger(bytes) || bytes <= 0 || bytes % this.#options.pageSize !== 0) {
+      throw new Error(`simulated memory: the ${what} ${bytes} is not a positive multiple of the page size`);
+    }
+  }
+
+  #exactly(rx: Address, rw: Address, sizeBytes: number): Mapping {
+    const mapping = this.#byAddress.get(rx);
+    if (mapping === undefined) throw new Error(`simulated memory: nothing is mapped at ${formatAddress(rx)}`);
+    if (mapping.rx !== rx || mapping.rw !== rw || mapping.sizeBytes !== sizeBytes) {
+      throw new Error(
+        `simulated memory: released rx ${formatAddress(rx)}, rw ${formatAddress(rw)}, ${sizeBytes} bytes, but mapped is ` +
+          `rx ${formatAddress(mapping.rx)}, rw ${formatAddress(mapping.rw)}, ${mapping.sizeBytes} bytes`,
+      );
+    }
+    return mapping;
+  }
+
+  #remove(mapping: Mapping): void {
+    if (mapping.openViews !== 0) {
+      throw new Error(
+        `simulated memory: ${mapping.openViews} views are open at the release of ${formatAddress(mapping.rx)}`,
+      );
+    }
+    this.#byAddress.remove(mapping.rx);
+    this.#byAddress.remove(mapping.rw);
+    this.#mappedBytes -= mapping.sizeBytes;
+  }
+
+  /** The mapping that holds the whole range, and where in it the range begins. */
+  #locate(address: Address, sizeBytes: number): { mapping: Mapping; offset: number } {
+    const found = this.#byAddress.find(address);
+    if (found !== undefined && address + sizeBytes <= found.start + found.value.sizeBytes) {
+      return { mapping: found.value, offset: address - found.start };
+    }
+    throw new Error(
+      `simulated memory: ${sizeBytes} bytes at ${formatAddress(address)} are not mapped as one`,
+    );
+  }
+}
+
+function bytesOf(mapping: Mapping): Uint8Array {
+  return (mapping.bytes ??= new Uint8Array(mapping.sizeBytes));
+}
