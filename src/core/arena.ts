@@ -96,19 +96,6 @@ export class Arena {
     this.#remember(first, count);
   }
 
-  /** How many units hold free chunks. */
-  get freeUnitCount(): number {
-    const words = this.words;
-    let count = 0;
-    for (let bin = 0; bin < BIN_COUNT; bin++) {
-      const sentinel = BINS + bin * RECORD_INTEGERS;
-      for (let node = words[sentinel + NEXT]!; node !== sentinel; node = words[node + NEXT]!) {
-        count -= words[words[HEADER_OWNERS]! + (node >> UNIT_SHIFT)]!;
-      }
-    }
-    return count;
-  }
-
   /** A free chunk cut to size, its unit, or 0. Any chunk of a higher bin is large enough; in its own bin, the first. */
   #takeFree(unitCount: number): number {
     const words = this.words;

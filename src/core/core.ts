@@ -444,6 +444,11 @@ export class Core {
     this.#recent.add(words[block + BLOCK_GRANULE_SHIFT]! - this.#baseShift, count, (record << 3) + bit);
   }
 
+  /** Whether the block has one allocation left, and will not be kept when that is released. */
+  isLastOfSurplus(block: number): boolean {
+    return this.words[block + BLOCK_LIVE] === 1 && this.#isSurplus(block);
+  }
+
   #isSurplus(block: number): boolean {
     const words = this.words;
     if (words[HEADER_IMMEDIATE_RELEASE] !== 0) return true;
@@ -606,14 +611,33 @@ export class Core {
     return this.words[poolAt(poolIndex) + POOL_EMPTY]!;
   }
 
+  /** The address (rx) of a granule. */
+  addressOf(block: number, granule: number): number {
+    return this.doubles[(block >> 1) + BLOCK_RX]! + (granule << this.words[block + BLOCK_GRANULE_SHIFT]!);
+  }
+
+  /** log2 of a pool's granularity in bytes. */
+  granuleShiftOf(poolIndex: number): number {
+    return this.words[poolAt(poolIndex) + POOL_GRANULE_SHIFT]!;
+  }
+
+  /** A small number that no other block has at the same time. */
+  blockNumber(block: number): number {
+    return block >> UNIT_SHIFT;
+  }
+
+  get blockCount(): number {
+    return this.words[HEADER_BLOCK_COUNT]!;
+  }
+
+  /** Bytes of all blocks together. */
+  get reservedBytes(): number {
+    return this.doubles[HEADER_RESERVED_SIZE]!;
+  }
+
   /** All metadata, in bytes: the shared buffer and what this thread keeps beside it. */
   get overheadBytes(): number {
     return this.words.byteLength + this.#recent.byteLength + this.#lookup.byteLength;
-  }
-
-  /** How many units of the shared buffer hold free chunks; for `verify`. */
-  get freeUnitCount(): number {
-    return this.#arena.freeUnitCount;
   }
 
   #makeCurrent(pool: number, block: number): void {

@@ -1,0 +1,336 @@
+/** What an allocator does: the core decides, the virtual memory acts, and whatever fails leaves all as it was. */
+import { BlockMemory } from "./block-memory.ts";
+import { Core, NOT_ALLOCATED, OK, SURPLUS_BLOCK, UNKNOWN_ADDRESS } from "./core/core.ts";
+import { JitError } from "./errors.ts";
+import type { Address } from "./ffi/contract.ts";
+import type { MappedBlock } from "./mapped-block.ts";
+import type { ResolvedJitAllocatorOptions } from "./options.ts";
+import * as refusals from "./refusals.ts";
+import { Span, spanAccess } from "./span.ts";
+import type { SpanOwner } from "./span.ts";
+import type { VirtualMemory } from "./vm/contract.ts";
+import type { CachePolicy, WriteScopeOwner } from "./write-scope.ts";
+
+/** asmjit's largest request is one granule less. */
+const TOO_LARGE_BYTES = 2 ** 31;
+
+/** The length of any typed array, read past whatever a subclass may pretend. */
+const typedArrayLength = Object.getOwnPropertyDescriptor(
+  Object.getPrototypeOf(Uint8Array.prototype) as object,
+  "length",
+)?.get as (this: Uint8Array) => number;
+
+/** The inside of a JitAllocator. Arguments come from users and are checked here. */
+export class Engine implements SpanOwner, WriteScopeOwner {
+  readonly core: Core;
+  readonly blocks: BlockMemory;
+  readonly isExecutable: boolean;
+  readonly #options: Readonly<ResolvedJitAllocatorOptions>;
+  readonly #granuleShift: number;
+  readonly #poolCount: 1 | 3;
+  readonly #fills: boolean;
+  /** Bytes: the largest request; 0 once disposed, so that the hot path needs no other check. */
+  #largestSize: number;
+  #isDisposed = false;
+
+  constructor(options: Readonly<ResolvedJitAllocatorOptions>, memory: VirtualMemory) {
+    this.#options = options;
+    this.#granuleShift = 31 - Math.clz32(options.granularity);
+    this.#poolCount = options.useMultiplePools ? 3 : 1;
+    this.#fills = options.fillUnusedMemory;
+    this.#largestSize = TOO_LARGE_BYTES - options.granularity;
+    this.core = new Core({
+      granularity: options.granularity,
+      poolCount: this.#poolCount,
+      padding: !options.disableInitialPadding,
+      immediateRelease: options.immediateRelease,
+      blockSize: options.blockSize,
+      maxReservedSize: options.maxReservedSize,
+    });
+    this.blocks = new BlockMemory(this.core, memory, options);
+    this.isExecutable = memory.name !== "simulated";
+  }
+
+  // --- allocation ---------------------------------------------------------------------------------------------
+
+  allocAddress(size: number): Address {
+    this.#place(size);
+    const core = this.core;
+    return core.addressOf(core.block, core.granule);
+  }
+
+  alloc(size: number): Span {
+    this.#place(size);
+    const { block, granule } = this.core;
+    const mapped = this.blocks.at(block);
+    try {
+      return this.#makeSpan(mapped, granule, this.core.count);
+    } catch (error) {
+      this.#free(mapped, granule);
+      throw error;
+    }
+  }
+
+  /** Takes room for `size` bytes; the core then holds the place. */
+  #place(size: number): void {
+    if (typeof size !== "number" || !(size > 0) || size > this.#largestSize || Math.floor(size) !== size) {
+      this.checkOpen("allocate");
+      throw refusals.refuseSize(size, this.#largestSize);
+    }
+    // The request in granules of the base granularity; then the pool with the largest granules that divide it.
+    const shift = this.#granuleShift;
+    let count = (size + (1 << shift) - 1) >>> shift;
+    let pool = 0;
+    if (this.#poolCount === 3) {
+      pool = (count & 3) === 0 ? 2 : (count & 1) === 0 ? 1 : 0;
+      count >>>= pool;
+    }
+    if (!this.core.alloc(pool, count)) this.#placeInNewBlock(pool, count, size);
+  }
+
+  #placeInNewBlock(pool: number, count: number, size: number): void {
+    const core = this.core;
+    const smallest = core.planBlock(pool, count, true) || this.#planWithoutEmptyBlocks(pool, count);
+    if (smallest === 0) {
+      throw refusals.outOfReserve(size, core.reservedBytes, this.#options.maxReservedSize);
+    }
+    const natural = core.planBlock(pool, count, false);
+    try {
+      this.blocks.add(pool, natural, size);
+    } catch (error) {
+      // Where the system has no room for a block of the natural size, it may have some for what is needed now.
+      const isShort = error instanceof JitError && error.code === "ERR_OUT_OF_MEMORY";
+      if (!isShort || smallest === natural) throw error;
+      this.blocks.add(pool, smallest, size);
+    }
+    core.alloc(pool, count);
+  }
+
+  /** Gives up the empty blocks that are kept, which count as reserved, and plans again. */
+  #planWithoutEmptyBlocks(pool: number, count: number): number {
+    for (let index = 0; index < this.#poolCount; index++) {
+      const empty = this.core.emptyBlock(index);
+      if (empty === 0) continue;
+      this.blocks.remove(this.blocks.at(empty));
+      const planned = this.core.planBlock(pool, count, true);
+      if (planned !== 0) return planned;
+    }
+    return 0;
+  }
+
+  // --- release and shrink -------------------------------------------------------------------------------------
+
+  release(target: Span | Address): void {
+    if (typeof target !== "number") {
+      this.#free(this.#liveBlock(target, "release"), spanAccess.granule(target));
+    } else if (this.#fills) {
+      const mapped = this.#locateStart(target, "release");
+      this.#free(mapped, this.core.granule);
+    } else {
+      const status = this.core.release(target);
+      if (status === SURPLUS_BLOCK) this.blocks.remove(this.blocks.at(this.core.block));
+      else if (status !== OK) throw this.#refuseAddress("release", target, status);
+    }
+  }
+
+  /** Releases the allocation that begins at `granule`. */
+  #free(mapped: MappedBlock, granule: number): void {
+    const core = this.core;
+    if (this.#fills && !core.isLastOfSurplus(mapped.block)) {
+      this.#fill(mapped, granule, core.lengthAt(mapped.block, granule));
+    }
+    if (core.free(mapped.block, granule) === SURPLUS_BLOCK) this.blocks.remove(mapped);
+  }
+
+  shrink(target: Span | Address, newSize: number): void {
+    const core = this.core;
+    const isAddress = typeof target === "number";
+    const mapped = isAddress ? this.#locateStart(target, "shrink") : this.#liveBlock(target, "shrink");
+    const granule = isAddress ? core.granule : spanAccess.granule(target);
+    const count = core.lengthAt(mapped.block, granule);
+    const size = count * 2 ** mapped.granuleShift;
+    if (!isIndex(newSize) || newSize > size) throw refusals.refuseNewSize(newSize, size);
+    const newCount = Math.ceil(newSize / 2 ** mapped.granuleShift);
+    if (newCount === count) return;
+    if (newCount === 0) {
+      this.#free(mapped, granule);
+      return;
+    }
+    if (this.#fills) this.#fill(mapped, granule + newCount, count - newCount);
+    core.shrink(mapped.block, granule, count, newCount);
+  }
+
+  #fill(mapped: MappedBlock, granule: number, count: number): void {
+    this.blocks.fill(mapped, granule * 2 ** mapped.granuleShift, count * 2 ** mapped.granuleShift);
+  }
+
+  /** The block of the allocation that begins at `address`; the core then holds its granule. */
+  #locateStart(address: Address, action: string): MappedBlock {
+    const status = this.core.locateStart(address);
+    if (status !== OK) throw this.#refuseAddress(action, address, status);
+    return this.blocks.at(this.core.block);
+  }
+
+  #refuseAddress(action: string, address: unknown, status: number): JitError {
+    this.checkOpen(action);
+    if (!isIndex(address)) {
+      return refusals.refuseValue(action, address, "an address is an integer from 0 to 2**53 - 1");
+    }
+    if (status === UNKNOWN_ADDRESS) return refusals.refuseUnknownAddress(action, address);
+    if (status === NOT_ALLOCATED) return refusals.refuseFreeAddress(action, address);
+    const { block, granule } = this.core;
+    const size = this.core.lengthAt(block, granule) * 2 ** this.blocks.at(block).granuleShift;
+    return refusals.refuseInterior(action, address, this.core.addressOf(block, granule), size);
+  }
+
+  // --- spans --------------------------------------------------------------------------------------------------
+
+  query(rx: Address): Span {
+    const core = this.core;
+    const status = isIndex(rx) ? core.locate(rx) : UNKNOWN_ADDRESS;
+    if (status !== OK) throw this.#refuseAddress("query", rx, status);
+    return this.#makeSpan(this.blocks.at(core.block), core.granule, core.count);
+  }
+
+  #makeSpan(mapped: MappedBlock, granule: number, count: number): Span {
+    const generation = this.core.generationOf(mapped.block, granule, count);
+    if (generation === 0) throw refusals.outOfMetadata(count * 2 ** mapped.granuleShift);
+    return spanAccess.make(this, mapped, granule, generation, count);
+  }
+
+  isLive(span: Span): boolean {
+    const mapped = spanAccess.block(span);
+    return (
+      mapped.isMapped &&
+      this.core.isLive(mapped.block, spanAccess.granule(span), spanAccess.generation(span))
+    );
+  }
+
+  sizeOf(span: Span): number {
+    return this.isLive(span) ? this.#liveSize(span, spanAccess.block(span)) : 0;
+  }
+
+  read(span: Span, offset: number, length: number | undefined): Uint8Array {
+    const mapped = this.#liveBlock(span, "read");
+    const size = this.#liveSize(span, mapped);
+    const wanted = length === undefined && isIndex(offset) ? size - offset : length;
+    if (!isIndex(offset) || !isIndex(wanted) || offset + wanted > size) {
+      throw refusals.refuseRange("read", offset, length ?? size, size);
+    }
+    return mapped.read((spanAccess.granule(span) << mapped.granuleShift) + offset, wanted);
+  }
+
+  write(span: Span, offset: number, bytes: Uint8Array): void {
+    this.writeBytes(span, offset, bytes);
+    this.flush(span, "default");
+  }
+
+  writeBytes(span: Span, offset: number, bytes: Uint8Array): void {
+    const mapped = this.#liveBlock(span, "write");
+    // A proxy or a pretended length would run a user's code, or pass the check, while memory is being written.
+    if (!(bytes instanceof Uint8Array) || !ArrayBuffer.isView(bytes)) {
+      throw refusals.refuseValue("write", bytes, "the bytes must be a Uint8Array");
+    }
+    const length = typedArrayLength.call(bytes);
+    const size = this.#liveSize(span, mapped);
+    if (!isIndex(offset) || offset + length > size) {
+      throw refusals.refuseRange("write", offset, length, size);
+    }
+    mapped.write((spanAccess.granule(span) << mapped.granuleShift) + offset, bytes);
+  }
+
+  writeCallback(span: Span, fill: (code: Uint8Array) => number | void): void {
+    const mapped = this.#liveBlock(span, "write");
+    const start = spanAccess.granule(span) << mapped.granuleShift;
+    const size = this.#liveSize(span, mapped);
+    const code = mapped.read(start, size);
+    const kept: unknown = fill(code);
+    this.#liveBlock(span, "write"); // the callback may have released the span, or shrunk it
+    const sizeNow = this.#liveSize(span, mapped);
+    if (kept !== undefined && !(isIndex(kept) && kept > 0 && kept <= sizeNow)) {
+      throw refusals.refuseValue("keep", kept, `a write callback returns nothing, or 1 to ${sizeNow} bytes`);
+    }
+    if (typedArrayLength.call(code) !== size) {
+      throw new JitError("ERR_INVALID_ARGUMENT", "Cannot write: the callback gave its buffer away");
+    }
+    mapped.write(start, code.subarray(0, Math.min(kept ?? size, sizeNow)));
+    if (kept !== undefined) this.shrink(span, kept);
+  }
+
+  flush(span: Span, policy: CachePolicy): void {
+    if (policy === "never" || !this.isLive(span)) return;
+    const mapped = spanAccess.block(span);
+    this.blocks.flush(mapped, spanAccess.granule(span) << mapped.granuleShift, this.sizeOf(span));
+  }
+
+  flushRange(mapped: MappedBlock, start: number, end: number): void {
+    this.blocks.flush(mapped, start, end - start);
+  }
+
+  blockOf(span: Span): MappedBlock {
+    return spanAccess.block(span);
+  }
+
+  /** The block of a span that is live and of this allocator. */
+  #liveBlock(span: Span, action: string): MappedBlock {
+    if (!(span instanceof Span)) {
+      this.checkOpen(action);
+      throw refusals.refuseValue(action, span, "the target must be a Span, or its address where that is allowed");
+    }
+    if (spanAccess.owner(span) !== this) throw refusals.refuseStranger(action, span.rx);
+    if (!this.isLive(span)) throw refusals.refuseReleased(action, span.rx);
+    return spanAccess.block(span);
+  }
+
+  #liveSize(span: Span, mapped: MappedBlock): number {
+    const count = this.core.currentCount(mapped.block, spanAccess.granule(span), spanAccess.count(span));
+    return count * 2 ** mapped.granuleShift;
+  }
+
+  // --- all at once --------------------------------------------------------------------------------------------
+
+  /** Releases everything. Unmaps all blocks but, with the soft policy, the oldest of each pool. */
+  reset(policy: "soft" | "hard"): void {
+    this.checkOpen("reset");
+    const kept: MappedBlock[] = [];
+    for (let pool = 0; pool < this.#poolCount; pool++) {
+      const oldest = this.core.oldestBlock(pool);
+      if (policy === "soft" && !this.#options.immediateRelease && oldest !== 0) kept.push(this.blocks.at(oldest));
+    }
+    this.#unmapAllBut(kept);
+    for (const mapped of kept) {
+      if (this.#fills) this.blocks.fill(mapped, 0, mapped.sizeBytes);
+      this.core.clearBlock(mapped.block);
+    }
+  }
+
+  dispose(): void {
+    if (this.#isDisposed) return;
+    this.#unmapAllBut([]);
+    this.#isDisposed = true;
+    this.#largestSize = 0;
+  }
+
+  /** A block that the system refuses to unmap stays as it is; its error is thrown when the others are gone. */
+  #unmapAllBut(kept: readonly MappedBlock[]): void {
+    const failures: unknown[] = [];
+    for (const mapped of this.blocks.all()) {
+      if (kept.includes(mapped)) continue;
+      try {
+        this.blocks.remove(mapped);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+
+  checkOpen(action: string): void {
+    if (this.#isDisposed) throw refusals.refuseDisposed(action);
+  }
+}
+
+/** Whether a value is an integer that can be an offset, a length or an address. */
+function isIndex(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}

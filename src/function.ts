@@ -1,0 +1,250 @@
+/** Machine code as a function of TypeScript. */
+import { JitError } from "./errors.ts";
+import type { Address, NativeFunction, NativeSignature, NativeType } from "./ffi/contract.ts";
+import { systemFfi } from "./ffi/select.ts";
+import { refuseReleased, refuseValue } from "./refusals.ts";
+import { Span, spanAccess } from "./span.ts";
+
+/** The types a parameter can have. */
+export type ParameterType = Exclude<NativeType, "void">;
+/** The types a result can have. */
+export type ResultType = Exclude<NativeType, "buffer">;
+
+/**
+ * What a piece of machine code takes and gives, by the platform's C calling convention.
+ *
+ * | type | in TypeScript |
+ * |---|---|
+ * | `void` | undefined; results only |
+ * | `i8` `u8` `i16` `u16` `i32` `u32` | number, an integer in the range of the type |
+ * | `f32` `f64` | number |
+ * | `i64` `u64` | bigint in the range of the type |
+ * | `pointer` | Address: an integer from 0 to 2**53 − 1 |
+ * | `buffer` | a TypedArray, DataView or ArrayBuffer; parameters only: its address, valid while the call lasts |
+ */
+export interface Signature {
+  readonly parameters: readonly ParameterType[];
+  readonly result: ResultType;
+}
+
+interface ArgumentTypes {
+  i8: number;
+  u8: number;
+  i16: number;
+  u16: number;
+  i32: number;
+  u32: number;
+  f32: number;
+  f64: number;
+  i64: bigint;
+  u64: bigint;
+  pointer: Address;
+  buffer: ArrayBufferView | ArrayBuffer;
+}
+
+interface ResultTypes extends Omit<ArgumentTypes, "buffer"> {
+  void: void;
+}
+
+/** The arguments that a list of parameter types describes. */
+type ArgumentsOf<P extends readonly ParameterType[]> = {
+  -readonly [I in keyof P]: P[I] extends ParameterType ? ArgumentTypes[P[I]] : never;
+};
+
+/** The function that a signature describes: its arguments and its result are inferred. */
+export type TypedFunction<S extends Signature> = (
+  ...args: ArgumentsOf<S["parameters"]>
+) => ResultTypes[S["result"]];
+
+/** The ranges of the integer types that are numbers: least and most. */
+const RANGES: Readonly<Partial<Record<NativeType, readonly [number, number]>>> = {
+  i8: [-0x80, 0x7f],
+  u8: [0, 0xff],
+  i16: [-0x8000, 0x7fff],
+  u16: [0, 0xffff],
+  i32: [-0x8000_0000, 0x7fff_ffff],
+  u32: [0, 0xffff_ffff],
+  pointer: [0, Number.MAX_SAFE_INTEGER],
+};
+const BIGINT_RANGES: Readonly<Partial<Record<NativeType, readonly [bigint, bigint]>>> = {
+  i64: [-(2n ** 63n), 2n ** 63n - 1n],
+  u64: [0n, 2n ** 64n - 1n],
+};
+const PARAMETER_TYPES: readonly NativeType[] = [
+  ...(Object.keys(RANGES) as NativeType[]),
+  ...(Object.keys(BIGINT_RANGES) as NativeType[]),
+  "f32",
+  "f64",
+  "buffer",
+];
+const RESULT_TYPES: readonly NativeType[] = [
+  ...PARAMETER_TYPES.filter((type) => type !== "buffer"),
+  "void",
+];
+
+/** More than any compiler passes, and few enough for every foreign function interface. */
+const MOST_PARAMETERS = 32;
+
+/**
+ * Makes the code of a span callable. Calls go straight to the runtime's foreign function interface; before each, it is
+ * checked that the span is still live and that the arguments are of their types.
+ *
+ * Make the function once and keep it: making one takes some microseconds. What the code does is not checked: wrong
+ * code can crash the process. It must not be released while it runs.
+ *
+ * @param code the span; the code begins at its start
+ * @param signature the parameters' types and the result's; see {@link Signature}
+ * @throws JitError `ERR_RELEASED`, here and at each call after the release, a reset or the disposal of the allocator;
+ *   `ERR_INVALID_ARGUMENT` for a signature, or at a call an argument, that is not right;
+ *   `ERR_FEATURE_NOT_ENABLED` where native code cannot be called
+ * @example
+ * ```ts
+ * const add = toFunction(span, { parameters: ["i32", "i32"], result: "i32" });
+ * add(2, 3); // 5
+ * ```
+ */
+export function toFunction<const S extends Signature>(code: Span, signature: S): TypedFunction<S> {
+  if (!(code instanceof Span)) throw refuseValue("call", code, "the code must be a Span");
+  const checked = checkSignature(signature);
+  if (code.isReleased) throw refuseReleased("call", code.rx);
+  if (!spanAccess.owner(code).isExecutable) {
+    throw new JitError("ERR_FEATURE_NOT_ENABLED", "Cannot call code in simulated memory: it is not executable");
+  }
+  const { call } = systemFfi().callable(code.rx, checked);
+  return guard(code, checked.parameters, call) as TypedFunction<S>;
+}
+
+/** A copy of the signature with nothing but the known types in it: no getter of the caller's is ever read again. */
+function checkSignature(signature: unknown): NativeSignature {
+  if (typeof signature !== "object" || signature === null) {
+    throw refuseValue("call code with signature", signature, "a signature is { parameters, result }");
+  }
+  const { parameters, result } = signature as Partial<Record<"parameters" | "result", unknown>>;
+  if (!Array.isArray(parameters) || parameters.length > MOST_PARAMETERS) {
+    throw refuseValue("call code with parameters", parameters, `they are an array of at most ${MOST_PARAMETERS}`);
+  }
+  return {
+    parameters: Array.from(parameters, (type: unknown) => checkType("parameter", type, PARAMETER_TYPES)),
+    result: checkType("result", result, RESULT_TYPES),
+  };
+}
+
+function checkType(what: string, type: unknown, known: readonly NativeType[]): NativeType {
+  const found = known.find((candidate) => candidate === type);
+  if (found === undefined) throw refuseValue(`call code with ${what}`, type, `it is one of ${known.join(" ")}`);
+  return found;
+}
+
+/**
+ * Puts the checks before the call. Written out by the number of parameters, because gathering arguments costs as
+ * much as the call itself; the parameter behind the last one catches a call with too many arguments.
+ */
+function guard(code: Span, types: readonly NativeType[], call: NativeFunction): NativeFunction {
+  const checks = types.map(argumentCheck);
+  const [checkA, checkB, checkC, checkD] = checks as [ArgumentCheck, ArgumentCheck, ArgumentCheck, ArgumentCheck];
+  const enter = (surplus: unknown): void => {
+    if (code.isReleased) throw refuseReleased("call", code.rx);
+    if (surplus !== undefined) throw tooManyArguments(types.length);
+  };
+  switch (types.length) {
+    case 0:
+      return named(types, (surplus) => {
+        enter(surplus);
+        return call();
+      });
+    case 1:
+      return named(types, (a, surplus) => {
+        enter(surplus);
+        checkA(a);
+        return call(a);
+      });
+    case 2:
+      return named(types, (a, b, surplus) => {
+        enter(surplus);
+        checkA(a);
+        checkB(b);
+        return call(a, b);
+      });
+    case 3:
+      return named(types, (a, b, c, surplus) => {
+        enter(surplus);
+        checkA(a);
+        checkB(b);
+        checkC(c);
+        return call(a, b, c);
+      });
+    case 4:
+      return named(types, (a, b, c, d, surplus) => {
+        enter(surplus);
+        checkA(a);
+        checkB(b);
+        checkC(c);
+        checkD(d);
+        return call(a, b, c, d);
+      });
+    default:
+      return named(types, (...args) => {
+        enter(args[types.length]);
+        checks.forEach((check, index) => {
+          check(args[index]);
+        });
+        return call(...args);
+      });
+  }
+}
+
+/** Gives the function the length a caller expects. */
+function named(types: readonly NativeType[], wrapper: NativeFunction): NativeFunction {
+  return Object.defineProperty(wrapper, "length", { value: types.length });
+}
+
+type ArgumentCheck = (value: unknown) => void;
+
+/** The check of one parameter: foreign function interfaces wrap what is out of range without a word. */
+function argumentCheck(type: NativeType, index: number): ArgumentCheck {
+  const refuse = (value: unknown, wanted: string): JitError =>
+    refuseValue("call code: argument", value, `parameter ${index + 1} is ${type}, ${wanted}`);
+  const range = RANGES[type];
+  if (range !== undefined) {
+    const [least, most] = range;
+    return (value) => {
+      if (typeof value !== "number" || !(value >= least && value <= most) || Math.floor(value) !== value) {
+        throw refuse(value, `an integer from ${least} to ${most}`);
+      }
+    };
+  }
+  const bigintRange = BIGINT_RANGES[type];
+  if (bigintRange !== undefined) {
+    const [least, most] = bigintRange;
+    return (value) => {
+      if (typeof value !== "bigint" || value < least || value > most) {
+        throw refuse(value, `a bigint from ${least} to ${most}`);
+      }
+    };
+  }
+  if (type === "buffer") {
+    return (value) => {
+      if (!ArrayBuffer.isView(value) && !(value instanceof ArrayBuffer)) {
+        throw refuse(value, "a TypedArray, DataView or ArrayBuffer");
+      }
+      if (value.byteLength === 0 && isDetached(value)) throw refuse(value, "and this one is detached");
+    };
+  }
+  return (value) => {
+    if (typeof value !== "number") throw refuse(value, "a number");
+  };
+}
+
+function isDetached(value: ArrayBufferView | ArrayBuffer): boolean {
+  try {
+    new Uint8Array("buffer" in value ? value.buffer : value);
+    return false;
+  } catch {
+    return true; // only a detached buffer cannot be looked at
+  }
+}
+
+function tooManyArguments(count: number): JitError {
+  return new JitError("ERR_INVALID_ARGUMENT", `Cannot call code: it takes ${count} arguments, and got more`);
+}
+

@@ -1,0 +1,91 @@
+/** A block as one thread touches it: where it is mapped, and the one view through which its bytes are reached. */
+import type { Address } from "./ffi/contract.ts";
+import type { VirtualMemory } from "./vm/contract.ts";
+
+/**
+ * Up to this size one view of the whole block is kept. Engines count a view's length as memory of the heap's, and
+ * a view of a gigabyte makes them collect everything; what lies in a larger block gets a view for each access.
+ */
+const LARGEST_KEPT_VIEW_BYTES = 256 * 1024 * 1024;
+
+/**
+ * Reads and writes one mapped block. Offsets and lengths are bytes within the block, and have been checked.
+ * Never leaves the facade: no user of the library ever holds memory that can be unmapped.
+ */
+export class MappedBlock {
+  /** The block's index in the core; set when the core has taken it in. */
+  block = 0;
+  readonly rx: Address;
+  readonly rw: Address;
+  readonly sizeBytes: number;
+  /** log2 of the block's granularity in bytes. */
+  readonly granuleShift: number;
+  /** False from the moment it is unmapped. */
+  isMapped = true;
+
+  readonly #memory: VirtualMemory;
+  #view: Uint8Array | undefined;
+
+  constructor(
+    memory: VirtualMemory,
+    rx: Address,
+    rw: Address,
+    sizeBytes: number,
+    granuleShift: number,
+  ) {
+    this.#memory = memory;
+    this.rx = rx;
+    this.rw = rw;
+    this.sizeBytes = sizeBytes;
+    this.granuleShift = granuleShift;
+  }
+
+  write(offset: number, bytes: Uint8Array): void {
+    if (this.#view !== undefined) this.#view.set(bytes, offset);
+    else this.#access(offset, bytes.length, (view, start) => view.set(bytes, start));
+  }
+
+  /** A copy. */
+  read(offset: number, length: number): Uint8Array {
+    const copy = new Uint8Array(length);
+    this.#access(offset, length, (view, start) => copy.set(view.subarray(start, start + length)));
+    return copy;
+  }
+
+  /** Repeats a 32-bit word, lowest byte first; offset and length are multiples of 4. */
+  fill(offset: number, length: number, pattern: number): void {
+    this.#access(offset, length, (view, start) => {
+      new Uint32Array(view.buffer, view.byteOffset + start, length >>> 2).fill(pattern);
+    });
+  }
+
+  /** Opens the view, so that the next access cannot fail. */
+  open(): void {
+    if (this.#view === undefined && this.sizeBytes <= LARGEST_KEPT_VIEW_BYTES) {
+      this.#view = this.#memory.openView(this.rw, this.sizeBytes);
+    }
+  }
+
+  /** Gives up the view: before the memory is unmapped, and for good if it was. */
+  close(): void {
+    if (this.#view === undefined) return;
+    const view = this.#view;
+    this.#view = undefined;
+    this.#memory.closeView(view);
+  }
+
+  #access(offset: number, length: number, act: (view: Uint8Array, start: number) => void): void {
+    if (length === 0) return;
+    this.open();
+    if (this.#view !== undefined) {
+      act(this.#view, offset);
+      return;
+    }
+    const view = this.#memory.openView(this.rw + offset, length);
+    try {
+      act(view, 0);
+    } finally {
+      this.#memory.closeView(view);
+    }
+  }
+}

@@ -1,0 +1,93 @@
+/** The errors of the facade, each with what was asked, what stood in the way and, where there is one, the way out. */
+import { JitError, formatAddress } from "./errors.ts";
+import { describe } from "./options.ts";
+
+export function refuseSize(size: unknown, largestSize: number): JitError {
+  return typeof size === "number" && Number.isInteger(size) && size > 0
+    ? new JitError(
+        "ERR_TOO_LARGE",
+        `Cannot allocate ${size} bytes: a single allocation has at most ${largestSize}`,
+      )
+    : new JitError(
+        "ERR_INVALID_ARGUMENT",
+        `Cannot allocate ${describe(size)} bytes: a size must be an integer above 0`,
+      );
+}
+
+export function refuseNewSize(newSize: unknown, size: number): JitError {
+  return new JitError(
+    "ERR_INVALID_ARGUMENT",
+    `Cannot shrink ${size} bytes to ${describe(newSize)}: the new size must be an integer from 0 to ${size}`,
+  );
+}
+
+/** `maxReservedSize` stands in the way. */
+export function outOfReserve(size: number, reservedBytes: number, maxReservedSize: number): JitError {
+  return new JitError(
+    "ERR_OUT_OF_MEMORY",
+    `Cannot allocate ${size} bytes: ${reservedBytes} bytes are reserved, and the block this needs would pass ` +
+      `maxReservedSize (${maxReservedSize}); release code, or raise the limit`,
+  );
+}
+
+/** The shared buffer cannot grow. */
+export function outOfMetadata(size: number): JitError {
+  return new JitError(
+    "ERR_OUT_OF_MEMORY",
+    `Cannot keep track of ${size} more bytes: the system has no memory for the allocator's metadata`,
+  );
+}
+
+export function refuseValue(action: string, value: unknown, wanted: string): JitError {
+  return new JitError("ERR_INVALID_ARGUMENT", `Cannot ${action} ${describe(value)}: ${wanted}`);
+}
+
+export function refuseUnknownAddress(action: string, address: number): JitError {
+  return new JitError(
+    "ERR_UNKNOWN_ADDRESS",
+    `Cannot ${action} ${formatAddress(address)}: no block of this allocator holds it; pass the rx address of an allocation`,
+  );
+}
+
+export function refuseFreeAddress(action: string, address: number): JitError {
+  return new JitError(
+    "ERR_NOT_ALLOCATED",
+    `Cannot ${action} ${formatAddress(address)}: nothing is allocated there; it was released before, or never handed out`,
+  );
+}
+
+export function refuseInterior(action: string, address: number, start: number, size: number): JitError {
+  return new JitError(
+    "ERR_INTERIOR_ADDRESS",
+    `Cannot ${action} ${formatAddress(address)}: it lies inside the allocation at ${formatAddress(start)} ` +
+      `(${size} bytes); pass the start of the allocation`,
+  );
+}
+
+export function refuseStranger(action: string, rx: number): JitError {
+  return new JitError(
+    "ERR_UNKNOWN_ADDRESS",
+    `Cannot ${action} the span at ${formatAddress(rx)}: it belongs to another allocator`,
+  );
+}
+
+export function refuseReleased(action: string, rx: number): JitError {
+  return new JitError(
+    "ERR_RELEASED",
+    `Cannot ${action} the code at ${formatAddress(rx)}: it was released, or its allocator was reset or disposed`,
+  );
+}
+
+export function refuseDisposed(action: string): JitError {
+  return new JitError(
+    "ERR_DISPOSED",
+    `Cannot ${action}: the allocator has been disposed; make another one`,
+  );
+}
+
+export function refuseRange(action: string, offset: unknown, length: unknown, size: number): JitError {
+  return new JitError(
+    "ERR_INVALID_ARGUMENT",
+    `Cannot ${action} ${describe(length)} bytes at offset ${describe(offset)}: the span has ${size} bytes`,
+  );
+}

@@ -1,0 +1,139 @@
+import type { Address } from "./ffi/contract.ts";
+import type { MappedBlock } from "./mapped-block.ts";
+
+/** What a span asks of the allocator it is from. */
+export interface SpanOwner {
+  /** Whether the processor can run what is written there; not so in simulated memory. */
+  readonly isExecutable: boolean;
+  isLive(span: Span): boolean;
+  sizeOf(span: Span): number;
+  read(span: Span, offset: number, length: number | undefined): Uint8Array;
+  write(span: Span, offset: number, bytes: Uint8Array): void;
+  shrink(span: Span, newSize: number): void;
+  release(span: Span): void;
+}
+
+/** The parts of a span that only the allocator sees. */
+export interface SpanAccess {
+  make(owner: SpanOwner, block: MappedBlock, granule: number, generation: number, count: number): Span;
+  owner(span: Span): SpanOwner;
+  block(span: Span): MappedBlock;
+  granule(span: Span): number;
+  generation(span: Span): number;
+  /** The length in granules when the span was made; it can only have become less. */
+  count(span: Span): number;
+}
+
+/** Set by the class below, which alone can reach its private fields. Not exported by the package. */
+export let spanAccess: SpanAccess;
+
+/** Without it nobody can make a span: it never leaves this file. */
+const key = Symbol("span");
+
+/**
+ * A live piece of executable memory. Made by `JitAllocator.alloc` and `query`; every method is thread-safe.
+ *
+ * A span knows when its memory is gone: after the release (through whichever span, address or thread), a reset or the
+ * disposal of its allocator, every access throws `ERR_RELEASED`, also when the same place has been handed out again.
+ * The addresses, the size (0) and `isReleased` can still be read.
+ *
+ * @example
+ * ```ts
+ * using span = allocator.alloc(16);
+ * span.write(0, new Uint8Array([0x8d, 0x04, 0x37, 0xc3])); // lea eax, [rdi + rsi]; ret
+ * ```
+ */
+export class Span implements Disposable {
+  // Small integers and references only: a double in a field would cost the collector an object of its own.
+  readonly #owner: SpanOwner;
+  readonly #block: MappedBlock;
+  readonly #granule: number;
+  readonly #generation: number;
+  readonly #count: number;
+
+  static {
+    spanAccess = {
+      make: (owner, block, granule, generation, count) =>
+        new Span(key, owner, block, granule, generation, count),
+      owner: (span) => span.#owner,
+      block: (span) => span.#block,
+      granule: (span) => span.#granule,
+      generation: (span) => span.#generation,
+      count: (span) => span.#count,
+    };
+  }
+
+  /** @internal */
+  constructor(
+    secret: symbol,
+    owner: SpanOwner,
+    block: MappedBlock,
+    granule: number,
+    generation: number,
+    count: number,
+  ) {
+    if (secret !== key) throw new TypeError("Cannot make a Span: ask a JitAllocator for one with alloc()");
+    this.#owner = owner;
+    this.#block = block;
+    this.#granule = granule;
+    this.#generation = generation;
+    this.#count = count;
+  }
+
+  /** Where the code runs: read and execute. The address stays what it was after the release. */
+  get rx(): Address {
+    return this.#block.rx + this.#granule * 2 ** this.#block.granuleShift;
+  }
+
+  /** Where the code is written: read and write. Equal to `rx` unless the allocator maps its memory twice. */
+  get rw(): Address {
+    return this.#block.rw + this.#granule * 2 ** this.#block.granuleShift;
+  }
+
+  /** Bytes: what was asked for, rounded up to the granularity; less after a shrink, 0 after the release. */
+  get size(): number {
+    return this.#owner.sizeOf(this);
+  }
+
+  /** Whether the memory is no longer this span's. */
+  get isReleased(): boolean {
+    return !this.#owner.isLive(this);
+  }
+
+  /**
+   * Writes `bytes` at `offset` bytes from the start, and makes them safe to run.
+   * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where they do not fit: nothing is written then
+   */
+  write(offset: number, bytes: Uint8Array): void {
+    this.#owner.write(this, offset, bytes);
+  }
+
+  /**
+   * A copy of `length` bytes from `offset` on; without arguments, of all of it.
+   * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where the range is not inside the span
+   */
+  read(offset = 0, length?: number): Uint8Array {
+    return this.#owner.read(this, offset, length);
+  }
+
+  /**
+   * Keeps the first `newSize` bytes, rounded up to the granularity, and releases the rest; 0 releases all.
+   * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where `newSize` is more than it has
+   */
+  shrink(newSize: number): void {
+    this.#owner.shrink(this, newSize);
+  }
+
+  /**
+   * Gives the memory back. The code must not be running, or be called again.
+   * @throws JitError `ERR_RELEASED` where it was given back before
+   */
+  release(): void {
+    this.#owner.release(this);
+  }
+
+  /** Releases the span if it is still live: the end of a `using` block. */
+  [Symbol.dispose](): void {
+    if (!this.isReleased) this.release();
+  }
+}

@@ -1,0 +1,89 @@
+import { JitError } from "./errors.ts";
+import type { MappedBlock } from "./mapped-block.ts";
+import type { Span } from "./span.ts";
+
+/** When code that was written is made safe to run: `default` = where the processor needs it. */
+export type CachePolicy = "default" | "flush" | "never";
+
+/** What a write scope asks of its allocator. */
+export interface WriteScopeOwner {
+  writeBytes(span: Span, offset: number, bytes: Uint8Array): void;
+  writeCallback(span: Span, fill: (code: Uint8Array) => number | void): void;
+  blockOf(span: Span): MappedBlock;
+  flushRange(block: MappedBlock, start: number, end: number): void;
+}
+
+/**
+ * Batches writes: each is in memory at once, but the instruction cache is made coherent in one go, by `flush()` or
+ * at the end of the `using` block. Until then the code must not run. A scope belongs to one thread.
+ *
+ * @example
+ * ```ts
+ * using scope = allocator.writeScope();
+ * for (const [span, code] of compiled) scope.write(span, 0, code);
+ * ```
+ */
+export class WriteScope implements Disposable {
+  readonly #owner: WriteScopeOwner;
+  readonly #flushes: boolean;
+  /** Per block the range that was written, in bytes from its start. */
+  readonly #written = new Map<MappedBlock, { start: number; end: number }>();
+  #isDisposed = false;
+
+  /** @internal */
+  constructor(owner: WriteScopeOwner, policy: CachePolicy) {
+    this.#owner = owner;
+    this.#flushes = policy !== "never";
+  }
+
+  /**
+   * Writes as `JitAllocator.write` does, without the flush.
+   * @throws JitError as there, and `ERR_DISPOSED` after the end of the scope
+   */
+  write(target: Span, offset: number, bytes: Uint8Array): void;
+  write(target: Span, fill: (code: Uint8Array) => number | void): void;
+  write(
+    target: Span,
+    offsetOrFill: number | ((code: Uint8Array) => number | void),
+    bytes?: Uint8Array,
+  ): void {
+    this.#checkOpen("write in");
+    if (typeof offsetOrFill === "function") this.#owner.writeCallback(target, offsetOrFill);
+    else this.#owner.writeBytes(target, offsetOrFill, bytes as Uint8Array);
+    if (!this.#flushes || target.isReleased) return; // a callback may have shrunk it to nothing
+    const block = this.#owner.blockOf(target);
+    const start = target.rx - block.rx;
+    const end = start + target.size;
+    const range = this.#written.get(block);
+    if (range === undefined) {
+      this.#written.set(block, { start, end });
+    } else {
+      range.start = Math.min(range.start, start);
+      range.end = Math.max(range.end, end);
+    }
+  }
+
+  /** Makes everything that was written so far safe to run. @throws JitError `ERR_DISPOSED` after the end of the scope */
+  flush(): void {
+    this.#checkOpen("flush");
+    this.#flushAll();
+  }
+
+  /** Flushes, and ends the scope. Idempotent. */
+  [Symbol.dispose](): void {
+    if (this.#isDisposed) return;
+    this.#flushAll();
+    this.#isDisposed = true;
+  }
+
+  #flushAll(): void {
+    for (const [block, { start, end }] of this.#written) this.#owner.flushRange(block, start, end);
+    this.#written.clear();
+  }
+
+  #checkOpen(action: string): void {
+    if (this.#isDisposed) {
+      throw new JitError("ERR_DISPOSED", `Cannot ${action} a write scope: it has ended; make another one`);
+    }
+  }
+}
