@@ -68,8 +68,8 @@ export class FakeLibc implements LinuxLibc {
   mappings: FakeMapping[] = [];
   #errno = NOISE;
   #nextDescriptor = 20;
-  // One page off a large page, so that nothing is aligned by chance.
-  #nextAddress = 0x7000_0000_1000;
+  // In the middle of a large page, so that nothing is aligned by chance, and aligning leaves a rest on both sides.
+  #nextAddress = 0x7000_0010_0000;
   #failAtCall: number | undefined;
   #failErrno = 0;
   readonly #refusals: { call: LibcCall; errno: number; when: (args: readonly unknown[]) => boolean }[] = [];
