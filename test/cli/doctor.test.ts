@@ -1,0 +1,148 @@
+/** The doctor, on this machine and on worse ones. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { doctor, examine, runDoctor } from "../../src/cli/doctor.ts";
+import type { DoctorPatient, DoctorReport } from "../../src/cli/doctor.ts";
+import type { CommandIo } from "../../src/cli/command.ts";
+import { JitError } from "../../src/errors.ts";
+import { systemFfi } from "../../src/ffi/select.ts";
+import { platform } from "../../src/platform.ts";
+import { Errno } from "../../src/vm/linux/errno.ts";
+import { FakeLibc } from "../support/fake-libc.ts";
+import { linuxOn } from "../support/linux-on.ts";
+
+function makeIo(color = false): CommandIo & { out: string; err: string } {
+  return {
+    out: "",
+    err: "",
+    color,
+    stdout(text) {
+      this.out += text;
+    },
+    stderr(text) {
+      this.err += text;
+    },
+    readStdin: () => new Uint8Array(),
+  };
+}
+
+/** A fake machine whose processor runs nothing: `other`, so that no code is really called. */
+function patientOn(libc: FakeLibc): DoctorPatient {
+  return {
+    platform: { ...platform, processor: "other" },
+    systemRelease: "1.2.3",
+    ffi: () => ({
+      ...systemFfi(),
+      name: "fake",
+      version: "0",
+      callable: () => assert.fail("no code may run here"),
+    }),
+    memory: () => linuxOn(libc),
+  };
+}
+
+describe("doctor", { skip: platform.system !== "linux" && "not supported yet" }, () => {
+  it("finds this machine fit, and runs code on it", async () => {
+    const io = makeIo();
+    assert.equal(await doctor.run([], io), 0);
+    assert.match(
+      io.out,
+      /ok {2}run code: dual mapping +a function that returns 42 was written, run, and returned it/,
+    );
+    for (const part of [
+      "page size",
+      "large page size",
+      "hardened",
+      "dual mapping: memfd_create (MFD_EXEC)",
+      "dual mapping: shm_open",
+      "koffi",
+      "RLIMIT_AS",
+      "RLIMIT_FSIZE",
+      "RLIMIT_NOFILE",
+      "vm.max_map_count",
+      `${platform.runtime} ${platform.runtimeVersion}`,
+      platform.processor,
+    ]) {
+      assert.ok(io.out.includes(part), part);
+    }
+    assert.ok(!io.out.includes("\u001b"));
+    assert.equal(io.err, "");
+  });
+
+  it("prints the same as JSON", async () => {
+    const io = makeIo();
+    assert.equal(await doctor.run(["--json"], io), 0);
+    const report = JSON.parse(io.out) as DoctorReport;
+    assert.equal(report.ok, true);
+    assert.equal(report.ffi?.name, "koffi");
+    assert.equal(report.memory?.hardened.dualMapping, true);
+    assert.ok(report.steps.length > 5);
+    assert.ok(report.limits.length > 2);
+  });
+
+  it("colours only where it is asked to", () => {
+    const io = makeIo(true);
+    runDoctor([], io, patientOn(new FakeLibc()));
+    assert.ok(io.out.includes("\u001b[32mok\u001b[0m"));
+  });
+
+  it("prints its help, and refuses what it does not know", async () => {
+    const help = makeIo();
+    assert.equal(await doctor.run(["--help"], help), 0);
+    assert.equal(help.out, doctor.help);
+    const wrong = makeIo();
+    assert.equal(await doctor.run(["--jsno"], wrong), 2);
+    assert.equal(wrong.out, "");
+    assert.match(wrong.err, /unknown argument "--jsno"/);
+  });
+
+  it("says to switch dual mapping off where it alone is refused, and exits 0", () => {
+    const libc = new FakeLibc({ hasMemfd: false, noexec: ["/dev/shm", "/tmp"] });
+    const io = makeIo();
+    assert.equal(runDoctor([], io, patientOn(libc)), 0);
+    assert.match(io.out, /no {2}dual mapping: shm_open .*noexec/);
+    assert.match(io.out, /with `useDualMapping: false` alone/);
+    assert.match(io.out, /- Pass `useDualMapping: false`/);
+    assert.deepEqual(libc.leftovers(), []);
+  });
+
+  it("says to leave it on where memory cannot be writable and executable", () => {
+    const libc = new FakeLibc();
+    libc.refuse("mmap", Errno.EACCES, ([, , protection]) => protection === 7);
+    const report = examine(patientOn(libc));
+    assert.equal(report.ok, true);
+    assert.equal(report.memory?.hardened.enabled, true);
+    assert.ok(report.advice.some((line) => line.includes("leave `useDualMapping` on")));
+  });
+
+  it("exits 1 where no memory can be made executable, and says why", () => {
+    const libc = new FakeLibc();
+    libc.refuse("mmap", Errno.EACCES, ([, , protection]) => ((protection as number) & 4) !== 0);
+    const io = makeIo();
+    assert.equal(runDoctor([], io, patientOn(libc)), 1);
+    assert.match(io.out, /Machine code cannot be run here/);
+    assert.match(io.out, /EACCES \(13\)/);
+    assert.deepEqual(libc.leftovers(), []);
+  });
+
+  it("warns of a file size limit that large blocks will meet", () => {
+    const { advice } = examine(patientOn(new FakeLibc({ fileSizeLimit: 1024 * 1024 })));
+    assert.ok(advice.some((line) => line.startsWith("RLIMIT_FSIZE is 1048576 bytes")));
+  });
+
+  it("exits 1 where no native code can be called, and passes the reason on", () => {
+    const io = makeIo();
+    const patient: DoctorPatient = {
+      ...patientOn(new FakeLibc()),
+      ffi: () => {
+        throw new JitError("ERR_FEATURE_NOT_ENABLED", "Cannot load koffi: use --allow-addons");
+      },
+    };
+    assert.equal(runDoctor([], io, patient), 1);
+    assert.match(io.out, /FFI +none/);
+    assert.match(io.out, /--allow-addons/);
+    const json = makeIo();
+    assert.equal(runDoctor(["--json"], json, patient), 1);
+    assert.equal((JSON.parse(json.out) as DoctorReport).ffi, null);
+  });
+});

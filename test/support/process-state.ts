@@ -1,0 +1,39 @@
+/** What the system says this process holds. */
+import { readFileSync, readdirSync, readlinkSync } from "node:fs";
+
+/** The lines of /proc/self/maps. */
+export function mapLines(): readonly string[] {
+  return readFileSync("/proc/self/maps", "utf8").trimEnd().split("\n");
+}
+
+/** The line of the mapping that holds the address. */
+export function mapLineOf(address: number): string | undefined {
+  return mapLines().find((line) => {
+    const [start, end] = (line.split(" ", 1)[0] ?? "").split("-").map((hex) => Number.parseInt(hex, 16));
+    return start !== undefined && end !== undefined && start <= address && address < end;
+  });
+}
+
+/** `r-xs` and the like. */
+export function accessOf(address: number): string | undefined {
+  return mapLineOf(address)?.split(" ")[1];
+}
+
+/** The mappings of this library's memfds and files. */
+export function ownMapLines(): readonly string[] {
+  return mapLines().filter((line) => line.includes("jit-allocator-") || line.includes("memfd:jit-allocator"));
+}
+
+/** What each open descriptor leads to. */
+export function openDescriptors(): readonly string[] {
+  return readdirSync("/proc/self/fd")
+    .flatMap((descriptor) => {
+      try {
+        return [`${descriptor} ${readlinkSync(`/proc/self/fd/${descriptor}`)}`];
+      } catch {
+        // The one that listed the directory is closed by now.
+        return [];
+      }
+    })
+    .sort();
+}
