@@ -1,0 +1,334 @@
+/**
+ * Reads allocation traces: text, one operation a line, as the README's table of lines says.
+ * A trace has millions of lines, so it is read byte by byte into flat arrays, and ids become dense slots:
+ * what runs it later touches no string, no map and no object.
+ */
+import { gunzipSync } from "node:zlib";
+
+/** What an operation of a trace does; the values of {@link Trace.kinds}. */
+export const OperationKind = { alloc: 0, release: 1, shrink: 2, query: 3 } as const;
+
+/** A named stretch of a trace: the operations from `start` to just before `end`. */
+export interface TracePhase {
+  readonly name: string;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A trace that has been checked: every operation but an allocation is on a slot that is live then. */
+export interface Trace {
+  readonly operationCount: number;
+  /** How many slots there are: the number of different ids. */
+  readonly slotCount: number;
+  /** One of {@link OperationKind} for each operation. */
+  readonly kinds: Uint8Array;
+  /** The slot each operation is on, from 0. */
+  readonly slots: Int32Array;
+  /** The size in bytes each allocation or shrink asks for; 0 for the others. */
+  readonly sizes: Int32Array;
+  readonly phases: readonly TracePhase[];
+}
+
+/** A line of a trace that cannot be run. */
+export class TraceError extends Error {
+  /** Its number, from 1. */
+  readonly line: number;
+
+  constructor(line: number, reason: string) {
+    super(`line ${line}: ${reason}`);
+    this.name = "TraceError";
+    this.line = line;
+  }
+}
+
+/** Sizes are kept as 32-bit integers; nothing that an allocator can hand out is larger. */
+const LARGEST_SIZE = 0x7fff_ffff;
+/** Ids below this find their slot in a flat table of at most 64 MiB, which grows as needed; others in a map. */
+const DENSE_ID_LIMIT = 1 << 24;
+
+const NEWLINE = 0x0a;
+const CARRIAGE_RETURN = 0x0d;
+const SPACE = 0x20;
+const HASH = 0x23;
+const DIGIT_ZERO = 0x30;
+const LETTER_ALLOC = 0x61;
+const LETTER_RELEASE = 0x66;
+const LETTER_PHASE = 0x70;
+const LETTER_QUERY = 0x71;
+const LETTER_SHRINK = 0x73;
+
+/** What a slot went through so far; 0 means that its id was seen for the first time. */
+const SLOT_LIVE = 1;
+const SLOT_RELEASED = 2;
+
+/**
+ * Reads a trace.
+ * @param fileName decides by its ending whether `bytes` are gzip (`.gz`) or text.
+ * @throws TraceError naming the first line that is malformed, or that uses an id which is not live.
+ *
+ * @example
+ * ```ts
+ * const trace = readTrace("my.trace", new TextEncoder().encode("a 1 64\nf 1\n"));
+ * trace.operationCount === 2;
+ * ```
+ */
+export function readTrace(fileName: string, bytes: Uint8Array): Trace {
+  return new TraceReader(fileText(fileName, bytes)).read();
+}
+
+/**
+ * The number of the line, from 1, that the operation at `index` (from 0) stands on. Reads the trace again: it is
+ * for the one operation that an allocator refused.
+ */
+export function lineOfOperation(fileName: string, bytes: Uint8Array, index: number): number {
+  const text = fileText(fileName, bytes);
+  let line = 0;
+  for (let at = 0; at < text.length;) {
+    line++;
+    const first = text[at];
+    const isOperation =
+      first === LETTER_ALLOC || first === LETTER_RELEASE || first === LETTER_SHRINK || first === LETTER_QUERY;
+    if (isOperation && index-- === 0) return line;
+    const newline = text.indexOf(NEWLINE, at);
+    at = newline < 0 ? text.length : newline + 1;
+  }
+  return line;
+}
+
+function fileText(fileName: string, bytes: Uint8Array): Uint8Array {
+  return fileName.endsWith(".gz") ? gunzipSync(bytes) : bytes;
+}
+
+class TraceReader {
+  readonly #text: Uint8Array;
+  /** Where the next byte is read. */
+  #at = 0;
+  /** Where the line being read begins, and its number from 1. */
+  #lineStart = 0;
+  #line = 0;
+
+  #kinds = new Uint8Array(1024);
+  #slots = new Int32Array(1024);
+  #sizes = new Int32Array(1024);
+  #operationCount = 0;
+
+  /** The slot of each small id, plus 1; 0 means none yet. */
+  #slotOfSmallId = new Int32Array(1024);
+  readonly #slotOfLargeId = new Map<number, number>();
+  #slotStates = new Uint8Array(1024);
+  #slotCount = 0;
+
+  readonly #phases: TracePhase[] = [];
+  /** Null until the first `p` line. */
+  #phaseName: string | null = null;
+  #phaseStart = 0;
+
+  constructor(text: Uint8Array) {
+    this.#text = text;
+  }
+
+  read(): Trace {
+    const text = this.#text;
+    while (this.#at < text.length) {
+      this.#line++;
+      this.#lineStart = this.#at;
+      this.#readLine(text[this.#at++] ?? NEWLINE);
+    }
+    this.#closePhase();
+    return {
+      operationCount: this.#operationCount,
+      slotCount: this.#slotCount,
+      kinds: this.#kinds.slice(0, this.#operationCount),
+      slots: this.#slots.slice(0, this.#operationCount),
+      sizes: this.#sizes.slice(0, this.#operationCount),
+      phases: this.#phases,
+    };
+  }
+
+  /** Reads the rest of the line whose first byte is `letter`, and moves past its end. */
+  #readLine(letter: number): void {
+    switch (letter) {
+      case LETTER_ALLOC: {
+        const id = this.#readNumber("an ID", Number.MAX_SAFE_INTEGER);
+        const size = this.#readNumber("a SIZE in bytes", LARGEST_SIZE);
+        this.#endLine();
+        if (size === 0) throw this.#error("an allocation of 0 bytes");
+        this.#allocate(id, size);
+        return;
+      }
+      case LETTER_RELEASE: {
+        const id = this.#readNumber("an ID", Number.MAX_SAFE_INTEGER);
+        this.#endLine();
+        this.#use(OperationKind.release, id, 0);
+        return;
+      }
+      case LETTER_SHRINK: {
+        const id = this.#readNumber("an ID", Number.MAX_SAFE_INTEGER);
+        const size = this.#readNumber("a SIZE in bytes", LARGEST_SIZE);
+        this.#endLine();
+        this.#use(OperationKind.shrink, id, size);
+        return;
+      }
+      case LETTER_QUERY: {
+        const id = this.#readNumber("an ID", Number.MAX_SAFE_INTEGER);
+        this.#endLine();
+        this.#use(OperationKind.query, id, 0);
+        return;
+      }
+      case LETTER_PHASE:
+        this.#readPhase();
+        return;
+      case HASH:
+        this.#takeRestOfLine();
+        return;
+      case NEWLINE:
+        // An empty line does nothing; editors leave them.
+        return;
+      case CARRIAGE_RETURN:
+        this.#endLine();
+        return;
+      default:
+        throw this.#malformed("a line starts with a, f, s, q, p or #");
+    }
+  }
+
+  /** `p NAME`: the name is the rest of the line, spaces and all. */
+  #readPhase(): void {
+    const rest = new TextDecoder().decode(this.#takeRestOfLine());
+    const name = rest.trim();
+    if (!rest.startsWith(" ") || name === "") throw this.#malformed("the NAME of the phase is missing");
+    this.#closePhase();
+    this.#phaseName = name;
+  }
+
+  /** Ends the phase under way. What precedes the first `p` is a phase only if it has operations. */
+  #closePhase(): void {
+    const end = this.#operationCount;
+    if (end > this.#phaseStart || this.#phaseName !== null) {
+      this.#phases.push({ name: this.#phaseName ?? "all", start: this.#phaseStart, end });
+    }
+    this.#phaseStart = end;
+  }
+
+  #allocate(id: number, size: number): void {
+    const slot = this.#slotOf(id, true);
+    if (this.#slotStates[slot] === SLOT_LIVE) throw this.#error(`ID ${id} is allocated already`);
+    this.#slotStates[slot] = SLOT_LIVE;
+    this.#append(OperationKind.alloc, slot, size);
+  }
+
+  /** An operation on an id that has to be live. */
+  #use(kind: number, id: number, size: number): void {
+    const slot = this.#slotOf(id, false);
+    if (slot < 0) throw this.#error(`ID ${id} was never allocated`);
+    if (this.#slotStates[slot] !== SLOT_LIVE) {
+      const again = kind === OperationKind.release ? "was released already" : "has been released";
+      throw this.#error(`ID ${id} ${again}`);
+    }
+    // A shrink to nothing is a release.
+    if (kind === OperationKind.release || (kind === OperationKind.shrink && size === 0)) {
+      this.#slotStates[slot] = SLOT_RELEASED;
+    }
+    this.#append(kind, slot, size);
+  }
+
+  /** The slot of `id`: a new one if it has none and `create` says so, else -1. */
+  #slotOf(id: number, create: boolean): number {
+    const isSmall = id < DENSE_ID_LIMIT;
+    const known = isSmall ? (this.#slotOfSmallId[id] ?? 0) - 1 : (this.#slotOfLargeId.get(id) ?? -1);
+    if (known >= 0 || !create) return known;
+    const slot = this.#slotCount++;
+    if (isSmall) {
+      if (id >= this.#slotOfSmallId.length) {
+        const larger = new Int32Array(
+          Math.min(Math.max(this.#slotOfSmallId.length * 2, id + 1), DENSE_ID_LIMIT),
+        );
+        larger.set(this.#slotOfSmallId);
+        this.#slotOfSmallId = larger;
+      }
+      this.#slotOfSmallId[id] = slot + 1;
+    } else {
+      this.#slotOfLargeId.set(id, slot);
+    }
+    if (slot >= this.#slotStates.length) {
+      const larger = new Uint8Array(this.#slotStates.length * 2);
+      larger.set(this.#slotStates);
+      this.#slotStates = larger;
+    }
+    return slot;
+  }
+
+  #append(kind: number, slot: number, size: number): void {
+    const index = this.#operationCount++;
+    if (index >= this.#kinds.length) this.#growOperations();
+    this.#kinds[index] = kind;
+    this.#slots[index] = slot;
+    this.#sizes[index] = size;
+  }
+
+  #growOperations(): void {
+    const count = this.#kinds.length * 2;
+    const kinds = new Uint8Array(count);
+    const slots = new Int32Array(count);
+    const sizes = new Int32Array(count);
+    kinds.set(this.#kinds);
+    slots.set(this.#slots);
+    sizes.set(this.#sizes);
+    this.#kinds = kinds;
+    this.#slots = slots;
+    this.#sizes = sizes;
+  }
+
+  /** Reads one or more spaces and the digits after them. */
+  #readNumber(what: string, largest: number): number {
+    const text = this.#text;
+    let at = this.#at;
+    while (text[at] === SPACE) at++;
+    const first = at;
+    let value = 0;
+    for (;;) {
+      const digit = (text[at] ?? NEWLINE) - DIGIT_ZERO;
+      if (digit < 0 || digit > 9) break;
+      value = value * 10 + digit;
+      at++;
+    }
+    // Digits that no space precedes belong to what stands before them.
+    if (at === first || first === this.#at) throw this.#malformed(`${what} is missing`);
+    if (value > largest) throw this.#malformed(`${what} is larger than ${largest}`);
+    this.#at = at;
+    return value;
+  }
+
+  /** Checks that nothing but spaces is left of the line, and moves past it. */
+  #endLine(): void {
+    const text = this.#text;
+    while (text[this.#at] === SPACE) this.#at++;
+    if (text[this.#at] === CARRIAGE_RETURN) this.#at++;
+    if (this.#at < text.length && text[this.#at] !== NEWLINE) {
+      throw this.#malformed("something follows the operation");
+    }
+    this.#at++;
+  }
+
+  #takeRestOfLine(): Uint8Array {
+    const start = this.#at;
+    const newline = this.#text.indexOf(NEWLINE, start);
+    const end = newline < 0 ? this.#text.length : newline;
+    this.#at = end + 1;
+    return this.#text.subarray(start, end);
+  }
+
+  #error(reason: string): TraceError {
+    return new TraceError(this.#line, reason);
+  }
+
+  /** An error that shows the line, which may be anything: at most 60 bytes of it, quoted. */
+  #malformed(reason: string): TraceError {
+    const start = this.#lineStart;
+    const newline = this.#text.indexOf(NEWLINE, start);
+    const end = Math.min(newline < 0 ? this.#text.length : newline, start + 60);
+    return this.#error(
+      `${reason}: ${JSON.stringify(new TextDecoder().decode(this.#text.subarray(start, end)))}`,
+    );
+  }
+}
