@@ -1,0 +1,164 @@
+/**
+ * Runs a trace on an allocator. The loops here are what is timed, so they do nothing but pick the next operation
+ * and call the allocator: the clock is read at the ends of a phase, and results go to arrays that exist already.
+ */
+import { JitAllocator, type JitAllocatorOptions, type Span } from "../index.ts";
+import { OperationKind, type Trace } from "./trace.ts";
+
+/** What a trace runs on: `allocAddress` or `alloc`. */
+export type ReplayApi = "address" | "span";
+
+/** The largest figures an allocator's statistics show while the trace runs, in bytes. */
+export interface ReplayPeak {
+  readonly reservedBytes: number;
+  readonly usedBytes: number;
+  /** The metadata when the reserved bytes were at their peak. */
+  readonly overheadBytes: number;
+}
+
+/** An operation that the allocator refused. */
+export class ReplayError extends Error {
+  /** Which one, from 0. */
+  readonly operationIndex: number;
+
+  constructor(operationIndex: number, cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    this.operationIndex = operationIndex;
+  }
+}
+
+/** A trace on its way through one allocator. */
+interface Replay {
+  /** Runs the operations from `start` to just before `end`. */
+  run(start: number, end: number): void;
+}
+
+/** The trace on `allocAddress`: a slot holds an address. */
+class AddressReplay implements Replay {
+  readonly #allocator: JitAllocator;
+  readonly #trace: Trace;
+  readonly #addresses: Float64Array;
+
+  constructor(allocator: JitAllocator, trace: Trace) {
+    this.#allocator = allocator;
+    this.#trace = trace;
+    this.#addresses = new Float64Array(trace.slotCount);
+  }
+
+  run(start: number, end: number): void {
+    const allocator = this.#allocator;
+    const addresses = this.#addresses;
+    const { kinds, slots, sizes } = this.#trace;
+    for (let i = start; i < end; i++) {
+      const slot = slots[i] as number;
+      switch (kinds[i]) {
+        case OperationKind.alloc:
+          addresses[slot] = allocator.allocAddress(sizes[i] as number);
+          break;
+        case OperationKind.release:
+          allocator.release(addresses[slot] as number);
+          break;
+        case OperationKind.shrink:
+          allocator.shrink(addresses[slot] as number, sizes[i] as number);
+          break;
+        default:
+          allocator.query(addresses[slot] as number);
+      }
+    }
+  }
+}
+
+/** The trace on `alloc`: a slot holds a span, and keeps it until the next one takes its place. */
+class SpanReplay implements Replay {
+  readonly #allocator: JitAllocator;
+  readonly #trace: Trace;
+  readonly #spans: Span[];
+
+  constructor(allocator: JitAllocator, trace: Trace) {
+    this.#allocator = allocator;
+    this.#trace = trace;
+    this.#spans = new Array<Span>(trace.slotCount);
+  }
+
+  run(start: number, end: number): void {
+    const allocator = this.#allocator;
+    const spans = this.#spans;
+    const { kinds, slots, sizes } = this.#trace;
+    for (let i = start; i < end; i++) {
+      const slot = slots[i] as number;
+      switch (kinds[i]) {
+        case OperationKind.alloc:
+          spans[slot] = allocator.alloc(sizes[i] as number);
+          break;
+        case OperationKind.release:
+          allocator.release(spans[slot] as Span);
+          break;
+        case OperationKind.shrink:
+          allocator.shrink(spans[slot] as Span, sizes[i] as number);
+          break;
+        default:
+          allocator.query((spans[slot] as Span).rx);
+      }
+    }
+  }
+}
+
+function makeReplay(api: ReplayApi, allocator: JitAllocator, trace: Trace): Replay {
+  return api === "address" ? new AddressReplay(allocator, trace) : new SpanReplay(allocator, trace);
+}
+
+/**
+ * Runs the trace once on a fresh allocator and times its phases.
+ * @returns the nanoseconds of each phase.
+ */
+export function timeRound(api: ReplayApi, options: JitAllocatorOptions, trace: Trace): Float64Array {
+  const nanoseconds = new Float64Array(trace.phases.length);
+  const allocator = new JitAllocator(options);
+  try {
+    const replay = makeReplay(api, allocator, trace);
+    trace.phases.forEach((phase, index) => {
+      const before = performance.now();
+      replay.run(phase.start, phase.end);
+      nanoseconds[index] = (performance.now() - before) * 1e6;
+    });
+  } finally {
+    allocator[Symbol.dispose]();
+  }
+  return nanoseconds;
+}
+
+/**
+ * Runs the trace once, untimed, and reads the statistics where they can peak. Used and reserved bytes grow in
+ * allocations alone, so their peaks stand at the last of a run of allocations: reading there, and nowhere else,
+ * misses nothing.
+ * @throws ReplayError with the operation that the allocator refused.
+ */
+export function measurePeak(api: ReplayApi, options: JitAllocatorOptions, trace: Trace): ReplayPeak {
+  const { kinds, operationCount } = trace;
+  let reservedBytes = 0;
+  let usedBytes = 0;
+  let overheadBytes = 0;
+  const allocator = new JitAllocator(options);
+  try {
+    const replay = makeReplay(api, allocator, trace);
+    for (let i = 0; i < operationCount; i++) {
+      try {
+        replay.run(i, i + 1);
+      } catch (cause) {
+        throw new ReplayError(i, cause);
+      }
+      if (kinds[i] !== OperationKind.alloc || kinds[i + 1] === OperationKind.alloc) continue;
+      const now = allocator.statistics();
+      usedBytes = Math.max(usedBytes, now.usedSize);
+      if (now.reservedSize > reservedBytes) {
+        reservedBytes = now.reservedSize;
+        overheadBytes = now.overheadSize;
+      } else if (now.reservedSize === reservedBytes) {
+        overheadBytes = Math.max(overheadBytes, now.overheadSize);
+      }
+    }
+  } finally {
+    allocator[Symbol.dispose]();
+  }
+  return { reservedBytes, usedBytes, overheadBytes };
+}

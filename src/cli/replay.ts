@@ -1,0 +1,211 @@
+/** `jit-allocator replay`: runs an allocation trace on this allocator and prints what each phase costs. */
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { JitError, type JitAllocatorOptions } from "../index.ts";
+import {
+  allocatorFlags,
+  allocatorFlagsHelp,
+  allocatorOptions,
+  UsageError,
+  type FlagConfig,
+  type FlagValue,
+} from "./allocator-flags.ts";
+import type { Command, CommandIo } from "./command.ts";
+import { measurePeak, ReplayError, timeRound, type ReplayApi, type ReplayPeak } from "./replay-rounds.ts";
+import { lineOfOperation, readTrace, TraceError, type Trace } from "./trace.ts";
+
+const help = `Usage: jit-allocator replay TRACE [options]
+
+Runs an allocation trace on a fresh allocator, round after round, and prints the best round.
+Only the allocator's calls are timed; the peaks are taken in one more round, before the timed ones.
+
+TRACE is a text file, or gzip where its name ends in .gz:
+  a ID SIZE    allocate SIZE bytes
+  f ID         release it
+  s ID SIZE    shrink it to SIZE bytes
+  q ID         query its address
+  p NAME       a phase begins; what precedes the first one is the phase "all"
+  # ...        a comment
+
+Options:
+  --rounds N               how many timed rounds (default 5)
+  --api address|span       run on allocAddress (the default) or on alloc
+  --json                   print one line of JSON; bytes, and nanoseconds per operation
+  -h, --help               print this
+
+${allocatorFlagsHelp}
+`;
+
+/**
+ * The first rounds run while the loop is still being compiled; with fewer than this the best round can be one of
+ * those.
+ */
+const DEFAULT_ROUNDS = 5;
+
+interface ReplayRequest {
+  readonly path: string;
+  readonly rounds: number;
+  readonly api: ReplayApi;
+  readonly json: boolean;
+  readonly options: JitAllocatorOptions;
+}
+
+/** The phases of the best round, and the peaks. The names are those of the JSON that is printed. */
+interface ReplayReport {
+  readonly total_ms: number;
+  readonly peak_reserved: number;
+  readonly peak_used: number;
+  readonly overhead: number;
+  readonly phases: readonly { readonly name: string; readonly n: number; readonly ns: number }[];
+}
+
+const flags: Readonly<Record<string, FlagConfig>> = {
+  ...allocatorFlags,
+  rounds: { type: "string" },
+  api: { type: "string" },
+  json: { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+};
+
+/** @returns undefined where only the help is asked for. */
+function parseRequest(args: readonly string[]): ReplayRequest | undefined {
+  const parsed = parseArgs({ args: [...args], allowPositionals: true, options: flags });
+  const values: Readonly<Record<string, FlagValue>> = parsed.values;
+  if (values["help"] === true) return undefined;
+  const [path, ...more] = parsed.positionals;
+  if (path === undefined) throw new UsageError("a TRACE is missing");
+  if (more.length > 0) throw new UsageError(`one TRACE at a time, not also ${JSON.stringify(more[0])}`);
+
+  const roundsText = values["rounds"] ?? String(DEFAULT_ROUNDS);
+  const rounds = Number(roundsText);
+  if (!Number.isSafeInteger(rounds) || rounds < 1) {
+    throw new UsageError(`--rounds takes a number of at least 1, not ${JSON.stringify(roundsText)}`);
+  }
+  const api = values["api"] ?? "address";
+  if (api !== "address" && api !== "span") {
+    throw new UsageError(`--api takes address or span, not ${JSON.stringify(api)}`);
+  }
+  return { path, rounds, api, json: values["json"] === true, options: allocatorOptions(values) };
+}
+
+function replayTrace(trace: Trace, request: ReplayRequest): ReplayReport {
+  // The peaks first: an operation that the allocator refuses is found, and named, before anything is timed.
+  const peak = measurePeak(request.api, request.options, trace);
+  let best: Float64Array | undefined;
+  let bestTotal = Infinity;
+  for (let round = 0; round < request.rounds; round++) {
+    const nanoseconds = timeRound(request.api, request.options, trace);
+    const total = nanoseconds.reduce((sum, phase) => sum + phase, 0);
+    if (total < bestTotal) {
+      best = nanoseconds;
+      bestTotal = total;
+    }
+  }
+  return report(trace, peak, best ?? new Float64Array(0));
+}
+
+function report(trace: Trace, peak: ReplayPeak, nanoseconds: Float64Array): ReplayReport {
+  return {
+    total_ms: rounded(nanoseconds.reduce((sum, phase) => sum + phase, 0) / 1e6, 6),
+    peak_reserved: peak.reservedBytes,
+    peak_used: peak.usedBytes,
+    overhead: peak.overheadBytes,
+    phases: trace.phases.map(({ name, start, end }, index) => {
+      const n = end - start;
+      return { name, n, ns: n === 0 ? 0 : rounded((nanoseconds[index] ?? 0) / n, 3) };
+    }),
+  };
+}
+
+function rounded(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
+}
+
+function table(result: ReplayReport, request: ReplayRequest, trace: Trace): string {
+  const { api, rounds } = request;
+  const count = (value: number): string => value.toLocaleString("en-US");
+  const total = trace.operationCount;
+  const rows = result.phases.map(({ name, n, ns }) => [name, count(n), ns.toFixed(1)]);
+  rows.push(["total", count(total), (total === 0 ? 0 : (result.total_ms * 1e6) / total).toFixed(1)]);
+  const header = ["phase", "operations", "ns each"];
+  const widths = header.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => (row[column] ?? "").length)),
+  );
+  const line = (row: readonly string[]): string =>
+    row
+      .map((cell, column) =>
+        column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
+      )
+      .join("  ");
+  const share = result.peak_reserved === 0 ? 0 : (100 * result.overhead) / result.peak_reserved;
+  return `${[
+    `${count(total)} operations on the ${api} API, best of ${rounds} round${rounds === 1 ? "" : "s"}: ${result.total_ms.toFixed(3)} ms`,
+    "",
+    line(header),
+    ...rows.map(line),
+    "",
+    `peak used      ${count(result.peak_used)} bytes`,
+    `peak reserved  ${count(result.peak_reserved)} bytes`,
+    `metadata       ${count(result.overhead)} bytes, ${share.toFixed(2)}% of the reserved`,
+  ].join("\n")}\n`;
+}
+
+/** Says what went wrong, on stderr. @returns the exit code. */
+function explain(error: unknown, bytes: Uint8Array, request: ReplayRequest, io: CommandIo): number {
+  const { path } = request;
+  if (error instanceof TraceError) {
+    io.stderr(`${path}: ${error.message}\n`);
+    return 1;
+  }
+  if (error instanceof ReplayError && error.cause instanceof JitError) {
+    io.stderr(`${path}: line ${lineOfOperation(path, bytes, error.operationIndex)}: ${error.message}\n`);
+    return 1;
+  }
+  if (error instanceof JitError) {
+    // Thrown by the constructor: the flags were wrong, or the system gives no memory at all.
+    io.stderr(`jit-allocator replay: ${error.message}\n`);
+    return error.code === "ERR_INVALID_ARGUMENT" ? 2 : 1;
+  }
+  if (error instanceof Error && "code" in error && String(error.code).startsWith("Z_")) {
+    io.stderr(`${path}: not a gzip file, though its name says so: ${error.message}\n`);
+    return 1;
+  }
+  throw error;
+}
+
+/** The command. */
+export const replay: Command = {
+  name: "replay",
+  summary: "run an allocation trace and print what each phase costs",
+  help,
+  run(args: readonly string[], io: CommandIo): number {
+    let request: ReplayRequest | undefined;
+    try {
+      request = parseRequest(args);
+    } catch (error) {
+      // parseArgs throws a TypeError whose message is written for the user of the command.
+      if (!(error instanceof UsageError) && !(error instanceof TypeError)) throw error;
+      io.stderr(`jit-allocator replay: ${error.message}\nTry: jit-allocator replay --help\n`);
+      return 2;
+    }
+    if (request === undefined) {
+      io.stdout(help);
+      return 0;
+    }
+    let bytes: Uint8Array;
+    try {
+      bytes = readFileSync(request.path);
+    } catch (error) {
+      io.stderr(`Cannot read the trace: ${error instanceof Error ? error.message : String(error)}\n`);
+      return 1;
+    }
+    try {
+      const trace = readTrace(request.path, bytes);
+      const result = replayTrace(trace, request);
+      io.stdout(request.json ? `${JSON.stringify(result)}\n` : table(result, request, trace));
+      return 0;
+    } catch (error) {
+      return explain(error, bytes, request, io);
+    }
+  },
+};
