@@ -1,10 +1,10 @@
-/** `node dist/bench/write-traces.js [FOLDER]`: writes every made workload to FOLDER, `.cache/traces` by default. */
+/** `node dist/bench/write-traces.js [FOLDER]`: writes every made workload to FOLDER, `.cache/bench` by default. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { cacheFolder } from "./paths.ts";
 import { workloads, workloadTrace } from "./workloads.ts";
 
-const folder = resolve(process.argv[2] ?? fileURLToPath(new URL("../../.cache/traces", import.meta.url)));
+const folder = resolve(process.argv[2] ?? cacheFolder);
 mkdirSync(folder, { recursive: true });
 for (const workload of workloads) {
   const bytes = workloadTrace(workload);

@@ -1,0 +1,183 @@
+/** The bounds that this project has set itself, and whether a run keeps them. */
+import { sideOf, type BenchResults, type TraceResult } from "./results.ts";
+
+/** A figure that a run has to reach. */
+export interface Bound {
+  readonly measure: string;
+  /** Whether larger or smaller is better. */
+  readonly better: "more" | "less";
+  /** The figure it must reach, and the one it should. */
+  readonly required: number;
+  readonly aim: number;
+  /** Computes it, undefined where the run did not measure what it needs; `detail` says which case it is about. */
+  find(results: BenchResults): { readonly value: number; readonly detail?: string } | undefined;
+}
+
+/** A bound and what a run has. */
+export interface BoundResult {
+  readonly bound: Bound;
+  readonly value: number;
+  readonly detail: string;
+  readonly verdict: "aim" | "pass" | "MISS";
+}
+
+/** asmjit's time over this project's, for the whole of a trace. */
+export function totalRatio(trace: TraceResult): number | undefined {
+  const theirs = sideOf(trace, "asmjit");
+  const ours = sideOf(trace, "address");
+  return theirs === undefined || ours === undefined ? undefined : theirs.totalMs / ours.totalMs;
+}
+
+function total(name: string, required: number, aim: number): Bound {
+  return {
+    measure: `${name} total, asmjit / ours`,
+    better: "more",
+    required,
+    aim,
+    find({ traces }) {
+      const trace = traces.find((candidate) => candidate.name === name);
+      const value = trace === undefined ? undefined : totalRatio(trace);
+      return value === undefined ? undefined : { value };
+    },
+  };
+}
+
+function micro(measure: string, over: string, under: string, required: number, aim: number): Bound {
+  return {
+    measure,
+    better: "less",
+    required,
+    aim,
+    find({ micro }) {
+      const dividend = micro.find((result) => result.name === over);
+      const divisor = micro.find((result) => result.name === under);
+      if (dividend === undefined || divisor === undefined) return undefined;
+      return { value: dividend.value / divisor.value };
+    },
+  };
+}
+
+/** The worst of `cases`, by the direction of the bound. */
+function worst(
+  cases: readonly { readonly value: number; readonly detail: string }[],
+  better: "more" | "less",
+): { readonly value: number; readonly detail: string } | undefined {
+  const sorted = [...cases].sort((a, b) => (better === "more" ? a.value - b.value : b.value - a.value));
+  return sorted[0];
+}
+
+const weakestPhase: Bound = {
+  measure: "the weakest phase of any trace, asmjit / ours",
+  better: "more",
+  required: 0.3,
+  aim: 1,
+  find({ traces }) {
+    const cases = traces.flatMap((trace) => {
+      const ours = sideOf(trace, "address");
+      return (sideOf(trace, "asmjit")?.phases ?? []).flatMap((phase, index) => {
+        const peer = ours?.phases[index];
+        if (peer === undefined || phase.operations === 0) return [];
+        return [{ value: phase.ns / peer.ns, detail: `${trace.name}, ${phase.name}` }];
+      });
+    });
+    return worst(cases, "more");
+  },
+};
+
+const spanOverAddress: Bound = {
+  measure: "Span API over address API, tier",
+  better: "less",
+  required: 1.8,
+  aim: 1.3,
+  find({ traces }) {
+    const tier = traces.find((trace) => trace.name === "tier");
+    const span = sideOf(tier, "span");
+    const address = sideOf(tier, "address");
+    return span === undefined || address === undefined
+      ? undefined
+      : { value: span.totalMs / address.totalMs };
+  },
+};
+
+const peakReserved: Bound = {
+  measure: "peak reserved bytes, ours / asmjit, the worst trace",
+  better: "less",
+  required: 1,
+  aim: 0.8,
+  find({ traces }) {
+    const cases = traces.flatMap((trace) => {
+      const theirs = sideOf(trace, "asmjit");
+      const ours = sideOf(trace, "address");
+      if (theirs === undefined || ours === undefined) return [];
+      return [{ value: ours.peakReservedBytes / theirs.peakReservedBytes, detail: trace.name }];
+    });
+    return worst(cases, "less");
+  },
+};
+
+const metadata: Bound = {
+  measure: "metadata / reserved bytes, unit",
+  better: "less",
+  required: 0.025,
+  aim: 0.01,
+  find({ traces }) {
+    const ours = sideOf(
+      traces.find((trace) => trace.name === "unit"),
+      "address",
+    );
+    return ours === undefined ? undefined : { value: ours.overheadBytes / ours.peakReservedBytes };
+  },
+};
+
+const nativeCalls: Bound = {
+  measure: "native calls in a steady state of alloc, write, release",
+  better: "less",
+  required: 0,
+  aim: 0,
+  find({ micro }) {
+    const counted = micro.find((result) => result.name === "native calls, steady state");
+    return counted === undefined ? undefined : { value: counted.value };
+  },
+};
+
+/** Every bound. */
+export const bounds: readonly Bound[] = [
+  total("unit", 5, 10),
+  total("tier", 30, 60),
+  total("frag", 120, 300),
+  total("hotspot-javap", 2.5, 5),
+  total("million", 0.7, 1.3),
+  total("lifo", 0.5, 1),
+  weakestPhase,
+  spanOverAddress,
+  peakReserved,
+  metadata,
+  micro(
+    "ns per operation, 1,000,000 live over 1,000 live",
+    "steady state, 1000000 live",
+    "steady state, 1000 live",
+    5,
+    2,
+  ),
+  micro("write of 256 B over Uint8Array.set", "write 256 B", "Uint8Array.set 256 B", 2.5, 1.5),
+  micro(
+    "call through toFunction over bare koffi",
+    "call through toFunction",
+    "call of a bare koffi function",
+    1.15,
+    1.05,
+  ),
+  nativeCalls,
+];
+
+/** Holds a run against the bounds; those it has no figures for are left out. */
+export function checkBounds(results: BenchResults): BoundResult[] {
+  return bounds.flatMap((bound) => {
+    const found = bound.find(results);
+    if (found === undefined) return [];
+    const reaches = (figure: number): boolean =>
+      bound.better === "more" ? found.value >= figure : found.value <= figure;
+    const verdict = reaches(bound.aim) ? "aim" : reaches(bound.required) ? "pass" : "MISS";
+    return [{ bound, value: found.value, detail: found.detail ?? "", verdict }];
+  });
+}

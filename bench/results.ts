@@ -1,0 +1,93 @@
+/** What a run of the benchmark found, in the form in which it is kept. */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { cpus, release, totalmem, type } from "node:os";
+import type { AsmjitDriver } from "./asmjit.ts";
+import { repositoryPath } from "./paths.ts";
+import type { Side, SideResult } from "./turns.ts";
+
+/** Where and with what it was measured. */
+export interface Environment {
+  readonly date: string;
+  readonly commit: string;
+  /** True where the sources differ from the commit. */
+  readonly modified: boolean;
+  readonly processor: string;
+  readonly cores: number;
+  readonly memoryBytes: number;
+  readonly system: string;
+  readonly node: string;
+  readonly koffi: string;
+  readonly asmjit: string | null;
+  readonly compiler: string | null;
+}
+
+/** A trace, with the sides that ran it. */
+export interface TraceResult {
+  readonly name: string;
+  readonly summary: string;
+  readonly operations: number;
+  readonly rounds: number;
+  readonly sides: readonly SideResult[];
+}
+
+/** One measured figure beside its natural peer. */
+export interface MicroResult {
+  readonly name: string;
+  readonly unit: string;
+  /** Its value in each turn, and their median. */
+  readonly ofTurns: readonly number[];
+  readonly value: number;
+}
+
+/** A run of the benchmark. */
+export interface BenchResults {
+  readonly environment: Environment;
+  readonly turns: number;
+  readonly allocatorFlags: readonly string[];
+  readonly traces: readonly TraceResult[];
+  readonly micro: readonly MicroResult[];
+}
+
+/** What `side` did on that trace, if it ran. */
+export function sideOf(trace: TraceResult | undefined, side: Side): SideResult | undefined {
+  return trace?.sides.find((result) => result.side === side);
+}
+
+/** Describes this machine. */
+export function describeEnvironment(driver: AsmjitDriver | undefined): Environment {
+  return {
+    date: new Date().toISOString(),
+    commit: git(["rev-parse", "--short=12", "HEAD"]) || "unknown",
+    modified: git(["status", "--porcelain", "--untracked-files=no"]) !== "",
+    processor: cpus()[0]?.model.trim() ?? "unknown",
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    system: `${type()} ${release()} ${process.arch}`,
+    node: process.version,
+    koffi: koffiVersion(),
+    asmjit: driver?.version ?? null,
+    compiler: driver?.compiler ?? null,
+  };
+}
+
+function git(args: readonly string[]): string {
+  try {
+    return execFileSync("git", args, {
+      cwd: repositoryPath("."),
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    }).trim();
+  } catch {
+    // Not a clone, or no git: the results then say "unknown".
+    return "";
+  }
+}
+
+function koffiVersion(): string {
+  const manifest: unknown = JSON.parse(
+    readFileSync(repositoryPath("node_modules/koffi/package.json"), "utf8"),
+  );
+  const hasVersion = typeof manifest === "object" && manifest !== null && "version" in manifest;
+  return hasVersion ? String(manifest.version) : "unknown";
+}

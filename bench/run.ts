@@ -1,0 +1,113 @@
+/**
+ * `npm run bench`: every trace on this project and on asmjit's C++ allocator, in turns, in one run.
+ * `node dist/bench/run.js --help` lists the flags.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { buildAsmjitDriver, howToGetAsmjit } from "./asmjit.ts";
+import { checkBounds } from "./bounds.ts";
+import { resultsFolder } from "./paths.ts";
+import { boundsTable, toCsv, traceTable } from "./report.ts";
+import { describeEnvironment, type BenchResults, type TraceResult } from "./results.ts";
+import { placeTrace, suite } from "./suite.ts";
+import { runTurns, type Side } from "./turns.ts";
+
+const help = `Usage: node dist/bench/run.js [options] [-- allocator flags for both sides]
+
+  --only NAME[,NAME]     these traces alone: ${suite.map((trace) => trace.name).join(", ")}
+  --turns N              how often each side runs, each time in a new process (default 5)
+  --rounds N             how many rounds a process runs, of which the best counts (default: by trace)
+  --sides NAME[,NAME]    asmjit, address, span (default: all)
+  --mapping dual|single  W^X with two views, or one writable and executable view, on both sides (default dual)
+  --quick                one turn of at most two rounds, nothing is kept: a look, not a result
+  --keep                 keep the results of a partial run (--only, --sides) too
+  --check                exit with 1 where a bound is missed
+`;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    only: { type: "string" },
+    turns: { type: "string", default: "5" },
+    rounds: { type: "string" },
+    sides: { type: "string", default: "asmjit,address,span" },
+    mapping: { type: "string", default: "dual" },
+    quick: { type: "boolean", default: false },
+    keep: { type: "boolean", default: false },
+    check: { type: "boolean", default: false },
+    help: { type: "boolean", short: "h", default: false },
+  },
+});
+
+function main(): number {
+  if (values.help) {
+    print(help);
+    return 0;
+  }
+  const names = values.only?.split(",");
+  const unknown = names?.find((name) => !suite.some((trace) => trace.name === name));
+  if (unknown !== undefined) throw new Error(`There is no trace ${unknown}; see --help`);
+  if (values.mapping !== "dual" && values.mapping !== "single")
+    throw new Error("--mapping takes dual or single");
+  const chosen = suite.filter((trace) => names?.includes(trace.name) ?? true);
+  const sides = values.sides.split(",").map(toSide);
+  const turns = values.quick ? 1 : Number(values.turns);
+  const allocatorFlags = [
+    values.mapping === "dual" ? "--use-dual-mapping" : "--no-use-dual-mapping",
+    ...positionals,
+  ];
+
+  let driver: ReturnType<typeof buildAsmjitDriver>;
+  if (sides.includes("asmjit")) {
+    let reason = "";
+    driver = buildAsmjitDriver((text) => (reason = text));
+    if (driver === undefined) print(`${reason}\n${howToGetAsmjit}\n\n`);
+  }
+  const environment = describeEnvironment(driver);
+  print(
+    `${environment.processor}, ${environment.cores} cores, ${environment.system}, Node ${environment.node}, ` +
+      `commit ${environment.commit}${environment.modified ? " (modified)" : ""}\n` +
+      `${turns} turn${turns === 1 ? "" : "s"}, medians; both sides with ${allocatorFlags.join(" ")}\n\n`,
+  );
+
+  const traces: TraceResult[] = [];
+  for (const trace of chosen) {
+    const path = placeTrace(trace);
+    const wanted = values.rounds === undefined ? trace.rounds : Number(values.rounds);
+    const rounds = values.quick ? Math.min(2, wanted) : wanted;
+    const results = runTurns(path, { sides, turns, rounds, allocatorFlags, driver });
+    const operations = (results[0]?.phases ?? []).reduce((sum, phase) => sum + phase.operations, 0);
+    const result = { name: trace.name, summary: trace.summary, operations, rounds, sides: results };
+    traces.push(result);
+    print(`${traceTable(result)}\n`);
+  }
+
+  const results: BenchResults = { environment, turns, allocatorFlags, traces, micro: [] };
+  print(boundsTable(results));
+  const isWhole = chosen.length === suite.length && sides.length === 3 && !values.quick;
+  if (isWhole || (values.keep && !values.quick)) keep(results);
+  const missed = checkBounds(results).some((bound) => bound.verdict === "MISS");
+  return values.check && missed ? 1 : 0;
+}
+
+function toSide(name: string): Side {
+  if (name === "asmjit" || name === "address" || name === "span") return name;
+  throw new Error(`There is no side ${name}; see --help`);
+}
+
+/** Writes the results beside those of earlier runs, named by their date. */
+function keep(results: BenchResults): void {
+  mkdirSync(resultsFolder, { recursive: true });
+  const name = results.environment.date.replaceAll(":", "-").replace(/\..*/, "Z");
+  const path = join(resultsFolder, name);
+  writeFileSync(`${path}.json`, `${JSON.stringify(results, null, 1)}\n`);
+  writeFileSync(`${path}.csv`, toCsv(results));
+  print(`\nKept in ${path}.json and .csv\n`);
+}
+
+function print(text: string): void {
+  process.stdout.write(text);
+}
+
+process.exitCode = main();

@@ -1,0 +1,61 @@
+/** The traces that the benchmark replays, and how often. */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { cacheFolder, recordedTracesFolder } from "./paths.ts";
+import { workloads, workloadTrace } from "./workloads.ts";
+
+/** A trace of the benchmark. */
+export interface SuiteTrace {
+  /** What `--only` calls it. */
+  readonly name: string;
+  /** One line about it. */
+  readonly summary: string;
+  /**
+   * How many rounds a process runs, of which the best counts: the same for both sides. Few where the original needs
+   * a second for a round; many where a round is over before the loop has been compiled.
+   */
+  readonly rounds: number;
+  /** Its text. */
+  read(): Uint8Array;
+}
+
+const roundsOfWorkload: Readonly<Record<string, number>> = { unit: 5, tier: 3, frag: 3, lifo: 5, million: 3 };
+
+/** Every trace, in the order in which the tables show them. */
+export const suite: readonly SuiteTrace[] = [
+  ...workloads.map((workload) => ({
+    name: workload.name,
+    summary: workload.summary,
+    rounds: roundsOfWorkload[workload.name] ?? 3,
+    read: () => workloadTrace(workload),
+  })),
+  {
+    name: "hotspot-javap",
+    summary: "what OpenJDK 17 installed and evicted in its code cache",
+    rounds: 50,
+    read: () => readRecorded("hotspot-javap"),
+  },
+  {
+    name: "v8-tsc",
+    summary: "the code objects that V8 made while tsc ran",
+    rounds: 200,
+    read: () => readRecorded("v8-tsc"),
+  },
+];
+
+function readRecorded(name: string): Uint8Array {
+  return gunzipSync(readFileSync(join(recordedTracesFolder, `${name}.trace.gz`)));
+}
+
+/**
+ * Writes a trace where both sides can read it, as plain text.
+ * Made traces are made anew each time: it takes less than a second, and a cache can be stale.
+ * @returns the path of the file.
+ */
+export function placeTrace(trace: SuiteTrace): string {
+  mkdirSync(cacheFolder, { recursive: true });
+  const path = join(cacheFolder, `${trace.name}.trace`);
+  writeFileSync(path, trace.read());
+  return path;
+}
