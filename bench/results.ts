@@ -26,6 +26,7 @@ export interface Environment {
 export interface TraceResult {
   readonly name: string;
   readonly summary: string;
+  readonly group: "workload" | "steady";
   readonly operations: number;
   readonly rounds: number;
   readonly sides: readonly SideResult[];

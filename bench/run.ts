@@ -78,7 +78,8 @@ function main(): number {
     const rounds = values.quick ? Math.min(2, wanted) : wanted;
     const results = runTurns(path, { sides, turns, rounds, allocatorFlags, driver });
     const operations = (results[0]?.phases ?? []).reduce((sum, phase) => sum + phase.operations, 0);
-    const result = { name: trace.name, summary: trace.summary, operations, rounds, sides: results };
+    const { name, summary, group } = trace;
+    const result: TraceResult = { name, summary, group, operations, rounds, sides: results };
     traces.push(result);
     print(`${traceTable(result)}\n`);
   }

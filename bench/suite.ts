@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { cacheFolder, recordedTracesFolder } from "./paths.ts";
-import { workloads, workloadTrace } from "./workloads.ts";
+import { steadyWorkloads, workloads, workloadTrace } from "./workloads.ts";
 
 /** A trace of the benchmark. */
 export interface SuiteTrace {
@@ -11,6 +11,8 @@ export interface SuiteTrace {
   readonly name: string;
   /** One line about it. */
   readonly summary: string;
+  /** The bounds are about the workloads, made and recorded; the steady states show how cost grows. */
+  readonly group: "workload" | "steady";
   /**
    * How many rounds a process runs, of which the best counts: the same for both sides. Few where the original needs
    * a second for a round; many where a round is over before the loop has been compiled.
@@ -27,21 +29,31 @@ export const suite: readonly SuiteTrace[] = [
   ...workloads.map((workload) => ({
     name: workload.name,
     summary: workload.summary,
+    group: "workload" as const,
     rounds: roundsOfWorkload[workload.name] ?? 3,
     read: () => workloadTrace(workload),
   })),
   {
     name: "hotspot-javap",
     summary: "what OpenJDK 17 installed and evicted in its code cache",
+    group: "workload",
     rounds: 50,
     read: () => readRecorded("hotspot-javap"),
   },
   {
     name: "v8-tsc",
     summary: "the code objects that V8 made while tsc ran",
+    group: "workload",
     rounds: 200,
     read: () => readRecorded("v8-tsc"),
   },
+  ...steadyWorkloads.map((workload) => ({
+    name: workload.name,
+    summary: workload.summary,
+    group: "steady" as const,
+    rounds: 3,
+    read: () => workloadTrace(workload),
+  })),
 ];
 
 function readRecorded(name: string): Uint8Array {

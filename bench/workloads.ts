@@ -113,6 +113,48 @@ function writeMillion(trace: TraceWriter, random: Random): void {
   for (const id of slots) trace.release(id);
 }
 
+/** How many live allocations a steady state is measured at. */
+export const steadyCounts = [1_000, 10_000, 100_000, 1_000_000] as const;
+
+/** A steady state: `live` allocations, of which a random one is released and another made, again and again. */
+function steadyWorkload(live: number): Workload {
+  return {
+    name: `steady-${live}`,
+    summary: `a steady state of ${live.toLocaleString("en-US")} live allocations`,
+    write(trace, random) {
+      const randomSize = (): number => random.between(8, 1031);
+      trace.phase("fill");
+      for (let id = 0; id < live; id++) trace.alloc(id, randomSize());
+      trace.phase("release one, allocate another");
+      // The same number at every count, so that the figures differ by nothing else.
+      for (let i = 0; i < 25_000; i++) {
+        const id = random.below(live);
+        trace.release(id);
+        trace.alloc(id, randomSize());
+      }
+    },
+  };
+}
+
+/** One for each of {@link steadyCounts}. */
+export const steadyWorkloads: readonly Workload[] = steadyCounts.map(steadyWorkload);
+
+/** A compiler that starts: a thousand operations, every third one releases what is no longer needed. */
+export const coldWorkload: Workload = {
+  name: "cold",
+  summary: "the first 1,000 operations of a process",
+  write(trace, random) {
+    const live: number[] = [];
+    for (let id = 0, count = 0; count < 1000; count++) {
+      if (count % 3 === 2) trace.release(live.splice(random.below(live.length), 1)[0] ?? 0);
+      else {
+        trace.alloc(id, random.between(8, 1031));
+        live.push(id++);
+      }
+    }
+  },
+};
+
 /** Every made workload, in the order in which the tables show them. */
 export const workloads: readonly Workload[] = [
   { name: "unit", summary: "asmjit's own unit test with 100,000 allocations", write: writeUnit },
