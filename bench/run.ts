@@ -8,14 +8,15 @@ import { parseArgs } from "node:util";
 import { buildAsmjitDriver, howToGetAsmjit } from "./asmjit.ts";
 import { checkBounds } from "./bounds.ts";
 import { resultsFolder } from "./paths.ts";
-import { boundsTable, toCsv, traceTable } from "./report.ts";
+import { runMicro } from "./micro.ts";
+import { boundsTable, microTable, toCsv, traceTable } from "./report.ts";
 import { describeEnvironment, type BenchResults, type TraceResult } from "./results.ts";
 import { placeTrace, suite } from "./suite.ts";
 import { runTurns, type Side } from "./turns.ts";
 
 const help = `Usage: node dist/bench/run.js [options] [-- allocator flags for both sides]
 
-  --only NAME[,NAME]     these traces alone: ${suite.map((trace) => trace.name).join(", ")}
+  --only NAME[,NAME]     these traces alone: ${suite.map((trace) => trace.name).join(", ")}, micro
   --turns N              how often each side runs, each time in a new process (default 5)
   --rounds N             how many rounds a process runs, of which the best counts (default: by trace)
   --sides NAME[,NAME]    asmjit, address, span (default: all)
@@ -46,7 +47,7 @@ function main(): number {
     return 0;
   }
   const names = values.only?.split(",");
-  const unknown = names?.find((name) => !suite.some((trace) => trace.name === name));
+  const unknown = names?.find((name) => name !== "micro" && !suite.some((trace) => trace.name === name));
   if (unknown !== undefined) throw new Error(`There is no trace ${unknown}; see --help`);
   if (values.mapping !== "dual" && values.mapping !== "single")
     throw new Error("--mapping takes dual or single");
@@ -84,7 +85,10 @@ function main(): number {
     print(`${traceTable(result)}\n`);
   }
 
-  const results: BenchResults = { environment, turns, allocatorFlags, traces, micro: [] };
+  const micro = names === undefined || names.includes("micro") ? runMicro(turns, driver) : [];
+  if (micro.length > 0) print(`small measurements\n${microTable(micro)}\n`);
+
+  const results: BenchResults = { environment, turns, allocatorFlags, traces, micro };
   print(boundsTable(results));
   const isWhole = chosen.length === suite.length && sides.length === 3 && !values.quick;
   if (isWhole || (values.keep && !values.quick)) keep(results);

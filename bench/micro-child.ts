@@ -1,0 +1,156 @@
+/**
+ * `node dist/bench/micro-child.js NAME`: one group of small measurements, in a process of its own; prints JSON,
+ * an object of nanoseconds (or counts, or milliseconds) by name. `bench/micro.ts` runs it.
+ */
+import koffi from "koffi";
+import { readFileSync } from "node:fs";
+import { JitAllocator, toFunction, type Span } from "../src/index.ts";
+import { timeRound } from "../src/cli/replay-rounds.ts";
+import { readTrace } from "../src/cli/trace.ts";
+import { platform } from "../src/platform.ts";
+import { addFunctionCode } from "./machine-code.ts";
+
+/** Figures by name. */
+export type Figures = Readonly<Record<string, number>>;
+
+/**
+ * The least nanoseconds a call of each of `bodies` takes. They are run in turns, chunk by chunk, so that what slows
+ * the machine slows them all; a body runs `callsPerChunk` times itself, so that no call of a function that is not
+ * known when the loop is compiled is part of the figure.
+ */
+function leastOfTurns<Name extends string>(
+  bodies: Readonly<Record<Name, () => void>>,
+  callsPerChunk: number,
+  chunks: number,
+): Record<Name, number> {
+  const names = Object.keys(bodies) as Name[];
+  const least = Object.fromEntries(names.map((name) => [name, Infinity])) as Record<Name, number>;
+  for (let chunk = 0; chunk < chunks; chunk++) {
+    for (const name of names) {
+      const before = performance.now();
+      bodies[name]();
+      const ns = ((performance.now() - before) * 1e6) / callsPerChunk;
+      if (ns < least[name]) least[name] = ns;
+    }
+  }
+  return least;
+}
+
+/** A write of the library beside a native memcpy through the same FFI, and beside a plain copy between arrays. */
+function measureWrites(): Figures {
+  const cLibrary = koffi.load(platform.system === "windows" ? "msvcrt.dll" : null);
+  const memcpy = cLibrary.func("memcpy", "intptr_t", ["intptr_t", "void *", "size_t"]);
+  using allocator = new JitAllocator({ blockSize: 1 << 20 });
+  const span = allocator.alloc(64 * 1024);
+  const target = new Uint8Array(64 * 1024);
+  const figures: Record<string, number> = {};
+  for (const [label, sizeBytes, calls] of [
+    ["256 B", 256, 20_000],
+    ["64 KiB", 64 * 1024, 500],
+  ] as const) {
+    const source = new Uint8Array(sizeBytes).fill(0x90);
+    const least = leastOfTurns(
+      {
+        write: () => {
+          for (let i = 0; i < calls; i++) allocator.write(span, 0, source);
+        },
+        memcpy: () => {
+          for (let i = 0; i < calls; i++) memcpy(span.rw, source, sizeBytes);
+        },
+        set: () => {
+          for (let i = 0; i < calls; i++) target.set(source, 0);
+        },
+      },
+      calls,
+      40,
+    );
+    figures[`write ${label}`] = least.write;
+    figures[`native memcpy ${label}`] = least.memcpy;
+    figures[`Uint8Array.set ${label}`] = least.set;
+  }
+  return figures;
+}
+
+/** A span with a function in it that adds two 32-bit integers. */
+function addFunctionSpan(allocator: JitAllocator): Span {
+  const code = addFunctionCode();
+  const span = allocator.alloc(code.length);
+  allocator.write(span, 0, code);
+  return span;
+}
+
+/** A call through toFunction beside a call of a koffi function made of the same address. */
+function measureCalls(): Figures {
+  using allocator = new JitAllocator();
+  const span = addFunctionSpan(allocator);
+  const ours = toFunction(span, { parameters: ["i32", "i32"], result: "i32" });
+  const bare = koffi.decode(span.rx, koffi.proto("int(int a, int b)")) as (a: number, b: number) => number;
+  const calls = 20_000;
+  let sum = 0;
+  const least = leastOfTurns(
+    {
+      ours: () => {
+        for (let i = 0; i < calls; i++) sum = ours(sum & 0xffff, 1);
+      },
+      bare: () => {
+        for (let i = 0; i < calls; i++) sum = bare(sum & 0xffff, 1);
+      },
+    },
+    calls,
+    60,
+  );
+  return { "call through toFunction": least.ours, "call of a bare koffi function": least.bare };
+}
+
+/** An allocator made, one allocation, and all given back. */
+function measureLifecycle(): Figures {
+  const calls = 200;
+  const least = leastOfTurns(
+    {
+      lifecycle: () => {
+        for (let i = 0; i < calls; i++) {
+          const allocator = new JitAllocator();
+          allocator.allocAddress(300);
+          allocator[Symbol.dispose]();
+        }
+      },
+    },
+    calls,
+    20,
+  );
+  return { "make an allocator, allocate, dispose": least.lifecycle / 1e3 };
+}
+
+/** The first thousand operations after the library has been loaded, with nothing compiled yet. */
+function measureCold(tracePath: string): Figures {
+  const trace = readTrace(tracePath, readFileSync(tracePath));
+  const nanoseconds = timeRound("address", { useDualMapping: true }, trace);
+  return { "first 1,000 operations": (nanoseconds[0] ?? NaN) / 1e3 };
+}
+
+/** Since the process began, until machine code has run. */
+function measureStart(): Figures {
+  using allocator = new JitAllocator();
+  const add = toFunction(addFunctionSpan(allocator), { parameters: ["i32", "i32"], result: "i32" });
+  if (add(2, 3) !== 5) throw new Error("2 + 3 is not 5");
+  return { "start to first call of machine code": performance.now() };
+}
+
+function measure(name: string | undefined): Figures {
+  switch (name) {
+    case "writes":
+      return measureWrites();
+    case "calls":
+      return measureCalls();
+    case "lifecycle":
+      return measureLifecycle();
+    case "cold":
+      return measureCold(process.argv[3] ?? "");
+    case "start":
+      return measureStart();
+    default:
+      throw new Error(`There is no measurement ${name ?? "without a name"}`);
+  }
+}
+
+process.stdout.write(`${JSON.stringify(measure(process.argv[2]))}\n`);

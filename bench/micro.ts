@@ -1,0 +1,70 @@
+/** The small measurements: each in a process of its own, a few times, beside its natural peer. */
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { AsmjitDriver } from "./asmjit.ts";
+import { cacheFolder, repositoryPath } from "./paths.ts";
+import type { MicroResult } from "./results.ts";
+import { median, type ReplayOutput } from "./turns.ts";
+import { coldWorkload, workloadTrace } from "./workloads.ts";
+
+interface Source {
+  readonly unit: string;
+  /** Runs it once; figures by name. */
+  run(): Readonly<Record<string, number>>;
+}
+
+/** How often a driver makes and destroys an allocator for one figure. */
+const LIFECYCLES = 2000;
+
+/** Runs every small measurement `turns` times, in turns. */
+export function runMicro(turns: number, driver: AsmjitDriver | undefined): MicroResult[] {
+  const coldPath = join(cacheFolder, "cold.trace");
+  writeFileSync(coldPath, workloadTrace(coldWorkload));
+
+  const sources: Source[] = [
+    { unit: "ns", run: () => runChild("micro-child.js", "writes") },
+    { unit: "ns", run: () => runChild("micro-child.js", "calls") },
+    { unit: "µs", run: () => runChild("micro-child.js", "lifecycle") },
+    { unit: "µs", run: () => runChild("micro-child.js", "cold", coldPath) },
+    { unit: "ms", run: () => runChild("micro-child.js", "start") },
+    { unit: "ms", run: () => runChild("empty-child.js") },
+    { unit: "calls", run: () => runChild("native-calls-child.js") },
+  ];
+  if (driver !== undefined) {
+    sources.push(
+      { unit: "µs", run: () => asmjitLifecycle(driver) },
+      { unit: "µs", run: () => asmjitCold(driver, coldPath) },
+    );
+  }
+
+  const found = new Map<string, { unit: string; ofTurns: number[] }>();
+  for (let turn = 0; turn < turns; turn++) {
+    for (const { unit, run } of sources) {
+      for (const [name, value] of Object.entries(run())) {
+        const figures = found.get(name) ?? { unit, ofTurns: [] };
+        figures.ofTurns.push(value);
+        found.set(name, figures);
+      }
+    }
+  }
+  return [...found].map(([name, { unit, ofTurns }]) => ({ name, unit, ofTurns, value: median(ofTurns) }));
+}
+
+function runChild(script: string, ...args: readonly string[]): Readonly<Record<string, number>> {
+  const path = repositoryPath(`dist/bench/${script}`);
+  const output = execFileSync(process.execPath, [path, ...args], { encoding: "utf8" });
+  return JSON.parse(output) as Readonly<Record<string, number>>;
+}
+
+function asmjitLifecycle(driver: AsmjitDriver): Readonly<Record<string, number>> {
+  const args = ["--lifecycle", String(LIFECYCLES), "--use-dual-mapping"];
+  const ns = Number(execFileSync(driver.path, args, { encoding: "utf8" }));
+  return { "make an allocator, allocate, destroy (asmjit)": ns / 1e3 };
+}
+
+function asmjitCold(driver: AsmjitDriver, tracePath: string): Readonly<Record<string, number>> {
+  const args = [tracePath, "--rounds", "1", "--use-dual-mapping"];
+  const output = JSON.parse(execFileSync(driver.path, args, { encoding: "utf8" })) as ReplayOutput;
+  return { "first 1,000 operations (asmjit)": output.total_ms * 1e3 };
+}
