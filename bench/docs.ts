@@ -1,0 +1,174 @@
+/**
+ * `node dist/bench/docs.js [RESULTS.json]`: writes docs/benchmarks.md and its charts from kept results, the latest
+ * ones by default.
+ */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { checkBounds, totalRatio } from "./bounds.ts";
+import { drawCharts, type Chart } from "./charts.ts";
+import { repositoryPath, resultsFolder } from "./paths.ts";
+import { figure } from "./report.ts";
+import { sideOf, type BenchResults, type TraceResult } from "./results.ts";
+import type { Side } from "./turns.ts";
+
+const sides: readonly Side[] = ["asmjit", "address", "span"];
+
+/** A Markdown table, its columns padded as the formatter pads them; all but the first are numbers, to the right. */
+function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = header.map((title, column) =>
+    Math.max(3, title.length, ...rows.map((row) => (row[column] ?? "").length)),
+  );
+  const line = (cells: readonly string[]): string =>
+    `| ${header
+      .map((_, column) => {
+        const cell = cells[column] ?? "";
+        const width = widths[column] ?? 0;
+        return column === 0 ? cell.padEnd(width) : cell.padStart(width);
+      })
+      .join(" | ")} |`;
+  const rule = widths.map((width, column) =>
+    column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`,
+  );
+  return [line(header), `| ${rule.join(" | ")} |`, ...rows.map(line)].join("\n");
+}
+
+function boundsSection(results: BenchResults): string {
+  const rows = checkBounds(results).map(({ bound, value, verdict, detail }) => {
+    const sign = bound.better === "more" ? "≥" : "≤";
+    const where = detail === "" ? "" : ` (${detail})`;
+    return [
+      `${bound.measure}${where}`,
+      figure(value),
+      `${sign} ${bound.required}`,
+      `${sign} ${bound.aim}`,
+      verdict,
+    ];
+  });
+  return markdownTable(["measure", "here", "required", "aim", "verdict"], rows);
+}
+
+function totalsSection(results: BenchResults): string {
+  const workloads = results.traces.filter((trace) => trace.group === "workload");
+  const rows = workloads.map((trace) => [
+    `\`${trace.name}\`: ${trace.summary}`,
+    ...sides.map((side) => {
+      const totalMs = sideOf(trace, side)?.totalMs;
+      return figure(totalMs === undefined ? undefined : (totalMs * 1e6) / trace.operations);
+    }),
+    figure(totalRatio(trace)),
+  ]);
+  return markdownTable(["ns per operation", "asmjit", "addresses", "spans", "asmjit / addresses"], rows);
+}
+
+function steadySection(results: BenchResults): string {
+  const rows = results.traces
+    .filter((trace) => trace.group === "steady")
+    .map((trace) => {
+      // The phase after the one that fills.
+      const [theirs, ours, spans] = sides.map((side) => sideOf(trace, side)?.phases[1]?.ns);
+      const ratio = theirs === undefined || ours === undefined ? undefined : theirs / ours;
+      return [trace.summary, figure(theirs), figure(ours), figure(spans), figure(ratio)];
+    });
+  return markdownTable(["ns per operation", "asmjit", "addresses", "spans", "asmjit / addresses"], rows);
+}
+
+function memorySection(results: BenchResults): string {
+  const kib = (bytes: number | undefined): string => (bytes === undefined ? "-" : figure(bytes / 1024));
+  const rows = results.traces.map((trace) => {
+    const theirs = sideOf(trace, "asmjit");
+    const ours = sideOf(trace, "address");
+    return [
+      `\`${trace.name}\``,
+      kib(ours?.peakUsedBytes),
+      kib(theirs?.peakReservedBytes),
+      kib(ours?.peakReservedBytes),
+      kib(theirs?.overheadBytes),
+      kib(ours?.overheadBytes),
+    ];
+  });
+  return markdownTable(
+    ["KiB at the peak", "used", "reserved, asmjit", "reserved, ours", "metadata, asmjit", "metadata, ours"],
+    rows,
+  );
+}
+
+function phasesSection(trace: TraceResult): string {
+  const phases = trace.sides[0]?.phases ?? [];
+  const rows = phases.map((phase, index) => {
+    const ns = sides.map((side) => sideOf(trace, side)?.phases[index]?.ns);
+    const [theirs, ours] = ns;
+    const ratio = theirs === undefined || ours === undefined ? undefined : theirs / ours;
+    return [phase.name, phase.operations.toLocaleString("en-US"), ...ns.map(figure), figure(ratio)];
+  });
+  const header = ["ns per operation", "operations", "asmjit", "addresses", "spans", "asmjit / addresses"];
+  return `### ${trace.name}\n\n${markdownTable(header, rows)}`;
+}
+
+function smallSection(results: BenchResults): string {
+  const rows = results.micro.map(({ name, value, unit }) => [name, figure(value), unit]);
+  return markdownTable(["what", "median", "unit"], rows);
+}
+
+function image(chart: Chart | undefined): string {
+  return chart === undefined ? "" : `![${chart.title}](charts/${chart.name}.svg)`;
+}
+
+function page(results: BenchResults, charts: readonly Chart[]): string {
+  const { environment, turns, allocatorFlags } = results;
+  const chart = (name: string): string => image(charts.find((candidate) => candidate.name === name));
+  const asmjit =
+    environment.asmjit === null
+      ? "asmjit was not there"
+      : `asmjit ${environment.asmjit} (Debian's libasmjit-dev), ${environment.compiler ?? "g++"} -O2`;
+  return `${[
+    "# Benchmarks",
+    "This page is written by `npm run bench:docs` from the results of `npm run bench`; do not edit it.",
+    `Measured on ${environment.date.slice(0, 10)} at commit ${environment.commit}${environment.modified ? " (modified)" : ""}: ` +
+      `${environment.processor}, ${environment.cores} cores, ${environment.system}, Node ${environment.node}, ` +
+      `koffi ${environment.koffi}; ${asmjit}.`,
+    "## The bounds",
+    boundsSection(results),
+    "## Whole traces",
+    chart("totals"),
+    totalsSection(results),
+    "## Phases",
+    chart("phases"),
+    ...results.traces.filter((trace) => trace.group === "workload").map(phasesSection),
+    "## The number of live allocations",
+    chart("steady"),
+    steadySection(results),
+    "## Memory",
+    memorySection(results),
+    "## Small measurements",
+    smallSection(results),
+    "## How it is measured",
+    [
+      "- Both sides read the same file, and parse it before the first clock is read. The clock is read at the ends of a phase, never per operation, around nothing but the loop that calls the allocator.",
+      `- Each side runs a trace in a process of its own, in turns: asmjit, addresses, spans, asmjit, … A process runs a few rounds, each on a fresh allocator, and the best counts; the figures are medians over ${turns} turns.`,
+      `- Both sides run with ${allocatorFlags.map((flag) => `\`${flag}\``).join(" ")}: the same kind of mapping, block size and granularity. asmjit has one mapping by default and this project two; \`--mapping single\` compares the other way.`,
+      "- Peaks are read in one more round that is not timed, at the end of each run of allocations, which is where they stand.",
+      "- `addresses` is `allocAddress`, `spans` is `alloc`; a trace's slots hold on to what they got, so that the garbage collector's work on live spans is part of the figure.",
+      "- `steady-N` and the recorded traces are described in the traces' own first lines and in `bench/workloads.ts`; all randomness is seeded.",
+      "- Every figure of every turn is in `bench/results/`, as JSON and CSV.",
+    ].join("\n"),
+  ]
+    .filter((part) => part !== "")
+    .join("\n\n")}\n`;
+}
+
+/** The path of the latest results. */
+function latestResults(): string {
+  const names = readdirSync(resultsFolder).filter((name) => name.endsWith(".json"));
+  // Their names are dates: the last in order is the latest.
+  const latest = names.sort().at(-1);
+  if (latest === undefined) throw new Error("There are no results yet: npm run bench makes some");
+  return join(resultsFolder, latest);
+}
+
+const path = process.argv[2] ?? latestResults();
+const results = JSON.parse(readFileSync(path, "utf8")) as BenchResults;
+const charts = drawCharts(results);
+mkdirSync(repositoryPath("docs/charts"), { recursive: true });
+for (const chart of charts) writeFileSync(repositoryPath(`docs/charts/${chart.name}.svg`), chart.svg);
+writeFileSync(repositoryPath("docs/benchmarks.md"), page(results, charts));
+process.stdout.write(`docs/benchmarks.md and ${charts.length} charts, from ${path}\n`);
