@@ -52,7 +52,10 @@ const logAxis = (name: string): object => ({
   name,
   nameLocation: "middle",
   nameGap: 28,
-  axisLabel: { formatter: (value: number) => value.toLocaleString("en-US", { maximumFractionDigits: 2 }) },
+  axisLabel: {
+    // An axis that does not end at a power of ten would have its end labelled too.
+    formatter: (value: number) => (Number.isInteger(Math.log10(value)) ? value.toLocaleString("en-US") : ""),
+  },
 });
 
 function shown(value: number): string {
@@ -61,18 +64,18 @@ function shown(value: number): string {
 
 /** Nanoseconds per operation over the whole of each trace. */
 function totalsChart(results: BenchResults): Chart {
-  // A category axis counts from the bottom; the first trace belongs at the top, and so does the first side.
+  // A category axis counts from the bottom; the first trace belongs at the top.
   const traces = results.traces.filter((trace) => trace.group === "workload").reverse();
   return draw(
     "totals",
     "Nanoseconds per operation, whole trace (log scale; less is better)",
     90 + traces.length * 62,
     {
-      legend: { top: 28, data: sides.map((side) => sideNames[side]) },
-      grid: { left: 110, right: 60, top: 62, bottom: 48 },
+      legend: { top: 34, itemGap: 40, data: sides.map((side) => sideNames[side]) },
+      grid: { left: 110, right: 60, top: 68, bottom: 48 },
       xAxis: logAxis("ns per operation"),
       yAxis: { type: "category", data: traces.map((trace) => trace.name) },
-      series: [...sides].reverse().map((side) => ({
+      series: sides.map((side) => ({
         name: sideNames[side],
         type: "bar",
         itemStyle: { color: colors[side] },
@@ -137,9 +140,10 @@ function steadyChart(results: BenchResults): Chart {
     "Steady state: release a random one, allocate another (log scales; less is better)",
     380,
     {
-      legend: { top: 28, data: sides.map((side) => sideNames[side]) },
-      grid: { left: 80, right: 40, top: 66, bottom: 48 },
-      xAxis: { ...logAxis("live allocations"), min: steadyCounts[0], max: steadyCounts.at(-1) },
+      legend: { top: 34, itemGap: 40, data: sides.map((side) => sideNames[side]) },
+      grid: { left: 80, right: 40, top: 74, bottom: 48 },
+      // A little room at both ends, so that the first labels do not lie on the axis.
+      xAxis: { ...logAxis("live allocations"), min: steadyCounts[0] / 2, max: steadyCounts[3] * 2 },
       yAxis: { ...logAxis("ns per operation"), nameGap: 52 },
       series: sides.map((side) => ({
         name: sideNames[side],

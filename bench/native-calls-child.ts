@@ -3,7 +3,7 @@
  * prints JSON. Every way out of JavaScript goes through koffi, so koffi's functions are wrapped before the library
  * loads them.
  */
-import koffi from "koffi";
+import { createRequire } from "node:module";
 
 let nativeCalls = 0;
 
@@ -30,10 +30,12 @@ function countedLibrary(library: object): object {
   });
 }
 
-// koffi's module is one object for the whole process, so that what is replaced here is what the library finds.
+// The library gets koffi by `require`, which gives every caller the one object whose functions are replaced here.
+const koffi = createRequire(import.meta.url)("koffi") as Record<string, AnyFunction>;
 const { load, view, decode, call } = koffi;
+if (!load || !view || !decode || !call) throw new Error("koffi has other functions than are counted here");
 Object.assign(koffi, {
-  load: (...args: Parameters<typeof load>): object => countedLibrary(load(...args)),
+  load: (...args: never[]): object => countedLibrary(load(...args) as object),
   view: counted(view),
   decode: counted(decode),
   call: counted(call),
