@@ -150,6 +150,29 @@ describe("a program that uses the package", () => {
   });
 });
 
-test("the lock file names versions and checksums, and no address to download from", () => {
-  assert.doesNotMatch(readFileSync(path.join(root, "package-lock.json"), "utf8"), /"resolved": "http/);
+describe("the lock file", () => {
+  interface LockedPackage {
+    readonly version?: string;
+    readonly integrity?: string;
+    readonly dependencies?: Readonly<Record<string, string>>;
+    readonly optionalDependencies?: Readonly<Record<string, string>>;
+  }
+  const text = readFileSync(path.join(root, "package-lock.json"), "utf8");
+  const { packages } = JSON.parse(text) as { readonly packages: Readonly<Record<string, LockedPackage>> };
+  const locked = Object.entries(packages).filter(([place]) => place !== "");
+
+  test("names versions and checksums, and no address to download from", () => {
+    assert.doesNotMatch(text, /"resolved": "http/);
+    for (const [place, { version, integrity }] of locked) assert.ok(version && integrity, place);
+  });
+
+  test("is whole: builds for other systems are named too, else `npm ci` of npm 11 refuses it", () => {
+    const names = new Set(locked.map(([place]) => place.split("node_modules/").at(-1)));
+    const missing = locked.flatMap(([place, { dependencies, optionalDependencies }]) =>
+      Object.keys({ ...dependencies, ...optionalDependencies })
+        .filter((name) => !names.has(name))
+        .map((name) => `${place} needs ${name}`),
+    );
+    assert.deepEqual(missing, []);
+  });
 });
