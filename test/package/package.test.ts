@@ -56,7 +56,13 @@ for (const file of packed) {
 
 describe("the packed package", () => {
   test("holds what it needs and nothing that is ours alone", () => {
-    for (const needed of ["package.json", "LICENSE", "dist/src/index.js", "dist/src/index.d.ts"]) {
+    for (const needed of [
+      "package.json",
+      "README.md",
+      "LICENSE",
+      "dist/src/index.js",
+      "dist/src/index.d.ts",
+    ]) {
       assert.ok(packed.includes(needed), `${needed} is missing`);
     }
     assert.ok(
