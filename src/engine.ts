@@ -201,8 +201,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
   isLive(span: Span): boolean {
     const mapped = spanAccess.block(span);
     return (
-      mapped.isMapped &&
-      this.core.isLive(mapped.block, spanAccess.granule(span), spanAccess.generation(span))
+      mapped.isMapped && this.core.isLive(mapped.block, spanAccess.granule(span), spanAccess.generation(span))
     );
   }
 
@@ -275,7 +274,11 @@ export class Engine implements SpanOwner, WriteScopeOwner {
   #liveBlock(span: Span, action: string): MappedBlock {
     if (!(span instanceof Span)) {
       this.checkOpen(action);
-      throw refusals.refuseValue(action, span, "the target must be a Span, or its address where that is allowed");
+      throw refusals.refuseValue(
+        action,
+        span,
+        "the target must be a Span, or its address where that is allowed",
+      );
     }
     if (spanAccess.owner(span) !== this) throw refusals.refuseStranger(action, span.rx);
     if (!this.isLive(span)) throw refusals.refuseReleased(action, span.rx);
@@ -295,7 +298,8 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     const kept: MappedBlock[] = [];
     for (let pool = 0; pool < this.#poolCount; pool++) {
       const oldest = this.core.oldestBlock(pool);
-      if (policy === "soft" && !this.#options.immediateRelease && oldest !== 0) kept.push(this.blocks.at(oldest));
+      if (policy === "soft" && !this.#options.immediateRelease && oldest !== 0)
+        kept.push(this.blocks.at(oldest));
     }
     this.#unmapAllBut(kept);
     for (const mapped of kept) {

@@ -77,10 +77,7 @@ const PARAMETER_TYPES: readonly NativeType[] = [
   "f64",
   "buffer",
 ];
-const RESULT_TYPES: readonly NativeType[] = [
-  ...PARAMETER_TYPES.filter((type) => type !== "buffer"),
-  "void",
-];
+const RESULT_TYPES: readonly NativeType[] = [...PARAMETER_TYPES.filter((type) => type !== "buffer"), "void"];
 
 /** More than any compiler passes, and few enough for every foreign function interface. */
 const MOST_PARAMETERS = 32;
@@ -108,7 +105,10 @@ export function toFunction<const S extends Signature>(code: Span, signature: S):
   const checked = checkSignature(signature);
   if (code.isReleased) throw refuseReleased("call", code.rx);
   if (!spanAccess.owner(code).isExecutable) {
-    throw new JitError("ERR_FEATURE_NOT_ENABLED", "Cannot call code in simulated memory: it is not executable");
+    throw new JitError(
+      "ERR_FEATURE_NOT_ENABLED",
+      "Cannot call code in simulated memory: it is not executable",
+    );
   }
   const { call } = systemFfi().callable(code.rx, checked);
   return guard(code, checked.parameters, call) as TypedFunction<S>;
@@ -121,7 +121,11 @@ function checkSignature(signature: unknown): NativeSignature {
   }
   const { parameters, result } = signature as Partial<Record<"parameters" | "result", unknown>>;
   if (!Array.isArray(parameters) || parameters.length > MOST_PARAMETERS) {
-    throw refuseValue("call code with parameters", parameters, `they are an array of at most ${MOST_PARAMETERS}`);
+    throw refuseValue(
+      "call code with parameters",
+      parameters,
+      `they are an array of at most ${MOST_PARAMETERS}`,
+    );
   }
   return {
     parameters: Array.from(parameters, (type: unknown) => checkType("parameter", type, PARAMETER_TYPES)),
@@ -131,7 +135,8 @@ function checkSignature(signature: unknown): NativeSignature {
 
 function checkType(what: string, type: unknown, known: readonly NativeType[]): NativeType {
   const found = known.find((candidate) => candidate === type);
-  if (found === undefined) throw refuseValue(`call code with ${what}`, type, `it is one of ${known.join(" ")}`);
+  if (found === undefined)
+    throw refuseValue(`call code with ${what}`, type, `it is one of ${known.join(" ")}`);
   return found;
 }
 
@@ -141,7 +146,12 @@ function checkType(what: string, type: unknown, known: readonly NativeType[]): N
  */
 function guard(code: Span, types: readonly NativeType[], call: NativeFunction): NativeFunction {
   const checks = types.map(argumentCheck);
-  const [checkA, checkB, checkC, checkD] = checks as [ArgumentCheck, ArgumentCheck, ArgumentCheck, ArgumentCheck];
+  const [checkA, checkB, checkC, checkD] = checks as [
+    ArgumentCheck,
+    ArgumentCheck,
+    ArgumentCheck,
+    ArgumentCheck,
+  ];
   const enter = (surplus: unknown): void => {
     if (code.isReleased) throw refuseReleased("call", code.rx);
     if (surplus !== undefined) throw tooManyArguments(types.length);
@@ -247,4 +257,3 @@ function isDetached(value: ArrayBufferView | ArrayBuffer): boolean {
 function tooManyArguments(count: number): JitError {
   return new JitError("ERR_INVALID_ARGUMENT", `Cannot call code: it takes ${count} arguments, and got more`);
 }
-

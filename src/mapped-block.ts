@@ -26,13 +26,7 @@ export class MappedBlock {
   readonly #memory: VirtualMemory;
   #view: Uint8Array | undefined;
 
-  constructor(
-    memory: VirtualMemory,
-    rx: Address,
-    rw: Address,
-    sizeBytes: number,
-    granuleShift: number,
-  ) {
+  constructor(memory: VirtualMemory, rx: Address, rw: Address, sizeBytes: number, granuleShift: number) {
     this.#memory = memory;
     this.rx = rx;
     this.rw = rw;

@@ -107,7 +107,11 @@ export function resolveOptions(
     resolved.alignBlockSizeToLargePage ? memory.largePageSize() : 0,
   );
   if (!Number.isSafeInteger(maxReservedSize) || maxReservedSize < resolved.blockSize) {
-    throw invalid("maxReservedSize", maxReservedSize, `an integer of at least ${resolved.blockSize}, one block`);
+    throw invalid(
+      "maxReservedSize",
+      maxReservedSize,
+      `an integer of at least ${resolved.blockSize}, one block`,
+    );
   }
   return Object.freeze(resolved);
 }

@@ -79,10 +79,7 @@ export function refuseReleased(action: string, rx: number): JitError {
 }
 
 export function refuseDisposed(action: string): JitError {
-  return new JitError(
-    "ERR_DISPOSED",
-    `Cannot ${action}: the allocator has been disposed; make another one`,
-  );
+  return new JitError("ERR_DISPOSED", `Cannot ${action}: the allocator has been disposed; make another one`);
 }
 
 export function refuseRange(action: string, offset: unknown, length: unknown, size: number): JitError {

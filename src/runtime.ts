@@ -75,7 +75,11 @@ export class JitRuntime implements Disposable {
       });
     }
     if (!(codeOrSize instanceof Uint8Array)) {
-      throw refuseValue("add code", codeOrSize, "it must be a Uint8Array, or a size and a function that emits it");
+      throw refuseValue(
+        "add code",
+        codeOrSize,
+        "it must be a Uint8Array, or a size and a function that emits it",
+      );
     }
     return this.#publish(codeOrSize.length, infoOrEmit as CodeInfo | undefined, (span) => {
       this.allocator.write(span, 0, codeOrSize);

@@ -435,7 +435,10 @@ export class Core {
       words[lastRecord + 1] = words[lastRecord + 1]! & ~(1 << (last & 31));
     }
     words[block + BLOCK_USED] = words[block + BLOCK_USED]! - count;
-    if (last + 1 === words[block + BLOCK_TAIL]! && words[words[block + BLOCK_POOL]! + POOL_CURRENT] === block) {
+    if (
+      last + 1 === words[block + BLOCK_TAIL]! &&
+      words[words[block + BLOCK_POOL]! + POOL_CURRENT] === block
+    ) {
       words[block + BLOCK_TAIL] = granule; // it was the last one before the tail, which takes it back
       return;
     }

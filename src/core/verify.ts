@@ -90,12 +90,20 @@ function verifyTree(words: Int32Array, doubles: Float64Array): void {
     const rx = doubles[(block >> 1) + BLOCK_RX]!;
     const size = doubles[(block >> 1) + BLOCK_SIZE]!;
     check(rx >= end, 3, `the block at ${rx} begins before ${end}, where the one before it ends`);
-    check(size === words[block + BLOCK_CAPACITY]! * 2 ** words[block + BLOCK_GRANULE_SHIFT]!, 3, "a block's size");
+    check(
+      size === words[block + BLOCK_CAPACITY]! * 2 ** words[block + BLOCK_GRANULE_SHIFT]!,
+      3,
+      "a block's size",
+    );
     end = rx + size;
     count += 1;
     reserved += size;
   }
-  check(count === words[HEADER_BLOCK_COUNT], 4, `${count} blocks in the tree, ${words[HEADER_BLOCK_COUNT]} counted`);
+  check(
+    count === words[HEADER_BLOCK_COUNT],
+    4,
+    `${count} blocks in the tree, ${words[HEADER_BLOCK_COUNT]} counted`,
+  );
   check(reserved === doubles[HEADER_RESERVED_SIZE], 4, `${reserved} bytes mapped, not what is counted`);
   check(reserved <= doubles[HEADER_MAX_RESERVED_SIZE]!, 4, `${reserved} bytes mapped, more than allowed`);
 }
@@ -148,7 +156,11 @@ function verifyUnits(words: Int32Array): void {
     for (let node = words[sentinel + NEXT]!; node !== sentinel; node = words[node + NEXT]!) {
       const unit = node >> UNIT_SHIFT;
       const count = -words[owners + unit]!;
-      check(count > 0 && 31 - Math.clz32(count) === bin, 6, `the free chunk at unit ${unit} is in the wrong bin`);
+      check(
+        count > 0 && 31 - Math.clz32(count) === bin,
+        6,
+        `the free chunk at unit ${unit} is in the wrong bin`,
+      );
       check(words[owners + unit + count - 1] === -count, 6, `the free chunk at unit ${unit} has two lengths`);
       const next = unit + count;
       check(next === unitCount || words[owners + next]! >= 0, 6, `two free chunks meet at unit ${next}`);
@@ -196,18 +208,30 @@ function verifyPool(words: Int32Array, pool: number, classes: ReadonlyMap<number
     const block = node - BLOCK_IN_POOL;
     blocks.add(block);
     check(words[block + BLOCK_POOL] === pool, 4, "a block is in the ring of another pool");
-    check(words[block + BLOCK_GRANULE_SHIFT] === words[pool + POOL_GRANULE_SHIFT], 4, "a block's granularity");
+    check(
+      words[block + BLOCK_GRANULE_SHIFT] === words[pool + POOL_GRANULE_SHIFT],
+      4,
+      "a block's granularity",
+    );
     verifyBlock(words, pool, block);
     verifyIndex(words, block, classes, dirtyBlocks.has(block));
   }
   for (let block = treeFirst(words); block !== 0; block = treeNext(words, block)) {
-    check((words[block + BLOCK_POOL] === pool) === blocks.has(block), 4, "a block is missing in its pool's ring");
+    check(
+      (words[block + BLOCK_POOL] === pool) === blocks.has(block),
+      4,
+      "a block is missing in its pool's ring",
+    );
   }
   for (const block of dirtyBlocks) check(blocks.has(block), 11, "a dirty block is not of the pool");
   const current = words[pool + POOL_CURRENT]!;
   check(current === 0 || blocks.has(current), 9, "the current block is not of the pool");
   const empty = words[pool + POOL_EMPTY]!;
-  check(empty === 0 || (blocks.has(empty) && words[empty + BLOCK_LIVE] === 0), 10, "the empty block is not empty");
+  check(
+    empty === 0 || (blocks.has(empty) && words[empty + BLOCK_LIVE] === 0),
+    10,
+    "the empty block is not empty",
+  );
 }
 
 // --- blocks ---------------------------------------------------------------------------------------------------
@@ -231,7 +255,11 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
     check((usedBits & ~stopBits & ~followers) === 0, 7, `an allocation in word ${word} has no end`);
   }
   check(used === words[block + BLOCK_USED], 8, `${used} granules used, ${words[block + BLOCK_USED]} counted`);
-  check(stops - padding === words[block + BLOCK_LIVE], 8, `${stops - padding} allocations, not what is counted`);
+  check(
+    stops - padding === words[block + BLOCK_LIVE],
+    8,
+    `${stops - padding} allocations, not what is counted`,
+  );
   const first = lowBits(padding);
   check(
     (words[records]! & first) === first && (words[records + 1]! & first) === first,
@@ -239,7 +267,11 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
     "the padding is not used, or goes on",
   );
   for (const guard of [records - RECORD_INTEGERS, records + (capacity >>> 5) * RECORD_INTEGERS]) {
-    check(words[guard] === -1 && words[guard + 1] === -1 && words[guard + NEXT] === 0, 7, "a guard is damaged");
+    check(
+      words[guard] === -1 && words[guard + 1] === -1 && words[guard + NEXT] === 0,
+      7,
+      "a guard is damaged",
+    );
   }
   const open = words[pool + POOL_CURRENT] === block || words[pool + POOL_EMPTY] === block;
   check(tail === capacity || (open && tail >= padding), 9, "a block that nothing is appended to has a tail");
@@ -250,7 +282,11 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
   const isEmpty = words[block + BLOCK_LIVE] === 0;
   check(isEmpty === (words[pool + POOL_EMPTY] === block), 10, "an empty block is not kept as the empty one");
   check(!isEmpty || tail === padding, 10, "the empty block's tail does not begin at its start");
-  check(!isEmpty || words[HEADER_IMMEDIATE_RELEASE] === 0, 10, "an empty block is kept in spite of the option");
+  check(
+    !isEmpty || words[HEADER_IMMEDIATE_RELEASE] === 0,
+    10,
+    "an empty block is kept in spite of the option",
+  );
   const generations = words[block + BLOCK_GENERATIONS]!;
   if (generations !== 0) verifyGenerations(words, block, generations);
 }
@@ -268,7 +304,11 @@ function verifyGenerations(words: Int32Array, block: number, generations: number
     const used = has(granule, 0);
     while (used && !has(end - 1, 1)) end++;
     const generation = words[generations + granule]!;
-    check(generation <= 0 && (used || generation === 0), 14, `granule ${granule} is free and has a generation`);
+    check(
+      generation <= 0 && (used || generation === 0),
+      14,
+      `granule ${granule} is free and has a generation`,
+    );
     for (let g = granule + 1; g < end; g++) {
       const expected = g === granule + 1 && generation !== 0 ? end - granule : 0;
       check(words[generations + g] === expected, 14, `granule ${g} has a wrong length or generation`);
@@ -291,10 +331,18 @@ function verifyIndex(
   const dirty = (word: number): boolean => bit(block + BLOCK_DIRTY, word);
   for (let group = 0; group < groupCount; group++) {
     const dirtyBits = words[block + BLOCK_DIRTY + group]!;
-    check((dirtyBits !== 0) === bit(words[block + BLOCK_DIRTY_SUMMARY]!, group), 11, "the summary of dirty words");
+    check(
+      (dirtyBits !== 0) === bit(words[block + BLOCK_DIRTY_SUMMARY]!, group),
+      11,
+      "the summary of dirty words",
+    );
     check(dirtyBits === 0 || queued, 11, "a block with dirty words does not wait to be looked at");
     const fullBits = words[words[block + BLOCK_FULL]! + group]!;
-    check((fullBits === -1) === bit(words[block + BLOCK_FULL_SUMMARY]!, group), 13, "the summary of full words");
+    check(
+      (fullBits === -1) === bit(words[block + BLOCK_FULL_SUMMARY]!, group),
+      13,
+      "the summary of full words",
+    );
   }
   for (let word = 0; word < groupCount << 5; word++) {
     const full = bit(words[block + BLOCK_FULL]!, word);
