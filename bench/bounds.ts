@@ -163,7 +163,7 @@ const nativeCalls: Bound = {
 };
 
 /** Every bound. */
-export const bounds: readonly Bound[] = [
+const bounds: readonly Bound[] = [
   total("unit", 5, 10),
   total("tier", 30, 60),
   total("frag", 120, 300),

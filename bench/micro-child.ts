@@ -11,7 +11,7 @@ import { platform } from "../src/platform.ts";
 import { addFunctionCode } from "./machine-code.ts";
 
 /** Figures by name. */
-export type Figures = Readonly<Record<string, number>>;
+type Figures = Readonly<Record<string, number>>;
 
 /**
  * The least nanoseconds a call of each of `bodies` takes. They are run in turns, chunk by chunk, so that what slows

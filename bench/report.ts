@@ -14,7 +14,7 @@ export function figure(value: number | undefined): string {
 }
 
 /** Rows as aligned columns: the first to the left, the others to the right. */
-export function columns(rows: readonly (readonly string[])[]): string {
+function columns(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
   for (const row of rows) {
     row.forEach((cell, column) => (widths[column] = Math.max(widths[column] ?? 0, cell.length)));

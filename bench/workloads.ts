@@ -13,7 +13,7 @@ export interface Workload {
 }
 
 /** One seed for all: a workload is made of its own {@link Random}, so they do not depend on each other. */
-export const WORKLOAD_SEED = 0x1234_5678;
+const WORKLOAD_SEED = 0x1234_5678;
 
 /** asmjit's unit test, in its order; `slots` is its array of pointers, with the trace's ids in it. */
 function writeUnit(trace: TraceWriter, random: Random): void {
