@@ -82,6 +82,13 @@ export const SURPLUS_BLOCK = 4;
 /** Natural block sizes stop doubling here (asmjit's largest block): larger ones only delay what they give back. */
 const LARGEST_NATURAL_BLOCK_BYTES = 64 * 1024 * 1024;
 
+/**
+ * So many groups of 32 dirty words are looked at before an allocation splits a hole: enough to keep up with any mix
+ * of releases and allocations, and a bound on what one allocation pays for the releases before it.
+ */
+const GROUPS_AT_ONCE = 8;
+const ALL_GROUPS = -1;
+
 /** How many holes of the class below the one that surely holds a request are tried before a block is mapped. */
 const SAME_CLASS_TRIES = 16;
 
@@ -157,7 +164,10 @@ export class Core {
     while (this.#recent.has(poolIndex, count)) {
       if (this.#takeRecent(pool, poolIndex, count)) return true;
     }
-    if (words[pool + POOL_INDEXED_COUNT]! !== 0 && this.#takeIndexed(pool, count)) return true;
+    if (words[pool + POOL_DIRTY_BLOCKS + NEXT] !== pool + POOL_DIRTY_BLOCKS) {
+      indexDirtyWords(words, pool, GROUPS_AT_ONCE);
+    }
+    if (words[pool + POOL_INDEXED_COUNT] !== 0 && this.#takeIndexed(pool, count)) return true;
     const current = words[pool + POOL_CURRENT]!;
     if (current !== 0 && this.#append(current, count)) return true;
     return this.#allocElsewhere(pool, count);
@@ -167,10 +177,8 @@ export class Core {
     const words = this.words;
     const current = words[pool + POOL_CURRENT]!;
     if (current !== 0 && absorbIntoTail(words, current) && this.#append(current, count)) return true;
-    const wanted = classThatHolds(count);
-    while (indexDirtyWords(words, pool, wanted) >= 0) {
-      if (this.#takeIndexed(pool, count)) return true;
-    }
+    indexDirtyWords(words, pool, ALL_GROUPS);
+    if (this.#takeIndexed(pool, count)) return true;
     if (this.#takeFromClassBelow(pool, count)) return true;
     const empty = words[pool + POOL_EMPTY]!;
     if (empty === 0 || empty === current) return false;
@@ -524,8 +532,10 @@ export class Core {
     if (smallest) return needed;
     let natural = blockSize;
     if (last !== pool + POOL_BLOCKS) {
-      const doubled = doubles[((last - BLOCK_IN_POOL) >> 1) + BLOCK_SIZE]! * 2;
-      natural = Math.min(doubled, Math.max(LARGEST_NATURAL_BLOCK_BYTES, blockSize));
+      const before = words[last + PREV]!;
+      const a = doubles[((last - BLOCK_IN_POOL) >> 1) + BLOCK_SIZE]!;
+      const b = before === pool + POOL_BLOCKS ? 0 : doubles[((before - BLOCK_IN_POOL) >> 1) + BLOCK_SIZE]!;
+      natural = Math.min(a === b ? a * 2 : a, Math.max(LARGEST_NATURAL_BLOCK_BYTES, blockSize));
     }
     return Math.min(Math.max(natural, needed), Math.floor(room / blockSize) * blockSize);
   }

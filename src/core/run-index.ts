@@ -26,6 +26,7 @@ import {
   POOL_CLASSES,
   POOL_DIRTY_BLOCKS,
   POOL_INDEXED_COUNT,
+  PREV,
 } from "./layout.ts";
 import { ringInsert, ringRemove } from "./ring.ts";
 
@@ -78,7 +79,11 @@ export function unlist(words: Int32Array, block: number, word: number): void {
 
 function list(words: Int32Array, block: number, word: number, runClass: number): void {
   const pool = words[block + BLOCK_POOL]!;
-  ringInsert(words, pool + POOL_CLASSES + (runClass << 2), words[block + BLOCK_RECORDS]! + (word << 2));
+  ringInsert(
+    words,
+    words[pool + POOL_CLASSES + (runClass << 2) + PREV]!,
+    words[block + BLOCK_RECORDS]! + (word << 2),
+  );
   const bits = pool + POOL_CLASS_BITS + (runClass >>> 5);
   words[bits] = words[bits]! | (1 << (runClass & 31));
   words[pool + POOL_INDEXED_COUNT] = words[pool + POOL_INDEXED_COUNT]! + 1;
@@ -223,29 +228,26 @@ export function markDirtyGroup(words: Int32Array, block: number, group: number, 
   }
 }
 
-/**
- * Looks at dirty words until the ring of a class from `wantedClass` up is not empty, and returns that class;
- * -1 where no dirty word is left.
- */
-export function indexDirtyWords(words: Int32Array, pool: number, wantedClass: number): number {
+/** Looks at the pool's dirty words, `groupLimit` groups of 32 at the most. */
+export function indexDirtyWords(words: Int32Array, pool: number, groupLimit: number): void {
   const queue = pool + POOL_DIRTY_BLOCKS;
+  let left = groupLimit;
   for (let node = words[queue + NEXT]!; node !== queue; node = words[queue + NEXT]!) {
     const block = node - BLOCK_IN_DIRTY;
     // The summary lies between the dirty bits and the full bits.
+    const first = words[block + BLOCK_DIRTY_SUMMARY]!;
     const end = words[block + BLOCK_FULL]!;
-    for (let summary = words[block + BLOCK_DIRTY_SUMMARY]!; summary < end; summary++) {
-      const base = (summary - words[block + BLOCK_DIRTY_SUMMARY]!) << 5;
-      for (let groups = words[summary]!; groups !== 0; groups &= groups - 1) {
-        const bit = lowestBit(groups);
-        words[summary] = groups & ~(1 << bit);
-        indexGroup(words, block, base + bit);
-        const found = firstClassFrom(words, pool, wantedClass);
-        if (found >= 0) return found;
+    for (let summary = first; summary < end; summary++) {
+      while (words[summary] !== 0) {
+        if (left === 0) return;
+        left -= 1;
+        const bit = lowestBit(words[summary]!);
+        words[summary] = words[summary]! & ~(1 << bit);
+        indexGroup(words, block, ((summary - first) << 5) + bit);
       }
     }
     ringRemove(words, node);
   }
-  return -1;
 }
 
 /** Looks at the dirty words of one group of 32. */
