@@ -13,6 +13,8 @@ import { x64 } from "./x64.ts";
 export interface Backend {
   /** As `process.arch` calls the processor. */
   readonly name: string;
+  /** True where this processor, and the system's calling convention, are the ones it emits for. */
+  readonly isNative: boolean;
   /** Bytes of machine code that the loop will take, roughly; more than enough in most cases. */
   guessSizeBytes(loop: Loop): number;
   /**
@@ -26,7 +28,7 @@ export interface Backend {
 
 const backends: readonly Backend[] = [x64];
 
-/** The back end for this processor; undefined where there is none yet, and everything is interpreted. */
+/** The back end for this machine; undefined where there is none yet, and everything is interpreted. */
 export function nativeBackend(): Backend | undefined {
-  return backends.find(({ name }) => name === process.arch);
+  return backends.find(({ isNative }) => isNative);
 }

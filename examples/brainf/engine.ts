@@ -103,7 +103,7 @@ export class Engine implements Disposable {
   /**
    * Runs, or goes on, until the program is done or has iterated loops `iterations` times: control always
    * comes back. All output up to there has been handed on.
-   * @throws ProgramError where the pointer leaves the tape.
+   * @throws ProgramError where the pointer leaves the tape; there is nothing more to run then.
    */
   run(iterations: number = SLICE_ITERATIONS): "done" | "paused" {
     const { machine } = this;

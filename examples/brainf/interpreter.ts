@@ -100,6 +100,12 @@ export function interpret(ir: Ir, machine: Machine, counts: LoopCounts, hotThres
           break running;
         }
         break;
+      case Op.If:
+        if (tape[pointer] === 0) {
+          at = a * STRIDE;
+          continue;
+        }
+        break;
       case Op.Close:
         if (tape[pointer] !== 0) {
           if (budget <= 0) {

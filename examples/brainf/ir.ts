@@ -33,6 +33,8 @@ export const Op = {
   Open: 10,
   /** If t[p] is not 0, go to a (behind the loop's Open); b is the loop's index. */
   Close: 11,
+  /** If t[p] is 0, go to a: an Open whose loop ends with t[p] at 0, so that it needs no Close. */
+  If: 12,
 } as const;
 
 /** Entries an instruction takes in {@link Ir.code}: the operation and three operands; a power of two to index fast. */
@@ -45,8 +47,6 @@ export interface Loop {
   readonly open: number;
   /** The instruction of its Close. */
   readonly close: number;
-  /** The command of its `[`. */
-  readonly command: number;
 }
 
 /** An optimised program. */
@@ -90,8 +90,8 @@ class Optimiser {
 
   run(): Ir {
     const { commands, partners } = this.#program;
-    const openLoops: { index: number; open: number; command: number }[] = [];
-    let loopCount = 0;
+    /** The instructions of the loops that are open. */
+    const opens: number[] = [];
     for (let command = 0; command < commands.length; command++) {
       switch (commands[command]) {
         case Command.Increment:
@@ -124,21 +124,17 @@ class Optimiser {
             command = close;
           } else {
             this.#endBlock(command);
-            openLoops.push({ index: loopCount, open: this.#instructions.length, command });
-            this.#emit(Op.Open, 0, loopCount++, 0, command);
+            opens.push(this.#emit(Op.Open, 0, 0, 0, command));
             this.#startBlock(command + 1);
           }
           break;
         }
         case Command.Close: {
+          const isZero = this.#isKnownZero();
           this.#endBlock(command);
-          const loop = openLoops.pop();
-          if (loop === undefined) throw new Error("The parser let an unbalanced bracket through");
-          const close = this.#instructions.length;
-          this.#emit(Op.Close, loop.open + 1, loop.index, 0, command);
-          const open = this.#instructions[loop.open];
-          if (open !== undefined) open.a = close + 1;
-          this.#loops[loop.index] = { ...loop, close };
+          const open = opens.pop();
+          if (open === undefined) throw new Error("The parser let an unbalanced bracket through");
+          this.#closeLoop(open, isZero, command);
           this.#startBlock(command + 1);
           break;
         }
@@ -154,8 +150,32 @@ class Optimiser {
     };
   }
 
-  #emit(op: number, a: number, b: number, c: number, command: number): void {
-    this.#instructions.push({ op, a, b, c, command });
+  /** Appends an instruction and returns its index. */
+  #emit(op: number, a: number, b: number, c: number, command: number): number {
+    return this.#instructions.push({ op, a, b, c, command }) - 1;
+  }
+
+  #closeLoop(open: number, isZero: boolean, command: number): void {
+    const opening = this.#instructions[open];
+    if (opening === undefined) return;
+    if (isZero) {
+      opening.op = Op.If;
+    } else {
+      const index = this.#loops.length;
+      const close = this.#emit(Op.Close, open + 1, index, 0, command);
+      opening.b = index;
+      this.#loops.push({ index, open, close });
+    }
+    opening.a = this.#instructions.length;
+  }
+
+  /** True where the block has set the cell pointed at to 0 and not changed it since. */
+  #isKnownZero(): boolean {
+    const lastWrite = this.#block.findLast(({ op, a, b }) => {
+      if (op === Op.AddProduct) return b === this.#offset;
+      return (op === Op.Set || op === Op.Add || op === Op.Input) && a === this.#offset;
+    });
+    return lastWrite?.op === Op.Set && lastWrite.b === 0;
   }
 
   #startBlock(command: number): void {

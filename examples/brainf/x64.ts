@@ -27,6 +27,8 @@ const INSTRUCTION_BYTES = 20;
 /** x86-64 with the System V calling convention. */
 export const x64: Backend = {
   name: "x64",
+  // Windows passes arguments in other registers.
+  isNative: process.arch === "x64" && process.platform !== "win32",
   guessSizeBytes: (loop) => FRAME_BYTES + (loop.close - loop.open) * INSTRUCTION_BYTES,
   emit: (ir, loop, cells, code) => new Emitter(ir, cells, code).emit(loop),
 };
@@ -123,6 +125,10 @@ class Emitter {
         assembler.bind(found);
         break;
       }
+      case Op.If:
+        assembler.compare8Immediate(cell(0), 0);
+        assembler.jumpIf(Condition.equal, this.#target(a));
+        break;
       case Op.Open:
         assembler.compare8Immediate(cell(0), 0);
         assembler.jumpIf(Condition.equal, this.#target(a));

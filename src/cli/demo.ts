@@ -229,15 +229,17 @@ function render(result: Result, isColored: boolean): string {
   const bold = (text: string): string => (isColored ? `\u001b[1m${text}\u001b[22m` : text);
   const green = (text: string): string => (isColored ? `\u001b[32m${text}\u001b[39m` : text);
   const factor = speedup(result);
-  const ratio = factor === null ? "" : ` (${factor.toFixed(1)} times as fast)`;
+  // Where nothing got hot there is nothing to compare but chance.
+  const ratio = factor === null || functions === 0 ? "" : ` (${factor.toFixed(1)} times as fast)`;
   const compiled =
     backend === undefined
-      ? `nothing: there is no back end for ${process.arch} yet`
+      ? `nothing: there is no back end for ${process.arch} on ${process.platform} yet`
       : `${count(functions, "function")}, ${formatBytes(codeBytes)} of ${backend.name} code`;
+  const keptShare = askedBytes === 0 ? "" : ` (${Math.round((100 * keptBytes) / askedBytes)}%)`;
   const rows = [
     ["compiled", compiled],
     ["asked", formatBytes(askedBytes)],
-    ["kept", `${formatBytes(keptBytes)} after the shrink`],
+    ["kept", `${formatBytes(keptBytes)} after the shrink${keptShare}`],
     ["with compiler", describeTime(first) + ratio],
     ["interpreted", comparison === undefined ? "not run" : describeTime(comparison)],
   ] as const;

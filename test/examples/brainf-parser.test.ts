@@ -58,3 +58,8 @@ test("loops that may not end stay loops", () => {
   assert.deepEqual(opsOf("[]"), [Op.Open, Op.Close, Op.End]);
   assert.deepEqual(opsOf("[<>]"), [Op.Open, Op.Guard, Op.Close, Op.End]);
 });
+
+test("a loop that leaves its cell at 0 is a condition", () => {
+  assert.deepEqual(opsOf("[[-]>+<]"), [Op.If, Op.Guard, Op.Set, Op.Add, Op.End]);
+  assert.deepEqual(opsOf("[[-]>.<+]"), [Op.Open, Op.Guard, Op.Set, Op.Output, Op.Add, Op.Close, Op.End]);
+});

@@ -30,7 +30,7 @@ function mandelbrotPicture(): string {
   const quotient = (value: number, divisor: number): number => Math.floor(value / divisor);
   const character = (cx: number, cy: number): string => {
     let [zx, zy] = [0, 0];
-    for (let steps = 0; steps < 24; steps++) {
+    for (let steps = 0; steps < 20; steps++) {
       const xx = quotient(zx * zx, 64);
       const yy = quotient(zy * zy, 64);
       const xy = Math.sign(zx * zy) * quotient(Math.abs(zx * zy), 32);
@@ -40,8 +40,8 @@ function mandelbrotPicture(): string {
     }
     return " ";
   };
-  const rows = Array.from({ length: 26 }, (_, row) => {
-    const columns = Array.from({ length: 64 }, (_, column) => character(3 * column - 128, 6 * row - 75));
+  const rows = Array.from({ length: 23 }, (_, row) => {
+    const columns = Array.from({ length: 56 }, (_, column) => character(3 * column - 128, 7 * row - 77));
     return `${columns.join("")}\n`;
   });
   return rows.join("");

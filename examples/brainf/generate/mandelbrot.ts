@@ -4,15 +4,15 @@ import { BrainfWriter } from "./writer.ts";
 // Products have two bytes. What would not fit ends the iteration: the point has escaped.
 
 /** Points in a row, rows, and how far apart they are in 64ths. */
-const COLUMNS = 64;
-const ROWS = 26;
+const COLUMNS = 56;
+const ROWS = 23;
 const COLUMN_STEP = 3;
-const ROW_STEP = 6;
-/** The first point of the first row, plus 128 to be positive: −2 and −75/64. */
+const ROW_STEP = 7;
+/** The first point of the first row, plus 128 to be positive: −2 and −77/64. */
 const FIRST_X = 0;
-const FIRST_Y = 53;
+const FIRST_Y = 51;
 /** A point still there after so many steps counts as one that stays. */
-const STEPS = 24;
+const STEPS = 20;
 /** What a point looks like that escapes after 0, 1, 2 … steps; the last is for all later ones. */
 const PALETTE = ".,-~:;=!*#$@%&";
 
