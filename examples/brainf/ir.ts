@@ -117,7 +117,7 @@ class Optimiser {
           const body = summarise(commands, command + 1, close);
           if (body !== undefined && this.#multiply(body, command)) {
             command = close;
-          } else if (body !== undefined && body.isScan) {
+          } else if (body?.isScan === true) {
             this.#endBlock(command);
             this.#emit(Op.Scan, body.move, 0, 0, command);
             this.#startBlock(close + 1);

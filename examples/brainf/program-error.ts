@@ -26,5 +26,5 @@ export function positionAt(source: string, offset: number): SourcePosition {
   const lineStart = before.lastIndexOf("\n") + 1;
   let line = 1;
   for (const character of before) if (character === "\n") line++;
-  return { line, column: [...before.slice(lineStart)].length + 1 };
+  return { line, column: Array.from(before.slice(lineStart)).length + 1 };
 }

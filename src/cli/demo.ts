@@ -165,9 +165,9 @@ interface RunOptions {
 
 /** Runs to the end, or until Ctrl-C. @throws ProgramError */
 async function run(program: Program, options: RunOptions): Promise<Run> {
-  let isInterrupted = false;
+  const interrupt = new AbortController();
   const onInterrupt = (): void => {
-    isInterrupted = true;
+    interrupt.abort();
   };
   process.on("SIGINT", onInterrupt);
   const digest = createHash("sha256");
@@ -184,7 +184,7 @@ async function run(program: Program, options: RunOptions): Promise<Run> {
       const start = performance.now();
       const end = engine.run();
       milliseconds += performance.now() - start;
-      if (end === "paused" && !isInterrupted) {
+      if (end === "paused" && !interrupt.signal.aborted) {
         options.onSlice?.(milliseconds);
         // Signals, and the news that nobody reads the output any more, come in here.
         await new Promise((resolve) => setImmediate(resolve));
@@ -233,7 +233,7 @@ function render(result: Result, isColored: boolean): string {
   const ratio = factor === null || functions === 0 ? "" : ` (${factor.toFixed(1)} times as fast)`;
   const compiled =
     backend === undefined
-      ? `nothing: there is no back end for ${process.arch} on ${process.platform} yet`
+      ? `nothing: there is no back end for this processor and system yet`
       : `${count(functions, "function")}, ${formatBytes(codeBytes)} of ${backend.name} code`;
   const keptShare = askedBytes === 0 ? "" : ` (${Math.round((100 * keptBytes) / askedBytes)}%)`;
   const rows = [

@@ -2,7 +2,7 @@
 /** `jit-allocator`: finds the command, runs it, and turns what it throws into one line and an exit code. */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { JitError } from "../errors.ts";
+import { JitError } from "../index.ts";
 import { UsageError } from "./args.ts";
 import type { Command, CommandIo } from "./command.ts";
 import { demo } from "./demo.ts";
@@ -61,7 +61,7 @@ async function main(args: readonly string[], io: CommandIo): Promise<number> {
     // Whatever else comes here is a mistake in this program; the stack helps whoever looks for it.
     else
       io.stderr(
-        `jit-allocator ${name}: ${error instanceof Error ? (error.stack ?? error.message) : error}\n`,
+        `jit-allocator ${name}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
       );
     return 1;
   }
@@ -76,7 +76,7 @@ function packageVersion(): string {
 
 function showsColor(stream: NodeJS.WriteStream): boolean {
   const noColor = process.env["NO_COLOR"];
-  return stream.isTTY === true && (noColor === undefined || noColor === "") && stream.hasColors();
+  return stream.isTTY && (noColor === undefined || noColor === "") && stream.hasColors();
 }
 
 /** The reader of a pipe may leave before everything is written (`| head`): that is no error of ours. */
