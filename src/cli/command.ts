@@ -2,12 +2,15 @@
 
 /** Where a command writes and reads. Tests pass their own. */
 export interface CommandIo {
-  stdout(text: string): void;
+  /** Bytes go out as they are: what a program prints need not be text. */
+  stdout(text: string | Uint8Array): void;
   stderr(text: string): void;
   /** All of standard input, as bytes; empty where it is a terminal. */
   readStdin(): Uint8Array;
   /** True where stdout is a terminal that shows colour (and NO_COLOR is not set). */
   readonly color: boolean;
+  /** The same for stderr, for commands whose report goes there; absent: no colour. */
+  readonly stderrColor?: boolean;
 }
 
 /** A subcommand of `jit-allocator`. */

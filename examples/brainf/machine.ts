@@ -1,0 +1,56 @@
+/** Where things stand in {@link Machine.registers}. Compiled code reads and writes them by these indices. */
+export const Register = {
+  /** The cell pointed at, 0 ≤ pointer < cells. */
+  Pointer: 0,
+  /** Loop iterations that may still run before control returns; none if it is 0 or less. */
+  Budget: 1,
+  /** Bytes waiting in the output buffer. */
+  OutputLength: 2,
+  /** The next byte of the input. */
+  InputPosition: 3,
+  /** Bytes of input. */
+  InputLength: 4,
+} as const;
+
+/** The tape unless asked otherwise: 64 Ki cells, comfortably above the customary 30,000. */
+export const DEFAULT_CELLS = 65_536;
+/** The largest tape: a mebi of cells; displacements and products with it stay far inside 32 bits. */
+export const MAX_CELLS = 1_048_576;
+/** Output is gathered in a buffer of this size: large enough that emptying it costs nothing that shows. */
+export const OUTPUT_CAPACITY_BYTES = 65_536;
+
+/**
+ * All of a running program's state. Both tiers work on it, and it is whole between any two instructions
+ * of the intermediate representation: either tier can go on where the other stopped.
+ *
+ * Cells are bytes and wrap around. At the end of the input, `,` stores 0.
+ */
+export class Machine {
+  readonly tape: Uint8Array;
+  readonly registers = new Int32Array(5);
+  readonly output = new Uint8Array(OUTPUT_CAPACITY_BYTES);
+  readonly input: Uint8Array;
+  /** The next instruction of the intermediate representation. */
+  instruction = 0;
+
+  constructor(cells: number = DEFAULT_CELLS, input: Uint8Array = new Uint8Array(0)) {
+    if (!Number.isInteger(cells) || cells < 1 || cells > MAX_CELLS) {
+      throw new RangeError(`A tape has 1 to ${MAX_CELLS} cells, not ${cells}`);
+    }
+    this.tape = new Uint8Array(cells);
+    // Never an empty array: its address is passed to compiled code, and nothing has none.
+    this.input = input.length > 0 ? input : new Uint8Array(1);
+    this.registers[Register.InputLength] = input.length;
+  }
+
+  get pointer(): number {
+    return this.registers[Register.Pointer] ?? 0;
+  }
+
+  /** The waiting output, as a copy; the buffer is empty afterwards. */
+  takeOutput(): Uint8Array {
+    const bytes = this.output.slice(0, this.registers[Register.OutputLength]);
+    this.registers[Register.OutputLength] = 0;
+    return bytes;
+  }
+}

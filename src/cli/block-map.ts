@@ -1,0 +1,64 @@
+/** Draws which granules of a block are used. */
+
+/** A block, as `JitAllocator.blocks()` describes it. */
+export interface BlockPicture {
+  /** Bytes. */
+  readonly size: number;
+  /** Bytes. */
+  readonly granularity: number;
+  readonly allocationCount: number;
+  /** Bytes. */
+  readonly usedSize: number;
+  /** One byte a granule: 0 free, 1 used, 2 used and the last of its allocation. */
+  readonly granules: Uint8Array;
+}
+
+/** Characters in a line of the map: with the frame it fits a terminal of 80 columns. */
+const MAP_WIDTH = 64;
+/** Lines of a map at most; in larger blocks a character stands for several granules. */
+const MAP_HEIGHT = 16;
+
+const FREE = "·";
+const USED = "█";
+/** Half a cell, so that a gap shows where one allocation ends and the next begins. */
+const USED_LAST = "▌";
+/** Several granules of which some are used. */
+const MIXED = "▒";
+
+/** The signs used, in one line. */
+export const blockMapLegend = `${USED} used  ${USED_LAST} the last granule of an allocation  ${MIXED} partly used  ${FREE} free`;
+
+/** The map of one block: a title, then lines of {@link MAP_WIDTH} signs. */
+export function renderBlockMap(block: BlockPicture, title: string): string {
+  const { granules } = block;
+  const granulesPerSign = Math.max(1, Math.ceil(granules.length / (MAP_WIDTH * MAP_HEIGHT)));
+  const scale = granulesPerSign === 1 ? "1 granule" : `${granulesPerSign} granules`;
+  const lines = [
+    `${title}: ${formatBytes(block.size)} in granules of ${block.granularity}, ` +
+      `${count(block.allocationCount, "allocation")}, ${formatBytes(block.usedSize)} used; ${scale} a sign`,
+  ];
+  let line = "";
+  for (let start = 0; start < granules.length; start += granulesPerSign) {
+    line += sign(granules.subarray(start, start + granulesPerSign));
+    if (line.length < MAP_WIDTH && start + granulesPerSign < granules.length) continue;
+    lines.push(`  ${line}`);
+    line = "";
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function sign(granules: Uint8Array): string {
+  if (granules.length === 1) return granules[0] === 0 ? FREE : granules[0] === 2 ? USED_LAST : USED;
+  const usedCount = granules.reduce((sum, granule) => sum + (granule === 0 ? 0 : 1), 0);
+  return usedCount === 0 ? FREE : usedCount === granules.length ? USED : MIXED;
+}
+
+/** `65,536 bytes` */
+export function formatBytes(sizeBytes: number): string {
+  return count(sizeBytes, "byte");
+}
+
+/** `1 block`, `1,024 blocks` */
+export function count(value: number, noun: string): string {
+  return `${value.toLocaleString("en-US")} ${noun}${value === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,285 @@
+/** `jit-allocator demo`: runs a Brainf*** program by the just-in-time compiler in `examples/brainf/`. */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { nativeBackend } from "../../examples/brainf/backend.ts";
+import type { Backend } from "../../examples/brainf/backend.ts";
+import type { CompilerReport } from "../../examples/brainf/engine.ts";
+import { Engine } from "../../examples/brainf/engine.ts";
+import { DEFAULT_CELLS, MAX_CELLS } from "../../examples/brainf/machine.ts";
+import type { Program } from "../../examples/brainf/parser.ts";
+import { Command as Instruction, parse } from "../../examples/brainf/parser.ts";
+import { ProgramError } from "../../examples/brainf/program-error.ts";
+import { heavyProgram, shippedProgramPath, shippedPrograms } from "../../examples/brainf/programs.ts";
+import { readArgs, readInteger } from "./args.ts";
+import type { BlockPicture } from "./block-map.ts";
+import { blockMapLegend, count, formatBytes, renderBlockMap } from "./block-map.ts";
+import type { Command, CommandIo } from "./command.ts";
+
+/** What a shell reports of a program that Ctrl-C ended: 128 + SIGINT. */
+const EXIT_INTERRUPTED = 130;
+
+const HELP = `Usage: jit-allocator demo [PROGRAM] [options]
+
+Runs a Brainf*** program by a just-in-time compiler: it starts by interpreting,
+and compiles each loop that gets hot to machine code. Then interprets the
+program once more without the compiler, to compare.
+
+PROGRAM is a file, or the name of a program that ships:
+  ${shippedPrograms().join(", ")} (${heavyProgram} unless one is named);
+  - reads the program from standard input.
+
+The program's output goes to standard output, the report to standard error.
+Standard input is the program's input, unless it is a terminal; at its end, ","
+stores 0. Cells are bytes and wrap around. Ctrl-C ends the run, or the comparison.
+
+Options:
+  --input FILE   take the program's input from a file
+  --cells N      cells on the tape, 1 to ${MAX_CELLS} (default ${DEFAULT_CELLS})
+  --no-compare   run it once only
+  --json         print one JSON document, with the output in it, instead
+  --help, -h     print this text
+
+Exit codes: 0 done, 1 the program failed or cannot be read, 2 the command line
+was wrong, ${EXIT_INTERRUPTED} the run was interrupted.
+`;
+
+/** The command. */
+export const demo: Command = {
+  name: "demo",
+  summary: "run a Brainf*** program by a just-in-time compiler",
+  help: HELP,
+  run: runDemo,
+};
+
+/** What is known after the runs. */
+interface Result {
+  readonly name: string;
+  readonly cells: number;
+  readonly backend: Backend | undefined;
+  readonly first: Run;
+  /** Without the compiler; undefined if it was not to be, or makes no sense. */
+  readonly comparison: Run | undefined;
+}
+
+interface Run {
+  readonly end: "done" | "interrupted";
+  readonly milliseconds: number;
+  readonly outputDigest: string;
+  readonly compiler: CompilerReport;
+  readonly blocks: readonly (BlockPicture & { readonly rx: number })[];
+}
+
+async function runDemo(args: readonly string[], io: CommandIo): Promise<number> {
+  const { values, positionals } = readArgs(
+    args,
+    {
+      input: { type: "string" },
+      cells: { type: "string" },
+      "no-compare": { type: "boolean" },
+      json: { type: "boolean" },
+      help: { type: "boolean", short: "h" },
+    },
+    1,
+  );
+  if (values.help === true) {
+    io.stdout(HELP);
+    return 0;
+  }
+  const cells =
+    values.cells === undefined ? DEFAULT_CELLS : readInteger("--cells", values.cells, 1, MAX_CELLS);
+  const name = positionals[0] ?? heavyProgram;
+  const isJson = values.json === true;
+  const output: Uint8Array[] = [];
+  try {
+    const program = parse(new TextDecoder().decode(readProgram(name, io)));
+    const input = readInput(program, values.input, name === "-", io);
+    const backend = nativeBackend();
+    const onOutput = (bytes: Uint8Array): void => {
+      if (isJson) output.push(bytes);
+      else io.stdout(bytes);
+    };
+    const first = await run(program, { cells, input, backend, onOutput });
+    const isCompared = values["no-compare"] !== true && first.end === "done" && backend !== undefined;
+    const comparison = isCompared
+      ? await compare(program, { cells, input }, isJson ? undefined : io)
+      : undefined;
+    if (comparison?.end === "done" && comparison.outputDigest !== first.outputDigest) {
+      throw new Error("The interpreter and the compiled code do not print the same");
+    }
+    const result: Result = { name, cells, backend, first, comparison };
+    if (isJson) io.stdout(`${JSON.stringify(toJson(result, output), null, 2)}\n`);
+    else io.stderr(render(result, io.stderrColor === true));
+    return first.end === "done" ? 0 : EXIT_INTERRUPTED;
+  } catch (error) {
+    const message = messageFor(name, error);
+    if (message === undefined) throw error;
+    if (!isJson) io.stderr(`jit-allocator demo: ${message}\n`);
+    else io.stdout(`${JSON.stringify(errorToJson(name, error, message, output), null, 2)}\n`);
+    return 1;
+  }
+}
+
+/** A file that could not be read, with the system's reason. */
+class UnreadableFile extends Error {}
+
+function readFile(path: string): Uint8Array {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UnreadableFile(`cannot read ${path}: ${reason.replace(/, [a-z]+( '.*')?$/, "")}`, {
+      cause: error,
+    });
+  }
+}
+
+function readProgram(name: string, io: CommandIo): Uint8Array {
+  if (name === "-") return io.readStdin();
+  try {
+    return readFile(name);
+  } catch (error) {
+    if (shippedPrograms().includes(name)) return readFile(shippedProgramPath(name));
+    throw error;
+  }
+}
+
+function readInput(
+  program: Program,
+  file: string | undefined,
+  isStdinTaken: boolean,
+  io: CommandIo,
+): Uint8Array {
+  if (file !== undefined) return readFile(file);
+  const reads = program.commands.includes(Instruction.Input);
+  return reads && !isStdinTaken ? io.readStdin() : new Uint8Array(0);
+}
+
+interface RunOptions {
+  readonly cells: number;
+  readonly input: Uint8Array;
+  readonly backend?: Backend | undefined;
+  readonly onOutput?: (bytes: Uint8Array) => void;
+  /** Called between slices, with the time so far. */
+  readonly onSlice?: (milliseconds: number) => void;
+}
+
+/** Runs to the end, or until Ctrl-C. @throws ProgramError */
+async function run(program: Program, options: RunOptions): Promise<Run> {
+  const interrupt = new AbortController();
+  const onInterrupt = (): void => {
+    interrupt.abort();
+  };
+  process.on("SIGINT", onInterrupt);
+  const digest = createHash("sha256");
+  try {
+    using engine = new Engine(program, {
+      ...options,
+      onOutput: (bytes) => {
+        digest.update(bytes);
+        options.onOutput?.(bytes);
+      },
+    });
+    let milliseconds = 0;
+    for (;;) {
+      const start = performance.now();
+      const end = engine.run();
+      milliseconds += performance.now() - start;
+      if (end === "paused" && !interrupt.signal.aborted) {
+        options.onSlice?.(milliseconds);
+        // Signals, and the news that nobody reads the output any more, come in here.
+        await new Promise((resolve) => setImmediate(resolve));
+        continue;
+      }
+      return {
+        end: end === "done" ? "done" : "interrupted",
+        milliseconds,
+        outputDigest: digest.digest("hex"),
+        compiler: engine.report,
+        blocks: engine.allocator?.blocks() ?? [],
+      };
+    }
+  } finally {
+    process.off("SIGINT", onInterrupt);
+  }
+}
+
+/** Interprets everything. After a second, says what takes so long. */
+async function compare(program: Program, options: RunOptions, io: CommandIo | undefined): Promise<Run> {
+  let hasSpoken = false;
+  const onSlice = (milliseconds: number): void => {
+    if (hasSpoken || milliseconds < 1000) return;
+    hasSpoken = true;
+    io?.stderr("Interpreting it once more without the compiler, to compare (Ctrl-C ends that) …\n");
+  };
+  return await run(program, { ...options, onSlice });
+}
+
+function messageFor(name: string, error: unknown): string | undefined {
+  if (error instanceof ProgramError) return `${name}:${error.message}`;
+  return error instanceof UnreadableFile ? error.message : undefined;
+}
+
+function speedup({ first, comparison }: Result): number | null {
+  return comparison?.end === "done" ? comparison.milliseconds / first.milliseconds : null;
+}
+
+function render(result: Result, isColored: boolean): string {
+  const { first, comparison, backend } = result;
+  const { functions, askedBytes, codeBytes, keptBytes } = first.compiler;
+  const bold = (text: string): string => (isColored ? `\u001b[1m${text}\u001b[22m` : text);
+  const green = (text: string): string => (isColored ? `\u001b[32m${text}\u001b[39m` : text);
+  const factor = speedup(result);
+  // Where nothing got hot there is nothing to compare but chance.
+  const ratio = factor === null || functions === 0 ? "" : ` (${factor.toFixed(1)} times as fast)`;
+  const compiled =
+    backend === undefined
+      ? `nothing: there is no back end for this processor and system yet`
+      : `${count(functions, "function")}, ${formatBytes(codeBytes)} of ${backend.name} code`;
+  const keptShare = askedBytes === 0 ? "" : ` (${Math.round((100 * keptBytes) / askedBytes)}%)`;
+  const rows = [
+    ["compiled", compiled],
+    ["asked", formatBytes(askedBytes)],
+    ["kept", `${formatBytes(keptBytes)} after the shrink${keptShare}`],
+    ["with compiler", describeTime(first) + ratio],
+    ["interpreted", comparison === undefined ? "not run" : describeTime(comparison)],
+  ] as const;
+  const table = rows.map(([label, text]) => `${bold(label.padEnd(14))}${text}\n`).join("");
+  const maps = first.blocks.map((block, index) => green(renderBlockMap(block, `block ${index + 1}`)));
+  return `\n${table}${maps.length > 0 ? `${maps.join("")}${blockMapLegend}\n` : ""}`;
+}
+
+function describeTime({ milliseconds, end }: Run): string {
+  return `${milliseconds.toFixed(1)} ms${end === "interrupted" ? ", then interrupted" : ""}`;
+}
+
+function decodeOutput(output: readonly Uint8Array[]): string {
+  return new TextDecoder().decode(Buffer.concat(output));
+}
+
+function toJson(result: Result, output: readonly Uint8Array[]): object {
+  const { name, cells, backend, first, comparison } = result;
+  return {
+    program: name,
+    cells,
+    output: decodeOutput(output),
+    end: first.end,
+    backend: backend?.name ?? null,
+    ...first.compiler,
+    compiledMs: first.milliseconds,
+    interpretedMs: comparison?.end === "done" ? comparison.milliseconds : null,
+    speedup: speedup(result),
+    blocks: first.blocks.map(({ rx, size, granularity, allocationCount, usedSize, granules }) => ({
+      rx,
+      size,
+      granularity,
+      allocationCount,
+      usedSize,
+      granules: granules.join(""),
+    })),
+  };
+}
+
+function errorToJson(name: string, error: unknown, message: string, output: readonly Uint8Array[]): object {
+  const position = error instanceof ProgramError ? { line: error.line, column: error.column } : {};
+  return { program: name, output: decodeOutput(output), end: "error", error: { message, ...position } };
+}

@@ -1,0 +1,97 @@
+#!/usr/bin/env node
+/** `jit-allocator`: finds the command, runs it, and turns what it throws into one line and an exit code. */
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { JitError } from "../index.ts";
+import { UsageError } from "./args.ts";
+import type { Command, CommandIo } from "./command.ts";
+import { demo } from "./demo.ts";
+import { doctor } from "./doctor.ts";
+import { replay } from "./replay.ts";
+
+const commands: readonly Command[] = [demo, doctor, replay];
+
+const widestName = Math.max(...commands.map(({ name }) => name.length));
+
+const help = `Usage: jit-allocator [--help] [--version] COMMAND
+
+Commands:
+${commands.map(({ name, summary }) => `  ${name.padEnd(widestName)}  ${summary}`).join("\n")}
+
+Options:
+  --help, -h     print this text; after a command, the command's own
+  --version, -v  print the version
+
+Exit codes: 0 done, 1 the work failed, 2 the command line was wrong.
+`;
+
+/** Runs the command line and returns the exit code. Never throws. */
+async function main(args: readonly string[], io: CommandIo): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === undefined) {
+    io.stderr(help);
+    return 2;
+  }
+  if (name === "--help" || name === "-h" || name === "--version" || name === "-v") {
+    const [extra] = rest;
+    if (extra !== undefined) {
+      io.stderr(`jit-allocator: unexpected argument ${JSON.stringify(extra)} after ${name}\n`);
+      return 2;
+    }
+    io.stdout(name === "--help" || name === "-h" ? help : `${packageVersion()}\n`);
+    return 0;
+  }
+  const command = commands.find((candidate) => candidate.name === name);
+  if (command === undefined) {
+    const kind = name.startsWith("-") ? "option" : "command";
+    const known = commands.map((candidate) => candidate.name).join(", ");
+    io.stderr(
+      `jit-allocator: unknown ${kind} ${JSON.stringify(name)}; the commands are ${known} (see --help)\n`,
+    );
+    return 2;
+  }
+  try {
+    return await command.run(rest, io);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      io.stderr(`jit-allocator ${name}: ${error.message} (see jit-allocator ${name} --help)\n`);
+      return 2;
+    }
+    if (error instanceof JitError) io.stderr(`jit-allocator ${name}: ${error.code}: ${error.message}\n`);
+    // Whatever else comes here is a mistake in this program; the stack helps whoever looks for it.
+    else
+      io.stderr(
+        `jit-allocator ${name}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+      );
+    return 1;
+  }
+}
+
+function packageVersion(): string {
+  const path = createRequire(import.meta.url).resolve("jit-allocator/package.json");
+  const manifest: unknown = JSON.parse(readFileSync(path, "utf8"));
+  const hasVersion = typeof manifest === "object" && manifest !== null && "version" in manifest;
+  return hasVersion ? String(manifest.version) : "unknown";
+}
+
+function showsColor(stream: NodeJS.WriteStream): boolean {
+  const noColor = process.env["NO_COLOR"];
+  return stream.isTTY && (noColor === undefined || noColor === "") && stream.hasColors();
+}
+
+/** The reader of a pipe may leave before everything is written (`| head`): that is no error of ours. */
+function leaveOnBrokenPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+  process.exit();
+}
+
+process.stdout.on("error", leaveOnBrokenPipe);
+process.stderr.on("error", leaveOnBrokenPipe);
+
+process.exitCode = await main(process.argv.slice(2), {
+  stdout: (text) => void process.stdout.write(text),
+  stderr: (text) => void process.stderr.write(text),
+  readStdin: () => (process.stdin.isTTY ? new Uint8Array(0) : readFileSync(0)),
+  color: showsColor(process.stdout),
+  stderrColor: showsColor(process.stderr),
+});

@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { runCli, runCliInShell, startCli } from "../support/cli.ts";
+
+test("--help lists every command, on stdout", () => {
+  for (const flag of ["--help", "-h"]) {
+    const { status, stdout, stderr } = runCli([flag]);
+    assert.equal(status, 0);
+    assert.equal(stderr, "");
+    for (const name of ["demo", "doctor", "replay"]) assert.match(stdout, new RegExp(`^  ${name} +\\S`, "m"));
+  }
+});
+
+test("without a command the help goes to stderr, and the exit code is 2", () => {
+  const { status, stdout, stderr } = runCli([]);
+  assert.equal(status, 2);
+  assert.equal(stdout, "");
+  assert.match(stderr, /^Usage: jit-allocator/);
+});
+
+test("--version is the package's", () => {
+  const manifest: unknown = JSON.parse(
+    readFileSync(new URL("../../../package.json", import.meta.url), "utf8"),
+  );
+  assert.ok(typeof manifest === "object" && manifest !== null && "version" in manifest);
+  for (const flag of ["--version", "-v"]) {
+    assert.deepEqual(runCli([flag]), { status: 0, stdout: `${String(manifest.version)}\n`, stderr: "" });
+  }
+});
+
+test("what is unknown is named in one line, and the exit code is 2", () => {
+  const cases: readonly (readonly [readonly string[], RegExp])[] = [
+    [
+      ["bake"],
+      /^jit-allocator: unknown command "bake"; the commands are demo, doctor, replay \(see --help\)\n$/,
+    ],
+    [["--fast"], /^jit-allocator: unknown option "--fast"; /],
+    [["--version", "demo"], /^jit-allocator: unexpected argument "demo" after --version\n$/],
+    [["demo", "--fast"], /^jit-allocator demo: unknown option '--fast' \(see jit-allocator demo --help\)\n$/],
+    [["demo", "a", "b"], /^jit-allocator demo: unexpected argument "b" \(see /],
+    [["demo", "--json=yes"], /^jit-allocator demo: option '--json' does not take an argument \(see /],
+    [["demo", "--cells"], /^jit-allocator demo: option '--cells <value>' argument missing \(see /],
+  ];
+  for (const [args, message] of cases) {
+    const { status, stdout, stderr } = runCli(args);
+    assert.equal(status, 2, args.join(" "));
+    assert.equal(stdout, "", args.join(" "));
+    assert.match(stderr, message);
+  }
+});
+
+test("a refusal of the system is one line with its code, not a stack", () => {
+  // No file may grow, and the memory that is mapped twice is one.
+  const { status, stderr } = runCliInShell("ulimit -f 0; eval $CLI demo primes --no-compare > /dev/null");
+  assert.equal(status, 1);
+  assert.match(stderr, /^jit-allocator demo: ERR_OUT_OF_MEMORY: .*RLIMIT_FSIZE.*\n$/);
+});
+
+test("a reader that leaves early ends the command without complaint", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "jit-allocator-"));
+  try {
+    const program = join(folder, "endless.bf");
+    writeFileSync(program, "+[.]");
+    const child = startCli(["demo", program]);
+    const errors: string[] = [];
+    child.stderr?.on("data", (text: Buffer) => errors.push(text.toString()));
+    child.stdout?.once("data", () => child.stdout?.destroy());
+    assert.deepEqual(await once(child, "close"), [0, null]);
+    assert.equal(errors.join(""), "");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

@@ -1,0 +1,35 @@
+import { spawn, spawnSync } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+const mainPath = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+
+/** What a finished command line left. */
+export interface CliResult {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs `jit-allocator` with these arguments to its end, in a process of its own. */
+export function runCli(args: readonly string[], input: string | Uint8Array = ""): CliResult {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [mainPath, ...args], {
+    input,
+    encoding: "utf8",
+  });
+  return { status, stdout, stderr };
+}
+
+/** Starts it, for tests that do something to it while it runs. */
+export function startCli(args: readonly string[]): ChildProcess {
+  return spawn(process.execPath, [mainPath, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+}
+
+/** Runs it in a shell, which sets up what only a shell can (`$CLI` is the command). */
+export function runCliInShell(script: string): CliResult {
+  const { status, stdout, stderr } = spawnSync("bash", ["-c", script], {
+    env: { ...process.env, CLI: `"${process.execPath}" "${mainPath}"` },
+    encoding: "utf8",
+  });
+  return { status, stdout, stderr };
+}
