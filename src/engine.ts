@@ -47,7 +47,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       blockSize: options.blockSize,
       maxReservedSize: options.maxReservedSize,
     });
-    this.blocks = new BlockMemory(this.core, memory, options);
+    this.blocks = new BlockMemory(this, this.core, memory, options);
     this.isExecutable = memory.name !== "simulated";
   }
 
@@ -64,7 +64,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     const { block, granule } = this.core;
     const mapped = this.blocks.at(block);
     try {
-      return this.#makeSpan(mapped, granule, this.core.count);
+      return this.#makeSpan(mapped, granule);
     } catch (error) {
       this.#free(mapped, granule);
       throw error;
@@ -73,7 +73,8 @@ export class Engine implements SpanOwner, WriteScopeOwner {
 
   /** Takes room for `size` bytes; the core then holds the place. */
   #place(size: number): void {
-    if (typeof size !== "number" || !(size > 0) || size > this.#largestSize || Math.floor(size) !== size) {
+    // `| 0` keeps just the integers that can be a size.
+    if (typeof size !== "number" || (size | 0) !== size || size <= 0 || size > this.#largestSize) {
       this.checkOpen("allocate");
       throw refusals.refuseSize(size, this.#largestSize);
     }
@@ -90,32 +91,46 @@ export class Engine implements SpanOwner, WriteScopeOwner {
 
   #placeInNewBlock(pool: number, count: number, size: number): void {
     const core = this.core;
-    const smallest = core.planBlock(pool, count, true) || this.#planWithoutEmptyBlocks(pool, count);
+    const smallest = core.planBlock(pool, count, true);
     if (smallest === 0) {
-      throw refusals.outOfReserve(size, core.reservedBytes, this.#options.maxReservedSize);
-    }
-    const natural = core.planBlock(pool, count, false);
-    try {
-      this.blocks.add(pool, natural, size);
-    } catch (error) {
-      // Where the system has no room for a block of the natural size, it may have some for what is needed now.
-      const isShort = error instanceof JitError && error.code === "ERR_OUT_OF_MEMORY";
-      if (!isShort || smallest === natural) throw error;
-      this.blocks.add(pool, smallest, size);
+      this.#replaceEmptyBlocks(pool, count, size);
+    } else {
+      const natural = core.planBlock(pool, count, false);
+      try {
+        this.blocks.add(pool, natural, size);
+      } catch (error) {
+        // Where the system has no room for a block of the natural size, it may have some for what is needed now.
+        const isShort = error instanceof JitError && error.code === "ERR_OUT_OF_MEMORY";
+        if (!isShort || smallest === natural) throw error;
+        this.blocks.add(pool, smallest, size);
+      }
     }
     core.alloc(pool, count);
   }
 
-  /** Gives up the empty blocks that are kept, which count as reserved, and plans again. */
-  #planWithoutEmptyBlocks(pool: number, count: number): number {
-    for (let index = 0; index < this.#poolCount; index++) {
-      const empty = this.core.emptyBlock(index);
-      if (empty === 0) continue;
-      this.blocks.remove(this.blocks.at(empty));
-      const planned = this.core.planBlock(pool, count, true);
-      if (planned !== 0) return planned;
+  /** The empty blocks that are kept count as reserved: where they stand in the way, a new block takes their place. */
+  #replaceEmptyBlocks(pool: number, count: number, size: number): void {
+    const empty = this.#emptyBlocks();
+    const extraRoom = empty.reduce((sum, mapped) => sum + mapped.sizeBytes, 0);
+    const smallest = this.core.planBlock(pool, count, true, extraRoom);
+    if (smallest === 0) {
+      throw refusals.outOfReserve(size, this.core.reservedBytes, this.#options.maxReservedSize);
     }
-    return 0;
+    // Mapped before they go, so that a refusal of the system changes nothing.
+    this.blocks.add(pool, smallest, size, () => {
+      for (const mapped of empty) {
+        if (this.core.planBlock(pool, count, true) === 0) this.blocks.remove(mapped);
+      }
+    });
+  }
+
+  #emptyBlocks(): MappedBlock[] {
+    const empty: MappedBlock[] = [];
+    for (let pool = 0; pool < this.#poolCount; pool++) {
+      const block = this.core.emptyBlock(pool);
+      if (block !== 0) empty.push(this.blocks.at(block));
+    }
+    return empty;
   }
 
   // --- release and shrink -------------------------------------------------------------------------------------
@@ -136,10 +151,15 @@ export class Engine implements SpanOwner, WriteScopeOwner {
   /** Releases the allocation that begins at `granule`. */
   #free(mapped: MappedBlock, granule: number): void {
     const core = this.core;
-    if (this.#fills && !core.isLastOfSurplus(mapped.block)) {
-      this.#fill(mapped, granule, core.lengthAt(mapped.block, granule));
+    if (!this.#fills || core.isLastOfSurplus(mapped.block)) {
+      if (core.free(mapped.block, granule) === SURPLUS_BLOCK) this.blocks.remove(mapped);
+      return;
     }
-    if (core.free(mapped.block, granule) === SURPLUS_BLOCK) this.blocks.remove(mapped);
+    const start = granule << mapped.granuleShift;
+    const length = core.lengthAt(mapped.block, granule) << mapped.granuleShift;
+    this.blocks.fill(mapped, start, length);
+    core.free(mapped.block, granule);
+    this.blocks.flushUnused(mapped, start, length);
   }
 
   shrink(target: Span | Address, newSize: number): void {
@@ -148,20 +168,19 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     const mapped = isAddress ? this.#locateStart(target, "shrink") : this.#liveBlock(target, "shrink");
     const granule = isAddress ? core.granule : spanAccess.granule(target);
     const count = core.lengthAt(mapped.block, granule);
-    const size = count * 2 ** mapped.granuleShift;
+    const size = count << mapped.granuleShift;
     if (!isIndex(newSize) || newSize > size) throw refusals.refuseNewSize(newSize, size);
-    const newCount = Math.ceil(newSize / 2 ** mapped.granuleShift);
+    const newCount = (newSize + (1 << mapped.granuleShift) - 1) >>> mapped.granuleShift;
     if (newCount === count) return;
     if (newCount === 0) {
       this.#free(mapped, granule);
       return;
     }
-    if (this.#fills) this.#fill(mapped, granule + newCount, count - newCount);
+    const start = (granule + newCount) << mapped.granuleShift;
+    const length = (count - newCount) << mapped.granuleShift;
+    if (this.#fills) this.blocks.fill(mapped, start, length);
     core.shrink(mapped.block, granule, count, newCount);
-  }
-
-  #fill(mapped: MappedBlock, granule: number, count: number): void {
-    this.blocks.fill(mapped, granule * 2 ** mapped.granuleShift, count * 2 ** mapped.granuleShift);
+    if (this.#fills) this.blocks.flushUnused(mapped, start, length);
   }
 
   /** The block of the allocation that begins at `address`; the core then holds its granule. */
@@ -179,23 +198,32 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     if (status === UNKNOWN_ADDRESS) return refusals.refuseUnknownAddress(action, address);
     if (status === NOT_ALLOCATED) return refusals.refuseFreeAddress(action, address);
     const { block, granule } = this.core;
-    const size = this.core.lengthAt(block, granule) * 2 ** this.blocks.at(block).granuleShift;
+    const size = this.core.lengthAt(block, granule) << this.blocks.at(block).granuleShift;
     return refusals.refuseInterior(action, address, this.core.addressOf(block, granule), size);
   }
 
   // --- spans --------------------------------------------------------------------------------------------------
 
   query(rx: Address): Span {
-    const core = this.core;
-    const status = isIndex(rx) ? core.locate(rx) : UNKNOWN_ADDRESS;
-    if (status !== OK) throw this.#refuseAddress("query", rx, status);
-    return this.#makeSpan(this.blocks.at(core.block), core.granule, core.count);
+    this.#locate(rx);
+    return this.#makeSpan(this.blocks.at(this.core.block), this.core.granule);
   }
 
-  #makeSpan(mapped: MappedBlock, granule: number, count: number): Span {
-    const generation = this.core.generationOf(mapped.block, granule, count);
-    if (generation === 0) throw refusals.outOfMetadata(count * 2 ** mapped.granuleShift);
-    return spanAccess.make(this, mapped, granule, generation, count);
+  queryAddress(rx: Address): Address {
+    this.#locate(rx);
+    return this.core.addressOf(this.core.block, this.core.granule);
+  }
+
+  /** Finds the allocation that contains an address; the core then holds its place. */
+  #locate(rx: Address): void {
+    const status = isIndex(rx) ? this.core.locate(rx) : UNKNOWN_ADDRESS;
+    if (status !== OK) throw this.#refuseAddress("query", rx, status);
+  }
+
+  #makeSpan(mapped: MappedBlock, granule: number): Span {
+    const generation = this.core.generationAt(mapped.block, granule);
+    if (generation === 0) throw refusals.outOfMetadata(1 << mapped.granuleShift);
+    return spanAccess.make(mapped, granule, generation);
   }
 
   isLive(span: Span): boolean {
@@ -238,7 +266,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     mapped.write((spanAccess.granule(span) << mapped.granuleShift) + offset, bytes);
   }
 
-  writeCallback(span: Span, fill: (code: Uint8Array) => number | void): void {
+  writeCallback(span: Span, fill: (code: Uint8Array) => number | void, policy: CachePolicy): void {
     const mapped = this.#liveBlock(span, "write");
     const start = spanAccess.granule(span) << mapped.granuleShift;
     const size = this.#liveSize(span, mapped);
@@ -253,6 +281,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       throw new JitError("ERR_INVALID_ARGUMENT", "Cannot write: the callback gave its buffer away");
     }
     mapped.write(start, code.subarray(0, Math.min(kept ?? size, sizeNow)));
+    this.flush(span, policy); // may fail, so before the shrink, which does not
     if (kept !== undefined) this.shrink(span, kept);
   }
 
@@ -280,14 +309,14 @@ export class Engine implements SpanOwner, WriteScopeOwner {
         "the target must be a Span, or its address where that is allowed",
       );
     }
-    if (spanAccess.owner(span) !== this) throw refusals.refuseStranger(action, span.rx);
+    const mapped = spanAccess.block(span);
+    if (mapped.owner !== this) throw refusals.refuseStranger(action, span.rx);
     if (!this.isLive(span)) throw refusals.refuseReleased(action, span.rx);
-    return spanAccess.block(span);
+    return mapped;
   }
 
   #liveSize(span: Span, mapped: MappedBlock): number {
-    const count = this.core.currentCount(mapped.block, spanAccess.granule(span), spanAccess.count(span));
-    return count * 2 ** mapped.granuleShift;
+    return this.core.lengthAt(mapped.block, spanAccess.granule(span)) << mapped.granuleShift;
   }
 
   // --- all at once --------------------------------------------------------------------------------------------
@@ -305,6 +334,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     for (const mapped of kept) {
       if (this.#fills) this.blocks.fill(mapped, 0, mapped.sizeBytes);
       this.core.clearBlock(mapped.block);
+      if (this.#fills) this.blocks.flushUnused(mapped, 0, mapped.sizeBytes);
     }
   }
 

@@ -22,9 +22,6 @@ import { ringInit, ringInsert, ringRemove } from "./ring.ts";
 
 /** The buffer grows by whole pages, since less than one cannot be committed. */
 const GROWTH_BYTES = 4096;
-/** The first owner table describes 64 units (16 KiB): it fits one unit itself, and serves the small allocators. */
-const FIRST_OWNERS_CAPACITY = UNIT_INTEGERS;
-
 /**
  * Hands out zeroed chunks of whole units of one growable SharedArrayBuffer.
  *
@@ -41,9 +38,11 @@ export class Arena {
    * @param maxIntegers the most the buffer may ever hold
    */
   constructor(fixedIntegers: number, maxIntegers: number) {
-    const firstUnit = (fixedIntegers + UNIT_INTEGERS - 1) >> UNIT_SHIFT;
+    const table = (fixedIntegers + UNIT_INTEGERS - 1) >> UNIT_SHIFT;
+    // The first owner table describes the fixed part, itself, and as much again: it serves the small allocators.
+    const tableUnits = Math.ceil((2 * (table + 1)) / UNIT_INTEGERS);
     const limit = Math.min(maxIntegers, MAX_INTEGERS);
-    this.buffer = new SharedArrayBuffer(roundToPages((firstUnit + 1) * UNIT_INTEGERS * 4), {
+    this.buffer = new SharedArrayBuffer(roundToPages((table + tableUnits) * UNIT_INTEGERS * 4), {
       maxByteLength: roundToPages(limit * 4),
     });
     this.words = new Int32Array(this.buffer, 0, this.buffer.byteLength >> 2);
@@ -51,9 +50,9 @@ export class Arena {
     const words = this.words;
     words[HEADER_MAGIC] = MAGIC;
     words[HEADER_VERSION] = LAYOUT_VERSION;
-    words[HEADER_OWNERS] = firstUnit << UNIT_SHIFT;
-    words[HEADER_OWNERS_CAPACITY] = FIRST_OWNERS_CAPACITY;
-    words[HEADER_UNIT_COUNT] = firstUnit + 1;
+    words[HEADER_OWNERS] = table << UNIT_SHIFT;
+    words[HEADER_OWNERS_CAPACITY] = tableUnits << UNIT_SHIFT;
+    words[HEADER_UNIT_COUNT] = table + tableUnits;
     for (let bin = 0; bin < BIN_COUNT; bin++) ringInit(words, BINS + bin * RECORD_INTEGERS);
   }
 

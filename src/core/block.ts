@@ -12,7 +12,7 @@ import {
   BLOCK_TAIL,
   BLOCK_USED,
   NEXT,
-  POOL_INDEXED_COUNT,
+  POOL_CLASS_SUMMARY,
   RECORD_INTEGERS,
   UNIT_INTEGERS,
   UNIT_SHIFT,
@@ -76,7 +76,7 @@ export function setPadding(words: Int32Array, block: number): void {
 export function forgetIndex(words: Int32Array, block: number, granuleCount: number): void {
   const pool = words[block + BLOCK_POOL]!;
   const last = granuleCount >>> 5;
-  for (let word = 0; word <= last && words[pool + POOL_INDEXED_COUNT] !== 0; word++)
+  for (let word = 0; word <= last && words[pool + POOL_CLASS_SUMMARY] !== 0; word++)
     unlist(words, block, word);
   if (words[block + BLOCK_IN_DIRTY + NEXT] !== 0) ringRemove(words, block + BLOCK_IN_DIRTY);
   words.fill(0, block + BLOCK_DIRTY, words[block + BLOCK_RECORDS]! - RECORD_INTEGERS);

@@ -6,10 +6,10 @@
  * into `words`; index 0 is the magic number, so 0 can stand for "none" everywhere.
  *
  * ```
- * ┌ header ┬ bins ┬ pool 0 ┬ pool 1 ┬ pool 2 ┬ units … ───────────────────────────────────┐
- * │ 32     │ 128  │ 528    │        │        │ chunks of 64-integer units: the owner table,│
- * │        │      │        │ (only as many)  │ blocks, generations, free chunks            │
- * └────────┴──────┴────────┴────────┴────────┴────────────────────────────────────────────┘
+ * ┌ header ┬ look-up ┬ bins ┬ pool 0 ┬ pool 1 ┬ pool 2 ┬ units … ──────────────────────────┐
+ * │ 32     │ 1024    │ 128  │ 1636   │  (only as many   │ chunks of 64-integer units: the  │
+ * │        │         │      │        │   as there are)  │ owner table, blocks, generations │
+ * └────────┴─────────┴──────┴────────┴──────────────────┴──────────────────────────────────┘
  * ```
  *
  * A block's chunk:
@@ -58,13 +58,21 @@ export const HEADER_OWNERS = 10;
 export const HEADER_OWNERS_CAPACITY = 11;
 /** How many units are laid out, in use or free. */
 export const HEADER_UNIT_COUNT = 12;
-/** The first unit's index. */
-export const HEADER_UNITS = 13;
 /** Bytes, as doubles: all blocks together; the most they may be; the base block size; the largest natural block. */
 export const HEADER_RESERVED_SIZE = 16 >> 1;
 export const HEADER_MAX_RESERVED_SIZE = 18 >> 1;
 export const HEADER_BLOCK_SIZE = 20 >> 1;
 export const HEADER_INTEGERS = 32;
+
+// --- the look-up of blocks ------------------------------------------------------------------------------------
+
+/**
+ * Blocks by address: an entry for each mebibyte of addresses modulo 1024 names a block that lies there, or 0. 4 KiB
+ * that stay in the first-level cache cover a gigabyte of code without conflict.
+ */
+export const LOOKUP = HEADER_INTEGERS;
+export const LOOKUP_ENTRIES = 1024;
+export const LOOKUP_SCALE = 2 ** -20;
 
 // --- rings ----------------------------------------------------------------------------------------------------
 
@@ -83,7 +91,7 @@ export const UNIT_SHIFT = 6;
 export const UNIT_INTEGERS = 1 << UNIT_SHIFT;
 /** Free chunks are kept by the power of two of their length in units. */
 export const BIN_COUNT = 32;
-export const BINS = HEADER_INTEGERS;
+export const BINS = LOOKUP + LOOKUP_ENTRIES;
 export const POOLS = BINS + BIN_COUNT * RECORD_INTEGERS;
 
 // --- pools ----------------------------------------------------------------------------------------------------
@@ -92,8 +100,8 @@ export const POOLS = BINS + BIN_COUNT * RECORD_INTEGERS;
 export const POOL_CURRENT = 0;
 /** The one empty block that is kept, 0 = none. */
 export const POOL_EMPTY = 1;
-/** How many records are in a ring of a class. */
-export const POOL_INDEXED_COUNT = 2;
+/** Bit g: one of the four words of class bits is not 0, number g. */
+export const POOL_CLASS_SUMMARY = 2;
 /** log2 of this pool's granularity in bytes. */
 export const POOL_GRANULE_SHIFT = 3;
 /** Four words: bit c of them = the ring of class c is not empty. */
@@ -105,7 +113,20 @@ export const POOL_DIRTY_BLOCKS = 12;
 /** 128 sentinels: one ring a class. */
 export const POOL_CLASSES = 16;
 export const CLASS_COUNT = 128;
-export const POOL_INTEGERS = POOL_CLASSES + CLASS_COUNT * RECORD_INTEGERS;
+
+/**
+ * The runs released last, by length: what a program that frees and allocates the same sizes is served from. Up to 64
+ * granules (4 KiB of code at 64 bytes), nearly all that compilers free; 16 of each length serve a burst of releases
+ * and keep all of them in the first-level cache. An entry is a place, and only a hint: whoever takes it checks it.
+ */
+export const RECENT_LONGEST = 64;
+export const RECENT_RUNS_SHIFT = 4;
+export const RECENT_RUNS = 1 << RECENT_RUNS_SHIFT;
+/** How many entries there are of length n, at `+ n`. */
+export const POOL_RECENT_COUNTS = POOL_CLASSES + CLASS_COUNT * RECORD_INTEGERS;
+/** The entries of length n, at `+ n * RECENT_RUNS`. */
+export const POOL_RECENT_PLACES = POOL_RECENT_COUNTS + RECENT_LONGEST + 4;
+export const POOL_INTEGERS = POOL_RECENT_PLACES + (RECENT_LONGEST + 1) * RECENT_RUNS;
 
 // --- blocks ---------------------------------------------------------------------------------------------------
 

@@ -20,13 +20,13 @@ import {
   BLOCK_POOL,
   BLOCK_RECORDS,
   BLOCK_TAIL,
-  CLASS_COUNT,
   NEXT,
   POOL_CLASS_BITS,
+  POOL_CLASS_SUMMARY,
   POOL_CLASSES,
   POOL_DIRTY_BLOCKS,
-  POOL_INDEXED_COUNT,
   PREV,
+  RECORD_INTEGERS,
 } from "./layout.ts";
 import { ringInsert, ringRemove } from "./ring.ts";
 
@@ -49,44 +49,38 @@ export function classThatHolds(length: number): number {
 
 /** The first class from `fromClass` up whose ring is not empty, or -1. */
 export function firstClassFrom(words: Int32Array, pool: number, fromClass: number): number {
-  let group = fromClass >>> 5;
-  let bits = words[pool + POOL_CLASS_BITS + group]! & (-1 << (fromClass & 31));
-  while (bits === 0) {
-    group += 1;
-    if (group === CLASS_COUNT >>> 5) return -1;
-    bits = words[pool + POOL_CLASS_BITS + group]!;
-  }
-  return (group << 5) + lowestBit(bits);
-}
-
-export function isListed(words: Int32Array, block: number, word: number): boolean {
-  return words[words[block + BLOCK_RECORDS]! + (word << 2) + NEXT] !== 0;
+  const group = fromClass >>> 5;
+  const bits = words[pool + POOL_CLASS_BITS + group]! & (-1 << (fromClass & 31));
+  if (bits !== 0) return (group << 5) + lowestBit(bits);
+  const groups = words[pool + POOL_CLASS_SUMMARY]! & (-2 << group);
+  if (groups === 0) return -1;
+  const first = lowestBit(groups);
+  return (first << 5) + lowestBit(words[pool + POOL_CLASS_BITS + first]!);
 }
 
 /** Takes a word out of its ring, if it is in one. */
 export function unlist(words: Int32Array, block: number, word: number): void {
   const record = words[block + BLOCK_RECORDS]! + (word << 2);
-  const next = words[record + NEXT]!;
-  if (next === 0) return;
-  const pool = words[block + BLOCK_POOL]!;
-  if (ringRemove(words, record)) {
-    const emptied = (next - (pool + POOL_CLASSES)) >> 2; // only the sentinel was left: next is the sentinel
-    const bits = pool + POOL_CLASS_BITS + (emptied >>> 5);
-    words[bits] = words[bits]! & ~(1 << (emptied & 31));
-  }
-  words[pool + POOL_INDEXED_COUNT] = words[pool + POOL_INDEXED_COUNT]! - 1;
+  if (words[record + NEXT] !== 0) unlistRecord(words, words[block + BLOCK_POOL]!, record);
 }
 
-function list(words: Int32Array, block: number, word: number, runClass: number): void {
-  const pool = words[block + BLOCK_POOL]!;
-  ringInsert(
-    words,
-    words[pool + POOL_CLASSES + (runClass << 2) + PREV]!,
-    words[block + BLOCK_RECORDS]! + (word << 2),
-  );
-  const bits = pool + POOL_CLASS_BITS + (runClass >>> 5);
-  words[bits] = words[bits]! | (1 << (runClass & 31));
-  words[pool + POOL_INDEXED_COUNT] = words[pool + POOL_INDEXED_COUNT]! + 1;
+function unlistRecord(words: Int32Array, pool: number, record: number): void {
+  const next = words[record + NEXT]!;
+  if (!ringRemove(words, record)) return;
+  const emptied = (next - (pool + POOL_CLASSES)) >> 2; // only the sentinel was left: next is the sentinel
+  const group = emptied >>> 5;
+  const bits = words[pool + POOL_CLASS_BITS + group]! & ~(1 << (emptied & 31));
+  words[pool + POOL_CLASS_BITS + group] = bits;
+  if (bits === 0) words[pool + POOL_CLASS_SUMMARY] = words[pool + POOL_CLASS_SUMMARY]! & ~(1 << group);
+}
+
+/** Puts a record behind all others of its class: holes that are used in the order they came fragment less. */
+function listRecord(words: Int32Array, pool: number, record: number, runClass: number): void {
+  const sentinel = pool + POOL_CLASSES + (runClass << 2);
+  ringInsert(words, words[sentinel + PREV]!, record);
+  const group = runClass >>> 5;
+  words[pool + POOL_CLASS_BITS + group] = words[pool + POOL_CLASS_BITS + group]! | (1 << (runClass & 31));
+  words[pool + POOL_CLASS_SUMMARY] = words[pool + POOL_CLASS_SUMMARY]! | (1 << group);
 }
 
 // --- what is free ---------------------------------------------------------------------------------------------
@@ -102,6 +96,8 @@ export function freeGranules(words: Int32Array, block: number, word: number): nu
 
 /** How many granules are free from the first one of `word` on, as far as the index knows. */
 function runFromStartOf(words: Int32Array, block: number, word: number): number {
+  const free = freeGranules(words, block, word);
+  if (free !== -1) return trailingOnes(free);
   const end = firstNotFull(words, block, word);
   return ((end - word) << 5) + trailingOnes(freeGranules(words, block, end));
 }
@@ -123,22 +119,29 @@ export function findInWord(words: Int32Array, block: number, word: number, count
 
 /** Puts `word` into the ring of the longest free run that begins in it, or into none. */
 export function reclaim(words: Int32Array, block: number, word: number): void {
-  unlist(words, block, word);
+  const record = words[block + BLOCK_RECORDS]! + (word << 2);
+  const pool = words[block + BLOCK_POOL]!;
+  if (words[record + NEXT] !== 0) unlistRecord(words, pool, record);
   const length = longestRunFrom(words, block, word);
-  if (length > 0) list(words, block, word, classOfRun(length));
+  if (length > 0) listRecord(words, pool, record, classOfRun(length));
 }
 
 /** The longest free run that begins in `word`; a run that enters it from the word before began there. */
 export function longestRunFrom(words: Int32Array, block: number, word: number): number {
   let free = freeGranules(words, block, word);
-  if ((free & 1) !== 0 && freeGranules(words, block, word - 1) < 0) {
+  if ((free & 1) !== 0 && entersFromBefore(words, block, word)) {
     if (free === -1) return 0;
     free &= free + 1; // clears the run that reaches bit 0
   }
+  if (free >= 0) return longestRun(free);
   const leaving = leadingOnes(free);
-  if (leaving === 0) return longestRun(free);
   const outward = leaving + runFromStartOf(words, block, word + 1);
-  return leaving === 32 ? outward : Math.max(outward, longestRun(free));
+  return leaving >= 16 ? outward : Math.max(outward, longestRun(free));
+}
+
+/** Whether the last granule of the word before is free. The guard before the first record is used. */
+function entersFromBefore(words: Int32Array, block: number, word: number): boolean {
+  return words[words[block + BLOCK_RECORDS]! + (word << 2) - RECORD_INTEGERS]! >= 0;
 }
 
 // --- full words -----------------------------------------------------------------------------------------------
@@ -280,7 +283,8 @@ function indexGroup(words: Int32Array, block: number, group: number): void {
 
 function indexPartlyUsed(words: Int32Array, block: number, word: number): void {
   const free = freeGranules(words, block, word);
-  if ((free & 1) !== 0) reclaimRunBefore(words, block, word); // a run that enters here is longer than it was
+  // A run that enters here is longer than it was.
+  if ((free & 1) !== 0 && entersFromBefore(words, block, word)) reclaimRunBefore(words, block, word);
   if (free < 0 && isFull(words, block, word + 1)) unlist(words, block, word + 1);
   reclaim(words, block, word);
 }

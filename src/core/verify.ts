@@ -46,12 +46,12 @@ import {
   NEXT,
   POOL_BLOCKS,
   POOL_CLASS_BITS,
+  POOL_CLASS_SUMMARY,
   POOL_CLASSES,
   POOL_CURRENT,
   POOL_DIRTY_BLOCKS,
   POOL_EMPTY,
   POOL_GRANULE_SHIFT,
-  POOL_INDEXED_COUNT,
   POOL_INTEGERS,
   POOLS,
   PREV,
@@ -190,7 +190,10 @@ function verifyRings(words: Int32Array, pool: number): Map<number, number> {
     const bit = (words[pool + POOL_CLASS_BITS + (c >>> 5)]! >>> (c & 31)) & 1;
     check((bit === 1) === (before !== sentinel), 12, `the bit of class ${c} is wrong`);
   }
-  check(classes.size === words[pool + POOL_INDEXED_COUNT], 12, "the number of indexed records");
+  for (let group = 0; group < CLASS_COUNT >>> 5; group++) {
+    const bit = (words[pool + POOL_CLASS_SUMMARY]! >>> group) & 1;
+    check((bit === 1) === (words[pool + POOL_CLASS_BITS + group] !== 0), 12, "the summary of the classes");
+  }
   return classes;
 }
 
@@ -291,29 +294,18 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
   if (generations !== 0) verifyGenerations(words, block, generations);
 }
 
-/** A generation stands at the start of an allocation only, and the allocation's length in its second granule. */
+/** A generation stands at the start of an allocation only. */
 function verifyGenerations(words: Int32Array, block: number, generations: number): void {
   const records = words[block + BLOCK_RECORDS]!;
-  const capacity = words[block + BLOCK_CAPACITY]!;
-  let granule = words[block + BLOCK_PADDING]!;
-  for (let unused = 0; unused < granule; unused++) check(words[generations + unused] === 0, 14, "padding");
-  while (granule < capacity) {
-    let end = granule + 1;
-    const has = (g: number, field: number): boolean =>
-      ((words[records + (g >>> 5) * RECORD_INTEGERS + field]! >>> (g & 31)) & 1) !== 0;
-    const used = has(granule, 0);
-    while (used && !has(end - 1, 1)) end++;
-    const generation = words[generations + granule]!;
-    check(
-      generation <= 0 && (used || generation === 0),
-      14,
-      `granule ${granule} is free and has a generation`,
-    );
-    for (let g = granule + 1; g < end; g++) {
-      const expected = g === granule + 1 && generation !== 0 ? end - granule : 0;
-      check(words[generations + g] === expected, 14, `granule ${g} has a wrong length or generation`);
-    }
-    granule = end;
+  const padding = words[block + BLOCK_PADDING]!;
+  let continues = false;
+  for (let granule = 0; granule < words[block + BLOCK_CAPACITY]!; granule++) {
+    const record = records + (granule >>> 5) * RECORD_INTEGERS;
+    const used = ((words[record]! >>> (granule & 31)) & 1) !== 0;
+    const stops = ((words[record + 1]! >>> (granule & 31)) & 1) !== 0;
+    const starts = used && !continues && granule >= padding;
+    check(starts || words[generations + granule] === 0, 14, `granule ${granule} has a generation`);
+    continues = used && !stops;
   }
 }
 
