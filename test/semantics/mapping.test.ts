@@ -25,13 +25,13 @@ describe("dual mapping", () => {
   );
 
   row(
-    "never silently falls back to W+X: if it cannot be made, the error says what failed and how to switch it off",
+    // The way out is named by the system's own ladder (test/vm): the simulated machine has none.
+    "never silently falls back to W+X: if it cannot be made, the error says what failed",
     { useDualMapping: [true] },
     ({ allocator, memory }) => {
       memory.failAfter("allocDualMapping", 0, "ERR_PERMISSION");
       const error = refuses(allocator, "ERR_PERMISSION", () => allocator.alloc(64));
       assert.match(error.message, /told to fail/, "what failed");
-      assert.match(error.message, /useDualMapping/, "how to switch it off");
       assert.equal(error.syscall, "mmap");
       assert.equal(error.errno, 0);
       assert.equal(memory.calls.alloc, 0, "nothing was mapped writable and executable");
