@@ -1,6 +1,7 @@
 /** What an allocator does: the core decides, the virtual memory acts, and whatever fails leaves all as it was. */
 import { BlockMemory } from "./block-memory.ts";
-import { Core, NOT_ALLOCATED, OK, SURPLUS_BLOCK, UNKNOWN_ADDRESS } from "./core/core.ts";
+import { Core } from "./core/core.ts";
+import { Status } from "./core/status.ts";
 import { JitError } from "./errors.ts";
 import type { Address } from "./ffi/contract.ts";
 import type { MappedBlock } from "./mapped-block.ts";
@@ -143,8 +144,8 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       this.#free(mapped, this.core.granule);
     } else {
       const status = this.core.release(target);
-      if (status === SURPLUS_BLOCK) this.blocks.remove(this.blocks.at(this.core.block));
-      else if (status !== OK) throw this.#refuseAddress("release", target, status);
+      if (status === Status.surplusBlock) this.blocks.remove(this.blocks.at(this.core.block));
+      else if (status !== Status.ok) throw this.#refuseAddress("release", target, status);
     }
   }
 
@@ -152,7 +153,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
   #free(mapped: MappedBlock, granule: number): void {
     const core = this.core;
     if (!this.#fills || core.isLastOfSurplus(mapped.block)) {
-      if (core.free(mapped.block, granule) === SURPLUS_BLOCK) this.blocks.remove(mapped);
+      if (core.free(mapped.block, granule) === Status.surplusBlock) this.blocks.remove(mapped);
       return;
     }
     const start = granule << mapped.granuleShift;
@@ -186,7 +187,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
   /** The block of the allocation that begins at `address`; the core then holds its granule. */
   #locateStart(address: Address, action: string): MappedBlock {
     const status = this.core.locateStart(address);
-    if (status !== OK) throw this.#refuseAddress(action, address, status);
+    if (status !== Status.ok) throw this.#refuseAddress(action, address, status);
     return this.blocks.at(this.core.block);
   }
 
@@ -195,8 +196,8 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     if (!isIndex(address)) {
       return refusals.refuseValue(action, address, "an address is an integer from 0 to 2**53 - 1");
     }
-    if (status === UNKNOWN_ADDRESS) return refusals.refuseUnknownAddress(action, address);
-    if (status === NOT_ALLOCATED) return refusals.refuseFreeAddress(action, address);
+    if (status === Status.unknownAddress) return refusals.refuseUnknownAddress(action, address);
+    if (status === Status.notAllocated) return refusals.refuseFreeAddress(action, address);
     const { block, granule } = this.core;
     const size = this.core.lengthAt(block, granule) << this.blocks.at(block).granuleShift;
     return refusals.refuseInterior(action, address, this.core.addressOf(block, granule), size);
@@ -216,8 +217,8 @@ export class Engine implements SpanOwner, WriteScopeOwner {
 
   /** Finds the allocation that contains an address; the core then holds its place. */
   #locate(rx: Address): void {
-    const status = isIndex(rx) ? this.core.locate(rx) : UNKNOWN_ADDRESS;
-    if (status !== OK) throw this.#refuseAddress("query", rx, status);
+    const status = isIndex(rx) ? this.core.locate(rx) : Status.unknownAddress;
+    if (status !== Status.ok) throw this.#refuseAddress("query", rx, status);
   }
 
   #makeSpan(mapped: MappedBlock, granule: number): Span {

@@ -2,47 +2,7 @@
 import { Arena } from "./arena.ts";
 import { blockUnits, forgetIndex, generationUnits, layOutBlock, setPadding } from "./block.ts";
 import { treeFind, treeFirst, treeInsert, treeNext, treeRemove } from "./block-tree.ts";
-import {
-  BLOCK_CAPACITY,
-  BLOCK_GENERATIONS,
-  BLOCK_GRANULE_SHIFT,
-  BLOCK_IN_POOL,
-  BLOCK_INTEGERS,
-  BLOCK_LIVE,
-  BLOCK_PADDING,
-  BLOCK_POOL,
-  BLOCK_RECORDS,
-  BLOCK_RW,
-  BLOCK_RX,
-  BLOCK_SERIAL,
-  BLOCK_SIZE,
-  CLASS_COUNT,
-  HEADER_BLOCK_COUNT,
-  HEADER_BLOCK_SIZE,
-  HEADER_GRANULE_SHIFT,
-  HEADER_IMMEDIATE_RELEASE,
-  HEADER_MAX_RESERVED_SIZE,
-  HEADER_PADDING,
-  HEADER_POOL_COUNT,
-  HEADER_RESERVED_SIZE,
-  HEADER_SERIAL,
-  LOOKUP,
-  LOOKUP_ENTRIES,
-  LOOKUP_SCALE,
-  NEXT,
-  POOL_BLOCKS,
-  POOL_CLASSES,
-  POOL_CURRENT,
-  POOL_DIRTY_BLOCKS,
-  POOL_EMPTY,
-  POOL_GRANULE_SHIFT,
-  POOL_INTEGERS,
-  POOLS,
-  PREV,
-  RECORD_INTEGERS,
-  UNIT_INTEGERS,
-  UNIT_SHIFT,
-} from "./layout.ts";
+import { Block, Classes, Header, Link, Lookup, Pool, Pools, Size, Unit } from "./layout.ts";
 import { ringInit, ringInsert, ringRemove } from "./ring.ts";
 import { closeTail } from "./run-index.ts";
 
@@ -61,7 +21,7 @@ export interface CoreOptions {
 
 /** The index of a pool, which counts from 0. */
 export function poolAt(poolIndex: number): number {
-  return POOLS + poolIndex * POOL_INTEGERS;
+  return Pools.start + poolIndex * Size.pool;
 }
 
 /** The part of the core that knows blocks, not what is allocated in them. */
@@ -71,23 +31,23 @@ export class Store {
   readonly #arena: Arena;
 
   constructor(options: CoreOptions) {
-    this.#arena = new Arena(POOLS + options.poolCount * POOL_INTEGERS, mostIntegers(options));
+    this.#arena = new Arena(Pools.start + options.poolCount * Size.pool, mostIntegers(options));
     this.words = this.#arena.words;
     this.doubles = this.#arena.doubles;
     const { words, doubles } = this;
     const shift = 31 - Math.clz32(options.granularity);
-    words[HEADER_GRANULE_SHIFT] = shift;
-    words[HEADER_POOL_COUNT] = options.poolCount;
-    words[HEADER_PADDING] = options.padding ? 1 : 0;
-    words[HEADER_IMMEDIATE_RELEASE] = options.immediateRelease ? 1 : 0;
-    doubles[HEADER_MAX_RESERVED_SIZE] = options.maxReservedSize;
-    doubles[HEADER_BLOCK_SIZE] = options.blockSize;
+    words[Header.granuleShift] = shift;
+    words[Header.poolCount] = options.poolCount;
+    words[Header.padding] = options.padding ? 1 : 0;
+    words[Header.immediateRelease] = options.immediateRelease ? 1 : 0;
+    doubles[Header.maxReservedSize] = options.maxReservedSize;
+    doubles[Header.blockSize] = options.blockSize;
     for (let index = 0; index < options.poolCount; index++) {
       const pool = poolAt(index);
-      words[pool + POOL_GRANULE_SHIFT] = shift + index;
-      ringInit(words, pool + POOL_BLOCKS);
-      ringInit(words, pool + POOL_DIRTY_BLOCKS);
-      for (let c = 0; c < CLASS_COUNT; c++) ringInit(words, pool + POOL_CLASSES + c * RECORD_INTEGERS);
+      words[pool + Pool.granuleShift] = shift + index;
+      ringInit(words, pool + Pool.blocks);
+      ringInit(words, pool + Pool.dirtyBlocks);
+      for (let c = 0; c < Classes.count; c++) ringInit(words, pool + Pool.classes + c * Size.record);
     }
   }
 
@@ -96,10 +56,10 @@ export class Store {
   /** The block that holds `address`, or 0. */
   find(address: number): number {
     const { words, doubles } = this;
-    const entry = LOOKUP + ((address * LOOKUP_SCALE) & (LOOKUP_ENTRIES - 1));
+    const entry = Lookup.start + ((address * Lookup.scale) & (Lookup.entries - 1));
     const known = words[entry]!;
-    const offset = address - doubles[(known >> 1) + BLOCK_RX]!;
-    if (known !== 0 && offset >= 0 && offset < doubles[(known >> 1) + BLOCK_SIZE]!) return known;
+    const offset = address - doubles[(known >> 1) + Block.rx]!;
+    if (known !== 0 && offset >= 0 && offset < doubles[(known >> 1) + Block.size]!) return known;
     const block = treeFind(words, doubles, address);
     if (block !== 0) words[entry] = block;
     return block;
@@ -116,33 +76,33 @@ export class Store {
 
   /** The block its pool has mapped longest, or 0. */
   oldestBlock(poolIndex: number): number {
-    const sentinel = poolAt(poolIndex) + POOL_BLOCKS;
-    const node = this.words[sentinel + NEXT]!;
-    return node === sentinel ? 0 : node - BLOCK_IN_POOL;
+    const sentinel = poolAt(poolIndex) + Pool.blocks;
+    const node = this.words[sentinel + Link.next]!;
+    return node === sentinel ? 0 : node - Block.inPool;
   }
 
   /** The empty block a pool keeps, or 0. */
   emptyBlock(poolIndex: number): number {
-    return this.words[poolAt(poolIndex) + POOL_EMPTY]!;
+    return this.words[poolAt(poolIndex) + Pool.empty]!;
   }
 
   /** A small number that no other block has at the same time. */
   blockNumber(block: number): number {
-    return block >> UNIT_SHIFT;
+    return block >> Unit.shift;
   }
 
   /** log2 of a pool's granularity in bytes. */
   granuleShiftOf(poolIndex: number): number {
-    return this.words[poolAt(poolIndex) + POOL_GRANULE_SHIFT]!;
+    return this.words[poolAt(poolIndex) + Pool.granuleShift]!;
   }
 
   get blockCount(): number {
-    return this.words[HEADER_BLOCK_COUNT]!;
+    return this.words[Header.blockCount]!;
   }
 
   /** Bytes of all blocks together. */
   get reservedBytes(): number {
-    return this.doubles[HEADER_RESERVED_SIZE]!;
+    return this.doubles[Header.reservedSize]!;
   }
 
   /** All metadata, in bytes. */
@@ -162,10 +122,10 @@ export class Store {
   planBlock(poolIndex: number, count: number, smallest: boolean, extraRoom = 0): number {
     const { words, doubles } = this;
     const pool = poolAt(poolIndex);
-    const blockSize = doubles[HEADER_BLOCK_SIZE]!;
-    const granuleBytes = 1 << words[pool + POOL_GRANULE_SHIFT]!;
-    const needed = Math.ceil(((count + words[HEADER_PADDING]!) * granuleBytes) / blockSize) * blockSize;
-    const room = doubles[HEADER_MAX_RESERVED_SIZE]! - doubles[HEADER_RESERVED_SIZE]! + extraRoom;
+    const blockSize = doubles[Header.blockSize]!;
+    const granuleBytes = 1 << words[pool + Pool.granuleShift]!;
+    const needed = Math.ceil(((count + words[Header.padding]!) * granuleBytes) / blockSize) * blockSize;
+    const room = doubles[Header.maxReservedSize]! - doubles[Header.reservedSize]! + extraRoom;
     if (needed > room) return 0;
     if (smallest) return needed;
     const natural = Math.max(this.#naturalSize(pool, blockSize), needed);
@@ -175,10 +135,10 @@ export class Store {
   #naturalSize(pool: number, blockSize: number): number {
     const { words, doubles } = this;
     const sizeOf = (node: number): number =>
-      node === pool + POOL_BLOCKS ? 0 : doubles[((node - BLOCK_IN_POOL) >> 1) + BLOCK_SIZE]!;
-    const last = words[pool + POOL_BLOCKS + PREV]!;
+      node === pool + Pool.blocks ? 0 : doubles[((node - Block.inPool) >> 1) + Block.size]!;
+    const last = words[pool + Pool.blocks + Link.prev]!;
     const lastSize = sizeOf(last);
-    const isSecond = sizeOf(words[last + PREV]!) === lastSize;
+    const isSecond = sizeOf(words[last + Link.prev]!) === lastSize;
     const largest = Math.max(LARGEST_NATURAL_BLOCK_BYTES, blockSize);
     return Math.max(Math.min(isSecond ? lastSize * 2 : lastSize, largest), blockSize);
   }
@@ -189,26 +149,26 @@ export class Store {
    */
   addBlock(poolIndex: number, rx: number, rw: number, sizeBytes: number): number {
     const pool = poolAt(poolIndex);
-    const shift = this.words[pool + POOL_GRANULE_SHIFT]!;
+    const shift = this.words[pool + Pool.granuleShift]!;
     const capacity = sizeBytes / 2 ** shift;
     const block = this.#take(blockUnits(capacity), true);
     if (block === 0) return 0;
     const { words, doubles } = this;
-    doubles[(block >> 1) + BLOCK_RX] = rx;
-    doubles[(block >> 1) + BLOCK_RW] = rw;
-    doubles[(block >> 1) + BLOCK_SIZE] = sizeBytes;
-    words[block + BLOCK_GRANULE_SHIFT] = shift;
-    words[block + BLOCK_CAPACITY] = capacity;
-    words[block + BLOCK_POOL] = pool;
-    words[block + BLOCK_PADDING] = words[HEADER_PADDING]!;
-    words[HEADER_SERIAL] = words[HEADER_SERIAL]! + 1;
-    words[block + BLOCK_SERIAL] = words[HEADER_SERIAL]!;
+    doubles[(block >> 1) + Block.rx] = rx;
+    doubles[(block >> 1) + Block.rw] = rw;
+    doubles[(block >> 1) + Block.size] = sizeBytes;
+    words[block + Block.granuleShift] = shift;
+    words[block + Block.capacity] = capacity;
+    words[block + Block.pool] = pool;
+    words[block + Block.padding] = words[Header.padding]!;
+    words[Header.serial] = words[Header.serial]! + 1;
+    words[block + Block.serial] = words[Header.serial]!;
     layOutBlock(words, block, capacity);
     setPadding(words, block);
     treeInsert(words, doubles, block);
-    ringInsert(words, words[pool + POOL_BLOCKS + PREV]!, block + BLOCK_IN_POOL);
-    words[HEADER_BLOCK_COUNT] = words[HEADER_BLOCK_COUNT]! + 1;
-    doubles[HEADER_RESERVED_SIZE] = doubles[HEADER_RESERVED_SIZE]! + sizeBytes;
+    ringInsert(words, words[pool + Pool.blocks + Link.prev]!, block + Block.inPool);
+    words[Header.blockCount] = words[Header.blockCount]! + 1;
+    doubles[Header.reservedSize] = doubles[Header.reservedSize]! + sizeBytes;
     this.makeCurrent(pool, block);
     return block;
   }
@@ -216,17 +176,17 @@ export class Store {
   /** Forgets a block that has been unmapped, whatever it held. */
   removeBlock(block: number): void {
     const { words, doubles } = this;
-    const pool = words[block + BLOCK_POOL]!;
-    const capacity = words[block + BLOCK_CAPACITY]!;
+    const pool = words[block + Block.pool]!;
+    const capacity = words[block + Block.capacity]!;
     forgetIndex(words, block, capacity);
-    if (words[pool + POOL_CURRENT] === block) words[pool + POOL_CURRENT] = 0;
-    if (words[pool + POOL_EMPTY] === block) words[pool + POOL_EMPTY] = 0;
-    ringRemove(words, block + BLOCK_IN_POOL);
+    if (words[pool + Pool.current] === block) words[pool + Pool.current] = 0;
+    if (words[pool + Pool.empty] === block) words[pool + Pool.empty] = 0;
+    ringRemove(words, block + Block.inPool);
     treeRemove(words, block);
-    words[HEADER_BLOCK_COUNT] = words[HEADER_BLOCK_COUNT]! - 1;
-    doubles[HEADER_RESERVED_SIZE] = doubles[HEADER_RESERVED_SIZE]! - doubles[(block >> 1) + BLOCK_SIZE]!;
-    words.fill(0, LOOKUP, LOOKUP + LOOKUP_ENTRIES);
-    const generations = words[block + BLOCK_GENERATIONS]!;
+    words[Header.blockCount] = words[Header.blockCount]! - 1;
+    doubles[Header.reservedSize] = doubles[Header.reservedSize]! - doubles[(block >> 1) + Block.size]!;
+    words.fill(0, Lookup.start, Lookup.start + Lookup.entries);
+    const generations = words[block + Block.generations]!;
     if (generations !== 0) this.#arena.give(generations, generationUnits(capacity));
     this.#arena.give(block, blockUnits(capacity));
   }
@@ -234,36 +194,36 @@ export class Store {
   /** Releases all that a block holds at once, and makes it its pool's empty one. */
   clearBlock(block: number): void {
     const words = this.words;
-    const pool = words[block + BLOCK_POOL]!;
-    const capacity = words[block + BLOCK_CAPACITY]!;
+    const pool = words[block + Block.pool]!;
+    const capacity = words[block + Block.capacity]!;
     forgetIndex(words, block, capacity);
-    const records = words[block + BLOCK_RECORDS]!;
-    words.fill(0, records, records + (capacity >>> 5) * RECORD_INTEGERS);
-    const generations = words[block + BLOCK_GENERATIONS]!;
+    const records = words[block + Block.records]!;
+    words.fill(0, records, records + (capacity >>> 5) * Size.record);
+    const generations = words[block + Block.generations]!;
     if (generations !== 0) words.fill(0, generations, generations + capacity);
-    words[block + BLOCK_LIVE] = 0;
+    words[block + Block.live] = 0;
     setPadding(words, block);
-    words[pool + POOL_EMPTY] = block;
+    words[pool + Pool.empty] = block;
   }
 
   /** From now on the pool appends to this block; what is left of the tail it appended to goes to the index. */
   makeCurrent(pool: number, block: number): void {
     const words = this.words;
-    const before = words[pool + POOL_CURRENT]!;
+    const before = words[pool + Pool.current]!;
     // An empty block stays untouched as it is, for the day it is used again.
-    if (before !== 0 && words[pool + POOL_EMPTY] !== before) {
-      closeTail(words, before, words[before + BLOCK_CAPACITY]!);
+    if (before !== 0 && words[pool + Pool.empty] !== before) {
+      closeTail(words, before, words[before + Block.capacity]!);
     }
-    words[pool + POOL_CURRENT] = block;
-    if (words[block + BLOCK_LIVE] === 0 && words[pool + POOL_EMPTY] === 0) words[pool + POOL_EMPTY] = block;
+    words[pool + Pool.current] = block;
+    if (words[block + Block.live] === 0 && words[pool + Pool.empty] === 0) words[pool + Pool.empty] = block;
   }
 
   /** The generations of a block, made if it has none yet; 0 where there is no room for them. */
   generationsOf(block: number): number {
-    const known = this.words[block + BLOCK_GENERATIONS]!;
+    const known = this.words[block + Block.generations]!;
     if (known !== 0) return known;
-    const generations = this.#take(generationUnits(this.words[block + BLOCK_CAPACITY]!), false);
-    this.words[block + BLOCK_GENERATIONS] = generations;
+    const generations = this.#take(generationUnits(this.words[block + Block.capacity]!), false);
+    this.words[block + Block.generations] = generations;
     return generations;
   }
 
@@ -281,9 +241,9 @@ export class Store {
  */
 function mostIntegers(options: CoreOptions): number {
   const wordBytes = 32 * options.granularity;
-  const perWord = RECORD_INTEGERS + 32;
+  const perWord = Size.record + 32;
   const blocks = Math.ceil(options.maxReservedSize / options.blockSize) + options.poolCount;
-  const perBlock = 2 * UNIT_INTEGERS + BLOCK_INTEGERS;
+  const perBlock = 2 * Unit.integers + Size.block;
   const blockIntegers = blocks * perBlock + (options.maxReservedSize / wordBytes) * perWord;
-  return POOLS + options.poolCount * POOL_INTEGERS + Math.ceil(blockIntegers * 1.5) + 64 * UNIT_INTEGERS;
+  return Pools.start + options.poolCount * Size.pool + Math.ceil(blockIntegers * 1.5) + 64 * Unit.integers;
 }
