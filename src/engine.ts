@@ -15,10 +15,10 @@ import type { CachePolicy, WriteScopeOwner } from "./write-scope.ts";
 const TOO_LARGE_BYTES = 2 ** 31;
 
 /** The length of any typed array, read past whatever a subclass may pretend. */
-const typedArrayLength = Object.getOwnPropertyDescriptor(
+const { get: typedArrayLength } = Object.getOwnPropertyDescriptor(
   Object.getPrototypeOf(Uint8Array.prototype) as object,
   "length",
-)?.get as (this: Uint8Array) => number;
+) as { readonly get: (this: Uint8Array) => number };
 
 /** The inside of a JitAllocator. Arguments come from users and are checked here. */
 export class Engine implements SpanOwner, WriteScopeOwner {
@@ -224,7 +224,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     this.flush(span, "default");
   }
 
-  writeBytes(span: Span, offset: number, bytes: Uint8Array): void {
+  writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined): void {
     const mapped = this.#liveBlock(span, "write");
     // A proxy or a pretended length would run a user's code, or pass the check, while memory is being written.
     if (!(bytes instanceof Uint8Array) || !ArrayBuffer.isView(bytes)) {
