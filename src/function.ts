@@ -2,6 +2,7 @@
 import { JitError } from "./errors.ts";
 import type { Address, NativeFunction, NativeSignature, NativeType } from "./ffi/contract.ts";
 import { systemFfi } from "./ffi/select.ts";
+import { kindOfBytes } from "./intrinsics.ts";
 import { refuseReleased, refuseValue } from "./refusals.ts";
 import { Span, spanAccess } from "./span.ts";
 
@@ -247,24 +248,14 @@ function argumentCheck(type: NativeType, index: number): ArgumentCheck {
   }
   if (type === "buffer") {
     return (value) => {
-      if (!ArrayBuffer.isView(value) && !(value instanceof ArrayBuffer)) {
-        throw refuse(value, "a TypedArray, DataView or ArrayBuffer");
-      }
-      if (value.byteLength === 0 && isDetached(value)) throw refuse(value, "and this one is detached");
+      const kind = kindOfBytes(value);
+      if (kind === "other") throw refuse(value, "a TypedArray, DataView or ArrayBuffer");
+      if (kind === "detached") throw refuse(value, "and this one is detached");
     };
   }
   return (value) => {
     if (typeof value !== "number") throw refuse(value, "a number");
   };
-}
-
-function isDetached(value: ArrayBufferView | ArrayBuffer): boolean {
-  try {
-    new Uint8Array("buffer" in value ? value.buffer : value);
-    return false;
-  } catch {
-    return true; // only a detached buffer cannot be looked at
-  }
 }
 
 function tooManyArguments(count: number): JitError {
