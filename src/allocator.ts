@@ -142,8 +142,7 @@ export class JitAllocator implements Disposable {
     const engine = this.#engine;
     if (typeof offsetOrFill === "function") {
       const chosen = checkPolicy(bytesOrPolicy);
-      engine.writeCallback(target, offsetOrFill);
-      engine.flush(target, chosen);
+      engine.writeCallback(target, offsetOrFill, chosen);
     } else {
       const chosen = checkPolicy(policy);
       engine.writeBytes(target, offsetOrFill, bytesOrPolicy as Uint8Array);

@@ -63,10 +63,15 @@ export class BlockMemory {
     this.#core.removeBlock(mapped.block);
   }
 
-  /** Fills a range of a block, in bytes from its start, with the fill pattern. */
+  /** Fills a range of a block that is free or about to be, in bytes from its start, with the fill pattern. */
   fill(mapped: MappedBlock, start: number, length: number): void {
     mapped.fill(start, length, this.#options.fillPattern);
-    this.#memory.flushInstructionCache(mapped.rx + start, length);
+    try {
+      this.#memory.flushInstructionCache(mapped.rx + start, length);
+    } catch {
+      // What was here is overwritten, so the operation must go through. Nobody may run what is free, and whoever
+      // writes code here flushes it.
+    }
   }
 
   /** Makes what was written to a range of a block safe to run. */

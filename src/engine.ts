@@ -3,6 +3,7 @@ import { BlockMemory } from "./block-memory.ts";
 import { Core, NOT_ALLOCATED, OK, SURPLUS_BLOCK, UNKNOWN_ADDRESS } from "./core/core.ts";
 import { JitError } from "./errors.ts";
 import type { Address } from "./ffi/contract.ts";
+import { typedArrayLength } from "./intrinsics.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import * as refusals from "./refusals.ts";
@@ -13,12 +14,6 @@ import type { CachePolicy, WriteScopeOwner } from "./write-scope.ts";
 
 /** asmjit's largest request is one granule less. */
 const TOO_LARGE_BYTES = 2 ** 31;
-
-/** The length of any typed array, read past whatever a subclass may pretend. */
-const { get: typedArrayLength } = Object.getOwnPropertyDescriptor(
-  Object.getPrototypeOf(Uint8Array.prototype) as object,
-  "length",
-) as { readonly get: (this: Uint8Array) => number };
 
 /** The inside of a JitAllocator. Arguments come from users and are checked here. */
 export class Engine implements SpanOwner, WriteScopeOwner {
@@ -106,8 +101,17 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     core.alloc(pool, count);
   }
 
-  /** Gives up the empty blocks that are kept, which count as reserved, and plans again. */
+  /** Gives up empty blocks that are kept, which count as reserved, if that makes room; then plans again. */
   #planWithoutEmptyBlocks(pool: number, count: number): number {
+    const { blockSize, disableInitialPadding, maxReservedSize } = this.#options;
+    let room = maxReservedSize - this.core.reservedBytes;
+    for (let index = 0; index < this.#poolCount; index++) {
+      const empty = this.core.emptyBlock(index);
+      if (empty !== 0) room += this.blocks.at(empty).sizeBytes;
+    }
+    const granuleCount = count + (disableInitialPadding ? 0 : 1);
+    const wanted = granuleCount * 2 ** this.core.granuleShiftOf(pool);
+    if (Math.ceil(wanted / blockSize) * blockSize > room) return 0;
     for (let index = 0; index < this.#poolCount; index++) {
       const empty = this.core.emptyBlock(index);
       if (empty === 0) continue;
@@ -238,7 +242,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     mapped.write((spanAccess.granule(span) << mapped.granuleShift) + offset, bytes);
   }
 
-  writeCallback(span: Span, fill: (code: Uint8Array) => number | void): void {
+  writeCallback(span: Span, fill: (code: Uint8Array) => number | void, policy: CachePolicy): void {
     const mapped = this.#liveBlock(span, "write");
     const start = spanAccess.granule(span) << mapped.granuleShift;
     const size = this.#liveSize(span, mapped);
@@ -253,13 +257,16 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       throw new JitError("ERR_INVALID_ARGUMENT", "Cannot write: the callback gave its buffer away");
     }
     mapped.write(start, code.subarray(0, Math.min(kept ?? size, sizeNow)));
+    // The shrink comes last: if the flush fails, the span is as long as it was.
+    this.flush(span, policy, kept);
     if (kept !== undefined) this.shrink(span, kept);
   }
 
-  flush(span: Span, policy: CachePolicy): void {
-    if (policy === "never" || !this.isLive(span)) return;
+  /** Makes the first `length` bytes of a live span, or all of it, safe to run. */
+  flush(span: Span, policy: CachePolicy, length = this.sizeOf(span)): void {
+    if (policy === "never") return;
     const mapped = spanAccess.block(span);
-    this.blocks.flush(mapped, spanAccess.granule(span) << mapped.granuleShift, this.sizeOf(span));
+    this.blocks.flush(mapped, spanAccess.granule(span) << mapped.granuleShift, length);
   }
 
   flushRange(mapped: MappedBlock, start: number, end: number): void {

@@ -9,7 +9,7 @@ export type CachePolicy = "default" | "flush" | "never";
 export interface WriteScopeOwner {
   /** Refuses what is not bytes. */
   writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined): void;
-  writeCallback(span: Span, fill: (code: Uint8Array) => number | void): void;
+  writeCallback(span: Span, fill: (code: Uint8Array) => number | void, policy: CachePolicy): void;
   blockOf(span: Span): MappedBlock;
   flushRange(block: MappedBlock, start: number, end: number): void;
 }
@@ -49,7 +49,7 @@ export class WriteScope implements Disposable {
     bytes?: Uint8Array,
   ): void {
     this.#checkOpen("write in");
-    if (typeof offsetOrFill === "function") this.#owner.writeCallback(target, offsetOrFill);
+    if (typeof offsetOrFill === "function") this.#owner.writeCallback(target, offsetOrFill, "never");
     else this.#owner.writeBytes(target, offsetOrFill, bytes);
     if (!this.#flushes || target.isReleased) return; // a callback may have shrunk it to nothing
     const block = this.#owner.blockOf(target);
