@@ -37,13 +37,17 @@ export class BlockMemory {
     return blocks;
   }
 
-  /** Maps a block and adds it to its pool. `size` is the request it is for, for messages. */
-  add(pool: number, sizeBytes: number, size: number): void {
+  /**
+   * Maps a block and adds it to its pool. `size` is the request it is for, for messages; the blocks of `inPlaceOf`
+   * are removed for it, when it is mapped: a system that has no room for it has then changed nothing.
+   */
+  add(pool: number, sizeBytes: number, size: number, inPlaceOf: readonly MappedBlock[] = []): void {
     const mapping = this.#map(sizeBytes);
     const shift = this.#core.granuleShiftOf(pool);
     const mapped = new MappedBlock(this.#memory, mapping.rx, mapping.rw, sizeBytes, shift);
     try {
       if (this.#options.fillUnusedMemory) this.fill(mapped, 0, sizeBytes);
+      for (const replaced of inPlaceOf) this.remove(replaced);
       mapped.block = this.#core.addBlock(pool, mapping.rx, mapping.rw, sizeBytes);
       if (mapped.block === 0) throw outOfMetadata(size);
     } catch (error) {

@@ -85,9 +85,10 @@ export class Engine implements SpanOwner, WriteScopeOwner {
 
   #placeInNewBlock(pool: number, count: number, size: number): void {
     const core = this.core;
-    const smallest = core.planBlock(pool, count, true) || this.#planWithoutEmptyBlocks(pool, count);
+    const smallest = core.planBlock(pool, count, true);
     if (smallest === 0) {
-      throw refusals.outOfReserve(size, core.reservedBytes, this.#options.maxReservedSize);
+      this.#placeInsteadOfEmptyBlocks(pool, count, size);
+      return;
     }
     const natural = core.planBlock(pool, count, false);
     try {
@@ -101,25 +102,29 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     core.alloc(pool, count);
   }
 
-  /** Gives up empty blocks that are kept, which count as reserved, if that makes room; then plans again. */
-  #planWithoutEmptyBlocks(pool: number, count: number): number {
+  /** Gives up empty blocks that are kept, which count as reserved, where that makes room for the one that is needed. */
+  #placeInsteadOfEmptyBlocks(pool: number, count: number, size: number): void {
+    const { core, blocks } = this;
     const { blockSize, disableInitialPadding, maxReservedSize } = this.#options;
-    let room = maxReservedSize - this.core.reservedBytes;
-    for (let index = 0; index < this.#poolCount; index++) {
-      const empty = this.core.emptyBlock(index);
-      if (empty !== 0) room += this.blocks.at(empty).sizeBytes;
-    }
     const granuleCount = count + (disableInitialPadding ? 0 : 1);
-    const wanted = granuleCount * 2 ** this.core.granuleShiftOf(pool);
-    if (Math.ceil(wanted / blockSize) * blockSize > room) return 0;
+    const neededBytes = Math.ceil((granuleCount * 2 ** core.granuleShiftOf(pool)) / blockSize) * blockSize;
+    const empty: MappedBlock[] = [];
     for (let index = 0; index < this.#poolCount; index++) {
-      const empty = this.core.emptyBlock(index);
-      if (empty === 0) continue;
-      this.blocks.remove(this.blocks.at(empty));
-      const planned = this.core.planBlock(pool, count, true);
-      if (planned !== 0) return planned;
+      const block = core.emptyBlock(index);
+      if (block !== 0) empty.push(blocks.at(block));
     }
-    return 0;
+    // The largest first, so that few go.
+    empty.sort((a, b) => b.sizeBytes - a.sizeBytes);
+    const given: MappedBlock[] = [];
+    let room = maxReservedSize - core.reservedBytes;
+    for (const mapped of empty) {
+      if (room >= neededBytes) break;
+      given.push(mapped);
+      room += mapped.sizeBytes;
+    }
+    if (room < neededBytes) throw refusals.outOfReserve(size, core.reservedBytes, maxReservedSize);
+    blocks.add(pool, neededBytes, size, given);
+    core.alloc(pool, count);
   }
 
   // --- release and shrink -------------------------------------------------------------------------------------
