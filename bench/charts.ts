@@ -12,7 +12,8 @@ interface Echarts {
     options: { renderer: "svg"; ssr: true; width: number; height: number },
   ): { setOption(option: object): void; renderToSVGString(): string; dispose(): void };
 }
-const echarts = createRequire(import.meta.url)("echarts") as Echarts;
+const require = createRequire(import.meta.url);
+const echarts = require("echarts") as Echarts;
 
 /** Colours that the colour-blind can tell apart (from the Okabe-Ito palette). */
 const colors: Readonly<Record<Side, string>> = { asmjit: "#999999", address: "#0072b2", span: "#56b4e9" };

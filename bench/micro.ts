@@ -11,7 +11,7 @@ import { coldWorkload, workloadTrace } from "./workloads.ts";
 interface Source {
   readonly unit: string;
   /** Runs it once; figures by name. */
-  run(): Readonly<Record<string, number>>;
+  readonly run: () => Readonly<Record<string, number>>;
 }
 
 /** How often a driver makes and destroys an allocator for one figure. */

@@ -36,9 +36,9 @@ export class JitError extends Error {
   /** The stable name of the reason; the message is for people and may change. */
   readonly code: JitErrorCode;
   /** The native call that failed, where the system was the one that refused. */
-  readonly syscall?: string;
+  declare readonly syscall?: string;
   /** Its error number. */
-  readonly errno?: number;
+  declare readonly errno?: number;
 
   constructor(code: JitErrorCode, message: string, failure?: SystemFailure) {
     super(message, failure?.cause === undefined ? undefined : { cause: failure.cause });

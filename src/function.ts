@@ -2,13 +2,44 @@
 import { JitError } from "./errors.ts";
 import type { Address, NativeFunction, NativeSignature, NativeType } from "./ffi/contract.ts";
 import { systemFfi } from "./ffi/select.ts";
+import { kindOfBytes } from "./intrinsics.ts";
 import { refuseReleased, refuseValue } from "./refusals.ts";
 import { Span, spanAccess } from "./span.ts";
 
+/** What each type of a signature is in TypeScript. */
+export interface NativeValues {
+  /** Results only. */
+  void: void;
+  /** −128 to 127. */
+  i8: number;
+  /** 0 to 255. */
+  u8: number;
+  /** −32,768 to 32,767. */
+  i16: number;
+  /** 0 to 65,535. */
+  u16: number;
+  /** −2**31 to 2**31 − 1. */
+  i32: number;
+  /** 0 to 2**32 − 1. */
+  u32: number;
+  /** Any number, rounded to the nearest of single precision. */
+  f32: number;
+  /** Any number. */
+  f64: number;
+  /** −2n**63n to 2n**63n − 1n. */
+  i64: bigint;
+  /** 0n to 2n**64n − 1n. */
+  u64: bigint;
+  /** 0 to 2**53 − 1. */
+  pointer: Address;
+  /** Parameters only: its address, valid while the call lasts. */
+  buffer: ArrayBufferView | ArrayBuffer;
+}
+
 /** The types a parameter can have. */
-export type ParameterType = Exclude<NativeType, "void">;
+export type ParameterType = Exclude<keyof NativeValues, "void">;
 /** The types a result can have. */
-export type ResultType = Exclude<NativeType, "buffer">;
+export type ResultType = Exclude<keyof NativeValues, "buffer">;
 
 /**
  * What a piece of machine code takes and gives, by the platform's C calling convention.
@@ -23,38 +54,21 @@ export type ResultType = Exclude<NativeType, "buffer">;
  * | `buffer` | a TypedArray, DataView or ArrayBuffer; parameters only: its address, valid while the call lasts |
  */
 export interface Signature {
+  /** In the order of the arguments; at most 32. */
   readonly parameters: readonly ParameterType[];
+  /** `void` where there is none. */
   readonly result: ResultType;
 }
 
-interface ArgumentTypes {
-  i8: number;
-  u8: number;
-  i16: number;
-  u16: number;
-  i32: number;
-  u32: number;
-  f32: number;
-  f64: number;
-  i64: bigint;
-  u64: bigint;
-  pointer: Address;
-  buffer: ArrayBufferView | ArrayBuffer;
-}
-
-interface ResultTypes extends Omit<ArgumentTypes, "buffer"> {
-  void: void;
-}
-
 /** The arguments that a list of parameter types describes. */
-type ArgumentsOf<P extends readonly ParameterType[]> = {
-  -readonly [I in keyof P]: P[I] extends ParameterType ? ArgumentTypes[P[I]] : never;
+export type ArgumentsOf<P extends readonly ParameterType[]> = {
+  -readonly [I in keyof P]: P[I] extends ParameterType ? NativeValues[P[I]] : never;
 };
 
 /** The function that a signature describes: its arguments and its result are inferred. */
 export type TypedFunction<S extends Signature> = (
   ...args: ArgumentsOf<S["parameters"]>
-) => ResultTypes[S["result"]];
+) => NativeValues[S["result"]];
 
 /** The ranges of the integer types that are numbers: least and most. */
 const RANGES: Readonly<Partial<Record<NativeType, readonly [number, number]>>> = {
@@ -235,24 +249,14 @@ function argumentCheck(type: NativeType, index: number): ArgumentCheck {
   }
   if (type === "buffer") {
     return (value) => {
-      if (!ArrayBuffer.isView(value) && !(value instanceof ArrayBuffer)) {
-        throw refuse(value, "a TypedArray, DataView or ArrayBuffer");
-      }
-      if (value.byteLength === 0 && isDetached(value)) throw refuse(value, "and this one is detached");
+      const kind = kindOfBytes(value);
+      if (kind === "other") throw refuse(value, "a TypedArray, DataView or ArrayBuffer");
+      if (kind === "detached") throw refuse(value, "and this one is detached");
     };
   }
   return (value) => {
     if (typeof value !== "number") throw refuse(value, "a number");
   };
-}
-
-function isDetached(value: ArrayBufferView | ArrayBuffer): boolean {
-  try {
-    new Uint8Array("buffer" in value ? value.buffer : value);
-    return false;
-  } catch {
-    return true; // only a detached buffer cannot be looked at
-  }
 }
 
 function tooManyArguments(count: number): JitError {

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * A memory manager for JIT-compiled machine code: asmjit's JitAllocator for TypeScript, W^X by default.
  *
@@ -8,7 +9,14 @@ export { JitError } from "./errors.ts";
 export type { JitErrorCode, SystemFailure } from "./errors.ts";
 export type { Address } from "./ffi/contract.ts";
 export { toFunction } from "./function.ts";
-export type { ParameterType, ResultType, Signature, TypedFunction } from "./function.ts";
+export type {
+  ArgumentsOf,
+  NativeValues,
+  ParameterType,
+  ResultType,
+  Signature,
+  TypedFunction,
+} from "./function.ts";
 export type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "./options.ts";
 export { JitRuntime } from "./runtime.ts";
 export type { CodeInfo } from "./runtime.ts";

@@ -70,8 +70,10 @@ export class JitRuntime implements Disposable {
       if (typeof infoOrEmit !== "function") {
         throw refuseValue("add code with", infoOrEmit, "after a size comes a function that emits the code");
       }
+      // CodeInfo has no required field, so that a function of any kind could be one to the compiler.
+      const emit = infoOrEmit as (code: Uint8Array, rx: Address) => number | void;
       return this.#publish(codeOrSize, emittedInfo, (span) => {
-        this.allocator.write(span, (code) => infoOrEmit(code, span.rx));
+        this.allocator.write(span, (code) => emit(code, span.rx));
       });
     }
     if (!(codeOrSize instanceof Uint8Array)) {

@@ -18,6 +18,7 @@ describe("JitError", () => {
     const error = new JitError("ERR_DISPOSED", "gone");
     assert.equal(error.syscall, undefined);
     assert.equal(error.errno, undefined);
+    assert.deepEqual(Object.keys(error).sort(), ["code", "name"]);
     assert.equal(Object.hasOwn(error, "cause"), false);
   });
 

@@ -34,13 +34,17 @@ function flagName(option: string): string {
   return option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
+function flag(name: string, type: FlagConfig["type"]): [string, FlagConfig] {
+  return [name, { type }];
+}
+
 /** The flags, as `parseArgs` of node:util takes them: `--flag` and `--no-flag` for booleans, `--flag N` for numbers. */
 export const allocatorFlags: Readonly<Record<string, FlagConfig>> = Object.fromEntries([
   ...booleanOptions.flatMap((option) => [
-    [flagName(option), { type: "boolean" } as const],
-    [`no-${flagName(option)}`, { type: "boolean" } as const],
+    flag(flagName(option), "boolean"),
+    flag(`no-${flagName(option)}`, "boolean"),
   ]),
-  ...numberOptions.map((option) => [flagName(option), { type: "string" } as const]),
+  ...numberOptions.map((option) => flag(flagName(option), "string")),
 ]);
 
 /** The lines of `--help` about them. */

@@ -1,6 +1,6 @@
 /** `jit-allocator doctor`: what this machine and runtime can do, and why not. */
 import { release as systemRelease } from "node:os";
-import { JitError } from "../errors.ts";
+import { JitError } from "../index.ts";
 import type { Ffi } from "../ffi/contract.ts";
 import { systemFfi } from "../ffi/select.ts";
 import { platform } from "../platform.ts";

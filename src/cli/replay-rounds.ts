@@ -50,19 +50,19 @@ class AddressReplay implements Replay {
     const addresses = this.#addresses;
     const { kinds, slots, sizes } = this.#trace;
     for (let i = start; i < end; i++) {
-      const slot = slots[i] as number;
+      const slot = slots[i]!;
       switch (kinds[i]) {
         case OperationKind.alloc:
-          addresses[slot] = allocator.allocAddress(sizes[i] as number);
+          addresses[slot] = allocator.allocAddress(sizes[i]!);
           break;
         case OperationKind.release:
-          allocator.release(addresses[slot] as number);
+          allocator.release(addresses[slot]!);
           break;
         case OperationKind.shrink:
-          allocator.shrink(addresses[slot] as number, sizes[i] as number);
+          allocator.shrink(addresses[slot]!, sizes[i]!);
           break;
         default:
-          allocator.query(addresses[slot] as number);
+          allocator.query(addresses[slot]!);
       }
     }
   }
@@ -85,19 +85,19 @@ class SpanReplay implements Replay {
     const spans = this.#spans;
     const { kinds, slots, sizes } = this.#trace;
     for (let i = start; i < end; i++) {
-      const slot = slots[i] as number;
+      const slot = slots[i]!;
       switch (kinds[i]) {
         case OperationKind.alloc:
-          spans[slot] = allocator.alloc(sizes[i] as number);
+          spans[slot] = allocator.alloc(sizes[i]!);
           break;
         case OperationKind.release:
-          allocator.release(spans[slot] as Span);
+          allocator.release(spans[slot]!);
           break;
         case OperationKind.shrink:
-          allocator.shrink(spans[slot] as Span, sizes[i] as number);
+          allocator.shrink(spans[slot]!, sizes[i]!);
           break;
         default:
-          allocator.query((spans[slot] as Span).rx);
+          allocator.query(spans[slot]!.rx);
       }
     }
   }

@@ -244,5 +244,6 @@ function nothingToClose(): void {
  * `ArrayBuffer.prototype.transfer`, where it exists (Node 22 and later, Bun, Deno).
  * `structuredClone` with a transfer list is no substitute: on Node 20 it copies instead, and throws later.
  */
-const transfer: ((this: ArrayBuffer, newSizeBytes: number) => ArrayBuffer) | undefined =
-  "transfer" in ArrayBuffer.prototype ? ArrayBuffer.prototype.transfer : undefined;
+const { transfer } = ArrayBuffer.prototype as {
+  readonly transfer?: (this: ArrayBuffer, newSizeBytes: number) => ArrayBuffer;
+};

@@ -7,8 +7,11 @@ import type { Address } from "../ffi/contract.ts";
 
 /** What a mapping may be used for, and how it is to be made (asmjit's MemoryFlags). All default to false. */
 export interface MemoryFlags {
+  /** Data may be read from it. */
   readonly read?: boolean;
+  /** Data may be written to it. */
   readonly write?: boolean;
+  /** Code may run in it. */
   readonly execute?: boolean;
   /** Use large pages; falls back to regular pages where there are none (a hint). */
   readonly largePages?: boolean;

@@ -17,7 +17,7 @@ function makeIo(color = false): CommandIo & { out: string; err: string } {
     err: "",
     color,
     stdout(text) {
-      this.out += text;
+      this.out += String(text);
     },
     stderr(text) {
       this.err += text;

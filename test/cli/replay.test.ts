@@ -25,7 +25,7 @@ async function run(...args: string[]): Promise<Outcome> {
   let stdout = "";
   let stderr = "";
   const code = await replay.run(args, {
-    stdout: (text) => (stdout += text),
+    stdout: (text) => (stdout += String(text)),
     stderr: (text) => (stderr += text),
     readStdin: () => new Uint8Array(0),
     color: false,

@@ -25,10 +25,15 @@ export function startCli(args: readonly string[]): ChildProcess {
   return spawn(process.execPath, [mainPath, ...args], { stdio: ["ignore", "pipe", "pipe"] });
 }
 
-/** Runs it in a shell, which sets up what only a shell can (`$CLI` is the command). */
+/**
+ * Runs it in a shell, which sets up what only a shell can (`$CLI` is the command): limits under which the runtime
+ * could not write its coverage either, and would say so, so that it is told to collect none.
+ */
 export function runCliInShell(script: string): CliResult {
+  const environment = { ...process.env, CLI: `"${process.execPath}" "${mainPath}"` };
+  Reflect.deleteProperty(environment, "NODE_V8_COVERAGE");
   const { status, stdout, stderr } = spawnSync("bash", ["-c", script], {
-    env: { ...process.env, CLI: `"${process.execPath}" "${mainPath}"` },
+    env: environment,
     encoding: "utf8",
   });
   return { status, stdout, stderr };

@@ -16,7 +16,7 @@ export interface PlacementOptions {
   readonly pageGranularity: number;
   /** Bytes left free between neighbours. */
   readonly gapBytes: number;
-  isFree(address: Address, sizeBytes: number): boolean;
+  readonly isFree: (address: Address, sizeBytes: number) => boolean;
 }
 
 /** Half of the addresses a process on x86-64 has: room in both directions. */
