@@ -177,7 +177,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     return this.blocks.at(this.core.block);
   }
 
-  #refuseAddress(action: string, address: unknown, status: number): JitError {
+  #refuseAddress(action: string, address: unknown, status: Status): JitError {
     this.checkOpen(action);
     if (!isIndex(address)) {
       return refusals.refuseValue(action, address, "an address is an integer from 0 to 2**53 - 1");
