@@ -30,8 +30,8 @@ export function startCli(args: readonly string[]): ChildProcess {
  * could not write its coverage either, and would say so, so that it is told to collect none.
  */
 export function runCliInShell(script: string): CliResult {
-  const environment = { ...process.env, CLI: `"${process.execPath}" "${mainPath}"` };
-  Reflect.deleteProperty(environment, "NODE_V8_COVERAGE");
+  // Empty, not absent: what is absent is inherited.
+  const environment = { ...process.env, CLI: `"${process.execPath}" "${mainPath}"`, NODE_V8_COVERAGE: "" };
   const { status, stdout, stderr } = spawnSync("bash", ["-c", script], {
     env: environment,
     encoding: "utf8",
