@@ -124,6 +124,15 @@ export class JitAllocator implements Disposable {
   }
 
   /**
+   * The same without the object: the address (rx) at which the allocation begins that contains `rx`.
+   *
+   * @throws JitError as {@link query}
+   */
+  queryAddress(rx: Address): Address {
+    return this.#engine.queryAddress(rx);
+  }
+
+  /**
    * Writes code, and makes it safe to run. Either `bytes` at `offset`; or what a callback leaves in the buffer it
    * gets: a copy of the whole span, copied back when it returns. A number that it returns is how many bytes to keep:
    * the span shrinks to them. If it throws, nothing is written.
@@ -141,8 +150,7 @@ export class JitAllocator implements Disposable {
   ): void {
     const engine = this.#engine;
     if (typeof offsetOrFill === "function") {
-      const chosen = checkPolicy(bytesOrPolicy);
-      engine.writeCallback(target, offsetOrFill, chosen);
+      engine.writeCallback(target, offsetOrFill, checkPolicy(bytesOrPolicy));
     } else {
       const chosen = checkPolicy(policy);
       engine.writeBytes(target, offsetOrFill, bytesOrPolicy as Uint8Array);

@@ -3,10 +3,12 @@ import type { Core } from "./core/core.ts";
 import { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { outOfMetadata } from "./refusals.ts";
+import type { SpanOwner } from "./span.ts";
 import type { DualMapping, MemoryFlags, VirtualMemory } from "./vm/contract.ts";
 
 /** The blocks of one allocator, as one thread sees them. */
 export class BlockMemory {
+  readonly #owner: SpanOwner;
   readonly #core: Core;
   readonly #memory: VirtualMemory;
   readonly #options: Readonly<ResolvedJitAllocatorOptions>;
@@ -14,7 +16,13 @@ export class BlockMemory {
   /** By the core's number of the block. */
   readonly #mapped: (MappedBlock | undefined)[] = [];
 
-  constructor(core: Core, memory: VirtualMemory, options: Readonly<ResolvedJitAllocatorOptions>) {
+  constructor(
+    owner: SpanOwner,
+    core: Core,
+    memory: VirtualMemory,
+    options: Readonly<ResolvedJitAllocatorOptions>,
+  ) {
+    this.#owner = owner;
     this.#core = core;
     this.#memory = memory;
     this.#options = options;
@@ -38,16 +46,19 @@ export class BlockMemory {
   }
 
   /**
-   * Maps a block and adds it to its pool. `size` is the request it is for, for messages; the blocks of `inPlaceOf`
-   * are removed for it, when it is mapped: a system that has no room for it has then changed nothing.
+   * Maps a block and adds it to its pool. `size` is the request it is for, for messages; `makeRoom` is called when
+   * the block is mapped and before it counts.
    */
-  add(pool: number, sizeBytes: number, size: number, inPlaceOf: readonly MappedBlock[] = []): void {
+  add(pool: number, sizeBytes: number, size: number, makeRoom?: () => void): void {
     const mapping = this.#map(sizeBytes);
     const shift = this.#core.granuleShiftOf(pool);
-    const mapped = new MappedBlock(this.#memory, mapping.rx, mapping.rw, sizeBytes, shift);
+    const mapped = new MappedBlock(this.#owner, this.#memory, mapping.rx, mapping.rw, sizeBytes, shift);
     try {
-      if (this.#options.fillUnusedMemory) this.fill(mapped, 0, sizeBytes);
-      for (const replaced of inPlaceOf) this.remove(replaced);
+      if (this.#options.fillUnusedMemory) {
+        this.fill(mapped, 0, sizeBytes);
+        this.flush(mapped, 0, sizeBytes);
+      }
+      makeRoom?.();
       mapped.block = this.#core.addBlock(pool, mapping.rx, mapping.rw, sizeBytes);
       if (mapped.block === 0) throw outOfMetadata(size);
     } catch (error) {
@@ -67,20 +78,26 @@ export class BlockMemory {
     this.#core.removeBlock(mapped.block);
   }
 
-  /** Fills a range of a block that is free or about to be, in bytes from its start, with the fill pattern. */
+  /** Fills a range of a block, in bytes from its start, with the fill pattern. A failure has filled nothing. */
   fill(mapped: MappedBlock, start: number, length: number): void {
     mapped.fill(start, length, this.#options.fillPattern);
-    try {
-      this.#memory.flushInstructionCache(mapped.rx + start, length);
-    } catch {
-      // What was here is overwritten, so the operation must go through. Nobody may run what is free, and whoever
-      // writes code here flushes it.
-    }
   }
 
   /** Makes what was written to a range of a block safe to run. */
   flush(mapped: MappedBlock, start: number, length: number): void {
     if (mapped.isMapped) this.#memory.flushInstructionCache(mapped.rx + start, length);
+  }
+
+  /**
+   * The same for memory that is no longer anybody's. What is done cannot be undone when this fails, and need not:
+   * at worst a stray jump still meets what was there before.
+   */
+  flushUnused(mapped: MappedBlock, start: number, length: number): void {
+    try {
+      this.flush(mapped, start, length);
+    } catch {
+      // See above.
+    }
   }
 
   #map(sizeBytes: number): DualMapping {

@@ -1,6 +1,7 @@
 /** What an allocator does: the core decides, the virtual memory acts, and whatever fails leaves all as it was. */
 import { BlockMemory } from "./block-memory.ts";
-import { Core, NOT_ALLOCATED, OK, SURPLUS_BLOCK, UNKNOWN_ADDRESS } from "./core/core.ts";
+import { Core } from "./core/core.ts";
+import { Status } from "./core/status.ts";
 import { JitError } from "./errors.ts";
 import type { Address } from "./ffi/contract.ts";
 import { typedArrayLength } from "./intrinsics.ts";
@@ -42,7 +43,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       blockSize: options.blockSize,
       maxReservedSize: options.maxReservedSize,
     });
-    this.blocks = new BlockMemory(this.core, memory, options);
+    this.blocks = new BlockMemory(this, this.core, memory, options);
     this.isExecutable = memory.name !== "simulated";
   }
 
@@ -59,7 +60,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     const { block, granule } = this.core;
     const mapped = this.blocks.at(block);
     try {
-      return this.#makeSpan(mapped, granule, this.core.count);
+      return this.#makeSpan(mapped, granule);
     } catch (error) {
       this.#free(mapped, granule);
       throw error;
@@ -68,7 +69,8 @@ export class Engine implements SpanOwner, WriteScopeOwner {
 
   /** Takes room for `size` bytes; the core then holds the place. */
   #place(size: number): void {
-    if (typeof size !== "number" || !(size > 0) || size > this.#largestSize || Math.floor(size) !== size) {
+    // `| 0` keeps just the integers that can be a size.
+    if (typeof size !== "number" || (size | 0) !== size || size <= 0 || size > this.#largestSize) {
       this.checkOpen("allocate");
       throw refusals.refuseSize(size, this.#largestSize);
     }
@@ -87,44 +89,44 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     const core = this.core;
     const smallest = core.planBlock(pool, count, true);
     if (smallest === 0) {
-      this.#placeInsteadOfEmptyBlocks(pool, count, size);
-      return;
-    }
-    const natural = core.planBlock(pool, count, false);
-    try {
-      this.blocks.add(pool, natural, size);
-    } catch (error) {
-      // Where the system has no room for a block of the natural size, it may have some for what is needed now.
-      const isShort = error instanceof JitError && error.code === "ERR_OUT_OF_MEMORY";
-      if (!isShort || smallest === natural) throw error;
-      this.blocks.add(pool, smallest, size);
+      this.#replaceEmptyBlocks(pool, count, size);
+    } else {
+      const natural = core.planBlock(pool, count, false);
+      try {
+        this.blocks.add(pool, natural, size);
+      } catch (error) {
+        // Where the system has no room for a block of the natural size, it may have some for what is needed now.
+        const isShort = error instanceof JitError && error.code === "ERR_OUT_OF_MEMORY";
+        if (!isShort || smallest === natural) throw error;
+        this.blocks.add(pool, smallest, size);
+      }
     }
     core.alloc(pool, count);
   }
 
-  /** Gives up empty blocks that are kept, which count as reserved, where that makes room for the one that is needed. */
-  #placeInsteadOfEmptyBlocks(pool: number, count: number, size: number): void {
-    const { core, blocks } = this;
-    const { blockSize, disableInitialPadding, maxReservedSize } = this.#options;
-    const granuleCount = count + (disableInitialPadding ? 0 : 1);
-    const neededBytes = Math.ceil((granuleCount * 2 ** core.granuleShiftOf(pool)) / blockSize) * blockSize;
+  /** The empty blocks that are kept count as reserved: where they stand in the way, a new block takes their place. */
+  #replaceEmptyBlocks(pool: number, count: number, size: number): void {
+    const empty = this.#emptyBlocks();
+    const extraRoom = empty.reduce((sum, mapped) => sum + mapped.sizeBytes, 0);
+    const smallest = this.core.planBlock(pool, count, true, extraRoom);
+    if (smallest === 0) {
+      throw refusals.outOfReserve(size, this.core.reservedBytes, this.#options.maxReservedSize);
+    }
+    // Mapped before they go, so that a refusal of the system changes nothing.
+    this.blocks.add(pool, smallest, size, () => {
+      for (const mapped of empty) {
+        if (this.core.planBlock(pool, count, true) === 0) this.blocks.remove(mapped);
+      }
+    });
+  }
+
+  #emptyBlocks(): MappedBlock[] {
     const empty: MappedBlock[] = [];
-    for (let index = 0; index < this.#poolCount; index++) {
-      const block = core.emptyBlock(index);
-      if (block !== 0) empty.push(blocks.at(block));
+    for (let pool = 0; pool < this.#poolCount; pool++) {
+      const block = this.core.emptyBlock(pool);
+      if (block !== 0) empty.push(this.blocks.at(block));
     }
-    // The largest first, so that few go.
-    empty.sort((a, b) => b.sizeBytes - a.sizeBytes);
-    const given: MappedBlock[] = [];
-    let room = maxReservedSize - core.reservedBytes;
-    for (const mapped of empty) {
-      if (room >= neededBytes) break;
-      given.push(mapped);
-      room += mapped.sizeBytes;
-    }
-    if (room < neededBytes) throw refusals.outOfReserve(size, core.reservedBytes, maxReservedSize);
-    blocks.add(pool, neededBytes, size, given);
-    core.alloc(pool, count);
+    return empty;
   }
 
   // --- release and shrink -------------------------------------------------------------------------------------
@@ -136,19 +138,25 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       const mapped = this.#locateStart(target, "release");
       this.#free(mapped, this.core.granule);
     } else {
-      const status = this.core.release(target);
-      if (status === SURPLUS_BLOCK) this.blocks.remove(this.blocks.at(this.core.block));
-      else if (status !== OK) throw this.#refuseAddress("release", target, status);
+      const status: Status = this.core.release(target);
+      if (status === Status.surplusBlock) this.blocks.remove(this.blocks.at(this.core.block));
+      else if (status !== Status.ok) throw this.#refuseAddress("release", target, status);
     }
   }
 
   /** Releases the allocation that begins at `granule`. */
   #free(mapped: MappedBlock, granule: number): void {
     const core = this.core;
-    if (this.#fills && !core.isLastOfSurplus(mapped.block)) {
-      this.#fill(mapped, granule, core.lengthAt(mapped.block, granule));
+    if (!this.#fills || core.isLastOfSurplus(mapped.block)) {
+      const status: Status = core.free(mapped.block, granule);
+      if (status === Status.surplusBlock) this.blocks.remove(mapped);
+      return;
     }
-    if (core.free(mapped.block, granule) === SURPLUS_BLOCK) this.blocks.remove(mapped);
+    const start = granule << mapped.granuleShift;
+    const length = core.lengthAt(mapped.block, granule) << mapped.granuleShift;
+    this.blocks.fill(mapped, start, length);
+    core.free(mapped.block, granule);
+    this.blocks.flushUnused(mapped, start, length);
   }
 
   shrink(target: Span | Address, newSize: number): void {
@@ -157,54 +165,62 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     const mapped = isAddress ? this.#locateStart(target, "shrink") : this.#liveBlock(target, "shrink");
     const granule = isAddress ? core.granule : spanAccess.granule(target);
     const count = core.lengthAt(mapped.block, granule);
-    const size = count * 2 ** mapped.granuleShift;
+    const size = count << mapped.granuleShift;
     if (!isIndex(newSize) || newSize > size) throw refusals.refuseNewSize(newSize, size);
-    const newCount = Math.ceil(newSize / 2 ** mapped.granuleShift);
+    const newCount = (newSize + (1 << mapped.granuleShift) - 1) >>> mapped.granuleShift;
     if (newCount === count) return;
     if (newCount === 0) {
       this.#free(mapped, granule);
       return;
     }
-    if (this.#fills) this.#fill(mapped, granule + newCount, count - newCount);
+    const start = (granule + newCount) << mapped.granuleShift;
+    const length = (count - newCount) << mapped.granuleShift;
+    if (this.#fills) this.blocks.fill(mapped, start, length);
     core.shrink(mapped.block, granule, count, newCount);
-  }
-
-  #fill(mapped: MappedBlock, granule: number, count: number): void {
-    this.blocks.fill(mapped, granule * 2 ** mapped.granuleShift, count * 2 ** mapped.granuleShift);
+    if (this.#fills) this.blocks.flushUnused(mapped, start, length);
   }
 
   /** The block of the allocation that begins at `address`; the core then holds its granule. */
   #locateStart(address: Address, action: string): MappedBlock {
-    const status = this.core.locateStart(address);
-    if (status !== OK) throw this.#refuseAddress(action, address, status);
+    const status: Status = this.core.locateStart(address);
+    if (status !== Status.ok) throw this.#refuseAddress(action, address, status);
     return this.blocks.at(this.core.block);
   }
 
-  #refuseAddress(action: string, address: unknown, status: number): JitError {
+  #refuseAddress(action: string, address: unknown, status: Status): JitError {
     this.checkOpen(action);
     if (!isIndex(address)) {
       return refusals.refuseValue(action, address, "an address is an integer from 0 to 2**53 - 1");
     }
-    if (status === UNKNOWN_ADDRESS) return refusals.refuseUnknownAddress(action, address);
-    if (status === NOT_ALLOCATED) return refusals.refuseFreeAddress(action, address);
+    if (status === Status.unknownAddress) return refusals.refuseUnknownAddress(action, address);
+    if (status === Status.notAllocated) return refusals.refuseFreeAddress(action, address);
     const { block, granule } = this.core;
-    const size = this.core.lengthAt(block, granule) * 2 ** this.blocks.at(block).granuleShift;
+    const size = this.core.lengthAt(block, granule) << this.blocks.at(block).granuleShift;
     return refusals.refuseInterior(action, address, this.core.addressOf(block, granule), size);
   }
 
   // --- spans --------------------------------------------------------------------------------------------------
 
   query(rx: Address): Span {
-    const core = this.core;
-    const status = isIndex(rx) ? core.locate(rx) : UNKNOWN_ADDRESS;
-    if (status !== OK) throw this.#refuseAddress("query", rx, status);
-    return this.#makeSpan(this.blocks.at(core.block), core.granule, core.count);
+    this.#locate(rx);
+    return this.#makeSpan(this.blocks.at(this.core.block), this.core.granule);
   }
 
-  #makeSpan(mapped: MappedBlock, granule: number, count: number): Span {
-    const generation = this.core.generationOf(mapped.block, granule, count);
-    if (generation === 0) throw refusals.outOfMetadata(count * 2 ** mapped.granuleShift);
-    return spanAccess.make(this, mapped, granule, generation, count);
+  queryAddress(rx: Address): Address {
+    this.#locate(rx);
+    return this.core.addressOf(this.core.block, this.core.granule);
+  }
+
+  /** Finds the allocation that contains an address; the core then holds its place. */
+  #locate(rx: Address): void {
+    const status: Status = isIndex(rx) ? this.core.locate(rx) : Status.unknownAddress;
+    if (status !== Status.ok) throw this.#refuseAddress("query", rx, status);
+  }
+
+  #makeSpan(mapped: MappedBlock, granule: number): Span {
+    const generation = this.core.generationAt(mapped.block, granule);
+    if (generation === 0) throw refusals.outOfMetadata(1 << mapped.granuleShift);
+    return spanAccess.make(mapped, granule, generation);
   }
 
   isLive(span: Span): boolean {
@@ -262,16 +278,14 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       throw new JitError("ERR_INVALID_ARGUMENT", "Cannot write: the callback gave its buffer away");
     }
     mapped.write(start, code.subarray(0, Math.min(kept ?? size, sizeNow)));
-    // The shrink comes last: if the flush fails, the span is as long as it was.
-    this.flush(span, policy, kept);
+    this.flush(span, policy); // may fail, so before the shrink, which does not
     if (kept !== undefined) this.shrink(span, kept);
   }
 
-  /** Makes the first `length` bytes of a live span, or all of it, safe to run. */
-  flush(span: Span, policy: CachePolicy, length = this.sizeOf(span)): void {
-    if (policy === "never") return;
+  flush(span: Span, policy: CachePolicy): void {
+    if (policy === "never" || !this.isLive(span)) return;
     const mapped = spanAccess.block(span);
-    this.blocks.flush(mapped, spanAccess.granule(span) << mapped.granuleShift, length);
+    this.blocks.flush(mapped, spanAccess.granule(span) << mapped.granuleShift, this.sizeOf(span));
   }
 
   flushRange(mapped: MappedBlock, start: number, end: number): void {
@@ -292,14 +306,14 @@ export class Engine implements SpanOwner, WriteScopeOwner {
         "the target must be a Span, or its address where that is allowed",
       );
     }
-    if (spanAccess.owner(span) !== this) throw refusals.refuseStranger(action, span.rx);
+    const mapped = spanAccess.block(span);
+    if (mapped.owner !== this) throw refusals.refuseStranger(action, span.rx);
     if (!this.isLive(span)) throw refusals.refuseReleased(action, span.rx);
-    return spanAccess.block(span);
+    return mapped;
   }
 
   #liveSize(span: Span, mapped: MappedBlock): number {
-    const count = this.core.currentCount(mapped.block, spanAccess.granule(span), spanAccess.count(span));
-    return count * 2 ** mapped.granuleShift;
+    return this.core.lengthAt(mapped.block, spanAccess.granule(span)) << mapped.granuleShift;
   }
 
   // --- all at once --------------------------------------------------------------------------------------------
@@ -317,6 +331,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     for (const mapped of kept) {
       if (this.#fills) this.blocks.fill(mapped, 0, mapped.sizeBytes);
       this.core.clearBlock(mapped.block);
+      if (this.#fills) this.blocks.flushUnused(mapped, 0, mapped.sizeBytes);
     }
   }
 

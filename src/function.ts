@@ -118,7 +118,7 @@ export function toFunction<const S extends Signature>(code: Span, signature: S):
   if (!(code instanceof Span)) throw refuseValue("call", code, "the code must be a Span");
   const checked = checkSignature(signature);
   if (code.isReleased) throw refuseReleased("call", code.rx);
-  if (!spanAccess.owner(code).isExecutable) {
+  if (!spanAccess.block(code).owner.isExecutable) {
     throw new JitError(
       "ERR_FEATURE_NOT_ENABLED",
       "Cannot call code in simulated memory: it is not executable",
@@ -156,7 +156,8 @@ function checkType(what: string, type: unknown, known: readonly NativeType[]): N
 
 /**
  * Puts the checks before the call. Written out by the number of parameters, because gathering arguments costs as
- * much as the call itself; the parameter behind the last one catches a call with too many arguments.
+ * much as the call itself; the parameter behind the last one catches a call with too many arguments. That the span
+ * is live is checked last: nothing may come between that and the call.
  */
 function guard(code: Span, types: readonly NativeType[], call: NativeFunction): NativeFunction {
   const checks = types.map(argumentCheck);
@@ -178,40 +179,40 @@ function guard(code: Span, types: readonly NativeType[], call: NativeFunction): 
       });
     case 1:
       return named(types, (a, surplus) => {
-        enter(surplus);
         checkA(a);
+        enter(surplus);
         return call(a);
       });
     case 2:
       return named(types, (a, b, surplus) => {
-        enter(surplus);
         checkA(a);
         checkB(b);
+        enter(surplus);
         return call(a, b);
       });
     case 3:
       return named(types, (a, b, c, surplus) => {
-        enter(surplus);
         checkA(a);
         checkB(b);
         checkC(c);
+        enter(surplus);
         return call(a, b, c);
       });
     case 4:
       return named(types, (a, b, c, d, surplus) => {
-        enter(surplus);
         checkA(a);
         checkB(b);
         checkC(c);
         checkD(d);
+        enter(surplus);
         return call(a, b, c, d);
       });
     default:
       return named(types, (...args) => {
-        enter(args[types.length]);
         checks.forEach((check, index) => {
           check(args[index]);
         });
+        enter(args[types.length]);
         return call(...args);
       });
   }

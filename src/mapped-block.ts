@@ -1,5 +1,6 @@
 /** A block as one thread touches it: where it is mapped, and the one view through which its bytes are reached. */
 import type { Address } from "./ffi/contract.ts";
+import type { SpanOwner } from "./span.ts";
 import type { VirtualMemory } from "./vm/contract.ts";
 
 /**
@@ -15,6 +16,8 @@ const LARGEST_KEPT_VIEW_BYTES = 256 * 1024 * 1024;
 export class MappedBlock {
   /** The block's index in the core; set when the core has taken it in. */
   block = 0;
+  /** Whose block it is. */
+  readonly owner: SpanOwner;
   readonly rx: Address;
   readonly rw: Address;
   readonly sizeBytes: number;
@@ -26,7 +29,15 @@ export class MappedBlock {
   readonly #memory: VirtualMemory;
   #view: Uint8Array | undefined;
 
-  constructor(memory: VirtualMemory, rx: Address, rw: Address, sizeBytes: number, granuleShift: number) {
+  constructor(
+    owner: SpanOwner,
+    memory: VirtualMemory,
+    rx: Address,
+    rw: Address,
+    sizeBytes: number,
+    granuleShift: number,
+  ) {
+    this.owner = owner;
     this.#memory = memory;
     this.rx = rx;
     this.rw = rw;

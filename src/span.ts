@@ -15,13 +15,10 @@ export interface SpanOwner {
 
 /** The parts of a span that only the allocator sees. */
 export interface SpanAccess {
-  make(owner: SpanOwner, block: MappedBlock, granule: number, generation: number, count: number): Span;
-  owner(span: Span): SpanOwner;
+  make(block: MappedBlock, granule: number, generation: number): Span;
   block(span: Span): MappedBlock;
   granule(span: Span): number;
   generation(span: Span): number;
-  /** The length in granules when the span was made; it can only have become less. */
-  count(span: Span): number;
 }
 
 /** Set by the class below, which alone can reach its private fields. Not exported by the package. */
@@ -44,60 +41,46 @@ const key = Symbol("span");
  * ```
  */
 export class Span implements Disposable {
-  // Small integers and references only: a double in a field would cost the collector an object of its own.
-  readonly #owner: SpanOwner;
+  // As little as will do, and no doubles: what a span costs is mostly what the collector does with it.
   readonly #block: MappedBlock;
   readonly #granule: number;
   readonly #generation: number;
-  readonly #count: number;
 
   static {
     spanAccess = {
-      make: (owner, block, granule, generation, count) =>
-        new Span(key, owner, block, granule, generation, count),
-      owner: (span) => span.#owner,
+      make: (block, granule, generation) => new Span(key, block, granule, generation),
       block: (span) => span.#block,
       granule: (span) => span.#granule,
       generation: (span) => span.#generation,
-      count: (span) => span.#count,
     };
   }
 
   /** @internal */
-  constructor(
-    secret: symbol,
-    owner: SpanOwner,
-    block: MappedBlock,
-    granule: number,
-    generation: number,
-    count: number,
-  ) {
+  constructor(secret: symbol, block: MappedBlock, granule: number, generation: number) {
     if (secret !== key) throw new TypeError("Cannot make a Span: ask a JitAllocator for one with alloc()");
-    this.#owner = owner;
     this.#block = block;
     this.#granule = granule;
     this.#generation = generation;
-    this.#count = count;
   }
 
   /** Where the code runs: read and execute. The address stays what it was after the release. */
   get rx(): Address {
-    return this.#block.rx + this.#granule * 2 ** this.#block.granuleShift;
+    return this.#block.rx + (this.#granule << this.#block.granuleShift);
   }
 
   /** Where the code is written: read and write. Equal to `rx` unless the allocator maps its memory twice. */
   get rw(): Address {
-    return this.#block.rw + this.#granule * 2 ** this.#block.granuleShift;
+    return this.#block.rw + (this.#granule << this.#block.granuleShift);
   }
 
   /** Bytes: what was asked for, rounded up to the granularity; less after a shrink, 0 after the release. */
   get size(): number {
-    return this.#owner.sizeOf(this);
+    return this.#block.owner.sizeOf(this);
   }
 
   /** Whether the memory is no longer this span's. */
   get isReleased(): boolean {
-    return !this.#owner.isLive(this);
+    return !this.#block.owner.isLive(this);
   }
 
   /**
@@ -105,7 +88,7 @@ export class Span implements Disposable {
    * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where they do not fit: nothing is written then
    */
   write(offset: number, bytes: Uint8Array): void {
-    this.#owner.write(this, offset, bytes);
+    this.#block.owner.write(this, offset, bytes);
   }
 
   /**
@@ -113,7 +96,7 @@ export class Span implements Disposable {
    * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where the range is not inside the span
    */
   read(offset = 0, length?: number): Uint8Array {
-    return this.#owner.read(this, offset, length);
+    return this.#block.owner.read(this, offset, length);
   }
 
   /**
@@ -121,7 +104,7 @@ export class Span implements Disposable {
    * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where `newSize` is more than it has
    */
   shrink(newSize: number): void {
-    this.#owner.shrink(this, newSize);
+    this.#block.owner.shrink(this, newSize);
   }
 
   /**
@@ -129,7 +112,7 @@ export class Span implements Disposable {
    * @throws JitError `ERR_RELEASED` where it was given back before
    */
   release(): void {
-    this.#owner.release(this);
+    this.#block.owner.release(this);
   }
 
   /** Releases the span if it is still live: the end of a `using` block. */

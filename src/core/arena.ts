@@ -2,29 +2,11 @@
  * The shared buffer, and the chunks it is cut into: for blocks, their generations and the owner table.
  * The buffer only grows; chunks given back are joined with their free neighbours and used again.
  */
-import {
-  BIN_COUNT,
-  BINS,
-  HEADER_MAGIC,
-  HEADER_OWNERS,
-  HEADER_OWNERS_CAPACITY,
-  HEADER_UNIT_COUNT,
-  HEADER_VERSION,
-  LAYOUT_VERSION,
-  MAGIC,
-  MAX_INTEGERS,
-  NEXT,
-  RECORD_INTEGERS,
-  UNIT_INTEGERS,
-  UNIT_SHIFT,
-} from "./layout.ts";
+import { Bins, Format, Header, Link, Size, Unit } from "./layout.ts";
 import { ringInit, ringInsert, ringRemove } from "./ring.ts";
 
 /** The buffer grows by whole pages, since less than one cannot be committed. */
 const GROWTH_BYTES = 4096;
-/** The first owner table describes 64 units (16 KiB): it fits one unit itself, and serves the small allocators. */
-const FIRST_OWNERS_CAPACITY = UNIT_INTEGERS;
-
 /**
  * Hands out zeroed chunks of whole units of one growable SharedArrayBuffer.
  *
@@ -41,20 +23,22 @@ export class Arena {
    * @param maxIntegers the most the buffer may ever hold
    */
   constructor(fixedIntegers: number, maxIntegers: number) {
-    const firstUnit = (fixedIntegers + UNIT_INTEGERS - 1) >> UNIT_SHIFT;
-    const limit = Math.min(maxIntegers, MAX_INTEGERS);
-    this.buffer = new SharedArrayBuffer(roundToPages((firstUnit + 1) * UNIT_INTEGERS * 4), {
+    const table = (fixedIntegers + Unit.integers - 1) >> Unit.shift;
+    // The first owner table describes the fixed part, itself, and as much again: it serves the small allocators.
+    const tableUnits = Math.ceil((2 * (table + 1)) / Unit.integers);
+    const limit = Math.min(maxIntegers, Format.maxIntegers);
+    this.buffer = new SharedArrayBuffer(roundToPages((table + tableUnits) * Unit.integers * 4), {
       maxByteLength: roundToPages(limit * 4),
     });
     this.words = new Int32Array(this.buffer, 0, this.buffer.byteLength >> 2);
     this.doubles = new Float64Array(this.buffer, 0, this.buffer.byteLength >> 3);
     const words = this.words;
-    words[HEADER_MAGIC] = MAGIC;
-    words[HEADER_VERSION] = LAYOUT_VERSION;
-    words[HEADER_OWNERS] = firstUnit << UNIT_SHIFT;
-    words[HEADER_OWNERS_CAPACITY] = FIRST_OWNERS_CAPACITY;
-    words[HEADER_UNIT_COUNT] = firstUnit + 1;
-    for (let bin = 0; bin < BIN_COUNT; bin++) ringInit(words, BINS + bin * RECORD_INTEGERS);
+    words[Header.magic] = Format.magic;
+    words[Header.version] = Format.version;
+    words[Header.owners] = table << Unit.shift;
+    words[Header.ownersCapacity] = tableUnits << Unit.shift;
+    words[Header.unitCount] = table + tableUnits;
+    for (let bin = 0; bin < Bins.count; bin++) ringInit(words, Bins.start + bin * Size.record);
   }
 
   /**
@@ -67,10 +51,10 @@ export class Arena {
       unit = this.#extend(unitCount);
       if (unit === 0) return 0;
     } else {
-      this.words.fill(0, unit << UNIT_SHIFT, (unit + unitCount) << UNIT_SHIFT);
+      this.words.fill(0, unit << Unit.shift, (unit + unitCount) << Unit.shift);
     }
-    const index = unit << UNIT_SHIFT;
-    const owners = this.words[HEADER_OWNERS]!;
+    const index = unit << Unit.shift;
+    const owners = this.words[Header.owners]!;
     this.words.fill(isBlock ? index : 0, owners + unit, owners + unit + unitCount);
     return index;
   }
@@ -78,12 +62,12 @@ export class Arena {
   /** Gives a chunk back. */
   give(index: number, unitCount: number): void {
     const words = this.words;
-    const owners = words[HEADER_OWNERS]!;
-    let first = index >> UNIT_SHIFT;
+    const owners = words[Header.owners]!;
+    let first = index >> Unit.shift;
     let count = unitCount;
     words.fill(0, owners + first, owners + first + count);
     const after = first + count;
-    if (after < words[HEADER_UNIT_COUNT]! && words[owners + after]! < 0) {
+    if (after < words[Header.unitCount]! && words[owners + after]! < 0) {
       count += -words[owners + after]!;
       this.#forget(after);
     }
@@ -99,12 +83,12 @@ export class Arena {
   /** A free chunk cut to size, its unit, or 0. Any chunk of a higher bin is large enough; in its own bin, the first. */
   #takeFree(unitCount: number): number {
     const words = this.words;
-    const owners = words[HEADER_OWNERS]!;
-    for (let bin = binOf(unitCount); bin < BIN_COUNT; bin++) {
-      const sentinel = BINS + bin * RECORD_INTEGERS;
-      const node = words[sentinel + NEXT]!;
+    const owners = words[Header.owners]!;
+    for (let bin = binOf(unitCount); bin < Bins.count; bin++) {
+      const sentinel = Bins.start + bin * Size.record;
+      const node = words[sentinel + Link.next]!;
       if (node === sentinel) continue;
-      const unit = node >> UNIT_SHIFT;
+      const unit = node >> Unit.shift;
       const length = -words[owners + unit]!;
       if (length < unitCount) continue;
       this.#forget(unit);
@@ -117,31 +101,31 @@ export class Arena {
   /** New units at the end, the first one, or 0. The owner table moves to a larger chunk first where it is full. */
   #extend(unitCount: number): number {
     const words = this.words;
-    const end = words[HEADER_UNIT_COUNT]!;
-    const owners = words[HEADER_OWNERS]!;
-    const capacity = words[HEADER_OWNERS_CAPACITY]!;
+    const end = words[Header.unitCount]!;
+    const owners = words[Header.owners]!;
+    const capacity = words[Header.ownersCapacity]!;
     let newCapacity = capacity;
     let tableUnits = 0;
     while (end + tableUnits + unitCount > newCapacity) {
       newCapacity *= 2;
-      tableUnits = newCapacity >> UNIT_SHIFT;
+      tableUnits = newCapacity >> Unit.shift;
     }
     const newEnd = end + tableUnits + unitCount;
     if (!this.#grow(newEnd)) return 0;
     const grown = this.words;
-    grown[HEADER_UNIT_COUNT] = newEnd;
+    grown[Header.unitCount] = newEnd;
     if (tableUnits > 0) {
-      const table = end << UNIT_SHIFT;
+      const table = end << Unit.shift;
       grown.copyWithin(table, owners, owners + end);
-      grown[HEADER_OWNERS] = table;
-      grown[HEADER_OWNERS_CAPACITY] = newCapacity;
-      this.give(owners, capacity >> UNIT_SHIFT);
+      grown[Header.owners] = table;
+      grown[Header.ownersCapacity] = newCapacity;
+      this.give(owners, capacity >> Unit.shift);
     }
     return end + tableUnits;
   }
 
   #grow(unitCount: number): boolean {
-    const neededBytes = roundToPages(unitCount * UNIT_INTEGERS * 4);
+    const neededBytes = roundToPages(unitCount * Unit.integers * 4);
     if (neededBytes <= this.words.byteLength) return true;
     if (neededBytes > this.buffer.maxByteLength) return false;
     try {
@@ -156,19 +140,19 @@ export class Arena {
 
   #remember(unit: number, count: number): void {
     const words = this.words;
-    const owners = words[HEADER_OWNERS]!;
+    const owners = words[Header.owners]!;
     words[owners + unit] = -count;
     words[owners + unit + count - 1] = -count;
-    ringInsert(words, BINS + binOf(count) * RECORD_INTEGERS, unit << UNIT_SHIFT);
+    ringInsert(words, Bins.start + binOf(count) * Size.record, unit << Unit.shift);
   }
 
   #forget(unit: number): void {
     const words = this.words;
-    const owners = words[HEADER_OWNERS]!;
+    const owners = words[Header.owners]!;
     const count = -words[owners + unit]!;
     words[owners + unit] = 0;
     words[owners + unit + count - 1] = 0;
-    ringRemove(words, unit << UNIT_SHIFT);
+    ringRemove(words, unit << Unit.shift);
   }
 }
 

@@ -1,29 +1,29 @@
 /**
  * Circular doubly linked lists inside the shared buffer.
- * A ring is its sentinel; nodes are indices whose links stand at NEXT and PREV. A node in no ring has NEXT 0.
+ * A ring is its sentinel; nodes are indices whose links stand at Link.next and Link.prev. A node in no ring has Link.next 0.
  */
-import { NEXT, PREV } from "./layout.ts";
+import { Link } from "./layout.ts";
 
 export function ringInit(words: Int32Array, sentinel: number): void {
-  words[sentinel + NEXT] = sentinel;
-  words[sentinel + PREV] = sentinel;
+  words[sentinel + Link.next] = sentinel;
+  words[sentinel + Link.prev] = sentinel;
 }
 
 /** Puts `node` right behind `place`, which is the sentinel or a node of the ring. */
 export function ringInsert(words: Int32Array, place: number, node: number): void {
-  const next = words[place + NEXT]!;
-  words[node + NEXT] = next;
-  words[node + PREV] = place;
-  words[next + PREV] = node;
-  words[place + NEXT] = node;
+  const next = words[place + Link.next]!;
+  words[node + Link.next] = next;
+  words[node + Link.prev] = place;
+  words[next + Link.prev] = node;
+  words[place + Link.next] = node;
 }
 
 /** Takes `node` out of its ring. Returns true where only the sentinel is left. */
 export function ringRemove(words: Int32Array, node: number): boolean {
-  const next = words[node + NEXT]!;
-  const prev = words[node + PREV]!;
-  words[prev + NEXT] = next;
-  words[next + PREV] = prev;
-  words[node + NEXT] = 0;
+  const next = words[node + Link.next]!;
+  const prev = words[node + Link.prev]!;
+  words[prev + Link.next] = next;
+  words[next + Link.prev] = prev;
+  words[node + Link.next] = 0;
   return next === prev;
 }

@@ -11,23 +11,7 @@
  * never too little. A `full` bit is exact: where it is set, the word is free.
  */
 import { bitRange, findRun, leadingOnes, longestRun, lowBits, lowestBit, trailingOnes } from "./bits.ts";
-import {
-  BLOCK_DIRTY,
-  BLOCK_DIRTY_SUMMARY,
-  BLOCK_FULL,
-  BLOCK_FULL_SUMMARY,
-  BLOCK_IN_DIRTY,
-  BLOCK_POOL,
-  BLOCK_RECORDS,
-  BLOCK_TAIL,
-  CLASS_COUNT,
-  NEXT,
-  POOL_CLASS_BITS,
-  POOL_CLASSES,
-  POOL_DIRTY_BLOCKS,
-  POOL_INDEXED_COUNT,
-  PREV,
-} from "./layout.ts";
+import { Block, Link, Pool, Size } from "./layout.ts";
 import { ringInsert, ringRemove } from "./ring.ts";
 
 /** Runs of 1 to 32 granules have a class each (0 to 31, the last shared with 33 to 39); above, four an octave. */
@@ -49,44 +33,38 @@ export function classThatHolds(length: number): number {
 
 /** The first class from `fromClass` up whose ring is not empty, or -1. */
 export function firstClassFrom(words: Int32Array, pool: number, fromClass: number): number {
-  let group = fromClass >>> 5;
-  let bits = words[pool + POOL_CLASS_BITS + group]! & (-1 << (fromClass & 31));
-  while (bits === 0) {
-    group += 1;
-    if (group === CLASS_COUNT >>> 5) return -1;
-    bits = words[pool + POOL_CLASS_BITS + group]!;
-  }
-  return (group << 5) + lowestBit(bits);
-}
-
-export function isListed(words: Int32Array, block: number, word: number): boolean {
-  return words[words[block + BLOCK_RECORDS]! + (word << 2) + NEXT] !== 0;
+  const group = fromClass >>> 5;
+  const bits = words[pool + Pool.classBits + group]! & (-1 << (fromClass & 31));
+  if (bits !== 0) return (group << 5) + lowestBit(bits);
+  const groups = words[pool + Pool.classSummary]! & (-2 << group);
+  if (groups === 0) return -1;
+  const first = lowestBit(groups);
+  return (first << 5) + lowestBit(words[pool + Pool.classBits + first]!);
 }
 
 /** Takes a word out of its ring, if it is in one. */
 export function unlist(words: Int32Array, block: number, word: number): void {
-  const record = words[block + BLOCK_RECORDS]! + (word << 2);
-  const next = words[record + NEXT]!;
-  if (next === 0) return;
-  const pool = words[block + BLOCK_POOL]!;
-  if (ringRemove(words, record)) {
-    const emptied = (next - (pool + POOL_CLASSES)) >> 2; // only the sentinel was left: next is the sentinel
-    const bits = pool + POOL_CLASS_BITS + (emptied >>> 5);
-    words[bits] = words[bits]! & ~(1 << (emptied & 31));
-  }
-  words[pool + POOL_INDEXED_COUNT] = words[pool + POOL_INDEXED_COUNT]! - 1;
+  const record = words[block + Block.records]! + (word << 2);
+  if (words[record + Link.next] !== 0) unlistRecord(words, words[block + Block.pool]!, record);
 }
 
-function list(words: Int32Array, block: number, word: number, runClass: number): void {
-  const pool = words[block + BLOCK_POOL]!;
-  ringInsert(
-    words,
-    words[pool + POOL_CLASSES + (runClass << 2) + PREV]!,
-    words[block + BLOCK_RECORDS]! + (word << 2),
-  );
-  const bits = pool + POOL_CLASS_BITS + (runClass >>> 5);
-  words[bits] = words[bits]! | (1 << (runClass & 31));
-  words[pool + POOL_INDEXED_COUNT] = words[pool + POOL_INDEXED_COUNT]! + 1;
+function unlistRecord(words: Int32Array, pool: number, record: number): void {
+  const next = words[record + Link.next]!;
+  if (!ringRemove(words, record)) return;
+  const emptied = (next - (pool + Pool.classes)) >> 2; // only the sentinel was left: next is the sentinel
+  const group = emptied >>> 5;
+  const bits = words[pool + Pool.classBits + group]! & ~(1 << (emptied & 31));
+  words[pool + Pool.classBits + group] = bits;
+  if (bits === 0) words[pool + Pool.classSummary] = words[pool + Pool.classSummary]! & ~(1 << group);
+}
+
+/** Puts a record behind all others of its class: holes that are used in the order they came fragment less. */
+function listRecord(words: Int32Array, pool: number, record: number, runClass: number): void {
+  const sentinel = pool + Pool.classes + (runClass << 2);
+  ringInsert(words, words[sentinel + Link.prev]!, record);
+  const group = runClass >>> 5;
+  words[pool + Pool.classBits + group] = words[pool + Pool.classBits + group]! | (1 << (runClass & 31));
+  words[pool + Pool.classSummary] = words[pool + Pool.classSummary]! | (1 << group);
 }
 
 // --- what is free ---------------------------------------------------------------------------------------------
@@ -94,14 +72,16 @@ function list(words: Int32Array, block: number, word: number, runClass: number):
 /** The granules of a word that are free and below the tail, a bit each. `word` may be -1 or behind the last: none. */
 export function freeGranules(words: Int32Array, block: number, word: number): number {
   if (word < 0) return 0;
-  const belowTail = words[block + BLOCK_TAIL]! - (word << 5);
+  const belowTail = words[block + Block.tail]! - (word << 5);
   if (belowTail <= 0) return 0;
-  const free = ~words[words[block + BLOCK_RECORDS]! + (word << 2)]!;
+  const free = ~words[words[block + Block.records]! + (word << 2)]!;
   return belowTail >= 32 ? free : free & lowBits(belowTail);
 }
 
 /** How many granules are free from the first one of `word` on, as far as the index knows. */
 function runFromStartOf(words: Int32Array, block: number, word: number): number {
+  const free = freeGranules(words, block, word);
+  if (free !== -1) return trailingOnes(free);
   const end = firstNotFull(words, block, word);
   return ((end - word) << 5) + trailingOnes(freeGranules(words, block, end));
 }
@@ -123,34 +103,41 @@ export function findInWord(words: Int32Array, block: number, word: number, count
 
 /** Puts `word` into the ring of the longest free run that begins in it, or into none. */
 export function reclaim(words: Int32Array, block: number, word: number): void {
-  unlist(words, block, word);
+  const record = words[block + Block.records]! + (word << 2);
+  const pool = words[block + Block.pool]!;
+  if (words[record + Link.next] !== 0) unlistRecord(words, pool, record);
   const length = longestRunFrom(words, block, word);
-  if (length > 0) list(words, block, word, classOfRun(length));
+  if (length > 0) listRecord(words, pool, record, classOfRun(length));
 }
 
 /** The longest free run that begins in `word`; a run that enters it from the word before began there. */
 export function longestRunFrom(words: Int32Array, block: number, word: number): number {
   let free = freeGranules(words, block, word);
-  if ((free & 1) !== 0 && freeGranules(words, block, word - 1) < 0) {
+  if ((free & 1) !== 0 && entersFromBefore(words, block, word)) {
     if (free === -1) return 0;
     free &= free + 1; // clears the run that reaches bit 0
   }
+  if (free >= 0) return longestRun(free);
   const leaving = leadingOnes(free);
-  if (leaving === 0) return longestRun(free);
   const outward = leaving + runFromStartOf(words, block, word + 1);
-  return leaving === 32 ? outward : Math.max(outward, longestRun(free));
+  return leaving >= 16 ? outward : Math.max(outward, longestRun(free));
+}
+
+/** Whether the last granule of the word before is free. The guard before the first record is used. */
+function entersFromBefore(words: Int32Array, block: number, word: number): boolean {
+  return words[words[block + Block.records]! + (word << 2) - Size.record]! >= 0;
 }
 
 // --- full words -----------------------------------------------------------------------------------------------
 
 /** The first word from `word` on whose full bit is clear. The bits behind the last word are always clear. */
 export function firstNotFull(words: Int32Array, block: number, word: number): number {
-  const full = words[block + BLOCK_FULL]!;
+  const full = words[block + Block.full]!;
   let group = word >>> 5;
   const clear = ~words[full + group]! & (-1 << (word & 31));
   if (clear !== 0) return (group << 5) + lowestBit(clear);
   // From here on whole groups: the summary has a bit for each group of 32 full words.
-  const summary = words[block + BLOCK_FULL_SUMMARY]!;
+  const summary = words[block + Block.fullSummary]!;
   group += 1;
   let span = group >>> 5;
   let clearGroups = ~words[summary + span]! & (-1 << (group & 31));
@@ -162,11 +149,11 @@ export function firstNotFull(words: Int32Array, block: number, word: number): nu
 /** The last word from `word` down whose full bit is clear, or -1. `word` may be -1. */
 export function lastNotFull(words: Int32Array, block: number, word: number): number {
   if (word < 0) return -1;
-  const full = words[block + BLOCK_FULL]!;
+  const full = words[block + Block.full]!;
   let group = word >>> 5;
   const clear = ~words[full + group]! & (-1 >>> (31 - (word & 31)));
   if (clear !== 0) return (group << 5) + 31 - Math.clz32(clear);
-  const summary = words[block + BLOCK_FULL_SUMMARY]!;
+  const summary = words[block + Block.fullSummary]!;
   group -= 1;
   if (group < 0) return -1;
   let span = group >>> 5;
@@ -181,16 +168,16 @@ export function lastNotFull(words: Int32Array, block: number, word: number): num
 }
 
 export function isFull(words: Int32Array, block: number, word: number): boolean {
-  return ((words[words[block + BLOCK_FULL]! + (word >>> 5)]! >>> (word & 31)) & 1) !== 0;
+  return ((words[words[block + Block.full]! + (word >>> 5)]! >>> (word & 31)) & 1) !== 0;
 }
 
 function setFull(words: Int32Array, block: number, word: number): void {
   const group = word >>> 5;
-  const index = words[block + BLOCK_FULL]! + group;
+  const index = words[block + Block.full]! + group;
   const bits = words[index]! | (1 << (word & 31));
   words[index] = bits;
   if (bits === -1) {
-    const summary = words[block + BLOCK_FULL_SUMMARY]! + (group >>> 5);
+    const summary = words[block + Block.fullSummary]! + (group >>> 5);
     words[summary] = words[summary]! | (1 << (group & 31));
   }
 }
@@ -198,9 +185,9 @@ function setFull(words: Int32Array, block: number, word: number): void {
 /** Must be called for every word before the first granule of it is taken. */
 export function clearFull(words: Int32Array, block: number, word: number): void {
   const group = word >>> 5;
-  const index = words[block + BLOCK_FULL]! + group;
+  const index = words[block + Block.full]! + group;
   words[index] = words[index]! & ~(1 << (word & 31));
-  const summary = words[block + BLOCK_FULL_SUMMARY]! + (group >>> 5);
+  const summary = words[block + Block.fullSummary]! + (group >>> 5);
   words[summary] = words[summary]! & ~(1 << (group & 31));
 }
 
@@ -217,26 +204,26 @@ export function markDirty(words: Int32Array, block: number, first: number, last:
 
 /** The same for words of one group of 32, a bit each. */
 export function markDirtyGroup(words: Int32Array, block: number, group: number, bits: number): void {
-  const index = block + BLOCK_DIRTY + group;
+  const index = block + Block.dirty + group;
   const before = words[index]!;
   words[index] = before | bits;
   if (before !== 0) return;
-  const summary = words[block + BLOCK_DIRTY_SUMMARY]! + (group >>> 5);
+  const summary = words[block + Block.dirtySummary]! + (group >>> 5);
   words[summary] = words[summary]! | (1 << (group & 31));
-  if (words[block + BLOCK_IN_DIRTY + NEXT] === 0) {
-    ringInsert(words, words[block + BLOCK_POOL]! + POOL_DIRTY_BLOCKS, block + BLOCK_IN_DIRTY);
+  if (words[block + Block.inDirty + Link.next] === 0) {
+    ringInsert(words, words[block + Block.pool]! + Pool.dirtyBlocks, block + Block.inDirty);
   }
 }
 
 /** Looks at the pool's dirty words, `groupLimit` groups of 32 at the most. */
 export function indexDirtyWords(words: Int32Array, pool: number, groupLimit: number): void {
-  const queue = pool + POOL_DIRTY_BLOCKS;
+  const queue = pool + Pool.dirtyBlocks;
   let left = groupLimit;
-  for (let node = words[queue + NEXT]!; node !== queue; node = words[queue + NEXT]!) {
-    const block = node - BLOCK_IN_DIRTY;
+  for (let node = words[queue + Link.next]!; node !== queue; node = words[queue + Link.next]!) {
+    const block = node - Block.inDirty;
     // The summary lies between the dirty bits and the full bits.
-    const first = words[block + BLOCK_DIRTY_SUMMARY]!;
-    const end = words[block + BLOCK_FULL]!;
+    const first = words[block + Block.dirtySummary]!;
+    const end = words[block + Block.full]!;
     for (let summary = first; summary < end; summary++) {
       while (words[summary] !== 0) {
         if (left === 0) return;
@@ -252,7 +239,7 @@ export function indexDirtyWords(words: Int32Array, pool: number, groupLimit: num
 
 /** Looks at the dirty words of one group of 32. */
 function indexGroup(words: Int32Array, block: number, group: number): void {
-  const index = block + BLOCK_DIRTY + group;
+  const index = block + Block.dirty + group;
   let dirty = words[index]!;
   words[index] = 0;
   while (dirty !== 0) {
@@ -280,7 +267,8 @@ function indexGroup(words: Int32Array, block: number, group: number): void {
 
 function indexPartlyUsed(words: Int32Array, block: number, word: number): void {
   const free = freeGranules(words, block, word);
-  if ((free & 1) !== 0) reclaimRunBefore(words, block, word); // a run that enters here is longer than it was
+  // A run that enters here is longer than it was.
+  if ((free & 1) !== 0 && entersFromBefore(words, block, word)) reclaimRunBefore(words, block, word);
   if (free < 0 && isFull(words, block, word + 1)) unlist(words, block, word + 1);
   reclaim(words, block, word);
 }
@@ -296,9 +284,9 @@ function reclaimRunBefore(words: Int32Array, block: number, word: number): void 
 
 /** Gives the untouched tail to the index: from now on nothing is appended to this block. */
 export function closeTail(words: Int32Array, block: number, capacity: number): void {
-  const tail = words[block + BLOCK_TAIL]!;
+  const tail = words[block + Block.tail]!;
   if (tail === capacity) return;
-  words[block + BLOCK_TAIL] = capacity;
+  words[block + Block.tail] = capacity;
   const first = tail >>> 5;
   for (let word = (tail + 31) >>> 5; word < capacity >>> 5; word++) setFull(words, block, word);
   if ((tail & 31) === 0) reclaimRunBefore(words, block, first);
@@ -307,7 +295,7 @@ export function closeTail(words: Int32Array, block: number, capacity: number): v
 
 /** Moves the tail down over the free granules right below it. Returns true where there were any. */
 export function absorbIntoTail(words: Int32Array, block: number): boolean {
-  const before = words[block + BLOCK_TAIL]!;
+  const before = words[block + Block.tail]!;
   let tail = before;
   while (tail > 0) {
     const word = (tail - 1) >>> 5;
@@ -318,7 +306,7 @@ export function absorbIntoTail(words: Int32Array, block: number): boolean {
     unlist(words, block, word);
     clearFull(words, block, word);
     tail -= run;
-    words[block + BLOCK_TAIL] = tail;
+    words[block + Block.tail] = tail;
     if ((tail & 31) !== 0) break;
   }
   if (tail === before) return false;

@@ -1,22 +1,15 @@
 /** Sums and copies for statistics and pictures; none of it is on a hot path. */
 import { treeFirst, treeNext } from "./block-tree.ts";
-import {
-  BLOCK_CAPACITY,
-  BLOCK_GRANULE_SHIFT,
-  BLOCK_LIVE,
-  BLOCK_RECORDS,
-  BLOCK_USED,
-  RECORD_INTEGERS,
-} from "./layout.ts";
+import { Block, Size } from "./layout.ts";
 
 /** Live allocations in a block. */
 export function liveCountOf(words: Int32Array, block: number): number {
-  return words[block + BLOCK_LIVE]!;
+  return words[block + Block.live]!;
 }
 
 /** Bytes in use in a block, its padding among them. */
 export function usedBytesOf(words: Int32Array, block: number): number {
-  return words[block + BLOCK_USED]! * 2 ** words[block + BLOCK_GRANULE_SHIFT]!;
+  return words[block + Block.used]! * 2 ** words[block + Block.granuleShift]!;
 }
 
 /** Live allocations in all blocks. */
@@ -39,10 +32,10 @@ export function totalUsedBytes(words: Int32Array): number {
 
 /** A byte a granule: 0 = free, 1 = used, 2 = used and the last of its allocation (or padding). */
 export function granulesOf(words: Int32Array, block: number): Uint8Array {
-  const granules = new Uint8Array(words[block + BLOCK_CAPACITY]!);
-  const records = words[block + BLOCK_RECORDS]!;
+  const granules = new Uint8Array(words[block + Block.capacity]!);
+  const records = words[block + Block.records]!;
   for (let granule = 0; granule < granules.length; granule++) {
-    const record = records + (granule >>> 5) * RECORD_INTEGERS;
+    const record = records + (granule >>> 5) * Size.record;
     const used = (words[record]! >>> (granule & 31)) & 1;
     const stop = (words[record + 1]! >>> (granule & 31)) & 1;
     granules[granule] = used + stop;

@@ -2,17 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { treeFind, treeFirst, treeInsert, treeNext, treeRemove } from "../../src/core/block-tree.ts";
-import {
-  BLOCK_INTEGERS,
-  BLOCK_LEFT,
-  BLOCK_PARENT,
-  BLOCK_RED,
-  BLOCK_RIGHT,
-  BLOCK_RX,
-  BLOCK_SIZE,
-  HEADER_INTEGERS,
-  HEADER_TREE_ROOT,
-} from "../../src/core/layout.ts";
+import { Block, Header, Size } from "../../src/core/layout.ts";
 import { Random } from "../support/random.ts";
 
 const SEED = 20260402;
@@ -27,11 +17,10 @@ class Forest {
   readonly sorted: number[] = [];
 
   constructor(nodeCount: number) {
-    const buffer = new SharedArrayBuffer((HEADER_INTEGERS + nodeCount * BLOCK_INTEGERS) * 4);
+    const buffer = new SharedArrayBuffer((Size.header + nodeCount * Size.block) * 4);
     this.#words = new Int32Array(buffer);
     this.#doubles = new Float64Array(buffer);
-    for (let index = 0; index < nodeCount; index++)
-      this.#unused.push(HEADER_INTEGERS + index * BLOCK_INTEGERS);
+    for (let index = 0; index < nodeCount; index++) this.#unused.push(Size.header + index * Size.block);
   }
 
   field(node: number, field: number): number {
@@ -39,11 +28,11 @@ class Forest {
   }
 
   rx(node: number): number {
-    return this.#doubles[(node >> 1) + BLOCK_RX] ?? Number.NaN;
+    return this.#doubles[(node >> 1) + Block.rx] ?? Number.NaN;
   }
 
   size(node: number): number {
-    return this.#doubles[(node >> 1) + BLOCK_SIZE] ?? Number.NaN;
+    return this.#doubles[(node >> 1) + Block.size] ?? Number.NaN;
   }
 
   /** Inserts a block; false where it would overlap another. */
@@ -56,8 +45,8 @@ class Forest {
     if (next !== undefined && this.rx(next) < rx + size) return false;
     const node = this.#unused.pop();
     assert.ok(node !== undefined);
-    this.#doubles[(node >> 1) + BLOCK_RX] = rx;
-    this.#doubles[(node >> 1) + BLOCK_SIZE] = size;
+    this.#doubles[(node >> 1) + Block.rx] = rx;
+    this.#doubles[(node >> 1) + Block.size] = size;
     treeInsert(this.#words, this.#doubles, node);
     this.sorted.splice(place, 0, node);
     return true;
@@ -68,7 +57,7 @@ class Forest {
     assert.ok(node !== undefined);
     treeRemove(this.#words, node);
     // What a node leaves behind must not matter to the one that takes its place in the buffer.
-    this.#words.fill(-1, node, node + BLOCK_INTEGERS);
+    this.#words.fill(-1, node, node + Size.block);
     this.#unused.unshift(node);
   }
 
@@ -84,10 +73,10 @@ class Forest {
 
   /** Red-black: a black root, no red child of a red node, as many black nodes on every path; and parents that fit. */
   check(): void {
-    const root = this.field(0, HEADER_TREE_ROOT);
+    const root = this.field(0, Header.treeRoot);
     if (root !== 0) {
-      assert.equal(this.field(root, BLOCK_RED), 0, "the root is black");
-      assert.equal(this.field(root, BLOCK_PARENT), 0, "the root has no parent");
+      assert.equal(this.field(root, Block.red), 0, "the root is black");
+      assert.equal(this.field(root, Block.parent), 0, "the root has no parent");
     }
     this.#blackHeight(root);
     assert.deepEqual(this.walk(), this.sorted, "in order, and complete");
@@ -95,12 +84,12 @@ class Forest {
 
   #blackHeight(node: number): number {
     if (node === 0) return 1;
-    const isRed = this.field(node, BLOCK_RED) === 1;
-    const heights = [BLOCK_LEFT, BLOCK_RIGHT].map((side) => {
+    const isRed = this.field(node, Block.red) === 1;
+    const heights = [Block.left, Block.right].map((side) => {
       const child = this.field(node, side);
       if (child !== 0) {
-        assert.equal(this.field(child, BLOCK_PARENT), node, "a child knows its parent");
-        assert.ok(!isRed || this.field(child, BLOCK_RED) === 0, "a red node has black children");
+        assert.equal(this.field(child, Block.parent), node, "a child knows its parent");
+        assert.ok(!isRed || this.field(child, Block.red) === 0, "a red node has black children");
       }
       return this.#blackHeight(child);
     });

@@ -1,7 +1,7 @@
 /** The classes of free runs. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { CLASS_COUNT } from "../../src/core/layout.ts";
+import { Classes } from "../../src/core/layout.ts";
 import { classOfRun, classThatHolds } from "../../src/core/run-index.ts";
 
 /** The longest run there can be: 2 GiB of granules of 64 bytes. */
@@ -34,7 +34,8 @@ describe("the classes of free runs", () => {
       assert.ok(runClass === last || runClass === last + 1, `${length}: class ${runClass} after ${last}`);
       last = runClass;
     }
-    assert.ok(last < CLASS_COUNT, `class ${last} of the longest run has a ring`);
+    const ringCount: number = Classes.count;
+    assert.ok(last < ringCount, `class ${last} of the longest run has a ring`);
   });
 
   test("up to 32 granules each length has a class of its own", () => {

@@ -1,0 +1,249 @@
+/** The buffer and the blocks in it: what is mapped, where, and how large the next one is to be. */
+import { Arena } from "./arena.ts";
+import { blockUnits, forgetIndex, generationUnits, layOutBlock, setPadding } from "./block.ts";
+import { treeFind, treeFirst, treeInsert, treeNext, treeRemove } from "./block-tree.ts";
+import { Block, Classes, Header, Link, Lookup, Pool, Pools, Size, Unit } from "./layout.ts";
+import { ringInit, ringInsert, ringRemove } from "./ring.ts";
+import { closeTail } from "./run-index.ts";
+
+/** Natural block sizes stop doubling here (asmjit's largest block): larger ones only delay what they give back. */
+const LARGEST_NATURAL_BLOCK_BYTES = 64 * 1024 * 1024;
+
+/** How a core is set up; every value has been checked. Sizes in bytes. */
+export interface CoreOptions {
+  readonly granularity: number;
+  readonly poolCount: 1 | 3;
+  readonly padding: boolean;
+  readonly immediateRelease: boolean;
+  readonly blockSize: number;
+  readonly maxReservedSize: number;
+}
+
+/** The index of a pool, which counts from 0. */
+export function poolAt(poolIndex: number): number {
+  return Pools.start + poolIndex * Size.pool;
+}
+
+/** The part of the core that knows blocks, not what is allocated in them. */
+export class Store {
+  words: Int32Array;
+  doubles: Float64Array;
+  readonly #arena: Arena;
+
+  constructor(options: CoreOptions) {
+    this.#arena = new Arena(Pools.start + options.poolCount * Size.pool, mostIntegers(options));
+    this.words = this.#arena.words;
+    this.doubles = this.#arena.doubles;
+    const { words, doubles } = this;
+    const shift = 31 - Math.clz32(options.granularity);
+    words[Header.granuleShift] = shift;
+    words[Header.poolCount] = options.poolCount;
+    words[Header.padding] = options.padding ? 1 : 0;
+    words[Header.immediateRelease] = options.immediateRelease ? 1 : 0;
+    doubles[Header.maxReservedSize] = options.maxReservedSize;
+    doubles[Header.blockSize] = options.blockSize;
+    for (let index = 0; index < options.poolCount; index++) {
+      const pool = poolAt(index);
+      words[pool + Pool.granuleShift] = shift + index;
+      ringInit(words, pool + Pool.blocks);
+      ringInit(words, pool + Pool.dirtyBlocks);
+      for (let c = 0; c < Classes.count; c++) ringInit(words, pool + Pool.classes + c * Size.record);
+    }
+  }
+
+  // --- what there is ------------------------------------------------------------------------------------------
+
+  /** The block that holds `address`, or 0. */
+  find(address: number): number {
+    const { words, doubles } = this;
+    const entry = Lookup.start + ((address * Lookup.scale) & (Lookup.entries - 1));
+    const known = words[entry]!;
+    const offset = address - doubles[(known >> 1) + Block.rx]!;
+    if (known !== 0 && offset >= 0 && offset < doubles[(known >> 1) + Block.size]!) return known;
+    const block = treeFind(words, doubles, address);
+    if (block !== 0) words[entry] = block;
+    return block;
+  }
+
+  /** The block with the lowest address, or 0; then `nextBlock`. */
+  firstBlock(): number {
+    return treeFirst(this.words);
+  }
+
+  nextBlock(block: number): number {
+    return treeNext(this.words, block);
+  }
+
+  /** The block its pool has mapped longest, or 0. */
+  oldestBlock(poolIndex: number): number {
+    const sentinel = poolAt(poolIndex) + Pool.blocks;
+    const node = this.words[sentinel + Link.next]!;
+    return node === sentinel ? 0 : node - Block.inPool;
+  }
+
+  /** The empty block a pool keeps, or 0. */
+  emptyBlock(poolIndex: number): number {
+    return this.words[poolAt(poolIndex) + Pool.empty]!;
+  }
+
+  /** A small number that no other block has at the same time. */
+  blockNumber(block: number): number {
+    return block >> Unit.shift;
+  }
+
+  /** log2 of a pool's granularity in bytes. */
+  granuleShiftOf(poolIndex: number): number {
+    return this.words[poolAt(poolIndex) + Pool.granuleShift]!;
+  }
+
+  get blockCount(): number {
+    return this.words[Header.blockCount]!;
+  }
+
+  /** Bytes of all blocks together. */
+  get reservedBytes(): number {
+    return this.doubles[Header.reservedSize]!;
+  }
+
+  /** All metadata, in bytes. */
+  get overheadBytes(): number {
+    return this.words.byteLength;
+  }
+
+  // --- adding and removing ------------------------------------------------------------------------------------
+
+  /**
+   * How large a block to map for an allocation of `count` granules, in bytes; 0 where `maxReservedSize` has no room.
+   * `smallest`: just what the allocation needs; otherwise what is natural. `extraRoom` bytes count as free already.
+   *
+   * Each natural size comes twice before it doubles, so that half of what is reserved is never more than a third
+   * unused, and the sum never more than asmjit's, which begins with twice the block size and doubles each time.
+   */
+  planBlock(poolIndex: number, count: number, smallest: boolean, extraRoom = 0): number {
+    const { words, doubles } = this;
+    const pool = poolAt(poolIndex);
+    const blockSize = doubles[Header.blockSize]!;
+    const granuleBytes = 1 << words[pool + Pool.granuleShift]!;
+    const needed = Math.ceil(((count + words[Header.padding]!) * granuleBytes) / blockSize) * blockSize;
+    const room = doubles[Header.maxReservedSize]! - doubles[Header.reservedSize]! + extraRoom;
+    if (needed > room) return 0;
+    if (smallest) return needed;
+    const natural = Math.max(this.#naturalSize(pool, blockSize), needed);
+    return Math.min(natural, Math.floor(room / blockSize) * blockSize);
+  }
+
+  #naturalSize(pool: number, blockSize: number): number {
+    const { words, doubles } = this;
+    const sizeOf = (node: number): number =>
+      node === pool + Pool.blocks ? 0 : doubles[((node - Block.inPool) >> 1) + Block.size]!;
+    const last = words[pool + Pool.blocks + Link.prev]!;
+    const lastSize = sizeOf(last);
+    const isSecond = sizeOf(words[last + Link.prev]!) === lastSize;
+    const largest = Math.max(LARGEST_NATURAL_BLOCK_BYTES, blockSize);
+    return Math.max(Math.min(isSecond ? lastSize * 2 : lastSize, largest), blockSize);
+  }
+
+  /**
+   * Adds a mapped block, empty, as the one its pool appends to. Returns it, or 0 where there is no room for its
+   * metadata (nothing has changed).
+   */
+  addBlock(poolIndex: number, rx: number, rw: number, sizeBytes: number): number {
+    const pool = poolAt(poolIndex);
+    const shift = this.words[pool + Pool.granuleShift]!;
+    const capacity = sizeBytes / 2 ** shift;
+    const block = this.#take(blockUnits(capacity), true);
+    if (block === 0) return 0;
+    const { words, doubles } = this;
+    doubles[(block >> 1) + Block.rx] = rx;
+    doubles[(block >> 1) + Block.rw] = rw;
+    doubles[(block >> 1) + Block.size] = sizeBytes;
+    words[block + Block.granuleShift] = shift;
+    words[block + Block.capacity] = capacity;
+    words[block + Block.pool] = pool;
+    words[block + Block.padding] = words[Header.padding]!;
+    words[Header.serial] = words[Header.serial]! + 1;
+    words[block + Block.serial] = words[Header.serial]!;
+    layOutBlock(words, block, capacity);
+    setPadding(words, block);
+    treeInsert(words, doubles, block);
+    ringInsert(words, words[pool + Pool.blocks + Link.prev]!, block + Block.inPool);
+    words[Header.blockCount] = words[Header.blockCount]! + 1;
+    doubles[Header.reservedSize] = doubles[Header.reservedSize]! + sizeBytes;
+    this.makeCurrent(pool, block);
+    return block;
+  }
+
+  /** Forgets a block that has been unmapped, whatever it held. */
+  removeBlock(block: number): void {
+    const { words, doubles } = this;
+    const pool = words[block + Block.pool]!;
+    const capacity = words[block + Block.capacity]!;
+    forgetIndex(words, block, capacity);
+    if (words[pool + Pool.current] === block) words[pool + Pool.current] = 0;
+    if (words[pool + Pool.empty] === block) words[pool + Pool.empty] = 0;
+    ringRemove(words, block + Block.inPool);
+    treeRemove(words, block);
+    words[Header.blockCount] = words[Header.blockCount]! - 1;
+    doubles[Header.reservedSize] = doubles[Header.reservedSize]! - doubles[(block >> 1) + Block.size]!;
+    words.fill(0, Lookup.start, Lookup.start + Lookup.entries);
+    const generations = words[block + Block.generations]!;
+    if (generations !== 0) this.#arena.give(generations, generationUnits(capacity));
+    this.#arena.give(block, blockUnits(capacity));
+  }
+
+  /** Releases all that a block holds at once, and makes it its pool's empty one. */
+  clearBlock(block: number): void {
+    const words = this.words;
+    const pool = words[block + Block.pool]!;
+    const capacity = words[block + Block.capacity]!;
+    forgetIndex(words, block, capacity);
+    const records = words[block + Block.records]!;
+    words.fill(0, records, records + (capacity >>> 5) * Size.record);
+    const generations = words[block + Block.generations]!;
+    if (generations !== 0) words.fill(0, generations, generations + capacity);
+    words[block + Block.live] = 0;
+    setPadding(words, block);
+    words[pool + Pool.empty] = block;
+  }
+
+  /** From now on the pool appends to this block; what is left of the tail it appended to goes to the index. */
+  makeCurrent(pool: number, block: number): void {
+    const words = this.words;
+    const before = words[pool + Pool.current]!;
+    // An empty block stays untouched as it is, for the day it is used again.
+    if (before !== 0 && words[pool + Pool.empty] !== before) {
+      closeTail(words, before, words[before + Block.capacity]!);
+    }
+    words[pool + Pool.current] = block;
+    if (words[block + Block.live] === 0 && words[pool + Pool.empty] === 0) words[pool + Pool.empty] = block;
+  }
+
+  /** The generations of a block, made if it has none yet; 0 where there is no room for them. */
+  generationsOf(block: number): number {
+    const known = this.words[block + Block.generations]!;
+    if (known !== 0) return known;
+    const generations = this.#take(generationUnits(this.words[block + Block.capacity]!), false);
+    this.words[block + Block.generations] = generations;
+    return generations;
+  }
+
+  #take(unitCount: number, isBlock: boolean): number {
+    const index = this.#arena.take(unitCount, isBlock);
+    this.words = this.#arena.words;
+    this.doubles = this.#arena.doubles;
+    return index;
+  }
+}
+
+/**
+ * The most the buffer may have to hold: for every word of granules its record and its generations, half as much again
+ * for chunks that lie free in between, and room for the fixed part of many small blocks.
+ */
+function mostIntegers(options: CoreOptions): number {
+  const wordBytes = 32 * options.granularity;
+  const perWord = Size.record + 32;
+  const blocks = Math.ceil(options.maxReservedSize / options.blockSize) + options.poolCount;
+  const perBlock = 2 * Unit.integers + Size.block;
+  const blockIntegers = blocks * perBlock + (options.maxReservedSize / wordBytes) * perWord;
+  return Pools.start + options.poolCount * Size.pool + Math.ceil(blockIntegers * 1.5) + 64 * Unit.integers;
+}
