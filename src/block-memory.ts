@@ -46,19 +46,16 @@ export class BlockMemory {
   }
 
   /**
-   * Maps a block and adds it to its pool. `size` is the request it is for, for messages; `makeRoom` is called when
-   * the block is mapped and before it counts.
+   * Maps a block and adds it to its pool. `size` is the request it is for, for messages; the blocks of `inPlaceOf`
+   * are removed for it, when it is mapped: a system that has no room for it has then changed nothing.
    */
-  add(pool: number, sizeBytes: number, size: number, makeRoom?: () => void): void {
+  add(pool: number, sizeBytes: number, size: number, inPlaceOf: readonly MappedBlock[] = []): void {
     const mapping = this.#map(sizeBytes);
     const shift = this.#core.granuleShiftOf(pool);
     const mapped = new MappedBlock(this.#owner, this.#memory, mapping.rx, mapping.rw, sizeBytes, shift);
     try {
-      if (this.#options.fillUnusedMemory) {
-        this.fill(mapped, 0, sizeBytes);
-        this.flush(mapped, 0, sizeBytes);
-      }
-      makeRoom?.();
+      if (this.#options.fillUnusedMemory) this.fill(mapped, 0, sizeBytes);
+      for (const replaced of inPlaceOf) this.remove(replaced);
       mapped.block = this.#core.addBlock(pool, mapping.rx, mapping.rw, sizeBytes);
       if (mapped.block === 0) throw outOfMetadata(size);
     } catch (error) {
@@ -78,26 +75,20 @@ export class BlockMemory {
     this.#core.removeBlock(mapped.block);
   }
 
-  /** Fills a range of a block, in bytes from its start, with the fill pattern. A failure has filled nothing. */
+  /** Fills a range of a block that is free or about to be, in bytes from its start, with the fill pattern. */
   fill(mapped: MappedBlock, start: number, length: number): void {
     mapped.fill(start, length, this.#options.fillPattern);
+    try {
+      this.#memory.flushInstructionCache(mapped.rx + start, length);
+    } catch {
+      // What was here is overwritten, so the operation must go through. Nobody may run what is free, and whoever
+      // writes code here flushes it.
+    }
   }
 
   /** Makes what was written to a range of a block safe to run. */
   flush(mapped: MappedBlock, start: number, length: number): void {
     if (mapped.isMapped) this.#memory.flushInstructionCache(mapped.rx + start, length);
-  }
-
-  /**
-   * The same for memory that is no longer anybody's. What is done cannot be undone when this fails, and need not:
-   * at worst a stray jump still meets what was there before.
-   */
-  flushUnused(mapped: MappedBlock, start: number, length: number): void {
-    try {
-      this.flush(mapped, start, length);
-    } catch {
-      // See above.
-    }
   }
 
   #map(sizeBytes: number): DualMapping {

@@ -56,19 +56,20 @@ export class Engine implements SpanOwner, WriteScopeOwner {
   }
 
   alloc(size: number): Span {
-    this.#place(size);
+    const isInNewBlock = this.#place(size);
     const { block, granule } = this.core;
     const mapped = this.blocks.at(block);
     try {
       return this.#makeSpan(mapped, granule);
     } catch (error) {
       this.#free(mapped, granule);
+      if (isInNewBlock && mapped.isMapped) this.blocks.remove(mapped);
       throw error;
     }
   }
 
-  /** Takes room for `size` bytes; the core then holds the place. */
-  #place(size: number): void {
+  /** Takes room for `size` bytes; the core then holds the place. Returns true where a block was mapped for it. */
+  #place(size: number): boolean {
     // `| 0` keeps just the integers that can be a size.
     if (typeof size !== "number" || (size | 0) !== size || size <= 0 || size > this.#largestSize) {
       this.checkOpen("allocate");
@@ -82,7 +83,9 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       pool = (count & 3) === 0 ? 2 : (count & 1) === 0 ? 1 : 0;
       count >>>= pool;
     }
-    if (!this.core.alloc(pool, count)) this.#placeInNewBlock(pool, count, size);
+    if (this.core.alloc(pool, count)) return false;
+    this.#placeInNewBlock(pool, count, size);
+    return true;
   }
 
   #placeInNewBlock(pool: number, count: number, size: number): void {
@@ -106,27 +109,20 @@ export class Engine implements SpanOwner, WriteScopeOwner {
 
   /** The empty blocks that are kept count as reserved: where they stand in the way, a new block takes their place. */
   #replaceEmptyBlocks(pool: number, count: number, size: number): void {
-    const empty = this.#emptyBlocks();
-    const extraRoom = empty.reduce((sum, mapped) => sum + mapped.sizeBytes, 0);
-    const smallest = this.core.planBlock(pool, count, true, extraRoom);
-    if (smallest === 0) {
-      throw refusals.outOfReserve(size, this.core.reservedBytes, this.#options.maxReservedSize);
+    const core = this.core;
+    const replaced: MappedBlock[] = [];
+    let room = 0;
+    let planned = 0;
+    for (let index = 0; index < this.#poolCount && planned === 0; index++) {
+      const empty = core.emptyBlock(index);
+      if (empty === 0) continue;
+      const mapped = this.blocks.at(empty);
+      replaced.push(mapped);
+      room += mapped.sizeBytes;
+      planned = core.planBlock(pool, count, true, room);
     }
-    // Mapped before they go, so that a refusal of the system changes nothing.
-    this.blocks.add(pool, smallest, size, () => {
-      for (const mapped of empty) {
-        if (this.core.planBlock(pool, count, true) === 0) this.blocks.remove(mapped);
-      }
-    });
-  }
-
-  #emptyBlocks(): MappedBlock[] {
-    const empty: MappedBlock[] = [];
-    for (let pool = 0; pool < this.#poolCount; pool++) {
-      const block = this.core.emptyBlock(pool);
-      if (block !== 0) empty.push(this.blocks.at(block));
-    }
-    return empty;
+    if (planned === 0) throw refusals.outOfReserve(size, core.reservedBytes, this.#options.maxReservedSize);
+    this.blocks.add(pool, planned, size, replaced);
   }
 
   // --- release and shrink -------------------------------------------------------------------------------------
@@ -152,11 +148,9 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       if (status === Status.surplusBlock) this.blocks.remove(mapped);
       return;
     }
-    const start = granule << mapped.granuleShift;
     const length = core.lengthAt(mapped.block, granule) << mapped.granuleShift;
-    this.blocks.fill(mapped, start, length);
+    this.blocks.fill(mapped, granule << mapped.granuleShift, length);
     core.free(mapped.block, granule);
-    this.blocks.flushUnused(mapped, start, length);
   }
 
   shrink(target: Span | Address, newSize: number): void {
@@ -173,11 +167,11 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       this.#free(mapped, granule);
       return;
     }
-    const start = (granule + newCount) << mapped.granuleShift;
-    const length = (count - newCount) << mapped.granuleShift;
-    if (this.#fills) this.blocks.fill(mapped, start, length);
+    if (this.#fills) {
+      const start = (granule + newCount) << mapped.granuleShift;
+      this.blocks.fill(mapped, start, (count - newCount) << mapped.granuleShift);
+    }
     core.shrink(mapped.block, granule, count, newCount);
-    if (this.#fills) this.blocks.flushUnused(mapped, start, length);
   }
 
   /** The block of the allocation that begins at `address`; the core then holds its granule. */
@@ -278,14 +272,16 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       throw new JitError("ERR_INVALID_ARGUMENT", "Cannot write: the callback gave its buffer away");
     }
     mapped.write(start, code.subarray(0, Math.min(kept ?? size, sizeNow)));
-    this.flush(span, policy); // may fail, so before the shrink, which does not
+    // The shrink comes last: if the flush fails, the span is as long as it was.
+    this.flush(span, policy, kept);
     if (kept !== undefined) this.shrink(span, kept);
   }
 
-  flush(span: Span, policy: CachePolicy): void {
-    if (policy === "never" || !this.isLive(span)) return;
+  /** Makes the first `length` bytes of a live span, or all of it, safe to run. */
+  flush(span: Span, policy: CachePolicy, length = this.sizeOf(span)): void {
+    if (policy === "never") return;
     const mapped = spanAccess.block(span);
-    this.blocks.flush(mapped, spanAccess.granule(span) << mapped.granuleShift, this.sizeOf(span));
+    this.blocks.flush(mapped, spanAccess.granule(span) << mapped.granuleShift, length);
   }
 
   flushRange(mapped: MappedBlock, start: number, end: number): void {
@@ -331,7 +327,6 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     for (const mapped of kept) {
       if (this.#fills) this.blocks.fill(mapped, 0, mapped.sizeBytes);
       this.core.clearBlock(mapped.block);
-      if (this.#fills) this.blocks.flushUnused(mapped, 0, mapped.sizeBytes);
     }
   }
 

@@ -1,0 +1,119 @@
+/** What the documents say exists does exist: files, commands, options, error codes, invariants. */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import path from "node:path";
+import { describe, test } from "node:test";
+import { JitAllocator } from "../../src/index.ts";
+import { SimulatedMemory } from "../../src/vm/simulated.ts";
+import { runCli } from "../support/cli.ts";
+
+const root = path.resolve(import.meta.dirname, "../../..");
+
+function readFromRoot(name: string): string {
+  return readFileSync(path.join(root, name), "utf8");
+}
+
+const readme = readFromRoot("README.md");
+const documentNames = [
+  "README.md",
+  "CONTRIBUTING.md",
+  "CHANGELOG.md",
+  ...readdirSync(path.join(root, "docs"))
+    .filter((file) => file.endsWith(".md"))
+    .map((file) => `docs/${file}`),
+];
+
+/** All that a regular expression with one group captures, each once, in order. */
+function captures(text: string, pattern: RegExp): readonly string[] {
+  return [...new Set([...text.matchAll(pattern)].flatMap(([, captured]) => captured ?? []))].sort();
+}
+
+/** The part of a document under a heading. */
+function section(text: string, heading: string): string {
+  const [, part] = text.split(new RegExp(`^## ${heading}$`, "m"));
+  assert.ok(part !== undefined, `there is no heading ${heading}`);
+  return part.split(/^## /m)[0] ?? "";
+}
+
+for (const name of documentNames) {
+  describe(name, () => {
+    const text = readFromRoot(name);
+
+    test("its links lead to files and headings", () => {
+      for (const [, target = ""] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+        if (/^https?:/.test(target)) continue;
+        const [file = "", anchor] = target.split("#");
+        const linked = file === "" ? name : path.posix.join(path.posix.dirname(name), file);
+        assert.ok(existsSync(path.join(root, linked)), `${target} is not there`);
+        if (anchor === undefined) continue;
+        const anchors = [...readFromRoot(linked).matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
+          heading
+            .toLowerCase()
+            .replace(/[^\w\- ]/g, "")
+            .replaceAll(" ", "-"),
+        );
+        assert.ok(anchors.includes(anchor), `${target}: no such heading`);
+      }
+    });
+
+    test("its npm scripts exist", () => {
+      const { scripts } = JSON.parse(readFromRoot("package.json")) as { scripts: Record<string, string> };
+      for (const script of captures(text, /npm run ([\w:-]+)/g)) assert.ok(script in scripts, script);
+    });
+
+    test("the compiled programs and the tests that its commands name exist", () => {
+      for (const program of captures(text, /node (dist\/[\w/.-]+\.js)/g)) {
+        assert.ok(existsSync(path.join(root, program)), program);
+      }
+      const tests = readdirSync(path.join(root, "dist/test"), { recursive: true, encoding: "utf8" }).filter(
+        (file) => file.endsWith(".test.js"),
+      );
+      for (const word of captures(text, /node dist\/test\/run\.js ([\w/.-]+)/g)) {
+        if (word === "area") continue; // CONTRIBUTING's example of a word
+        assert.ok(
+          tests.some((file) => file.includes(word)),
+          `no test file contains ${word}`,
+        );
+      }
+    });
+  });
+}
+
+describe("the README", () => {
+  test("explains every error code, and no other", () => {
+    const known = captures(readFromRoot("src/errors.ts"), /\| "(ERR_\w+)"/g);
+    assert.ok(known.length > 5);
+    assert.deepEqual(captures(section(readme, "Errors"), /^\| `(ERR_\w+)`/gm), known);
+  });
+
+  test("lists every option with its default", () => {
+    const { options } = new JitAllocator({ fillPattern: 0xcccc_cccc }, new SimulatedMemory());
+    const rows = [...section(readme, "Options").matchAll(/^\| `(\w+)` +\| `([^`]+)`/gm)];
+    assert.deepEqual(
+      Object.fromEntries(
+        rows.map(([, name = "", value = ""]) => [name, JSON.parse(numeral(value)) as unknown]),
+      ),
+      { ...options },
+    );
+  });
+
+  test("lists every command", () => {
+    const commands = captures(runCli(["--help"]).stdout, /^ {2}(\w+) {2,}/gm);
+    assert.ok(commands.includes("demo"));
+    assert.deepEqual(captures(section(readme, "Command line"), /^\| `jit-allocator (\w+)/gm), commands);
+  });
+});
+
+/** `0xCCCCCCCC` in decimal; anything else as it is. */
+function numeral(text: string): string {
+  return text.startsWith("0x") ? String(Number(text)) : text;
+}
+
+test("docs/invariants.md explains every invariant that verify() checks, and no other", () => {
+  const checked = [
+    ...captures(readFromRoot("src/core/verify.ts"), /,\s*(\d+),\s*["`]/g),
+    ...captures(readFromRoot("src/allocator.ts"), /invariant (\d+) is broken/g),
+  ];
+  assert.ok(checked.length > 10);
+  assert.deepEqual(captures(readFromRoot("docs/invariants.md"), /^## (\d+)\. /gm), checked.sort());
+});
