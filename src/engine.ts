@@ -56,19 +56,20 @@ export class Engine implements SpanOwner, WriteScopeOwner {
   }
 
   alloc(size: number): Span {
-    this.#place(size);
+    const isInNewBlock = this.#place(size);
     const { block, granule } = this.core;
     const mapped = this.blocks.at(block);
     try {
       return this.#makeSpan(mapped, granule);
     } catch (error) {
       this.#free(mapped, granule);
+      if (isInNewBlock && mapped.isMapped) this.blocks.remove(mapped);
       throw error;
     }
   }
 
-  /** Takes room for `size` bytes; the core then holds the place. */
-  #place(size: number): void {
+  /** Takes room for `size` bytes; the core then holds the place. Returns true where a block was mapped for it. */
+  #place(size: number): boolean {
     // `| 0` keeps just the integers that can be a size.
     if (typeof size !== "number" || (size | 0) !== size || size <= 0 || size > this.#largestSize) {
       this.checkOpen("allocate");
@@ -82,7 +83,9 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       pool = (count & 3) === 0 ? 2 : (count & 1) === 0 ? 1 : 0;
       count >>>= pool;
     }
-    if (!this.core.alloc(pool, count)) this.#placeInNewBlock(pool, count, size);
+    if (this.core.alloc(pool, count)) return false;
+    this.#placeInNewBlock(pool, count, size);
+    return true;
   }
 
   #placeInNewBlock(pool: number, count: number, size: number): void {
@@ -131,7 +134,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       const mapped = this.#locateStart(target, "release");
       this.#free(mapped, this.core.granule);
     } else {
-      const status = this.core.release(target);
+      const status: Status = this.core.release(target);
       if (status === Status.surplusBlock) this.blocks.remove(this.blocks.at(this.core.block));
       else if (status !== Status.ok) throw this.#refuseAddress("release", target, status);
     }
@@ -141,7 +144,8 @@ export class Engine implements SpanOwner, WriteScopeOwner {
   #free(mapped: MappedBlock, granule: number): void {
     const core = this.core;
     if (!this.#fills || core.isLastOfSurplus(mapped.block)) {
-      if (core.free(mapped.block, granule) === Status.surplusBlock) this.blocks.remove(mapped);
+      const status: Status = core.free(mapped.block, granule);
+      if (status === Status.surplusBlock) this.blocks.remove(mapped);
       return;
     }
     const length = core.lengthAt(mapped.block, granule) << mapped.granuleShift;
@@ -172,7 +176,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
 
   /** The block of the allocation that begins at `address`; the core then holds its granule. */
   #locateStart(address: Address, action: string): MappedBlock {
-    const status = this.core.locateStart(address);
+    const status: Status = this.core.locateStart(address);
     if (status !== Status.ok) throw this.#refuseAddress(action, address, status);
     return this.blocks.at(this.core.block);
   }
@@ -203,7 +207,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
 
   /** Finds the allocation that contains an address; the core then holds its place. */
   #locate(rx: Address): void {
-    const status = isIndex(rx) ? this.core.locate(rx) : Status.unknownAddress;
+    const status: Status = isIndex(rx) ? this.core.locate(rx) : Status.unknownAddress;
     if (status !== Status.ok) throw this.#refuseAddress("query", rx, status);
   }
 

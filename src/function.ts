@@ -157,7 +157,7 @@ function checkType(what: string, type: unknown, known: readonly NativeType[]): N
 /**
  * Puts the checks before the call. Written out by the number of parameters, because gathering arguments costs as
  * much as the call itself; the parameter behind the last one catches a call with too many arguments. That the span
- * is live is checked last, because to look at an argument can run its owner's code.
+ * is live is checked last: nothing may come between that and the call.
  */
 function guard(code: Span, types: readonly NativeType[], call: NativeFunction): NativeFunction {
   const checks = types.map(argumentCheck);

@@ -34,7 +34,8 @@ describe("the classes of free runs", () => {
       assert.ok(runClass === last || runClass === last + 1, `${length}: class ${runClass} after ${last}`);
       last = runClass;
     }
-    assert.ok(last < Classes.count, `class ${last} of the longest run has a ring`);
+    const ringCount: number = Classes.count;
+    assert.ok(last < ringCount, `class ${last} of the longest run has a ring`);
   });
 
   test("up to 32 granules each length has a class of its own", () => {

@@ -1,0 +1,41 @@
+/** Blocks of more than 256 MiB, of which no view is kept. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { JitAllocator } from "../../src/index.ts";
+import { SimulatedMemory } from "../../src/vm/simulated.ts";
+import { assertFilled, someBytes } from "../support/rows.ts";
+
+const SIZE = 257 * 2 ** 20;
+
+test("a block of more than 256 MiB is read and written through views that do not last", () => {
+  const memory = new SimulatedMemory();
+  const allocator = new JitAllocator({}, memory);
+  const address = allocator.allocAddress(SIZE);
+  const span = allocator.query(address);
+  const end = span.size - 100;
+  span.write(0, someBytes(100));
+  span.write(end, someBytes(100, 50));
+  assert.equal(memory.openViewCount, 0, "no view is left open");
+  assert.deepEqual(span.read(0, 100), someBytes(100));
+  assert.deepEqual(span.read(end), someBytes(100, 50));
+  assert.deepEqual(span.read(end, 0), new Uint8Array(0));
+  memory.failAfter("openView", 0, "ERR_OUT_OF_MEMORY");
+  assert.throws(() => span.write(end, someBytes(100)), { code: "ERR_OUT_OF_MEMORY" });
+  memory.clearFaults();
+  assert.deepEqual(memory.read(span.rx + end, 100), someBytes(100, 50), "nothing was written");
+  allocator[Symbol.dispose]();
+  assert.equal(memory.openViewCount, 0);
+  assert.deepEqual(memory.mappings, []);
+});
+
+test("what is shrunk away of it is filled", () => {
+  const memory = new SimulatedMemory();
+  const allocator = new JitAllocator({ fillUnusedMemory: true, fillPattern: 0x1234_5678 }, memory);
+  const span = allocator.alloc(SIZE);
+  span.write(span.size - 64, someBytes(64));
+  const tail = span.rx + span.size - 64;
+  span.shrink(span.size - 64);
+  assertFilled(memory.read(tail, 64), 0x1234_5678, "the tail");
+  assert.equal(memory.openViewCount, 0);
+  allocator[Symbol.dispose]();
+});
