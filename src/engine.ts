@@ -134,7 +134,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       const mapped = this.#locateStart(target, "release");
       this.#free(mapped, this.core.granule);
     } else {
-      const status: Status = this.core.release(target);
+      const status = this.core.release(target);
       if (status === Status.surplusBlock) this.blocks.remove(this.blocks.at(this.core.block));
       else if (status !== Status.ok) throw this.#refuseAddress("release", target, status);
     }
@@ -144,7 +144,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
   #free(mapped: MappedBlock, granule: number): void {
     const core = this.core;
     if (!this.#fills || core.isLastOfSurplus(mapped.block)) {
-      const status: Status = core.free(mapped.block, granule);
+      const status = core.free(mapped.block, granule);
       if (status === Status.surplusBlock) this.blocks.remove(mapped);
       return;
     }
@@ -176,7 +176,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
 
   /** The block of the allocation that begins at `address`; the core then holds its granule. */
   #locateStart(address: Address, action: string): MappedBlock {
-    const status: Status = this.core.locateStart(address);
+    const status = this.core.locateStart(address);
     if (status !== Status.ok) throw this.#refuseAddress(action, address, status);
     return this.blocks.at(this.core.block);
   }
@@ -207,7 +207,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
 
   /** Finds the allocation that contains an address; the core then holds its place. */
   #locate(rx: Address): void {
-    const status: Status = isIndex(rx) ? this.core.locate(rx) : Status.unknownAddress;
+    const status = isIndex(rx) ? this.core.locate(rx) : Status.unknownAddress;
     if (status !== Status.ok) throw this.#refuseAddress("query", rx, status);
   }
 

@@ -62,7 +62,7 @@ class AddressReplay implements Replay {
           allocator.shrink(addresses[slot]!, sizes[i]!);
           break;
         default:
-          allocator.query(addresses[slot]!);
+          allocator.queryAddress(addresses[slot]!);
       }
     }
   }
