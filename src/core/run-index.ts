@@ -61,7 +61,9 @@ function unlistRecord(words: Int32Array, pool: number, record: number): void {
 /** Puts a record behind all others of its class: holes that are used in the order they came fragment less. */
 function listRecord(words: Int32Array, pool: number, record: number, runClass: number): void {
   const sentinel = pool + Pool.classes + (runClass << 2);
-  ringInsert(words, words[sentinel + Link.prev]!, record);
+  const last = words[sentinel + Link.prev]!;
+  ringInsert(words, last, record);
+  if (last !== sentinel) return;
   const group = runClass >>> 5;
   words[pool + Pool.classBits + group] = words[pool + Pool.classBits + group]! | (1 << (runClass & 31));
   words[pool + Pool.classSummary] = words[pool + Pool.classSummary]! | (1 << group);
@@ -104,28 +106,25 @@ export function findInWord(words: Int32Array, block: number, word: number, count
 /** Puts `word` into the ring of the longest free run that begins in it, or into none. */
 export function reclaim(words: Int32Array, block: number, word: number): void {
   const record = words[block + Block.records]! + (word << 2);
-  const pool = words[block + Block.pool]!;
-  if (words[record + Link.next] !== 0) unlistRecord(words, pool, record);
-  const length = longestRunFrom(words, block, word);
-  if (length > 0) listRecord(words, pool, record, classOfRun(length));
-}
-
-/** The longest free run that begins in `word`; a run that enters it from the word before began there. */
-export function longestRunFrom(words: Int32Array, block: number, word: number): number {
+  if (words[record + Link.next] !== 0) unlistRecord(words, words[block + Block.pool]!, record);
   let free = freeGranules(words, block, word);
-  if ((free & 1) !== 0 && entersFromBefore(words, block, word)) {
-    if (free === -1) return 0;
-    free &= free + 1; // clears the run that reaches bit 0
-  }
-  if (free >= 0) return longestRun(free);
-  const leaving = leadingOnes(free);
-  const outward = leaving + runFromStartOf(words, block, word + 1);
-  return leaving >= 16 ? outward : Math.max(outward, longestRun(free));
+  // A run that enters from the word before, whose last granule is free then, began there. (A guard is used.)
+  if ((free & 1) !== 0 && words[record - Size.record]! >= 0) free = free === -1 ? 0 : free & (free + 1);
+  if (free !== 0) listByLongestRun(words, block, word, free);
 }
 
-/** Whether the last granule of the word before is free. The guard before the first record is used. */
-function entersFromBefore(words: Int32Array, block: number, word: number): boolean {
-  return words[words[block + Block.records]! + (word << 2) - Size.record]! >= 0;
+/** Lists a word, which is in no ring, by the longest run of `free`: what is free in it and begins in it. */
+function listByLongestRun(words: Int32Array, block: number, word: number, free: number): void {
+  let length: number;
+  if (free >= 0) {
+    length = longestRun(free);
+  } else {
+    const leaving = leadingOnes(free);
+    length = leaving + runFromStartOf(words, block, word + 1);
+    if (leaving < 16) length = Math.max(length, longestRun(free));
+  }
+  const record = words[block + Block.records]! + (word << 2);
+  listRecord(words, words[block + Block.pool]!, record, classOfRun(length));
 }
 
 // --- full words -----------------------------------------------------------------------------------------------
@@ -245,32 +244,39 @@ function indexGroup(words: Int32Array, block: number, group: number): void {
   while (dirty !== 0) {
     const word = (group << 5) + lowestBit(dirty);
     dirty &= dirty - 1;
-    if (freeGranules(words, block, word) === -1) {
-      let end = word;
-      do {
-        setFull(words, block, end);
-        unlist(words, block, end);
-        dirty &= ~(1 << (end & 31));
-        end += 1;
-      } while (
-        ((dirty >>> (end & 31)) & 1) !== 0 &&
-        (end & 31) !== 0 &&
-        freeGranules(words, block, end) === -1
-      );
-      if (isFull(words, block, end)) unlist(words, block, end); // it began a run, which now begins before it
-      reclaimRunBefore(words, block, word);
-    } else {
-      indexPartlyUsed(words, block, word);
-    }
+    const free = freeGranules(words, block, word);
+    if (free === -1) dirty = indexFullWords(words, block, word, dirty);
+    else indexPartlyUsed(words, block, word, free);
   }
 }
 
-function indexPartlyUsed(words: Int32Array, block: number, word: number): void {
-  const free = freeGranules(words, block, word);
-  // A run that enters here is longer than it was.
-  if ((free & 1) !== 0 && entersFromBefore(words, block, word)) reclaimRunBefore(words, block, word);
-  if (free < 0 && isFull(words, block, word + 1)) unlist(words, block, word + 1);
-  reclaim(words, block, word);
+/** Marks `word`, and as many words behind it as are dirty and free, full. Returns what is left of `dirty`. */
+function indexFullWords(words: Int32Array, block: number, word: number, dirty: number): number {
+  let left = dirty;
+  let end = word;
+  do {
+    setFull(words, block, end);
+    unlist(words, block, end);
+    left &= ~(1 << (end & 31));
+    end += 1;
+  } while ((end & 31) !== 0 && ((left >>> (end & 31)) & 1) !== 0 && freeGranules(words, block, end) === -1);
+  if (isFull(words, block, end)) unlist(words, block, end); // it began a run, which now begins before it
+  reclaimRunBefore(words, block, word);
+  return left;
+}
+
+/** Lists a word of which `free` is free, not all of it. */
+function indexPartlyUsed(words: Int32Array, block: number, word: number, free: number): void {
+  const record = words[block + Block.records]! + (word << 2);
+  if (words[record + Link.next] !== 0) unlistRecord(words, words[block + Block.pool]!, record);
+  let begins = free;
+  if ((free & 1) !== 0 && words[record - Size.record]! >= 0) {
+    reclaimRunBefore(words, block, word); // the run that enters here is longer than it was
+    begins = free & (free + 1);
+  }
+  if (begins === 0) return;
+  if (begins < 0 && isFull(words, block, word + 1)) unlist(words, block, word + 1);
+  listByLongestRun(words, block, word, begins);
 }
 
 /** Lists anew the word where the run begins that holds the first granule of `word`. */
@@ -290,7 +296,7 @@ export function closeTail(words: Int32Array, block: number, capacity: number): v
   const first = tail >>> 5;
   for (let word = (tail + 31) >>> 5; word < capacity >>> 5; word++) setFull(words, block, word);
   if ((tail & 31) === 0) reclaimRunBefore(words, block, first);
-  else indexPartlyUsed(words, block, first);
+  else indexPartlyUsed(words, block, first, freeGranules(words, block, first));
 }
 
 /** Moves the tail down over the free granules right below it. Returns true where there were any. */
