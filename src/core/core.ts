@@ -83,7 +83,9 @@ export class Core extends Store {
     const words = this.words;
     const current = words[pool + Pool.current]!;
     if (current !== 0 && absorbIntoTail(words, current) && this.#append(current, count)) return true;
+    forgetRecentRuns(words, pool);
     indexDirtyWords(words, pool, ALL_GROUPS);
+    if (current !== 0 && absorbIntoTail(words, current) && this.#append(current, count)) return true;
     if (this.#takeIndexed(pool, count)) return true;
     if (this.#takeFromClassBelow(pool, count)) return true;
     const empty = words[pool + Pool.empty]!;
@@ -100,28 +102,30 @@ export class Core extends Store {
     for (let top = words[counter]! - 1; top >= 0; top--) {
       words[counter] = top;
       const place = words[pool + Pool.recentPlaces + (count << Recent.runsShift) + top]!;
+      const block = blockOfRecentRun(words, pool, place, count);
+      if (block === 0) continue;
       const record = (place >>> 5) << 2;
-      const block = words[words[Header.owners]! + (record >> Unit.shift)]!;
-      // The block may be gone and its metadata serve another pool's; others may have taken granules of the run.
-      if (block <= 0 || words[block + Block.pool] !== pool) continue;
       const bit = place & 31;
       const granule = ((record - words[block + Block.records]!) << 3) + bit;
-      if (granule < 0 || granule + count > words[block + Block.tail]!) continue;
       if (bit + count <= 32) {
         const used = words[record]!;
-        if ((used & bitRange(bit, count)) !== 0) continue;
+        if ((used & bitRange(bit, count)) !== 0) {
+          markDirty(words, block, granule >>> 5, granule >>> 5);
+          continue;
+        }
         if (used === 0) clearFull(words, block, granule >>> 5);
       } else {
-        if (!isFree(words, block, granule, count)) continue;
+        if (!isFree(words, block, granule, count)) {
+          markDirty(words, block, granule >>> 5, (granule + count - 1) >>> 5);
+          continue;
+        }
         clearFullRange(words, block, granule, count);
       }
       this.#occupy(block, granule, count);
       // Where the run was longer, what is left of it begins behind the end, and the index has to look at it.
       const after = granule + count;
       const afterUsed = words[words[block + Block.records]! + ((after >>> 5) << 2)]!;
-      if (((afterUsed >>> (after & 31)) & 1) === 0) {
-        markDirtyGroup(words, block, after >>> 10, 1 << ((after >>> 5) & 31));
-      }
+      if (((afterUsed >>> (after & 31)) & 1) === 0) markDirty(words, block, after >>> 5, after >>> 5);
       return true;
     }
     return false;
@@ -317,17 +321,18 @@ export class Core extends Store {
       words[block + Block.tail] = granule; // it was the last one before the tail, which takes it back
       return;
     }
-    const group = block + Block.dirty + (granule >>> 10);
-    const dirty = words[group]!;
-    const wordBit = 1 << ((granule >>> 5) & 31);
-    if (dirty === 0) markDirtyGroup(words, block, granule >>> 10, wordBit);
-    else words[group] = dirty | wordBit;
     const counter = pool + Pool.recentCounts + count;
     const top = words[counter]!;
     if (top < Recent.runs) {
       words[counter] = top + 1;
       words[pool + Pool.recentPlaces + (count << Recent.runsShift) + top] = (record << 3) + bit;
+      return;
     }
+    const group = block + Block.dirty + (granule >>> 10);
+    const dirty = words[group]!;
+    const wordBit = 1 << ((granule >>> 5) & 31);
+    if (dirty === 0) markDirtyGroup(words, block, granule >>> 10, wordBit);
+    else words[group] = dirty | wordBit;
   }
 
   /** Whether the block has one allocation left, and will not be kept when that is released. */
@@ -404,13 +409,43 @@ function vacateWords(words: Int32Array, block: number, record: number, granule: 
     words[block + Block.tail] = granule;
     return;
   }
+  if (count <= Recent.longest) {
+    const counter = pool + Pool.recentCounts + count;
+    const top = words[counter]!;
+    if (top < Recent.runs) {
+      words[counter] = top + 1;
+      words[pool + Pool.recentPlaces + (count << Recent.runsShift) + top] = (record << 3) + first;
+      return;
+    }
+  }
   markDirty(words, block, granule >>> 5, (granule + count - 1) >>> 5);
-  if (count > Recent.longest) return;
-  const counter = pool + Pool.recentCounts + count;
-  const top = words[counter]!;
-  if (top === Recent.runs) return;
-  words[counter] = top + 1;
-  words[pool + Pool.recentPlaces + (count << Recent.runsShift) + top] = (record << 3) + first;
+}
+
+/**
+ * The block in which a recent run of `count` granules can still be, or 0: it may be gone and its metadata serve
+ * another pool's, or it may have been empty since.
+ */
+export function blockOfRecentRun(words: Int32Array, pool: number, place: number, count: number): number {
+  const record = (place >>> 5) << 2;
+  const block = words[words[Header.owners]! + (record >> Unit.shift)]!;
+  if (block <= 0 || words[block + Block.pool] !== pool) return 0;
+  const granule = ((record - words[block + Block.records]!) << 3) + (place & 31);
+  return granule < 0 || granule + count > words[block + Block.tail]! ? 0 : block;
+}
+
+/** Gives all recent runs to the index. */
+function forgetRecentRuns(words: Int32Array, pool: number): void {
+  for (let count = 1; count <= Recent.longest; count++) {
+    const counter = pool + Pool.recentCounts + count;
+    for (let top = words[counter]! - 1; top >= 0; top--) {
+      const place = words[pool + Pool.recentPlaces + (count << Recent.runsShift) + top]!;
+      const block = blockOfRecentRun(words, pool, place, count);
+      if (block === 0) continue;
+      const granule = ((((place >>> 5) << 2) - words[block + Block.records]!) << 3) + (place & 31);
+      markDirty(words, block, granule >>> 5, (granule + count - 1) >>> 5);
+    }
+    words[counter] = 0;
+  }
 }
 
 /** The length of an allocation that begins at `bit` of a record and ends in a later one. */

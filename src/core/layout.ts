@@ -129,7 +129,7 @@ export const enum Classes {
  */
 export const enum Recent {
   longest = 64,
-  runsShift = 4,
+  runsShift = 2,
   runs = 1 << runsShift,
 }
 

@@ -5,7 +5,8 @@
 import { countOnes, lowBits, trailingOnes } from "./bits.ts";
 import { blockUnits, generationUnits } from "./block.ts";
 import { treeFirst, treeNext } from "./block-tree.ts";
-import { Bins, Block, Classes, Format, Header, Link, Pool, Pools, Size, Unit } from "./layout.ts";
+import { Bins, Block, Classes, Format, Header, Link, Pool, Pools, Recent, Size, Unit } from "./layout.ts";
+import { blockOfRecentRun } from "./core.ts";
 import { classOfRun, freeGranules } from "./run-index.ts";
 
 function check(holds: boolean, invariant: number, what: string): void {
@@ -156,6 +157,7 @@ function verifyPool(words: Int32Array, pool: number, classes: ReadonlyMap<number
     check(words[words[node + Link.next]! + Link.prev] === node, 11, "the ring of dirty blocks is torn");
     dirtyBlocks.add(node - Block.inDirty);
   }
+  const recent = wordsOfRecentRuns(words, pool);
   const blocks = new Set<number>();
   const sentinel = pool + Pool.blocks;
   for (let node = words[sentinel + Link.next]!; node !== sentinel; node = words[node + Link.next]!) {
@@ -165,7 +167,7 @@ function verifyPool(words: Int32Array, pool: number, classes: ReadonlyMap<number
     check(words[block + Block.pool] === pool, 4, "a block is in the ring of another pool");
     check(words[block + Block.granuleShift] === words[pool + Pool.granuleShift], 4, "a block's granularity");
     verifyBlock(words, pool, block);
-    verifyIndex(words, block, classes, dirtyBlocks.has(block));
+    verifyIndex(words, block, classes, dirtyBlocks.has(block), recent);
   }
   for (let block = treeFirst(words); block !== 0; block = treeNext(words, block)) {
     check(
@@ -257,18 +259,35 @@ function verifyGenerations(words: Int32Array, block: number, generations: number
   }
 }
 
-/** The index says of every free run at least as much as is true, or its words are dirty. */
+/** The records of the words in which recent runs lie. */
+function wordsOfRecentRuns(words: Int32Array, pool: number): ReadonlySet<number> {
+  const records = new Set<number>();
+  for (let count = 1; count <= Recent.longest; count++) {
+    const entries = words[pool + Pool.recentCounts + count]!;
+    check(entries >= 0 && entries <= Recent.runs, 12, `${entries} recent runs of ${count} granules`);
+    for (let entry = 0; entry < entries; entry++) {
+      const place = words[pool + Pool.recentPlaces + count * Recent.runs + entry]!;
+      if (blockOfRecentRun(words, pool, place, count) === 0) continue;
+      for (let p = place; p <= place + count - 1; p++) records.add((p >>> 5) << 2);
+    }
+  }
+  return records;
+}
+
+/** The index says of every free run at least as much as is true, or its words are dirty, or hold recent runs. */
 function verifyIndex(
   words: Int32Array,
   block: number,
   classes: ReadonlyMap<number, number>,
   queued: boolean,
+  recent: ReadonlySet<number>,
 ): void {
   const wordCount = words[block + Block.capacity]! >>> 5;
   const groupCount = (wordCount >>> 5) + 1;
   const bit = (base: number, index: number): boolean =>
     ((words[base + (index >>> 5)]! >>> (index & 31)) & 1) !== 0;
-  const dirty = (word: number): boolean => bit(block + Block.dirty, word);
+  const dirty = (word: number): boolean =>
+    bit(block + Block.dirty, word) || recent.has(words[block + Block.records]! + word * Size.record);
   for (let group = 0; group < groupCount; group++) {
     const dirtyBits = words[block + Block.dirty + group]!;
     check(
