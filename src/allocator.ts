@@ -152,9 +152,7 @@ export class JitAllocator implements Disposable {
     if (typeof offsetOrFill === "function") {
       engine.writeCallback(target, offsetOrFill, checkPolicy(bytesOrPolicy));
     } else {
-      const chosen = checkPolicy(policy);
-      engine.writeBytes(target, offsetOrFill, bytesOrPolicy as Uint8Array);
-      engine.flush(target, chosen);
+      engine.writeBytes(target, offsetOrFill, bytesOrPolicy as Uint8Array, checkPolicy(policy));
     }
   }
 

@@ -239,11 +239,10 @@ export class Engine implements SpanOwner, WriteScopeOwner {
   }
 
   write(span: Span, offset: number, bytes: Uint8Array): void {
-    this.writeBytes(span, offset, bytes);
-    this.flush(span, "default");
+    this.writeBytes(span, offset, bytes, "default");
   }
 
-  writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined): void {
+  writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
     const mapped = this.#liveBlock(span, "write");
     // A proxy or a pretended length would run a user's code, or pass the check, while memory is being written.
     if (!(bytes instanceof Uint8Array) || !ArrayBuffer.isView(bytes)) {
@@ -254,7 +253,9 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     if (!isIndex(offset) || offset + length > size) {
       throw refusals.refuseRange("write", offset, length, size);
     }
-    mapped.write((spanAccess.granule(span) << mapped.granuleShift) + offset, bytes);
+    const start = (spanAccess.granule(span) << mapped.granuleShift) + offset;
+    mapped.write(start, bytes, length);
+    if (policy !== "never") this.blocks.flush(mapped, start, length);
   }
 
   writeCallback(span: Span, fill: (code: Uint8Array) => number | void, policy: CachePolicy): void {
@@ -271,17 +272,11 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     if (typedArrayLength.call(code) !== size) {
       throw new JitError("ERR_INVALID_ARGUMENT", "Cannot write: the callback gave its buffer away");
     }
-    mapped.write(start, code.subarray(0, Math.min(kept ?? size, sizeNow)));
+    const length = Math.min(kept ?? size, sizeNow);
+    mapped.write(start, code.subarray(0, length), length);
     // The shrink comes last: if the flush fails, the span is as long as it was.
-    this.flush(span, policy, kept);
+    if (policy !== "never") this.blocks.flush(mapped, start, length);
     if (kept !== undefined) this.shrink(span, kept);
-  }
-
-  /** Makes the first `length` bytes of a live span, or all of it, safe to run. */
-  flush(span: Span, policy: CachePolicy, length = this.sizeOf(span)): void {
-    if (policy === "never") return;
-    const mapped = spanAccess.block(span);
-    this.blocks.flush(mapped, spanAccess.granule(span) << mapped.granuleShift, length);
   }
 
   flushRange(mapped: MappedBlock, start: number, end: number): void {

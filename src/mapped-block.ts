@@ -45,9 +45,10 @@ export class MappedBlock {
     this.granuleShift = granuleShift;
   }
 
-  write(offset: number, bytes: Uint8Array): void {
+  /** `length` is that of `bytes`. */
+  write(offset: number, bytes: Uint8Array, length: number): void {
     if (this.#view !== undefined) this.#view.set(bytes, offset);
-    else this.#access(offset, bytes.length, (view, start) => view.set(bytes, start));
+    else this.#access(offset, length, (view, start) => view.set(bytes, start));
   }
 
   /** A copy. */

@@ -8,7 +8,7 @@ export type CachePolicy = "default" | "flush" | "never";
 /** What a write scope asks of its allocator. */
 export interface WriteScopeOwner {
   /** Refuses what is not bytes. */
-  writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined): void;
+  writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void;
   writeCallback(span: Span, fill: (code: Uint8Array) => number | void, policy: CachePolicy): void;
   blockOf(span: Span): MappedBlock;
   flushRange(block: MappedBlock, start: number, end: number): void;
@@ -50,7 +50,7 @@ export class WriteScope implements Disposable {
   ): void {
     this.#checkOpen("write in");
     if (typeof offsetOrFill === "function") this.#owner.writeCallback(target, offsetOrFill, "never");
-    else this.#owner.writeBytes(target, offsetOrFill, bytes);
+    else this.#owner.writeBytes(target, offsetOrFill, bytes, "never");
     if (!this.#flushes || target.isReleased) return; // a callback may have shrunk it to nothing
     const block = this.#owner.blockOf(target);
     const start = target.rx - block.rx;

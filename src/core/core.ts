@@ -203,7 +203,7 @@ export class Core extends Store {
   }
 
   /** Finds the allocation that begins at `address`: Status.ok, Status.unknownAddress, Status.notAllocated or Status.interiorAddress. */
-  locateStart(address: number): number {
+  locateStart(address: number): Status {
     const words = this.words;
     const block = this.find(address);
     if (block === 0) return Status.unknownAddress;
@@ -227,7 +227,7 @@ export class Core extends Store {
   }
 
   /** Finds the allocation that contains `address`: Status.ok, Status.unknownAddress or Status.notAllocated. */
-  locate(address: number): number {
+  locate(address: number): Status {
     const status = this.locateStart(address);
     return status === Status.interiorAddress ? Status.ok : status;
   }
@@ -243,7 +243,7 @@ export class Core extends Store {
   // --- release ------------------------------------------------------------------------------------------------
 
   /** Releases the allocation that begins at `address`. Status.surplusBlock and the failures of `locateStart` change nothing. */
-  release(address: number): number {
+  release(address: number): Status {
     const words = this.words;
     const doubles = this.doubles;
     const block = words[Lookup.start + ((address * Lookup.scale) & (Lookup.entries - 1))]!;
@@ -273,7 +273,7 @@ export class Core extends Store {
   }
 
   /** Releases the allocation that begins at `granule`, which is known to be one. Status.ok or Status.surplusBlock. */
-  free(block: number, granule: number): number {
+  free(block: number, granule: number): Status {
     const words = this.words;
     const live = words[block + Block.live]! - 1;
     this.block = block;

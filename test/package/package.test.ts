@@ -16,8 +16,7 @@ after(() => rmSync(workspace, { recursive: true, force: true }));
 
 /** Runs a program of its own, without this process's coverage: that of npm and tsc says nothing about us. */
 function run(script: string, args: readonly string[], cwd: string): string {
-  // Empty, because Node passes it on to a child whose environment lacks it.
-  const environment = { ...process.env, NODE_V8_COVERAGE: "" };
+  const environment = { ...process.env, NODE_V8_COVERAGE: "" }; // empty, not absent: what is absent is inherited
   return execFileSync(process.execPath, [script, ...args], {
     cwd,
     encoding: "utf8",

@@ -27,10 +27,10 @@ export function startCli(args: readonly string[]): ChildProcess {
 
 /**
  * Runs it in a shell, which sets up what only a shell can (`$CLI` is the command): limits under which the runtime
- * could not write its coverage either, and would say so, so that it is told to collect none (an absent variable
- * would be passed on).
+ * could not write its coverage either, and would say so, so that it is told to collect none.
  */
 export function runCliInShell(script: string): CliResult {
+  // Empty, not absent: what is absent is inherited.
   const environment = { ...process.env, CLI: `"${process.execPath}" "${mainPath}"`, NODE_V8_COVERAGE: "" };
   const { status, stdout, stderr } = spawnSync("bash", ["-c", script], {
     env: environment,
