@@ -49,6 +49,8 @@ export default defineConfig(
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
       eqeqeq: "error",
+      // Says at a glance what is loaded at run time.
+      "@typescript-eslint/consistent-type-imports": "error",
       // A number has one obvious text; what this rule guards against is an object or undefined in a message.
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
       // `() => call()` is the shortest way to hand over a call; its result is not used by mistake.

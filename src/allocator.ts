@@ -218,7 +218,12 @@ export class JitAllocator implements Disposable {
     }
   }
 
-  /** Unmaps every block. Idempotent; every other method then throws `ERR_DISPOSED`, every span `ERR_RELEASED`. */
+  /**
+   * Unmaps every block. Idempotent. From then on whatever would allocate, release, look up or write throws
+   * `ERR_DISPOSED`, every span and function `ERR_RELEASED`; the options, `statistics`, `blocks` and `verify` still tell.
+   *
+   * @throws JitError what the system refused: that block stays mapped, and the call can be repeated
+   */
   dispose(): void {
     this.#engine.dispose();
   }

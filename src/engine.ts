@@ -83,15 +83,15 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       pool = (count & 3) === 0 ? 2 : (count & 1) === 0 ? 1 : 0;
       count >>>= pool;
     }
-    if (this.core.alloc(pool, count)) return false;
-    this.#placeInNewBlock(pool, count, size);
-    return true;
+    return this.core.alloc(pool, count) ? false : this.#placeElsewhere(pool, count, size);
   }
 
-  #placeInNewBlock(pool: number, count: number, size: number): void {
+  /** Maps a block and takes room in it; or, where none can be mapped, looks harder. Returns true where one was. */
+  #placeElsewhere(pool: number, count: number, size: number): boolean {
     const core = this.core;
     const smallest = core.planBlock(pool, count, true);
     if (smallest === 0) {
+      if (core.allocFromAnyHole(pool, count)) return false;
       this.#replaceEmptyBlocks(pool, count, size);
     } else {
       const natural = core.planBlock(pool, count, false);
@@ -104,7 +104,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
         this.blocks.add(pool, smallest, size);
       }
     }
-    core.alloc(pool, count);
+    return core.alloc(pool, count);
   }
 
   /** The empty blocks that are kept count as reserved: where they stand in the way, a new block takes their place. */

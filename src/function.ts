@@ -3,6 +3,7 @@ import { JitError } from "./errors.ts";
 import type { Address, NativeFunction, NativeSignature, NativeType } from "./ffi/contract.ts";
 import { systemFfi } from "./ffi/select.ts";
 import { kindOfBytes } from "./intrinsics.ts";
+import { describe } from "./options.ts";
 import { refuseReleased, refuseValue } from "./refusals.ts";
 import { Span, spanAccess } from "./span.ts";
 
@@ -228,7 +229,10 @@ type ArgumentCheck = (value: unknown) => void;
 /** The check of one parameter: foreign function interfaces wrap what is out of range without a word. */
 function argumentCheck(type: NativeType, index: number): ArgumentCheck {
   const refuse = (value: unknown, wanted: string): JitError =>
-    refuseValue("call code: argument", value, `parameter ${index + 1} is ${type}, ${wanted}`);
+    new JitError(
+      "ERR_INVALID_ARGUMENT",
+      `Cannot call code: argument ${index + 1} (${type}) must be ${wanted}, and is ${describe(value)}`,
+    );
   const range = RANGES[type];
   if (range !== undefined) {
     const [least, most] = range;
@@ -251,7 +255,7 @@ function argumentCheck(type: NativeType, index: number): ArgumentCheck {
     return (value) => {
       const kind = kindOfBytes(value);
       if (kind === "other") throw refuse(value, "a TypedArray, DataView or ArrayBuffer");
-      if (kind === "detached") throw refuse(value, "and this one is detached");
+      if (kind === "detached") throw refuse(value, "a buffer that is not detached");
     };
   }
   return (value) => {
@@ -260,5 +264,8 @@ function argumentCheck(type: NativeType, index: number): ArgumentCheck {
 }
 
 function tooManyArguments(count: number): JitError {
-  return new JitError("ERR_INVALID_ARGUMENT", `Cannot call code: it takes ${count} arguments, and got more`);
+  return new JitError(
+    "ERR_INVALID_ARGUMENT",
+    `Cannot call code: it takes ${count} argument(s), and was given more`,
+  );
 }

@@ -75,11 +75,17 @@ export function resolveOptions(
   memory: VirtualMemory,
 ): Readonly<ResolvedJitAllocatorOptions> {
   if (typeof options !== "object" || (options as unknown) === null) {
-    throw invalid("the options", options, "an object");
+    throw new JitError(
+      "ERR_INVALID_ARGUMENT",
+      `Cannot make an allocator: the options must be an object, and are ${describe(options)}`,
+    );
   }
   for (const name of Object.keys(options)) {
     if (!Object.hasOwn(DEFAULTS, name)) {
-      throw invalid("an option", name, `one of ${Object.keys(DEFAULTS).join(", ")}`);
+      throw new JitError(
+        "ERR_INVALID_ARGUMENT",
+        `Cannot make an allocator: there is no option ${describe(name)}; the options are ${Object.keys(DEFAULTS).join(", ")}`,
+      );
     }
   }
   const resolved = { ...DEFAULTS };

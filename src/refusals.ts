@@ -6,7 +6,7 @@ export function refuseSize(size: unknown, largestSize: number): JitError {
   return typeof size === "number" && Number.isInteger(size) && size > 0
     ? new JitError(
         "ERR_TOO_LARGE",
-        `Cannot allocate ${size} bytes: a single allocation has at most ${largestSize}`,
+        `Cannot allocate ${size} bytes: a single allocation has at most ${largestSize} bytes`,
       )
     : new JitError(
         "ERR_INVALID_ARGUMENT",
@@ -85,6 +85,6 @@ export function refuseDisposed(action: string): JitError {
 export function refuseRange(action: string, offset: unknown, length: unknown, size: number): JitError {
   return new JitError(
     "ERR_INVALID_ARGUMENT",
-    `Cannot ${action} ${describe(length)} bytes at offset ${describe(offset)}: the span has ${size} bytes`,
+    `Cannot ${action} ${describe(length)} byte(s) at offset ${describe(offset)}: the span has ${size}`,
   );
 }

@@ -28,9 +28,9 @@ export let spanAccess: SpanAccess;
 const key = Symbol("span");
 
 /**
- * A live piece of executable memory. Made by `JitAllocator.alloc` and `query`; every method is thread-safe.
+ * A live piece of executable memory. Made by `JitAllocator.alloc` and `query`; it belongs to the thread that made it.
  *
- * A span knows when its memory is gone: after the release (through whichever span, address or thread), a reset or the
+ * A span knows when its memory is gone: after the release (through whichever span or address), a reset or the
  * disposal of its allocator, every access throws `ERR_RELEASED`, also when the same place has been handed out again.
  * The addresses, the size (0) and `isReleased` can still be read.
  *

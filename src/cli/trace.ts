@@ -69,7 +69,7 @@ const SLOT_RELEASED = 2;
  * @example
  * ```ts
  * const trace = readTrace("my.trace", new TextEncoder().encode("a 1 64\nf 1\n"));
- * trace.operationCount === 2;
+ * trace.operationCount; // 2
  * ```
  */
 export function readTrace(fileName: string, bytes: Uint8Array): Trace {

@@ -69,6 +69,11 @@ export class Core extends Store {
     return this.#allocElsewhere(pool, count);
   }
 
+  /** After `alloc` found no room: looks at every hole that may do, before the request is refused for good. */
+  allocFromAnyHole(poolIndex: number, count: number): boolean {
+    return this.#takeFromClassBelow(poolAt(poolIndex), count, Infinity);
+  }
+
   /** Takes granules from the block's untouched tail: the cheapest allocation there is. */
   #append(block: number, count: number): boolean {
     const words = this.words;
@@ -87,7 +92,7 @@ export class Core extends Store {
     indexDirtyWords(words, pool, ALL_GROUPS);
     if (current !== 0 && absorbIntoTail(words, current) && this.#append(current, count)) return true;
     if (this.#takeIndexed(pool, count)) return true;
-    if (this.#takeFromClassBelow(pool, count)) return true;
+    if (this.#takeFromClassBelow(pool, count, SAME_CLASS_TRIES)) return true;
     const empty = words[pool + Pool.empty]!;
     if (empty === 0 || empty === current) return false;
     if (words[empty + Block.tail]! + count > words[empty + Block.capacity]!) return false;
@@ -143,14 +148,14 @@ export class Core extends Store {
     return false;
   }
 
-  /** Looks through some holes whose class does not promise enough room, though they may have it. */
-  #takeFromClassBelow(pool: number, count: number): boolean {
+  /** Looks through up to `limit` holes whose class does not promise enough room, though they may have it. */
+  #takeFromClassBelow(pool: number, count: number, limit: number): boolean {
     const words = this.words;
     const below = classOfRun(count);
     if (below === classThatHolds(count)) return false;
     const sentinel = pool + Pool.classes + (below << 2);
     let record = words[sentinel + Link.prev]!;
-    for (let tries = 0; tries < SAME_CLASS_TRIES && record !== sentinel; tries++) {
+    for (let tries = 0; tries < limit && record !== sentinel; tries++) {
       const previous = words[record + Link.prev]!; // before the record moves to the end of a ring
       if (this.#takeFromRecord(record, count)) return true;
       record = previous;

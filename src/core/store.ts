@@ -116,8 +116,9 @@ export class Store {
    * How large a block to map for an allocation of `count` granules, in bytes; 0 where `maxReservedSize` has no room.
    * `smallest`: just what the allocation needs; otherwise what is natural. `extraRoom` bytes count as free already.
    *
-   * Each natural size comes twice before it doubles, so that half of what is reserved is never more than a third
-   * unused, and the sum never more than asmjit's, which begins with twice the block size and doubles each time.
+   * Each natural size comes twice before it doubles. The sums then pass through asmjit's, which begins with twice the
+   * block size and doubles each time, and have a step between each two of them: for the same use never more is
+   * reserved. Doubling from the block size itself would always be one block size above.
    */
   planBlock(poolIndex: number, count: number, smallest: boolean, extraRoom = 0): number {
     const { words, doubles } = this;

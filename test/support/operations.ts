@@ -1,6 +1,6 @@
 /** The operations of a random run: plain data, made from a seed alone, so that every run can be replayed. */
 import type { CachePolicy, JitAllocatorOptions } from "../../src/index.ts";
-import { Random } from "./random.ts";
+import type { Random } from "./random.ts";
 
 /**
  * One step of a run. `which` picks among what is live (or stale) at that moment, modulo its number, and parts are
