@@ -265,16 +265,16 @@ export class Core extends Store {
       const used = words[record]!;
       const stop = words[record + 1]!;
       // Granules that begin an allocation: used, and the one before is free or ends one. Of the first in the word
-      // this record does not tell.
-      const starts = used & ~((used & ~stop) << 1) & -2;
-      const stops = stop >>> bit;
-      if (((starts >>> bit) & 1) !== 0 && stops !== 0 && granule << shift === offset) {
-        const live = words[block + Block.live]! - 1;
-        if (live !== 0) {
-          words[block + Block.live] = live;
-          this.#vacateInWord(block, record, granule, lowestBit(stops) + 1);
-          return Status.ok;
-        }
+      // the record before tells, and granule 0 may be padding.
+      const starts = used & ~((used & ~stop) << 1);
+      const begins = bit !== 0 || (granule !== 0 && (words[record - 4]! & ~words[record - 3]!) >= 0);
+      const live = words[block + Block.live]! - 1;
+      if (((starts >>> bit) & 1) !== 0 && begins && granule << shift === offset && live !== 0) {
+        words[block + Block.live] = live;
+        const stops = stop >>> bit;
+        if (stops !== 0) this.#vacateInWord(block, record, granule, lowestBit(stops) + 1);
+        else vacateWords(words, block, record, granule, lengthOverWords(words, record, bit));
+        return Status.ok;
       }
     }
     const status = this.locateStart(address);
