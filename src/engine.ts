@@ -248,7 +248,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     if (!(bytes instanceof Uint8Array) || !ArrayBuffer.isView(bytes)) {
       throw refusals.refuseValue("write", bytes, "the bytes must be a Uint8Array");
     }
-    const length = typedArrayLength.call(bytes);
+    const length = typedArrayLength(bytes);
     const size = this.#liveSize(span, mapped);
     if (!isIndex(offset) || offset + length > size) {
       throw refusals.refuseRange("write", offset, length, size);
@@ -269,7 +269,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     if (kept !== undefined && !(isIndex(kept) && kept > 0 && kept <= sizeNow)) {
       throw refusals.refuseValue("keep", kept, `a write callback returns nothing, or 1 to ${sizeNow} bytes`);
     }
-    if (typedArrayLength.call(code) !== size) {
+    if (typedArrayLength(code) !== size) {
       throw new JitError("ERR_INVALID_ARGUMENT", "Cannot write: the callback gave its buffer away");
     }
     const length = Math.min(kept ?? size, sizeNow);
@@ -304,7 +304,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
   }
 
   #liveSize(span: Span, mapped: MappedBlock): number {
-    return this.core.lengthAt(mapped.block, spanAccess.granule(span)) << mapped.granuleShift;
+    return this.core.lengthWithGeneration(mapped.block, spanAccess.granule(span)) << mapped.granuleShift;
   }
 
   // --- all at once --------------------------------------------------------------------------------------------

@@ -90,7 +90,6 @@ export class Core extends Store {
     if (current !== 0 && absorbIntoTail(words, current) && this.#append(current, count)) return true;
     forgetRecentRuns(words, pool);
     indexDirtyWords(words, pool, ALL_GROUPS);
-    if (current !== 0 && absorbIntoTail(words, current) && this.#append(current, count)) return true;
     if (this.#takeIndexed(pool, count)) return true;
     if (this.#takeFromClassBelow(pool, count, SAME_CLASS_TRIES)) return true;
     const empty = words[pool + Pool.empty]!;
@@ -301,6 +300,10 @@ export class Core extends Store {
     const record = words[block + Block.records]! + ((last >>> 5) << 2);
     this.#vacate(block, granule + newCount, count - newCount);
     words[record + 1] = words[record + 1]! | (1 << (last & 31));
+    const generations = words[block + Block.generations]!;
+    if (generations !== 0 && newCount > 1 && words[generations + granule] !== 0) {
+      words[generations + granule + 1] = newCount;
+    }
   }
 
   /** Clears the granules at the end of an allocation, its stop bit among them, and leaves the rest to the index. */
@@ -320,7 +323,7 @@ export class Core extends Store {
     words[record + 1] = words[record + 1]! & ~(1 << (bit + count - 1));
     words[block + Block.used] = words[block + Block.used]! - count;
     const generations = words[block + Block.generations]!;
-    if (generations !== 0) words[generations + granule] = 0;
+    if (generations !== 0) forgetGeneration(words, generations, granule, count);
     const pool = words[block + Block.pool]!;
     if (end === words[block + Block.tail] && words[pool + Pool.current] === block) {
       words[block + Block.tail] = granule; // it was the last one before the tail, which takes it back
@@ -374,10 +377,21 @@ export class Core extends Store {
     const words = this.words;
     const known = words[generations + granule]!;
     if (known !== 0) return known;
-    const generation = (words[Header.generation]! + 1) | 0 || 1; // wraps around after 2**32, past 0
+    // Always negative, so that it is never taken for the length that may stand in the same place.
+    const generation = (words[Header.generation]! + 1) | -0x8000_0000;
     words[Header.generation] = generation;
     words[generations + granule] = generation;
+    const count = this.lengthAt(block, granule);
+    if (count > 1) words[generations + granule + 1] = count;
     return generation;
+  }
+
+  /** The length in granules of an allocation that has a generation: at the same cost however long it is. */
+  lengthWithGeneration(block: number, granule: number): number {
+    const words = this.words;
+    const stops = words[words[block + Block.records]! + ((granule >>> 5) << 2) + 1]! >>> (granule & 31);
+    if (stops !== 0) return lowestBit(stops) + 1;
+    return words[words[block + Block.generations]! + granule + 1]!;
   }
 
   /** Whether the allocation that begins at `granule` is still the one that was given `generation`. */
@@ -408,7 +422,7 @@ function vacateWords(words: Int32Array, block: number, record: number, granule: 
   words[lastRecord + 1] = words[lastRecord + 1]! & ~(1 << (last & 31));
   words[block + Block.used] = words[block + Block.used]! - count;
   const generations = words[block + Block.generations]!;
-  if (generations !== 0) words[generations + granule] = 0;
+  if (generations !== 0) forgetGeneration(words, generations, granule, count);
   const pool = words[block + Block.pool]!;
   if (granule + count === words[block + Block.tail] && words[pool + Pool.current] === block) {
     words[block + Block.tail] = granule;
@@ -451,6 +465,12 @@ function forgetRecentRuns(words: Int32Array, pool: number): void {
     }
     words[counter] = 0;
   }
+}
+
+/** Clears the generation of an allocation and the length behind it. */
+function forgetGeneration(words: Int32Array, generations: number, granule: number, count: number): void {
+  words[generations + granule] = 0;
+  if (count > 1) words[generations + granule + 1] = 0;
 }
 
 /** The length of an allocation that begins at `bit` of a record and ends in a later one. */

@@ -70,13 +70,11 @@ export const enum Header {
   treeRoot = 7,
   /** The generation given last; generations are never 0. */
   generation = 8,
-  /** How many blocks were ever added: gives each mapping its serial number. */
-  serial = 9,
   /** The index of the owner table, and how many units it can describe. */
-  owners = 10,
-  ownersCapacity = 11,
+  owners = 9,
+  ownersCapacity = 10,
   /** How many units are laid out, in use or free. */
-  unitCount = 12,
+  unitCount = 11,
   /** Bytes, as doubles: all blocks together; the most they may be; the base block size. */
   reservedSize = 16 >> 1,
   maxReservedSize = 18 >> 1,
@@ -179,18 +177,19 @@ export const enum Block {
   pool = 12,
   /** 1 where granule 0 is padding. */
   padding = 13,
-  /** The index of the generations, one integer a granule; 0 = no Span was made in this block yet. */
+  /**
+   * The index of the generations, an integer a granule; 0 = no Span was made in this block yet. At the first granule
+   * of an allocation that a Span was made for stands its generation, which is negative; at the second its length.
+   */
   generations = 14,
-  /** Which mapping this is, counted from 1. */
-  serial = 15,
-  left = 16,
-  right = 17,
-  parent = 18,
+  left = 15,
+  right = 16,
+  parent = 17,
   /** 1 = red, 0 = black. */
-  red = 19,
-  dirtySummary = 20,
-  full = 21,
-  fullSummary = 22,
+  red = 18,
+  dirtySummary = 19,
+  full = 20,
+  fullSummary = 21,
   /** Ring nodes: the pool's blocks, and the pool's blocks with dirty words. */
   inPool = 24,
   inDirty = 28,

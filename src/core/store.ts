@@ -162,8 +162,6 @@ export class Store {
     words[block + Block.capacity] = capacity;
     words[block + Block.pool] = pool;
     words[block + Block.padding] = words[Header.padding]!;
-    words[Header.serial] = words[Header.serial]! + 1;
-    words[block + Block.serial] = words[Header.serial]!;
     layOutBlock(words, block, capacity);
     setPadding(words, block);
     treeInsert(words, doubles, block);

@@ -244,18 +244,24 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
   if (generations !== 0) verifyGenerations(words, block, generations);
 }
 
-/** A generation stands at the start of an allocation only. */
+/** A generation stands at the start of an allocation only, and the allocation's length in its second granule. */
 function verifyGenerations(words: Int32Array, block: number, generations: number): void {
   const records = words[block + Block.records]!;
   const padding = words[block + Block.padding]!;
-  let continues = false;
-  for (let granule = 0; granule < words[block + Block.capacity]!; granule++) {
-    const record = records + (granule >>> 5) * Size.record;
-    const used = ((words[record]! >>> (granule & 31)) & 1) !== 0;
-    const stops = ((words[record + 1]! >>> (granule & 31)) & 1) !== 0;
-    const starts = used && !continues && granule >= padding;
-    check(starts || words[generations + granule] === 0, 14, `granule ${granule} has a generation`);
-    continues = used && !stops;
+  const has = (granule: number, field: number): boolean =>
+    ((words[records + (granule >>> 5) * Size.record + field]! >>> (granule & 31)) & 1) !== 0;
+  let start = 0;
+  while (start < words[block + Block.capacity]!) {
+    let end = start + 1;
+    const isAllocated = has(start, 0) && start >= padding;
+    while (isAllocated && !has(end - 1, 1)) end++;
+    const generation = words[generations + start]!;
+    check(generation === 0 || (isAllocated && generation < 0), 14, `granule ${start} has a generation`);
+    for (let granule = start + 1; granule < end; granule++) {
+      const expected = granule === start + 1 && generation !== 0 ? end - start : 0;
+      check(words[generations + granule] === expected, 14, `granule ${granule} has a wrong length`);
+    }
+    start = end;
   }
 }
 
