@@ -9,7 +9,9 @@
  */
 import { bitRange, lowestBit } from "./bits.ts";
 import { forgetIndex } from "./block.ts";
+import { clearFullRange, isFree, lengthOverWords, occupyWords, startOf } from "./granules.ts";
 import { Block, Header, Link, Lookup, Pool, Recent, Size, Unit } from "./layout.ts";
+import { blockOfRecentRun, forgetRecentRuns, rememberRun } from "./recent-runs.ts";
 import {
   absorbIntoTail,
   classOfRun,
@@ -329,13 +331,7 @@ export class Core extends Store {
       words[block + Block.tail] = granule; // it was the last one before the tail, which takes it back
       return;
     }
-    const counter = pool + Pool.recentCounts + count;
-    const top = words[counter]!;
-    if (top < Recent.runs) {
-      words[counter] = top + 1;
-      words[pool + Pool.recentPlaces + (count << Recent.runsShift) + top] = (record << 3) + bit;
-      return;
-    }
+    if (rememberRun(words, pool, (record << 3) + bit, count)) return;
     const group = block + Block.dirty + (granule >>> 10);
     const dirty = words[group]!;
     const wordBit = 1 << ((granule >>> 5) & 31);
@@ -400,17 +396,6 @@ export class Core extends Store {
   }
 }
 
-// --- allocations that reach over several words ------------------------------------------------------------------
-
-/** Sets the bits of an allocation from bit `first` of a record to bit `last`, counted from the same record's bit 0. */
-function occupyWords(words: Int32Array, record: number, first: number, last: number): void {
-  const lastRecord = record + ((last >>> 5) << 2);
-  words[record] = words[record]! | (-1 << first);
-  for (let r = record + Size.record; r < lastRecord; r += Size.record) words[r] = -1;
-  words[lastRecord] = words[lastRecord]! | (-1 >>> (31 - (last & 31)));
-  words[lastRecord + 1] = words[lastRecord + 1]! | (1 << (last & 31));
-}
-
 /** Clears them, and leaves the rest to the index. */
 function vacateWords(words: Int32Array, block: number, record: number, granule: number, count: number): void {
   const first = granule & 31;
@@ -428,93 +413,12 @@ function vacateWords(words: Int32Array, block: number, record: number, granule: 
     words[block + Block.tail] = granule;
     return;
   }
-  if (count <= Recent.longest) {
-    const counter = pool + Pool.recentCounts + count;
-    const top = words[counter]!;
-    if (top < Recent.runs) {
-      words[counter] = top + 1;
-      words[pool + Pool.recentPlaces + (count << Recent.runsShift) + top] = (record << 3) + first;
-      return;
-    }
-  }
+  if (rememberRun(words, pool, (record << 3) + first, count)) return;
   markDirty(words, block, granule >>> 5, (granule + count - 1) >>> 5);
-}
-
-/**
- * The block in which a recent run of `count` granules can still be, or 0: it may be gone and its metadata serve
- * another pool's, or it may have been empty since.
- */
-export function blockOfRecentRun(words: Int32Array, pool: number, place: number, count: number): number {
-  const record = (place >>> 5) << 2;
-  const block = words[words[Header.owners]! + (record >> Unit.shift)]!;
-  if (block <= 0 || words[block + Block.pool] !== pool) return 0;
-  const granule = ((record - words[block + Block.records]!) << 3) + (place & 31);
-  return granule < 0 || granule + count > words[block + Block.tail]! ? 0 : block;
-}
-
-/** Gives all recent runs to the index. */
-function forgetRecentRuns(words: Int32Array, pool: number): void {
-  for (let count = 1; count <= Recent.longest; count++) {
-    const counter = pool + Pool.recentCounts + count;
-    for (let top = words[counter]! - 1; top >= 0; top--) {
-      const place = words[pool + Pool.recentPlaces + (count << Recent.runsShift) + top]!;
-      const block = blockOfRecentRun(words, pool, place, count);
-      if (block === 0) continue;
-      const granule = ((((place >>> 5) << 2) - words[block + Block.records]!) << 3) + (place & 31);
-      markDirty(words, block, granule >>> 5, (granule + count - 1) >>> 5);
-    }
-    words[counter] = 0;
-  }
 }
 
 /** Clears the generation of an allocation and the length behind it. */
 function forgetGeneration(words: Int32Array, generations: number, granule: number, count: number): void {
   words[generations + granule] = 0;
   if (count > 1) words[generations + granule + 1] = 0;
-}
-
-/** The length of an allocation that begins at `bit` of a record and ends in a later one. */
-function lengthOverWords(words: Int32Array, record: number, bit: number): number {
-  let length = 32 - bit;
-  for (let r = record + Size.record; ; r += Size.record) {
-    const stop = words[r + 1]!;
-    if (stop !== 0) return length + lowestBit(stop) + 1;
-    length += 32;
-  }
-}
-
-/** The first granule of the allocation that `granule` is part of. */
-function startOf(words: Int32Array, block: number, granule: number): number {
-  const records = words[block + Block.records]!;
-  let word = granule >>> 5;
-  let mask = (1 << (granule & 31)) - 1;
-  for (;;) {
-    // The last granule before this one that ends an allocation or is free; the guard has one for sure.
-    const record = records + (word << 2);
-    const ends = (words[record + 1]! | ~words[record]!) & mask;
-    if (ends !== 0) return (word << 5) + 32 - Math.clz32(ends);
-    word -= 1;
-    mask = -1;
-  }
-}
-
-/** Whether `count` granules from `granule` on are free; they lie below the tail and in more than one word. */
-function isFree(words: Int32Array, block: number, granule: number, count: number): boolean {
-  const records = words[block + Block.records]!;
-  const last = granule + count - 1;
-  const lastRecord = records + ((last >>> 5) << 2);
-  let record = records + ((granule >>> 5) << 2);
-  if ((words[record]! & (-1 << (granule & 31))) !== 0) return false;
-  for (record += Size.record; record < lastRecord; record += Size.record) {
-    if (words[record] !== 0) return false;
-  }
-  return (words[lastRecord]! & (-1 >>> (31 - (last & 31)))) === 0;
-}
-
-/** Clears the full bits of the words that hold these granules, before they are taken. */
-function clearFullRange(words: Int32Array, block: number, granule: number, count: number): void {
-  const records = words[block + Block.records]!;
-  for (let word = granule >>> 5; word <= (granule + count - 1) >>> 5; word++) {
-    if (words[records + (word << 2)] === 0) clearFull(words, block, word);
-  }
 }

@@ -6,7 +6,7 @@ import { countOnes, lowBits, trailingOnes } from "./bits.ts";
 import { blockUnits, generationUnits } from "./block.ts";
 import { treeFirst, treeNext } from "./block-tree.ts";
 import { Bins, Block, Classes, Format, Header, Link, Pool, Pools, Recent, Size, Unit } from "./layout.ts";
-import { blockOfRecentRun } from "./core.ts";
+import { blockOfRecentRun } from "./recent-runs.ts";
 import { classOfRun, freeGranules } from "./run-index.ts";
 
 function check(holds: boolean, invariant: number, what: string): void {
