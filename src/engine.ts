@@ -98,8 +98,10 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       try {
         this.blocks.add(pool, natural, size);
       } catch (error) {
-        // Where the system has no room for a block of the natural size, it may have some for what is needed now.
+        // Where the system has no room for a block of the natural size, a hole that was not sure to do may do, or a
+        // block just large enough for what is needed now.
         const isShort = error instanceof JitError && error.code === "ERR_OUT_OF_MEMORY";
+        if (isShort && core.allocFromAnyHole(pool, count)) return false;
         if (!isShort || smallest === natural) throw error;
         this.blocks.add(pool, smallest, size);
       }
