@@ -29,11 +29,11 @@ export class BlockMemory {
     this.#flags = { read: true, write: true, execute: true, largePages: options.useLargePages };
   }
 
-  /** The mapped block of that index in the core; there is one. */
+  /** The mapped block of that index in the core. */
   at(block: number): MappedBlock {
-    // The core names blocks that are mapped alone; a test would stand in the way of every allocation.
-    // eslint-disable-next-line @typescript-eslint/no-non-null-assertion
-    return this.#mapped[this.#core.blockNumber(block)]!;
+    const mapped = this.#mapped[this.#core.blockNumber(block)];
+    if (mapped === undefined) throw new Error("invariant 15 is broken: a block of the core is not mapped");
+    return mapped;
   }
 
   /** All of them, in the order of their addresses. */

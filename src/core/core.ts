@@ -9,7 +9,7 @@
  */
 import { bitRange, lowestBit } from "./bits.ts";
 import { forgetIndex } from "./block.ts";
-import { clearFullRange, isFree, lengthOverWords, occupyWords, startOf } from "./granules.ts";
+import { clearFullRange, isFree, lengthOverWords, occupyWords, startOf, vacateWords } from "./granules.ts";
 import { Block, Header, Link, Lookup, Pool, Recent, Size, Unit } from "./layout.ts";
 import { blockOfRecentRun, forgetRecentRuns, rememberRun } from "./recent-runs.ts";
 import {
@@ -21,7 +21,6 @@ import {
   firstClassFrom,
   indexDirtyWords,
   markDirty,
-  markDirtyGroup,
   reclaim,
 } from "./run-index.ts";
 import { Status } from "./status.ts";
@@ -268,13 +267,15 @@ export class Core extends Store {
       // Granules that begin an allocation: used, and the one before is free or ends one. Of the first in the word
       // the record before tells, and granule 0 may be padding.
       const starts = used & ~((used & ~stop) << 1);
-      const begins = bit !== 0 || (granule !== 0 && (words[record - 4]! & ~words[record - 3]!) >= 0);
+      const begins =
+        bit !== 0 ||
+        (granule !== 0 && (words[record - Size.record]! & ~words[record - Size.record + 1]!) >= 0);
       const live = words[block + Block.live]! - 1;
       if (((starts >>> bit) & 1) !== 0 && begins && granule << shift === offset && live !== 0) {
         words[block + Block.live] = live;
         const stops = stop >>> bit;
-        if (stops !== 0) this.#vacateInWord(block, record, granule, lowestBit(stops) + 1);
-        else vacateWords(words, block, record, granule, lengthOverWords(words, record, bit));
+        const count = stops !== 0 ? lowestBit(stops) + 1 : lengthOverWords(words, record, bit);
+        this.#vacate(block, record, granule, count);
         return Status.ok;
       }
     }
@@ -290,7 +291,8 @@ export class Core extends Store {
     this.granule = granule;
     if (live === 0 && this.#isSurplus(block)) return Status.surplusBlock;
     words[block + Block.live] = live;
-    this.#vacate(block, granule, this.lengthAt(block, granule));
+    const record = words[block + Block.records]! + ((granule >>> 5) << 2);
+    this.#vacate(block, record, granule, this.lengthAt(block, granule));
     if (live === 0) this.#becameEmpty(block);
     return Status.ok;
   }
@@ -299,8 +301,9 @@ export class Core extends Store {
   shrink(block: number, granule: number, count: number, newCount: number): void {
     const words = this.words;
     const last = granule + newCount - 1;
-    const record = words[block + Block.records]! + ((last >>> 5) << 2);
-    this.#vacate(block, granule + newCount, count - newCount);
+    const records = words[block + Block.records]!;
+    const record = records + ((last >>> 5) << 2);
+    this.#vacate(block, records + (((last + 1) >>> 5) << 2), last + 1, count - newCount);
     words[record + 1] = words[record + 1]! | (1 << (last & 31));
     const generations = words[block + Block.generations]!;
     if (generations !== 0 && newCount > 1 && words[generations + granule] !== 0) {
@@ -308,35 +311,38 @@ export class Core extends Store {
     }
   }
 
-  /** Clears the granules at the end of an allocation, its stop bit among them, and leaves the rest to the index. */
-  #vacate(block: number, granule: number, count: number): void {
-    const words = this.words;
-    const record = words[block + Block.records]! + ((granule >>> 5) << 2);
-    if ((granule & 31) + count <= 32) this.#vacateInWord(block, record, granule, count);
-    else vacateWords(words, block, record, granule, count);
-  }
-
-  /** The same for granules that lie in one word. */
-  #vacateInWord(block: number, record: number, granule: number, count: number): void {
+  /**
+   * Clears the granules at the end of an allocation, its stop bit among them, and lets the tail take them, or remembers
+   * their run, or leaves them to the index.
+   */
+  #vacate(block: number, record: number, granule: number, count: number): void {
     const words = this.words;
     const bit = granule & 31;
     const end = granule + count;
-    words[record] = words[record]! & ~bitRange(bit, count);
-    words[record + 1] = words[record + 1]! & ~(1 << (bit + count - 1));
+    const isInWord = bit + count <= 32;
+    if (isInWord) {
+      words[record] = words[record]! & ~bitRange(bit, count);
+      words[record + 1] = words[record + 1]! & ~(1 << (bit + count - 1));
+    } else {
+      vacateWords(words, record, bit, bit + count - 1);
+    }
     words[block + Block.used] = words[block + Block.used]! - count;
     const generations = words[block + Block.generations]!;
-    if (generations !== 0) forgetGeneration(words, generations, granule, count);
+    if (generations !== 0) {
+      words[generations + granule] = 0;
+      if (count > 1) words[generations + granule + 1] = 0;
+    }
     const pool = words[block + Block.pool]!;
     if (end === words[block + Block.tail] && words[pool + Pool.current] === block) {
-      words[block + Block.tail] = granule; // it was the last one before the tail, which takes it back
+      words[block + Block.tail] = granule; // it was the last one before the tail
       return;
     }
     if (rememberRun(words, pool, (record << 3) + bit, count)) return;
     const group = block + Block.dirty + (granule >>> 10);
     const dirty = words[group]!;
-    const wordBit = 1 << ((granule >>> 5) & 31);
-    if (dirty === 0) markDirtyGroup(words, block, granule >>> 10, wordBit);
-    else words[group] = dirty | wordBit;
+    // In a group that has dirty words already, one more is a bit.
+    if (isInWord && dirty !== 0) words[group] = dirty | (1 << ((granule >>> 5) & 31));
+    else markDirty(words, block, granule >>> 5, (end - 1) >>> 5);
   }
 
   /** Whether the block has one allocation left, and will not be kept when that is released. */
@@ -394,31 +400,4 @@ export class Core extends Store {
   isLive(block: number, granule: number, generation: number): boolean {
     return this.words[this.words[block + Block.generations]! + granule] === generation;
   }
-}
-
-/** Clears them, and leaves the rest to the index. */
-function vacateWords(words: Int32Array, block: number, record: number, granule: number, count: number): void {
-  const first = granule & 31;
-  const last = first + count - 1;
-  const lastRecord = record + ((last >>> 5) << 2);
-  words[record] = words[record]! & ~(-1 << first);
-  for (let r = record + Size.record; r < lastRecord; r += Size.record) words[r] = 0;
-  words[lastRecord] = words[lastRecord]! & ~(-1 >>> (31 - (last & 31)));
-  words[lastRecord + 1] = words[lastRecord + 1]! & ~(1 << (last & 31));
-  words[block + Block.used] = words[block + Block.used]! - count;
-  const generations = words[block + Block.generations]!;
-  if (generations !== 0) forgetGeneration(words, generations, granule, count);
-  const pool = words[block + Block.pool]!;
-  if (granule + count === words[block + Block.tail] && words[pool + Pool.current] === block) {
-    words[block + Block.tail] = granule;
-    return;
-  }
-  if (rememberRun(words, pool, (record << 3) + first, count)) return;
-  markDirty(words, block, granule >>> 5, (granule + count - 1) >>> 5);
-}
-
-/** Clears the generation of an allocation and the length behind it. */
-function forgetGeneration(words: Int32Array, generations: number, granule: number, count: number): void {
-  words[generations + granule] = 0;
-  if (count > 1) words[generations + granule + 1] = 0;
 }

@@ -12,6 +12,15 @@ export function occupyWords(words: Int32Array, record: number, first: number, la
   words[lastRecord + 1] = words[lastRecord + 1]! | (1 << (last & 31));
 }
 
+/** Clears them, from bit `first` of a record to bit `last`, where the allocation ends. */
+export function vacateWords(words: Int32Array, record: number, first: number, last: number): void {
+  const lastRecord = record + ((last >>> 5) << 2);
+  words[record] = words[record]! & ~(-1 << first);
+  for (let r = record + Size.record; r < lastRecord; r += Size.record) words[r] = 0;
+  words[lastRecord] = words[lastRecord]! & ~(-1 >>> (31 - (last & 31)));
+  words[lastRecord + 1] = words[lastRecord + 1]! & ~(1 << (last & 31));
+}
+
 /** The length of an allocation that begins at `bit` of a record and ends in a later one. */
 export function lengthOverWords(words: Int32Array, record: number, bit: number): number {
   let length = 32 - bit;

@@ -5,8 +5,9 @@
  * that *begins* in it, wherever that run ends. A run that goes on through free words is measured with the `full`
  * bits: one bit a word, and above them one bit for 32 words, so that any run is measured in a few steps.
  *
- * The index is lazy. A release only marks its words dirty; they are looked at when an allocation finds nothing else,
- * and never if the block empties before. What the index says of a word that is not dirty may be too much (somebody
+ * The index is lazy. A run that is released waits to be taken again by its length (recent-runs.ts); one that finds no
+ * room there marks its words dirty. They are looked at when an allocation wants a hole, and never if the block empties
+ * before. What the index says of a word that is not dirty may be too much (somebody
  * took granules without asking it), so it is checked against the `used` bits when it is taken at its word; it is
  * never too little. A `full` bit is exact: where it is set, the word is free.
  */

@@ -197,42 +197,27 @@ function variadic(raw: NativeFunction, types: readonly string[], fixedParameters
  * Written out by arity, because a rest parameter costs 25 ns a call, as much as half the call itself.
  */
 function convertResult(raw: NativeFunction, { parameters, result }: NativeSignature): NativeFunction {
-  if (result === "i64" || result === "u64") {
-    const toBigInt = (value: unknown): bigint =>
-      typeof value === "bigint" ? value : BigInt(value as number);
-    switch (parameters.length) {
-      case 0:
-        return () => toBigInt(raw());
-      case 1:
-        return (a) => toBigInt(raw(a));
-      case 2:
-        return (a, b) => toBigInt(raw(a, b));
-      case 3:
-        return (a, b, c) => toBigInt(raw(a, b, c));
-      case 4:
-        return (a, b, c, d) => toBigInt(raw(a, b, c, d));
-      default:
-        return (...args) => toBigInt(raw(...args));
-    }
+  if (result !== "i64" && result !== "u64" && result !== "pointer") return raw;
+  // No address a process can use is past 2**53, but a wrong result may be, and it must still be a number.
+  const convert: (value: unknown) => unknown = result === "pointer" ? Number : toBigInt;
+  switch (parameters.length) {
+    case 0:
+      return () => convert(raw());
+    case 1:
+      return (a) => convert(raw(a));
+    case 2:
+      return (a, b) => convert(raw(a, b));
+    case 3:
+      return (a, b, c) => convert(raw(a, b, c));
+    case 4:
+      return (a, b, c, d) => convert(raw(a, b, c, d));
+    default:
+      return (...args) => convert(raw(...args));
   }
-  if (result === "pointer") {
-    // No address a process can use is past 2**53, but a wrong result may be, and it must still be a number.
-    switch (parameters.length) {
-      case 0:
-        return () => Number(raw());
-      case 1:
-        return (a) => Number(raw(a));
-      case 2:
-        return (a, b) => Number(raw(a, b));
-      case 3:
-        return (a, b, c) => Number(raw(a, b, c));
-      case 4:
-        return (a, b, c, d) => Number(raw(a, b, c, d));
-      default:
-        return (...args) => Number(raw(...args));
-    }
-  }
-  return raw;
+}
+
+function toBigInt(value: unknown): bigint {
+  return typeof value === "bigint" ? value : BigInt(value as number);
 }
 
 /** koffi frees what a function needs when the function is collected. */
