@@ -88,7 +88,8 @@ export class BlockMemory {
 
   /** Makes what was written to a range of a block safe to run. */
   flush(mapped: MappedBlock, start: number, length: number): void {
-    if (mapped.isMapped) this.#memory.flushInstructionCache(mapped.rx + start, length);
+    // No bytes at the end of a block are already outside of it.
+    if (mapped.isMapped && length > 0) this.#memory.flushInstructionCache(mapped.rx + start, length);
   }
 
   #map(sizeBytes: number): DualMapping {

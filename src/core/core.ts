@@ -8,30 +8,25 @@
  * written out, because each step between them would cost as much as the work.
  */
 import { bitRange, lowestBit } from "./bits.ts";
-import { forgetIndex } from "./block.ts";
-import { clearFullRange, isFree, lengthOverWords, occupyWords, startOf, vacateWords } from "./granules.ts";
-import { Block, Header, Link, Lookup, Pool, Recent, Size, Unit } from "./layout.ts";
-import { blockOfRecentRun, forgetRecentRuns, rememberRun } from "./recent-runs.ts";
-import {
-  absorbIntoTail,
-  classOfRun,
-  classThatHolds,
-  clearFull,
-  findInWord,
-  firstClassFrom,
-  indexDirtyWords,
-  markDirty,
-  reclaim,
-} from "./run-index.ts";
+import { clearGranules } from "./block.ts";
+import { classOfRun, classThatHolds } from "./classes.ts";
+import { firstClassFrom, nextListed, ringOfClass } from "./class-rings.ts";
+import { setFull } from "./full-words.ts";
+import { areFree, freeOverWords, lengthOverWords, startOf, takeGranules } from "./granules.ts";
+import { Block, Header, Link, Lookup, Pool, Recent, Size, Unit, Word } from "./layout.ts";
+import { findInWord, relist } from "./run-index.ts";
 import { Status } from "./status.ts";
 import { poolAt, Store } from "./store.ts";
-
-/**
- * So many groups of 32 dirty words are looked at before an allocation splits a hole: enough to keep up with any mix
- * of releases and allocations, and a bound on what one allocation pays for the releases before it.
- */
-const GROUPS_AT_ONCE = 8;
-const ALL_GROUPS = -1;
+import { absorbIntoTail, unlistAboveTail } from "./tail.ts";
+import {
+  blockOfPlace,
+  granuleOfPlace,
+  indexAllRuns,
+  indexGranules,
+  indexWaitingRuns,
+  letWait,
+  rememberRun,
+} from "./waiting-runs.ts";
 
 /** How many holes of the class below the one that surely holds a request are tried before a block is mapped. */
 const SAME_CLASS_TRIES = 16;
@@ -49,7 +44,8 @@ export class Core extends Store {
    * map, `addBlock`, and ask again.
    *
    * What costs least and spoils nothing comes first: a run of just that length that was released lately; a hole the
-   * index knows; the current block's tail. Only then the index is brought up to date, and at last the empty block used.
+   * index knows, once it has heard of what was released since; the current block's tail. Then the rest is looked
+   * through, and at last the empty block used.
    */
   alloc(poolIndex: number, count: number): boolean {
     const words = this.words;
@@ -61,13 +57,9 @@ export class Core extends Store {
     ) {
       return true;
     }
-    if (words[pool + Pool.dirtyBlocks + Link.next] !== pool + Pool.dirtyBlocks) {
-      indexDirtyWords(words, pool, GROUPS_AT_ONCE);
-    }
+    if (words[pool + Pool.waitingCount] !== 0) indexWaitingRuns(words, pool);
     if (words[pool + Pool.classSummary] !== 0 && this.#takeIndexed(pool, count)) return true;
-    const current = words[pool + Pool.current]!;
-    if (current !== 0 && this.#append(current, count)) return true;
-    return this.#allocElsewhere(pool, count);
+    return this.#append(words[pool + Pool.current]!, count) || this.#allocElsewhere(pool, count);
   }
 
   /** After `alloc` found no room: looks at every hole that may do, before the request is refused for good. */
@@ -79,9 +71,12 @@ export class Core extends Store {
   #append(block: number, count: number): boolean {
     const words = this.words;
     const granule = words[block + Block.tail]!;
-    if (granule + count > words[block + Block.capacity]!) return false;
-    words[block + Block.tail] = granule + count;
-    this.#occupy(block, granule, count);
+    const end = granule + count;
+    if (block === 0 || end > words[block + Block.capacity]!) return false;
+    words[block + Block.tail] = end;
+    const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 2) + Word.stop;
+    words[stop] = words[stop]! | (1 << ((end - 1) & 31));
+    this.#count(block, granule, count);
     return true;
   }
 
@@ -89,8 +84,7 @@ export class Core extends Store {
     const words = this.words;
     const current = words[pool + Pool.current]!;
     if (current !== 0 && absorbIntoTail(words, current) && this.#append(current, count)) return true;
-    forgetRecentRuns(words, pool);
-    indexDirtyWords(words, pool, ALL_GROUPS);
+    indexAllRuns(words, pool);
     if (this.#takeIndexed(pool, count)) return true;
     if (this.#takeFromClassBelow(pool, count, SAME_CLASS_TRIES)) return true;
     const empty = words[pool + Pool.empty]!;
@@ -100,37 +94,25 @@ export class Core extends Store {
     return this.#append(empty, count);
   }
 
-  /** Takes a run that was released lately, if one of that length is still free. There is at least one entry. */
+  /** Takes a run that was released lately, if one of that length is still free. */
   #takeRecent(pool: number, count: number): boolean {
     const words = this.words;
     const counter = pool + Pool.recentCounts + count;
     for (let top = words[counter]! - 1; top >= 0; top--) {
       words[counter] = top;
       const place = words[pool + Pool.recentPlaces + (count << Recent.runsShift) + top]!;
-      const block = blockOfRecentRun(words, pool, place, count);
+      const block = blockOfPlace(words, pool, place, count);
       if (block === 0) continue;
-      const record = (place >>> 5) << 2;
-      const bit = place & 31;
-      const granule = ((record - words[block + Block.records]!) << 3) + bit;
-      if (bit + count <= 32) {
-        const used = words[record]!;
-        if ((used & bitRange(bit, count)) !== 0) {
-          markDirty(words, block, granule >>> 5, granule >>> 5);
-          continue;
-        }
-        if (used === 0) clearFull(words, block, granule >>> 5);
-      } else {
-        if (!isFree(words, block, granule, count)) {
-          markDirty(words, block, granule >>> 5, (granule + count - 1) >>> 5);
-          continue;
-        }
-        clearFullRange(words, block, granule, count);
+      const granule = granuleOfPlace(words, block, place);
+      if (!areFree(words, block, granule, count)) {
+        indexGranules(words, block, granule, count); // part of it was taken; the rest must not be lost
+        continue;
       }
-      this.#occupy(block, granule, count);
-      // Where the run was longer, what is left of it begins behind the end, and the index has to look at it.
-      const after = granule + count;
-      const afterUsed = words[words[block + Block.records]! + ((after >>> 5) << 2)]!;
-      if (((afterUsed >>> (after & 31)) & 1) === 0) markDirty(words, block, after >>> 5, after >>> 5);
+      takeGranules(words, block, granule, count);
+      this.#count(block, granule, count);
+      // Where the run was longer, what is left of it begins behind the end, and the index has to hear of that.
+      const after = words[block + Block.records]! + (((granule + count) >>> 5) << 2);
+      if (((words[after]! >>> ((granule + count) & 31)) & 1) !== 0) letWait(words, block, place + count);
       return true;
     }
     return false;
@@ -141,8 +123,7 @@ export class Core extends Store {
     const words = this.words;
     const wanted = classThatHolds(count);
     for (let c = firstClassFrom(words, pool, wanted); c >= 0; c = firstClassFrom(words, pool, wanted)) {
-      const record = words[pool + Pool.classes + (c << 2) + Link.next]!;
-      if (this.#takeFromRecord(record, count)) return true;
+      if (this.#takeFromRecord(nextListed(words, ringOfClass(pool, c)), count)) return true;
       // The index said too much; now the record stands in a lower class, or in none.
     }
     return false;
@@ -153,10 +134,10 @@ export class Core extends Store {
     const words = this.words;
     const below = classOfRun(count);
     if (below === classThatHolds(count)) return false;
-    const sentinel = pool + Pool.classes + (below << 2);
-    let record = words[sentinel + Link.prev]!;
+    const sentinel = ringOfClass(pool, below);
+    let record = words[sentinel + Word.prev]!;
     for (let tries = 0; tries < limit && record !== sentinel; tries++) {
-      const previous = words[record + Link.prev]!; // before the record moves to the end of a ring
+      const previous = words[record + Word.prev]!; // before the record moves to the end of a ring
       if (this.#takeFromRecord(record, count)) return true;
       record = previous;
     }
@@ -169,28 +150,20 @@ export class Core extends Store {
     const word = (record - words[block + Block.records]!) >> 2;
     const granule = findInWord(words, block, word, count);
     if (granule < 0) {
-      reclaim(words, block, word);
+      relist(words, block, word);
       return false;
     }
-    clearFullRange(words, block, granule, count);
-    this.#occupy(block, granule, count);
-    reclaim(words, block, word);
+    takeGranules(words, block, granule, count);
+    this.#count(block, granule, count);
+    relist(words, block, word);
     const after = (granule + count) >>> 5;
-    if (after !== word && after << 5 < words[block + Block.capacity]!) reclaim(words, block, after);
+    if (after !== word) relist(words, block, after);
     return true;
   }
 
-  /** Sets the bits of an allocation and counts it. */
-  #occupy(block: number, granule: number, count: number): void {
+  /** Counts an allocation whose bits are set. */
+  #count(block: number, granule: number, count: number): void {
     const words = this.words;
-    const record = words[block + Block.records]! + ((granule >>> 5) << 2);
-    const end = (granule & 31) + count;
-    if (end <= 32) {
-      words[record] = words[record]! | bitRange(granule & 31, count);
-      words[record + 1] = words[record + 1]! | (1 << (end - 1));
-    } else {
-      occupyWords(words, record, granule & 31, end - 1);
-    }
     words[block + Block.used] = words[block + Block.used]! + count;
     const live = words[block + Block.live]!;
     words[block + Block.live] = live + 1;
@@ -223,16 +196,21 @@ export class Core extends Store {
     this.granule = granule;
     const record = words[block + Block.records]! + ((granule >>> 5) << 2);
     const bit = granule & 31;
-    const used = words[record]!;
-    if (((used >>> bit) & 1) === 0 || granule < words[block + Block.padding]!) return Status.notAllocated;
-    // The granule before is used and ends nothing: this one continues it. The guard before record 0 ends something.
-    const continues =
-      bit !== 0
-        ? ((used & ~words[record + 1]!) >>> (bit - 1)) & 1
-        : (words[record - Size.record]! & ~words[record - Size.record + 1]!) >>> 31;
-    if (continues === 0 && granule << shift === offset) return Status.ok;
-    if (continues !== 0) this.granule = startOf(words, block, granule);
+    const free = words[record]!;
+    if (granule < words[block + Block.padding]! || granule >= words[block + Block.tail]!) {
+      return Status.notAllocated;
+    }
+    if (((free >>> bit) & 1) !== 0) return Status.notAllocated;
+    if (granule << shift === offset && this.#begins(record, bit)) return Status.ok;
+    this.granule = startOf(words, block, granule);
     return Status.interiorAddress;
+  }
+
+  /** Whether something begins at a granule that is not free: the one before is free or ends something. The guard does. */
+  #begins(record: number, bit: number): boolean {
+    const words = this.words;
+    const before = bit !== 0 ? record : record - Size.record;
+    return (((words[before]! | words[before + Word.stop]!) >>> ((bit - 1) & 31)) & 1) !== 0;
   }
 
   /** Finds the allocation that contains `address`: Status.ok, Status.unknownAddress or Status.notAllocated. */
@@ -245,7 +223,7 @@ export class Core extends Store {
   lengthAt(block: number, granule: number): number {
     const words = this.words;
     const record = words[block + Block.records]! + ((granule >>> 5) << 2);
-    const stops = words[record + 1]! >>> (granule & 31);
+    const stops = words[record + Word.stop]! >>> (granule & 31);
     return stops !== 0 ? lowestBit(stops) + 1 : lengthOverWords(words, record, granule & 31);
   }
 
@@ -262,16 +240,23 @@ export class Core extends Store {
       const granule = offset >>> shift;
       const record = words[block + Block.records]! + ((granule >>> 5) << 2);
       const bit = granule & 31;
-      const used = words[record]!;
-      const stop = words[record + 1]!;
-      // Granules that begin an allocation: used, and the one before is free or ends one. Of the first in the word
-      // the record before tells, and granule 0 may be padding.
-      const starts = used & ~((used & ~stop) << 1);
+      const free = words[record]!;
+      const stop = words[record + Word.stop]!;
+      // Something begins where the granule before is free or ends something. Of the first in the word the record before
+      // tells, and granule 0 may be padding. Behind the tail nothing is free, and nothing is allocated.
       const begins =
-        bit !== 0 ||
-        (granule !== 0 && (words[record - Size.record]! & ~words[record - Size.record + 1]!) >= 0);
+        bit !== 0
+          ? (free | stop) >>> (bit - 1)
+          : granule === 0
+            ? 0
+            : (words[record - Size.record]! | words[record - Size.record + Word.stop]!) >>> 31;
       const live = words[block + Block.live]! - 1;
-      if (((starts >>> bit) & 1) !== 0 && begins && granule << shift === offset && live !== 0) {
+      if (
+        (begins & ~(free >>> bit) & 1) !== 0 &&
+        granule << shift === offset &&
+        granule < words[block + Block.tail]! &&
+        live !== 0
+      ) {
         words[block + Block.live] = live;
         const stops = stop >>> bit;
         const count = stops !== 0 ? lowestBit(stops) + 1 : lengthOverWords(words, record, bit);
@@ -304,7 +289,7 @@ export class Core extends Store {
     const records = words[block + Block.records]!;
     const record = records + ((last >>> 5) << 2);
     this.#vacate(block, records + (((last + 1) >>> 5) << 2), last + 1, count - newCount);
-    words[record + 1] = words[record + 1]! | (1 << (last & 31));
+    words[record + Word.stop] = words[record + Word.stop]! | (1 << (last & 31));
     const generations = words[block + Block.generations]!;
     if (generations !== 0 && newCount > 1 && words[generations + granule] !== 0) {
       words[generations + granule + 1] = newCount;
@@ -312,37 +297,35 @@ export class Core extends Store {
   }
 
   /**
-   * Clears the granules at the end of an allocation, its stop bit among them, and lets the tail take them, or remembers
-   * their run, or leaves them to the index.
+   * Frees the granules at the end of an allocation, clears its stop bit, and lets the tail take them, or keeps their run
+   * for the next allocation of that length, or for the index.
    */
   #vacate(block: number, record: number, granule: number, count: number): void {
     const words = this.words;
     const bit = granule & 31;
     const end = granule + count;
-    const isInWord = bit + count <= 32;
-    if (isInWord) {
-      words[record] = words[record]! & ~bitRange(bit, count);
-      words[record + 1] = words[record + 1]! & ~(1 << (bit + count - 1));
-    } else {
-      vacateWords(words, record, bit, bit + count - 1);
-    }
     words[block + Block.used] = words[block + Block.used]! - count;
     const generations = words[block + Block.generations]!;
     if (generations !== 0) {
       words[generations + granule] = 0;
       if (count > 1) words[generations + granule + 1] = 0;
     }
-    const pool = words[block + Block.pool]!;
-    if (end === words[block + Block.tail] && words[pool + Pool.current] === block) {
-      words[block + Block.tail] = granule; // it was the last one before the tail
+    if (end === words[block + Block.tail] && words[words[block + Block.pool]! + Pool.current] === block) {
+      words[block + Block.tail] = granule; // it was the last one before the tail, where nothing is free
+      const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 2) + Word.stop;
+      words[stop] = words[stop]! & ~(1 << ((end - 1) & 31));
+      if ((granule - 1) >>> 5 !== (end - 1) >>> 5) unlistAboveTail(words, block, end);
       return;
     }
-    if (rememberRun(words, pool, (record << 3) + bit, count)) return;
-    const group = block + Block.dirty + (granule >>> 10);
-    const dirty = words[group]!;
-    // In a group that has dirty words already, one more is a bit.
-    if (isInWord && dirty !== 0) words[group] = dirty | (1 << ((granule >>> 5) & 31));
-    else markDirty(words, block, granule >>> 5, (end - 1) >>> 5);
+    if (bit + count <= 32) {
+      words[record + Word.stop] = words[record + Word.stop]! & ~(1 << (bit + count - 1));
+      const free = words[record]! | bitRange(bit, count);
+      words[record] = free;
+      if (free === -1) setFull(words, block, granule >>> 5);
+    } else {
+      freeOverWords(words, block, record, granule >>> 5, bit, bit + count - 1);
+    }
+    rememberRun(words, block, (record << 3) + bit, count);
   }
 
   /** Whether the block has one allocation left, and will not be kept when that is released. */
@@ -362,9 +345,9 @@ export class Core extends Store {
     const words = this.words;
     const padding = words[block + Block.padding]!;
     words[words[block + Block.pool]! + Pool.empty] = block;
-    if (words[block + Block.tail] === padding && words[block + Block.inDirty + Link.next] === 0) return;
-    forgetIndex(words, block, words[block + Block.tail]!);
-    words[block + Block.tail] = padding;
+    const isUntouched =
+      words[block + Block.tail] === padding && words[block + Block.inDirty + Link.next] === 0;
+    if (!isUntouched) clearGranules(words, block);
   }
 
   // --- generations --------------------------------------------------------------------------------------------
@@ -391,7 +374,8 @@ export class Core extends Store {
   /** The length in granules of an allocation that has a generation: at the same cost however long it is. */
   lengthWithGeneration(block: number, granule: number): number {
     const words = this.words;
-    const stops = words[words[block + Block.records]! + ((granule >>> 5) << 2) + 1]! >>> (granule & 31);
+    const stops =
+      words[words[block + Block.records]! + ((granule >>> 5) << 2) + Word.stop]! >>> (granule & 31);
     if (stops !== 0) return lowestBit(stops) + 1;
     return words[words[block + Block.generations]! + granule + 1]!;
   }

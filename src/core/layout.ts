@@ -7,7 +7,7 @@
  *
  * ```
  * ┌ header ┬ look-up ┬ bins ┬ pool 0 ┬ pool 1 ┬ pool 2 ┬ units … ──────────────────────────┐
- * │ 32     │ 1024    │ 128  │ 1092   │  (only as many   │ chunks of 64-integer units: the  │
+ * │ 32     │ 1024    │ 128  │ 1128   │  (only as many   │ chunks of 64-integer units: the  │
  * │        │         │      │        │   as there are)  │ owner table, blocks, generations │
  * └────────┴─────────┴──────┴────────┴──────────────────┴──────────────────────────────────┘
  * ```
@@ -21,11 +21,15 @@
  *
  * A record describes 32 granules (2 KiB of code at 64 bytes a granule), and is all that one operation needs:
  * ```
- * +0 used   bit g: granule g is allocated (or padding)
- * +1 stop   bit g: granule g is the last of its allocation
- * +2 next   the ring of records whose longest free run is of the same class; 0 = in no ring
- * +3 prev
+ * +0 free   bit g: granule g was allocated and is free again
+ * +1 stop   bit g: granule g is the last of its allocation (or of the padding)
+ * +2 next   the ring of records whose longest free run is of the same class: 25 bits the next record's number,
+ *           7 bits the class; 0 = in no ring
+ * +3 prev   the index of the record before it in the ring
  * ```
+ *
+ * asmjit's `used` is the complement of `free` below the tail. Turned round, the untouched tail of a block is zeros:
+ * an allocation at its end sets one stop bit, and no scan for free granules ever has to be told where the tail begins.
  *
  * All of this is `const enum`, which the compiler replaces by its number: an engine loads and checks an imported
  * constant each time it is used, and an operation uses dozens.
@@ -37,10 +41,11 @@ export const enum Format {
   /** Counts up whenever the meaning of a field changes. */
   version = 1,
   /**
-   * The highest index the buffer may reach: a place (a granule's number over the whole buffer, 8 times the index of
-   * its record) must fit a signed 32-bit integer. 2**28 integers are 1 GiB of metadata, enough for 60 GiB of code.
+   * The highest index the buffer may reach: a record's number, a quarter of its index, must fit 25 bits, and a place
+   * (a granule's number over the whole buffer, 8 times the index of its record) a signed 32-bit integer.
+   * 2**27 integers are 512 MiB of metadata, enough for 60 GiB of code without spans.
    */
-  maxIntegers = 2 ** 28,
+  maxIntegers = 2 ** 27,
 }
 
 /** How many integers the fixed things take. */
@@ -49,7 +54,7 @@ export const enum Size {
   record = 4,
   block = 32,
   /** Pool.recentPlaces, and the places themselves. */
-  pool = 564 + 33 * 16,
+  pool = 600 + 33 * 16,
 }
 
 /** The header, at index 0. */
@@ -91,7 +96,21 @@ export const enum Lookup {
   scale = 2 ** -20,
 }
 
-/** The links of a ring's nodes, sentinels and records alike. */
+/** A record. */
+export const enum Word {
+  free = 0,
+  stop = 1,
+  next = 2,
+  prev = 3,
+}
+
+/** What `Word.next` holds beside the next record. */
+export const enum Listed {
+  classBits = 7,
+  classMask = (1 << classBits) - 1,
+}
+
+/** The links of the nodes of all other rings: blocks, dirty blocks and free chunks. */
 export const enum Link {
   next = 2,
   prev = 3,
@@ -131,6 +150,11 @@ export const enum Recent {
   longest = 32,
   runsShift = 4,
   runs = 1 << runsShift,
+  /**
+   * Released runs that found no room among those wait here, in the order they came, until an allocation wants a hole:
+   * as many as a program releases between two allocations, but for those that release everything.
+   */
+  waiting = 32,
 }
 
 export const enum Pool {
@@ -152,8 +176,12 @@ export const enum Pool {
   classes = 16,
   /** How many recent runs there are of length n, at `+ n`. */
   recentCounts = classes + Classes.count * Size.record,
+  /** How many runs wait for the index; never 0 while a block has dirty words. */
+  waitingCount = recentCounts + Recent.longest + 1,
+  /** Their places. */
+  waitingPlaces = recentCounts + Recent.longest + 4,
   /** Their places, at `+ n * Recent.runs`. */
-  recentPlaces = recentCounts + Recent.longest + 4,
+  recentPlaces = waitingPlaces + Recent.waiting + 4,
 }
 
 export const enum Block {

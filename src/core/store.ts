@@ -1,10 +1,11 @@
 /** The buffer and the blocks in it: what is mapped, where, and how large the next one is to be. */
 import { Arena } from "./arena.ts";
-import { blockUnits, forgetIndex, generationUnits, layOutBlock, setPadding } from "./block.ts";
+import { blockUnits, clearGranules, forgetIndex, generationUnits, layOutBlock, setPadding } from "./block.ts";
 import { treeFind, treeFirst, treeInsert, treeNext, treeRemove } from "./block-tree.ts";
+import { initClassRing, ringOfClass } from "./class-rings.ts";
 import { Block, Classes, Header, Link, Lookup, Pool, Pools, Size, Unit } from "./layout.ts";
 import { ringInit, ringInsert, ringRemove } from "./ring.ts";
-import { closeTail } from "./run-index.ts";
+import { closeTail } from "./tail.ts";
 
 /** Natural block sizes stop doubling here (asmjit's largest block): larger ones only delay what they give back. */
 const LARGEST_NATURAL_BLOCK_BYTES = 64 * 1024 * 1024;
@@ -47,7 +48,7 @@ export class Store {
       words[pool + Pool.granuleShift] = shift + index;
       ringInit(words, pool + Pool.blocks);
       ringInit(words, pool + Pool.dirtyBlocks);
-      for (let c = 0; c < Classes.count; c++) ringInit(words, pool + Pool.classes + c * Size.record);
+      for (let c = 0; c < Classes.count; c++) initClassRing(words, ringOfClass(pool, c));
     }
   }
 
@@ -177,7 +178,7 @@ export class Store {
     const { words, doubles } = this;
     const pool = words[block + Block.pool]!;
     const capacity = words[block + Block.capacity]!;
-    forgetIndex(words, block, capacity);
+    forgetIndex(words, block);
     if (words[pool + Pool.current] === block) words[pool + Pool.current] = 0;
     if (words[pool + Pool.empty] === block) words[pool + Pool.empty] = 0;
     ringRemove(words, block + Block.inPool);
@@ -195,13 +196,10 @@ export class Store {
     const words = this.words;
     const pool = words[block + Block.pool]!;
     const capacity = words[block + Block.capacity]!;
-    forgetIndex(words, block, capacity);
-    const records = words[block + Block.records]!;
-    words.fill(0, records, records + (capacity >>> 5) * Size.record);
+    clearGranules(words, block);
     const generations = words[block + Block.generations]!;
     if (generations !== 0) words.fill(0, generations, generations + capacity);
     words[block + Block.live] = 0;
-    setPadding(words, block);
     words[pool + Pool.empty] = block;
   }
 
@@ -210,9 +208,7 @@ export class Store {
     const words = this.words;
     const before = words[pool + Pool.current]!;
     // An empty block stays untouched as it is, for the day it is used again.
-    if (before !== 0 && words[pool + Pool.empty] !== before) {
-      closeTail(words, before, words[before + Block.capacity]!);
-    }
+    if (before !== 0 && words[pool + Pool.empty] !== before) closeTail(words, before);
     words[pool + Pool.current] = block;
     if (words[block + Block.live] === 0 && words[pool + Pool.empty] === 0) words[pool + Pool.empty] = block;
   }
