@@ -7,7 +7,7 @@
  *
  * ```
  * ┌ header ┬ look-up ┬ bins ┬ pool 0 ┬ pool 1 ┬ pool 2 ┬ units … ──────────────────────────┐
- * │ 32     │ 1024    │ 128  │ 1128   │  (only as many   │ chunks of 64-integer units: the  │
+ * │ 32     │ 1024    │ 128  │ 864    │  (only as many   │ chunks of 64-integer units: the  │
  * │        │         │      │        │   as there are)  │ owner table, blocks, generations │
  * └────────┴─────────┴──────┴────────┴──────────────────┴──────────────────────────────────┘
  * ```
@@ -54,7 +54,7 @@ export const enum Size {
   record = 4,
   block = 32,
   /** Pool.recentPlaces, and the places themselves. */
-  pool = 600 + 33 * 16,
+  pool = 600 + 33 * 8,
 }
 
 /** The header, at index 0. */
@@ -142,13 +142,13 @@ export const enum Classes {
 /**
  * The runs released last, by length: what a program that frees and allocates the same sizes is served from, without
  * the index ever having looked at them. Up to 32 granules (2 KiB of code at 64 bytes), most of what compilers free;
- * 16 of each length serve a burst of releases. More of both makes the recorded HotSpot trace need more memory, since
+ * 8 of each length serve a burst of releases. More of both makes the recorded HotSpot trace need more memory, since
  * a run that waits here is not joined with its neighbours. An entry is a place, and only a hint: whoever takes it
  * checks it.
  */
 export const enum Recent {
   longest = 32,
-  runsShift = 4,
+  runsShift = 3,
   runs = 1 << runsShift,
   /**
    * Released runs that found no room among those wait here, in the order they came, until an allocation wants a hole:

@@ -87,6 +87,9 @@ const LIBRT_NAMES = ["librt.so.1"];
 export function bindLibc(ffi: Ffi): LinuxLibc {
   let libc: NativeLibrary | undefined;
   let lastCallMissing = false;
+  // All memfds have one name; encoding it anew would be a tenth of what mapping a block costs.
+  let lastName = "";
+  let lastNameBytes = cString(lastName);
 
   const find = (symbol: string, signature: NativeSignature): NativeFunction | undefined => {
     libc ??= ffi.open(LIBC_NAMES);
@@ -143,7 +146,13 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
     munmap: (address, sizeBytes) => munmap(address, sizeBytes),
     mprotect: (address, sizeBytes, protection) => mprotect(address, sizeBytes, protection),
     madvise: (address, sizeBytes, advice) => madvise(address, sizeBytes, advice),
-    memfd_create: (name, flags) => memfdCreate(cString(name), flags),
+    memfd_create: (name, flags) => {
+      if (name !== lastName) {
+        lastName = name;
+        lastNameBytes = cString(name);
+      }
+      return memfdCreate(lastNameBytes, flags);
+    },
     shm_open: (name, flags, mode) => shmOpen(cString(name), flags, mode),
     shm_unlink: (name) => shmUnlink(cString(name)),
     open: (path, flags, mode) => open(cString(path), flags, mode),
