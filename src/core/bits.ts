@@ -10,7 +10,7 @@ export function bitRange(start: number, count: number): number {
   return (-1 >>> (32 - count)) << start;
 }
 
-/** The index of the lowest set bit; `word` is not 0. */
+/** The index of the lowest set bit; of 0, -1. */
 export function lowestBit(word: number): number {
   return 31 - Math.clz32(word & -word);
 }

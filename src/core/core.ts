@@ -9,34 +9,16 @@
  */
 import { bitRange, lowestBit } from "./bits.ts";
 import { clearGranules } from "./block.ts";
-import { classOfRun, classThatHolds } from "./classes.ts";
-import { firstClassFrom, nextListed, ringOfClass } from "./class-rings.ts";
 import { setFull } from "./full-words.ts";
-import { areFree, freeOverWords, lengthOverWords, startOf, takeGranules } from "./granules.ts";
-import { Block, Header, Link, Lookup, Pool, Recent, Size, Unit, Word } from "./layout.ts";
-import { findInWord, relist } from "./run-index.ts";
+import { freeOverWords, lengthOverWords, startOf } from "./granules.ts";
+import { Holes } from "./holes.ts";
+import { Block, Header, Link, Lookup, Pool, Size, Word } from "./layout.ts";
 import { Status } from "./status.ts";
-import { poolAt, Store } from "./store.ts";
-import { absorbIntoTail, unlistAboveTail } from "./tail.ts";
-import {
-  blockOfPlace,
-  granuleOfPlace,
-  indexAllRuns,
-  indexGranules,
-  indexWaitingRuns,
-  letWait,
-  rememberRun,
-} from "./waiting-runs.ts";
+import { poolAt } from "./store.ts";
+import { unlistAboveTail } from "./tail.ts";
+import { rememberRun } from "./waiting-runs.ts";
 
-/** How many holes of the class below the one that surely holds a request are tried before a block is mapped. */
-const SAME_CLASS_TRIES = 16;
-
-export class Core extends Store {
-  /** The block of the place the last operation found. */
-  block = 0;
-  /** Its first granule, counted from the block's start. */
-  granule = 0;
-
+export class Core extends Holes {
   // --- allocation ---------------------------------------------------------------------------------------------
 
   /**
@@ -50,131 +32,23 @@ export class Core extends Store {
   alloc(poolIndex: number, count: number): boolean {
     const words = this.words;
     const pool = poolAt(poolIndex);
-    if (
-      count <= Recent.longest &&
-      words[pool + Pool.recentCounts + count]! > 0 &&
-      this.#takeRecent(pool, count)
-    ) {
-      return true;
-    }
-    if (words[pool + Pool.waitingCount] !== 0) indexWaitingRuns(words, pool);
-    if (words[pool + Pool.classSummary] !== 0 && this.#takeIndexed(pool, count)) return true;
-    return this.#append(words[pool + Pool.current]!, count) || this.#allocElsewhere(pool, count);
-  }
-
-  /** After `alloc` found no room: looks at every hole that may do, before the request is refused for good. */
-  allocFromAnyHole(poolIndex: number, count: number): boolean {
-    return this.#takeFromClassBelow(poolAt(poolIndex), count, Infinity);
-  }
-
-  /** Takes granules from the block's untouched tail: the cheapest allocation there is. */
-  #append(block: number, count: number): boolean {
-    const words = this.words;
+    const holes =
+      words[pool + Pool.classSummary]! | words[pool + Pool.recentBits]! | words[pool + Pool.waitingCount]!;
+    if (holes !== 0 && this.takeHole(pool, count)) return true;
+    // The untouched tail of the current block: the cheapest allocation there is.
+    const block = words[pool + Pool.current]!;
     const granule = words[block + Block.tail]!;
     const end = granule + count;
-    if (block === 0 || end > words[block + Block.capacity]!) return false;
+    const live = words[block + Block.live]!;
+    if (end > words[block + Block.capacity]! || live === 0) return this.takeElsewhere(pool, count);
     words[block + Block.tail] = end;
     const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 2) + Word.stop;
     words[stop] = words[stop]! | (1 << ((end - 1) & 31));
-    this.#count(block, granule, count);
-    return true;
-  }
-
-  #allocElsewhere(pool: number, count: number): boolean {
-    const words = this.words;
-    const current = words[pool + Pool.current]!;
-    if (current !== 0 && absorbIntoTail(words, current) && this.#append(current, count)) return true;
-    indexAllRuns(words, pool);
-    if (this.#takeIndexed(pool, count)) return true;
-    if (this.#takeFromClassBelow(pool, count, SAME_CLASS_TRIES)) return true;
-    const empty = words[pool + Pool.empty]!;
-    if (empty === 0 || empty === current) return false;
-    if (words[empty + Block.tail]! + count > words[empty + Block.capacity]!) return false;
-    this.makeCurrent(pool, empty);
-    return this.#append(empty, count);
-  }
-
-  /** Takes a run that was released lately, if one of that length is still free. */
-  #takeRecent(pool: number, count: number): boolean {
-    const words = this.words;
-    const counter = pool + Pool.recentCounts + count;
-    for (let top = words[counter]! - 1; top >= 0; top--) {
-      words[counter] = top;
-      const place = words[pool + Pool.recentPlaces + (count << Recent.runsShift) + top]!;
-      const block = blockOfPlace(words, pool, place, count);
-      if (block === 0) continue;
-      const granule = granuleOfPlace(words, block, place);
-      if (!areFree(words, block, granule, count)) {
-        indexGranules(words, block, granule, count); // part of it was taken; the rest must not be lost
-        continue;
-      }
-      takeGranules(words, block, granule, count);
-      this.#count(block, granule, count);
-      // Where the run was longer, what is left of it begins behind the end, and the index has to hear of that.
-      const after = words[block + Block.records]! + (((granule + count) >>> 5) << 2);
-      if (((words[after]! >>> ((granule + count) & 31)) & 1) !== 0) letWait(words, block, place + count);
-      return true;
-    }
-    return false;
-  }
-
-  /** Takes the front of a hole the index knows. */
-  #takeIndexed(pool: number, count: number): boolean {
-    const words = this.words;
-    const wanted = classThatHolds(count);
-    for (let c = firstClassFrom(words, pool, wanted); c >= 0; c = firstClassFrom(words, pool, wanted)) {
-      if (this.#takeFromRecord(nextListed(words, ringOfClass(pool, c)), count)) return true;
-      // The index said too much; now the record stands in a lower class, or in none.
-    }
-    return false;
-  }
-
-  /** Looks through up to `limit` holes whose class does not promise enough room, though they may have it. */
-  #takeFromClassBelow(pool: number, count: number, limit: number): boolean {
-    const words = this.words;
-    const below = classOfRun(count);
-    if (below === classThatHolds(count)) return false;
-    const sentinel = ringOfClass(pool, below);
-    let record = words[sentinel + Word.prev]!;
-    for (let tries = 0; tries < limit && record !== sentinel; tries++) {
-      const previous = words[record + Word.prev]!; // before the record moves to the end of a ring
-      if (this.#takeFromRecord(record, count)) return true;
-      record = previous;
-    }
-    return false;
-  }
-
-  #takeFromRecord(record: number, count: number): boolean {
-    const words = this.words;
-    const block = words[words[Header.owners]! + (record >> Unit.shift)]!;
-    const word = (record - words[block + Block.records]!) >> 2;
-    const granule = findInWord(words, block, word, count);
-    if (granule < 0) {
-      relist(words, block, word);
-      return false;
-    }
-    takeGranules(words, block, granule, count);
-    this.#count(block, granule, count);
-    relist(words, block, word);
-    const after = (granule + count) >>> 5;
-    if (after !== word) relist(words, block, after);
-    return true;
-  }
-
-  /** Counts an allocation whose bits are set. */
-  #count(block: number, granule: number, count: number): void {
-    const words = this.words;
     words[block + Block.used] = words[block + Block.used]! + count;
-    const live = words[block + Block.live]!;
     words[block + Block.live] = live + 1;
-    if (live === 0) this.#noLongerEmpty(block);
     this.block = block;
     this.granule = granule;
-  }
-
-  #noLongerEmpty(block: number): void {
-    const pool = this.words[block + Block.pool]!;
-    if (this.words[pool + Pool.empty] === block) this.words[pool + Pool.empty] = 0;
+    return true;
   }
 
   // --- finding ------------------------------------------------------------------------------------------------
@@ -229,41 +103,61 @@ export class Core extends Store {
 
   // --- release ------------------------------------------------------------------------------------------------
 
-  /** Releases the allocation that begins at `address`. Status.surplusBlock and the failures of `locateStart` change nothing. */
+  /**
+   * Releases the allocation that begins at `address`. Status.surplusBlock (it is the last one of a block that is not kept)
+   * and the failures of `locateStart` change nothing.
+   */
   release(address: number): Status {
     const words = this.words;
-    const doubles = this.doubles;
-    const block = words[Lookup.start + ((address * Lookup.scale) & (Lookup.entries - 1))]!;
-    const offset = address - doubles[(block >> 1) + Block.rx]!;
-    if (block !== 0 && offset >= 0 && offset < doubles[(block >> 1) + Block.size]!) {
-      const shift = words[block + Block.granuleShift]!;
-      const granule = offset >>> shift;
-      const record = words[block + Block.records]! + ((granule >>> 5) << 2);
-      const bit = granule & 31;
-      const free = words[record]!;
-      const stop = words[record + Word.stop]!;
-      // Something begins where the granule before is free or ends something. Of the first in the word the record before
-      // tells, and granule 0 may be padding. Behind the tail nothing is free, and nothing is allocated.
-      const begins =
-        bit !== 0
-          ? (free | stop) >>> (bit - 1)
-          : granule === 0
-            ? 0
-            : (words[record - Size.record]! | words[record - Size.record + Word.stop]!) >>> 31;
-      const live = words[block + Block.live]! - 1;
-      if (
-        (begins & ~(free >>> bit) & 1) !== 0 &&
-        granule << shift === offset &&
-        granule < words[block + Block.tail]! &&
-        live !== 0
-      ) {
-        words[block + Block.live] = live;
-        const stops = stop >>> bit;
-        const count = stops !== 0 ? lowestBit(stops) + 1 : lengthOverWords(words, record, bit);
-        this.#vacate(block, record, granule, count);
-        return Status.ok;
-      }
+    const block = words[Lookup.start + ((address >>> Lookup.shift) & (Lookup.entries - 1))]!;
+    const shift = words[block + Block.granuleShift]!;
+    const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
+    // Whatever block and granule came out: if they are of this address, they lead back to it.
+    return granule < words[block + Block.tail]! &&
+      this.doubles[(block >> 1) + Block.rx]! + (granule << shift) === address
+      ? this.#releaseAt(block, granule)
+      : this.#releaseElsewhere(address);
+  }
+
+  /** Releases what begins at a granule below the tail, if anything does. */
+  #releaseAt(block: number, granule: number): Status {
+    const words = this.words;
+    const record = words[block + Block.records]! + ((granule >>> 5) << 2);
+    const bit = granule & 31;
+    const stop = words[record + Word.stop]!;
+    const free = words[record]!;
+    const live = words[block + Block.live]! - 1;
+    // Something begins where the granule before is free or ends something. For the first of a word the record before
+    // tells; granule 0 may be padding.
+    const before =
+      bit !== 0
+        ? (free | stop) >>> (bit - 1)
+        : granule === 0
+          ? 0
+          : (words[record - Size.record]! | words[record - Size.record + Word.stop]!) >>> 31;
+    if ((before & ~(free >>> bit) & 1) === 0 || live === 0) {
+      return this.#releaseElsewhere(this.addressOf(block, granule));
     }
+    words[block + Block.live] = live;
+    const stops = stop >>> bit;
+    const count = lowestBit(stops) + 1; // 0 where it ends in a later word
+    if (count === 0 || granule + count === words[block + Block.tail]) {
+      this.#vacate(block, record, granule, count === 0 ? lengthOverWords(words, record, bit) : count);
+      return Status.ok;
+    }
+    // What is left is the release of nearly all code: inside a word, amid other allocations.
+    words[block + Block.used] = words[block + Block.used]! - count;
+    words[record + Word.stop] = stop & ~((stops & -stops) << bit);
+    const freeNow = free | bitRange(bit, count);
+    words[record] = freeNow;
+    if (freeNow === -1) setFull(words, block, granule >>> 5);
+    if (words[block + Block.generations] !== 0) this.#forgetGeneration(block, granule, count);
+    rememberRun(words, block, (record << 3) + bit, count);
+    return Status.ok;
+  }
+
+  /** The same for an address of which nothing is known. */
+  #releaseElsewhere(address: number): Status {
     const status = this.locateStart(address);
     return status === Status.ok ? this.free(this.block, this.granule) : status;
   }
@@ -280,6 +174,31 @@ export class Core extends Store {
     this.#vacate(block, record, granule, this.lengthAt(block, granule));
     if (live === 0) this.#becameEmpty(block);
     return Status.ok;
+  }
+
+  /**
+   * Shortens the allocation that begins at `address` to `newSize` bytes, where that leaves something and it lies in one
+   * word. False where not, or where it cannot be: nothing has changed then.
+   */
+  shrinkInWord(address: number, newSize: number): boolean {
+    const words = this.words;
+    const block = words[Lookup.start + ((address >>> Lookup.shift) & (Lookup.entries - 1))]!;
+    const shift = words[block + Block.granuleShift]!;
+    const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
+    if (
+      granule >= words[block + Block.tail]! ||
+      this.doubles[(block >> 1) + Block.rx]! + (granule << shift) !== address
+    ) {
+      return false;
+    }
+    const record = words[block + Block.records]! + ((granule >>> 5) << 2);
+    const bit = granule & 31;
+    const count = lowestBit(words[record + Word.stop]! >>> bit) + 1;
+    const newCount = (newSize + (1 << shift) - 1) >>> shift;
+    if (bit === 0 || ((words[record]! >>> bit) & 1) !== 0 || !this.#begins(record, bit)) return false;
+    if ((newSize | 0) !== newSize || newSize <= 0 || newSize > count << shift) return false;
+    if (newCount !== count) this.shrink(block, granule, count, newCount);
+    return true;
   }
 
   /** Shortens the allocation that begins at `granule` from `count` to `newCount` granules, 0 < newCount < count. */
@@ -305,11 +224,7 @@ export class Core extends Store {
     const bit = granule & 31;
     const end = granule + count;
     words[block + Block.used] = words[block + Block.used]! - count;
-    const generations = words[block + Block.generations]!;
-    if (generations !== 0) {
-      words[generations + granule] = 0;
-      if (count > 1) words[generations + granule + 1] = 0;
-    }
+    if (words[block + Block.generations] !== 0) this.#forgetGeneration(block, granule, count);
     if (end === words[block + Block.tail] && words[words[block + Block.pool]! + Pool.current] === block) {
       words[block + Block.tail] = granule; // it was the last one before the tail, where nothing is free
       const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 2) + Word.stop;
@@ -378,6 +293,14 @@ export class Core extends Store {
       words[words[block + Block.records]! + ((granule >>> 5) << 2) + Word.stop]! >>> (granule & 31);
     if (stops !== 0) return lowestBit(stops) + 1;
     return words[words[block + Block.generations]! + granule + 1]!;
+  }
+
+  /** What spans of the allocation that begins at `granule` know it by is gone. */
+  #forgetGeneration(block: number, granule: number, count: number): void {
+    const words = this.words;
+    const generations = words[block + Block.generations]!;
+    words[generations + granule] = 0;
+    if (count > 1) words[generations + granule + 1] = 0;
   }
 
   /** Whether the allocation that begins at `granule` is still the one that was given `generation`. */

@@ -7,7 +7,7 @@
  *
  * ```
  * ┌ header ┬ look-up ┬ bins ┬ pool 0 ┬ pool 1 ┬ pool 2 ┬ units … ──────────────────────────┐
- * │ 32     │ 1024    │ 128  │ 864    │  (only as many   │ chunks of 64-integer units: the  │
+ * │ 32     │ 1024    │ 128  │ 868    │  (only as many   │ chunks of 64-integer units: the  │
  * │        │         │      │        │   as there are)  │ owner table, blocks, generations │
  * └────────┴─────────┴──────┴────────┴──────────────────┴──────────────────────────────────┘
  * ```
@@ -54,7 +54,7 @@ export const enum Size {
   record = 4,
   block = 32,
   /** Pool.recentPlaces, and the places themselves. */
-  pool = 600 + 33 * 8,
+  pool = 604 + 33 * 8,
 }
 
 /** The header, at index 0. */
@@ -73,13 +73,19 @@ export const enum Header {
   blockCount = 6,
   /** The root of the tree of blocks, 0 = empty. */
   treeRoot = 7,
+  /**
+   * Always 0: where the look-up or a pool names no block, it names index 0, which then has no room for anything and no
+   * granule in use. The hot paths need no other test.
+   */
+  noCapacity = 8,
+  noTail = 9,
   /** The generation given last; generations are never 0. */
-  generation = 8,
+  generation = 10,
   /** The index of the owner table, and how many units it can describe. */
-  owners = 9,
-  ownersCapacity = 10,
+  owners = 11,
+  ownersCapacity = 12,
   /** How many units are laid out, in use or free. */
-  unitCount = 11,
+  unitCount = 13,
   /** Bytes, as doubles: all blocks together; the most they may be; the base block size. */
   reservedSize = 16 >> 1,
   maxReservedSize = 18 >> 1,
@@ -93,7 +99,8 @@ export const enum Header {
 export const enum Lookup {
   start = Size.header,
   entries = 1024,
-  scale = 2 ** -20,
+  /** log2 of a mebibyte. */
+  shift = 20,
 }
 
 /** A record. */
@@ -164,21 +171,23 @@ export const enum Pool {
   empty = 1,
   /** Bit g: one of the four words of class bits is not 0, number g. */
   classSummary = 2,
+  /** Bit n-1: there are recent runs of length n. */
+  recentBits = 3,
+  /** How many runs wait for the index; never 0 while a block has dirty words. */
+  waitingCount = 4,
   /** log2 of this pool's granularity in bytes. */
-  granuleShift = 3,
+  granuleShift = 5,
   /** Four words: bit c of them = the ring of class c is not empty. */
-  classBits = 4,
+  classBits = 8,
   /** The sentinel of the ring of the pool's blocks, oldest first. */
-  blocks = 8,
+  blocks = 12,
   /** The sentinel of the ring of blocks that have dirty words. */
-  dirtyBlocks = 12,
+  dirtyBlocks = 16,
   /** A sentinel each: one ring a class. */
-  classes = 16,
+  classes = 20,
   /** How many recent runs there are of length n, at `+ n`. */
   recentCounts = classes + Classes.count * Size.record,
-  /** How many runs wait for the index; never 0 while a block has dirty words. */
-  waitingCount = recentCounts + Recent.longest + 1,
-  /** Their places. */
+  /** The places of the runs that wait for the index. */
   waitingPlaces = recentCounts + Recent.longest + 4,
   /** Their places, at `+ n * Recent.runs`. */
   recentPlaces = waitingPlaces + Recent.waiting + 4,
@@ -210,14 +219,18 @@ export const enum Block {
    * of an allocation that a Span was made for stands its generation, which is negative; at the second its length.
    */
   generations = 14,
-  left = 15,
-  right = 16,
-  parent = 17,
+  /** The lower 32 bits of rx: the offset of an address is a difference of integers. */
+  rxLow = 15,
+  left = 16,
+  right = 17,
+  parent = 18,
   /** 1 = red, 0 = black. */
-  red = 18,
-  dirtySummary = 19,
-  full = 20,
-  fullSummary = 21,
+  red = 19,
+  dirtySummary = 20,
+  full = 21,
+  fullSummary = 22,
+  /** A number below the count of blocks, or not far above it, that no other block has. */
+  number = 23,
   /** Ring nodes: the pool's blocks, and the pool's blocks with dirty words. */
   inPool = 24,
   inDirty = 28,

@@ -57,7 +57,7 @@ export class Store {
   /** The block that holds `address`, or 0. */
   find(address: number): number {
     const { words, doubles } = this;
-    const entry = Lookup.start + ((address * Lookup.scale) & (Lookup.entries - 1));
+    const entry = Lookup.start + ((address >>> Lookup.shift) & (Lookup.entries - 1));
     const known = words[entry]!;
     const offset = address - doubles[(known >> 1) + Block.rx]!;
     if (known !== 0 && offset >= 0 && offset < doubles[(known >> 1) + Block.size]!) return known;
@@ -87,9 +87,12 @@ export class Store {
     return this.words[poolAt(poolIndex) + Pool.empty]!;
   }
 
-  /** A small number that no other block has at the same time. */
+  /**
+   * A number that no other block has at the same time, and the smallest that was free when the block was added: tables
+   * by this number stay dense.
+   */
   blockNumber(block: number): number {
-    return block >> Unit.shift;
+    return this.words[block + Block.number]!;
   }
 
   /** log2 of a pool's granularity in bytes. */
@@ -159,10 +162,12 @@ export class Store {
     doubles[(block >> 1) + Block.rx] = rx;
     doubles[(block >> 1) + Block.rw] = rw;
     doubles[(block >> 1) + Block.size] = sizeBytes;
+    words[block + Block.rxLow] = rx;
     words[block + Block.granuleShift] = shift;
     words[block + Block.capacity] = capacity;
     words[block + Block.pool] = pool;
     words[block + Block.padding] = words[Header.padding]!;
+    words[block + Block.number] = this.#freeNumber();
     layOutBlock(words, block, capacity);
     setPadding(words, block);
     treeInsert(words, doubles, block);
@@ -171,6 +176,16 @@ export class Store {
     doubles[Header.reservedSize] = doubles[Header.reservedSize]! + sizeBytes;
     this.makeCurrent(pool, block);
     return block;
+  }
+
+  /** The smallest number that no block has. */
+  #freeNumber(): number {
+    const taken = new Uint8Array(this.blockCount + 1);
+    for (let block = this.firstBlock(); block !== 0; block = this.nextBlock(block)) {
+      const number = this.blockNumber(block);
+      if (number < taken.length) taken[number] = 1;
+    }
+    return taken.indexOf(0);
   }
 
   /** Forgets a block that has been unmapped, whatever it held. */

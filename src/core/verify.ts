@@ -34,6 +34,7 @@ export function verifyStructure(words: Int32Array, doubles: Float64Array): void 
     1,
     "the buffer's header",
   );
+  check(words[Header.noCapacity] === 0 && words[Header.noTail] === 0, 1, "there is room in no block");
   verifyTree(words, doubles);
   verifyUnits(words);
   for (let index = 0; index < words[Header.poolCount]!; index++) {
@@ -302,6 +303,8 @@ function waitingPlaces(words: Int32Array, pool: number): ReadonlySet<number> {
   };
   for (let count = 1; count <= Recent.longest; count++) {
     const entries = words[pool + Pool.recentCounts + count]!;
+    const bit = (words[pool + Pool.recentBits]! >>> (count - 1)) & 1;
+    check((bit === 1) === entries > 0, 12, `the bit of the recent runs of ${count} granules`);
     check(entries >= 0 && entries <= Recent.runs, 12, `${entries} recent runs of ${count} granules`);
     for (let entry = 0; entry < entries; entry++) {
       add(words[pool + Pool.recentPlaces + count * Recent.runs + entry]!, count);

@@ -26,6 +26,7 @@ export function rememberRun(words: Int32Array, block: number, place: number, cou
     const top = words[pool + Pool.recentCounts + count]!;
     if (top !== Recent.runs) {
       words[pool + Pool.recentCounts + count] = top + 1;
+      words[pool + Pool.recentBits] = words[pool + Pool.recentBits]! | (1 << (count - 1));
       words[pool + Pool.recentPlaces + (count << Recent.runsShift) + top] = place;
       return;
     }
@@ -89,6 +90,7 @@ export function indexWaitingRuns(words: Int32Array, pool: number): void {
 
 /** Tells the index of everything, the recent runs too. */
 export function indexAllRuns(words: Int32Array, pool: number): void {
+  words[pool + Pool.recentBits] = 0;
   for (let count = 1; count <= Recent.longest; count++) {
     const entries = words[pool + Pool.recentCounts + count]!;
     words[pool + Pool.recentCounts + count] = 0;
