@@ -32,8 +32,12 @@ export class Core extends Holes {
   alloc(poolIndex: number, count: number): boolean {
     const words = this.words;
     const pool = poolAt(poolIndex);
-    const holes =
-      words[pool + Pool.classSummary]! | words[pool + Pool.recentBits]! | words[pool + Pool.waitingCount]!;
+    // Whether there is anything that may do: a recent run of just this length, runs that wait, a class that holds it.
+    // For lengths above 32 the first two shifts mean another length: a look in vain, never a hole that is missed.
+    const recent = words[pool + Pool.recentBits]! & (1 << (count - 1));
+    const short = words[pool + Pool.classBits]! & (-1 << (count - 1));
+    const long = words[pool + Pool.classSummary]! & ~1;
+    const holes = recent | short | long | words[pool + Pool.waitingCount]!;
     if (holes !== 0 && this.takeHole(pool, count)) return true;
     // The untouched tail of the current block: the cheapest allocation there is.
     const block = words[pool + Pool.current]!;
@@ -193,11 +197,22 @@ export class Core extends Holes {
     }
     const record = words[block + Block.records]! + ((granule >>> 5) << 2);
     const bit = granule & 31;
-    const count = lowestBit(words[record + Word.stop]! >>> bit) + 1;
-    const newCount = (newSize + (1 << shift) - 1) >>> shift;
-    if (bit === 0 || ((words[record]! >>> bit) & 1) !== 0 || !this.#begins(record, bit)) return false;
+    const free = words[record]!;
+    const stop = words[record + Word.stop]!;
+    const count = lowestBit(stop >>> bit) + 1; // 0 where it ends in a later word
+    if (bit === 0 || (((free | stop) >>> (bit - 1)) & ~(free >>> bit) & 1) === 0) return false;
     if ((newSize | 0) !== newSize || newSize <= 0 || newSize > count << shift) return false;
-    if (newCount !== count) this.shrink(block, granule, count, newCount);
+    const newCount = (newSize + (1 << shift) - 1) >>> shift;
+    const freed = count - newCount;
+    if (freed === 0) return true;
+    if (granule + count === words[block + Block.tail] || words[block + Block.generations] !== 0) {
+      this.shrink(block, granule, count, newCount);
+      return true;
+    }
+    words[block + Block.used] = words[block + Block.used]! - freed;
+    words[record + Word.stop] = (stop & ~(1 << (bit + count - 1))) | (1 << (bit + newCount - 1));
+    words[record] = free | bitRange(bit + newCount, freed);
+    rememberRun(words, block, (record << 3) + bit + newCount, freed);
     return true;
   }
 
