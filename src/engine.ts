@@ -226,6 +226,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
   }
 
   queryAddress(rx: Address): Address {
+    if (typeof rx === "number" && this.core.begins(rx)) return rx;
     this.#locate(rx);
     return this.core.addressOf(this.core.block, this.core.granule);
   }
