@@ -34,7 +34,6 @@ const PROCESSOR_TESTS = [
   "runtime/",
   "semantics/construction",
   "semantics/fill",
-  "semantics/mapping",
   "vm/instruction-cache",
   "vm/linux-real",
   "vm/published-code",

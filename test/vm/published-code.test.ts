@@ -1,4 +1,7 @@
-/** Code that one thread publishes and another runs, which may have run what was there before. */
+/**
+ * Code that one thread publishes and another runs, which may have run what was there before. The thread that runs it
+ * does nothing else through its foreign function interface: that must be enough.
+ */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
