@@ -84,7 +84,7 @@ const LIBSYSTEM_NAMES = ["/usr/lib/libSystem.B.dylib", "libSystem.B.dylib"];
  * `size_t`, `off_t` and the `mach_vm_*_t` travel as `pointer`: of the types of their width it is the one that is a
  * number.
  */
-export function bindLibSystem(ffi: Ffi): LibSystem {
+export function bindLibSystem(ffi: Pick<Ffi, "open" | "errno">): LibSystem {
   let library: NativeLibrary | undefined;
   const bind = (
     symbol: Exclude<keyof LibSystem, "errno">,

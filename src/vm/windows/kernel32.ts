@@ -88,7 +88,7 @@ const KERNEL32_NAMES = ["kernel32.dll"];
  * `SIZE_T` and handles travel as `pointer`: of the types of their width it is the one that is a number.
  * Windows has one calling convention for 64-bit programs, so that nothing is to be said of it.
  */
-export function bindKernel32(ffi: Ffi): Kernel32 {
+export function bindKernel32(ffi: Pick<Ffi, "open">): Kernel32 {
   let kernel32: NativeLibrary | undefined;
   const bind = (
     symbol: keyof Kernel32,
