@@ -83,8 +83,6 @@ describe("Windows memory, really", { skip: needs("windows") }, () => {
     assert.deepEqual([allocCode, allocCall], ["ERR_OUT_OF_MEMORY", "VirtualAlloc"]);
     const noRoom: readonly unknown[] = [LastError.ERROR_NOT_ENOUGH_MEMORY, LastError.ERROR_COMMITMENT_LIMIT];
     assert.ok(noRoom.includes(allocError), String(allocError));
-    const [dualCode, dualCall] = failureOf(() => VirtMem.allocDualMapping(tooLarge, {}));
-    assert.deepEqual([dualCode, dualCall], ["ERR_OUT_OF_MEMORY", "CreateFileMappingW"]);
   });
 
   it("large pages are a hint, with and without dual mapping", () => {
