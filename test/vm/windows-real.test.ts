@@ -79,7 +79,9 @@ describe("Windows memory, really", { skip: needs("windows") }, () => {
   it("what does not fit is refused with the code of GetLastError", () => {
     // Fewer bytes than there are addresses, and more than any machine has of memory.
     const tooLarge = 2 ** 46;
-    const [allocCode, allocCall, allocError] = failureOf(() => VirtMem.alloc(tooLarge, { read: true }));
+    const [allocCode, allocCall, allocError] = failureOf(() =>
+      VirtMem.alloc(tooLarge, { read: true, write: true }),
+    );
     assert.deepEqual([allocCode, allocCall], ["ERR_OUT_OF_MEMORY", "VirtualAlloc"]);
     const noRoom: readonly unknown[] = [LastError.ERROR_NOT_ENOUGH_MEMORY, LastError.ERROR_COMMITMENT_LIMIT];
     assert.ok(noRoom.includes(allocError), String(allocError));
