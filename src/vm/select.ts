@@ -13,6 +13,7 @@ import { instructionCache } from "./linux/instruction-cache.ts";
 import { bindLibc } from "./linux/libc.ts";
 import { WindowsMemory } from "./windows.ts";
 import { bindKernel32 } from "./windows/kernel32.ts";
+import { bindAdvapi32 } from "./windows/lock-pages.ts";
 
 const openers: Readonly<Record<SystemName, () => VirtualMemory>> = {
   linux: openLinux,
@@ -45,7 +46,7 @@ function openLinux(): VirtualMemory {
 
 function openWindows(): VirtualMemory {
   const ffi = systemFfi();
-  return new WindowsMemory({ kernel32: bindKernel32(ffi), ffi });
+  return new WindowsMemory({ kernel32: bindKernel32(ffi), advapi32: bindAdvapi32(ffi), ffi });
 }
 
 /** What a processor that this library does not know would need is not known either: the safe answers. */

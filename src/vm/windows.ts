@@ -15,6 +15,8 @@ import { DualUnmapper, mapTwice } from "./windows/dual-mapping.ts";
 import { Memory, Page, RegionInfo, SystemInfo } from "./windows/kernel32.ts";
 import type { Kernel32 } from "./windows/kernel32.ts";
 import { lastError } from "./windows/last-error.ts";
+import { mayLockPages } from "./windows/lock-pages.ts";
+import type { Advapi32 } from "./windows/lock-pages.ts";
 import { probe } from "./windows/probe.ts";
 
 /** What stands behind a protection that is refused, nearly always. */
@@ -24,6 +26,7 @@ const NO_SUCH_ACCESS =
 /** What Windows memory is made of. */
 export interface WindowsMemoryParts {
   readonly kernel32: Kernel32;
+  readonly advapi32: Advapi32;
   readonly ffi: Pick<Ffi, "view" | "detach">;
 }
 
@@ -31,13 +34,16 @@ export interface WindowsMemoryParts {
 export class WindowsMemory implements VirtualMemory {
   readonly name = "windows";
   readonly #kernel32: Kernel32;
+  readonly #advapi32: Advapi32;
   readonly #ffi: Pick<Ffi, "view" | "detach">;
   readonly #dualUnmapper: DualUnmapper;
   #info: MemoryInfo | undefined;
   #largePageSize: number | undefined;
+  #mayLockPages = false;
 
   constructor(parts: WindowsMemoryParts) {
     this.#kernel32 = parts.kernel32;
+    this.#advapi32 = parts.advapi32;
     this.#ffi = parts.ffi;
     this.#dualUnmapper = new DualUnmapper(parts.kernel32);
   }
@@ -54,7 +60,7 @@ export class WindowsMemory implements VirtualMemory {
     const protection = protectionOf(flags);
     const type = Memory.RESERVE | Memory.COMMIT;
     if (this.#hasLargePagesFor(sizeBytes, flags)) {
-      // A hint: without the privilege, or without a run of memory that is long enough, regular pages do.
+      // A hint: without a run of memory that is long enough, regular pages do.
       const address = this.#kernel32.VirtualAlloc(0, sizeBytes, type | Memory.LARGE_PAGES, protection);
       if (address !== 0) return address;
     }
@@ -134,7 +140,12 @@ export class WindowsMemory implements VirtualMemory {
   }
 
   probe(): readonly ProbeStep[] {
-    return probe(this.#kernel32, this.info().pageGranularity, this.largePageSize());
+    return probe({
+      kernel32: this.#kernel32,
+      advapi32: this.#advapi32,
+      sizeBytes: this.info().pageGranularity,
+      largePageSize: this.largePageSize(),
+    });
   }
 
   limits(): readonly MemoryLimit[] {
@@ -170,7 +181,10 @@ export class WindowsMemory implements VirtualMemory {
   #hasLargePagesFor(sizeBytes: number, flags: MemoryFlags): boolean {
     if (flags.largePages !== true) return false;
     const largePageSize = this.largePageSize();
-    return largePageSize !== 0 && sizeBytes % largePageSize === 0;
+    if (largePageSize === 0 || sizeBytes % largePageSize !== 0) return false;
+    // Once the right is on it stays on; what was refused may be granted later.
+    this.#mayLockPages ||= attempt(() => mayLockPages(this.#kernel32, this.#advapi32)) === true;
+    return this.#mayLockPages;
   }
 }
 

@@ -16,6 +16,7 @@ import {
 } from "../../src/vm/windows/kernel32.ts";
 import type { Handle, Kernel32 } from "../../src/vm/windows/kernel32.ts";
 import { LastError } from "../../src/vm/windows/last-error.ts";
+import type { Advapi32 } from "../../src/vm/windows/lock-pages.ts";
 import { FakeAddressSpace } from "./fake-address-space.ts";
 import { FakeCalls } from "./fake-calls.ts";
 import type { FakeSystem } from "./fault-walk.ts";
@@ -28,7 +29,7 @@ export const LARGE_PAGE = 2 * 1024 * 1024;
 export interface FakeWindows {
   /** Default 2 MiB; 0 = none. */
   readonly largePageSize?: number;
-  /** Whether the process may lock pages. Default false. */
+  /** Whether the account has the right to lock pages. Default false. */
   readonly mayLockPages?: boolean;
 }
 
@@ -47,31 +48,36 @@ interface FakeMapping {
   readonly view: { readonly section: FakeSection; readonly allowed: readonly number[] } | undefined;
 }
 
-type Kernel32Call = Exclude<
-  keyof Kernel32,
+type WindowsCall = Exclude<
+  keyof Kernel32 | keyof Advapi32,
   "GetLastError" | "GetSystemInfo" | "GetLargePageMinimum" | "GetCurrentProcess"
 >;
 
 /** The code after a call that went well: Windows need not clear it, so whoever reads it then gets this. */
 const NOISE = 9999;
 const THIS_PROCESS = -1;
+/** The number of SeLockMemoryPrivilege, on this machine. */
+const LOCK_MEMORY_LUID = [4, 7] as const;
 const EXECUTABLE_VIEW: readonly number[] = [Page.EXECUTE_READ, Page.EXECUTE, Page.READONLY, Page.NOACCESS];
 const WRITABLE_VIEW: readonly number[] = [Page.READWRITE, Page.READONLY, Page.NOACCESS];
 
-export class FakeKernel32 implements Kernel32, FakeSystem {
-  readonly calls = new FakeCalls<Kernel32Call>();
+export class FakeKernel32 implements Kernel32, Advapi32, FakeSystem {
+  readonly calls = new FakeCalls<WindowsCall>();
   readonly memory = new WindowsMemory({
     kernel32: this,
+    advapi32: this,
     ffi: { view: (_address, sizeBytes) => new ArrayBuffer(sizeBytes), detach: () => undefined },
   });
   readonly writableCode: FakeMapping[] = [];
   /** Every flush: address and size. */
   readonly flushed: (readonly [Address, number])[] = [];
   readonly space = new FakeAddressSpace<FakeMapping>(0x1_0000_0000);
-  readonly handles = new Map<Handle, FakeSection>();
+  /** What each open handle leads to. */
+  readonly handles = new Map<Handle, FakeSection | "token">();
   readonly #machine: FakeWindows;
   #lastError = NOISE;
   #nextHandle = 100;
+  #locksPages = false;
 
   constructor(machine: FakeWindows = {}) {
     this.#machine = machine;
@@ -174,7 +180,7 @@ export class FakeKernel32 implements Kernel32, FakeSystem {
   ): Address {
     if (!this.#begin("MapViewOfFile", handle, access, offsetHigh, offsetLow, sizeBytes)) return 0;
     const section = this.handles.get(handle);
-    if (section === undefined) return this.#fail(LastError.ERROR_INVALID_HANDLE);
+    if (section === undefined || section === "token") return this.#fail(LastError.ERROR_INVALID_HANDLE);
     if (offsetHigh !== 0 || offsetLow !== 0 || sizeBytes !== section.sizeBytes) {
       throw new Error("a view of another part of the section");
     }
@@ -210,9 +216,39 @@ export class FakeKernel32 implements Kernel32, FakeSystem {
     return 1;
   }
 
+  OpenProcessToken(process: Handle, access: number, token: BigUint64Array): number {
+    if (!this.#begin("OpenProcessToken", process, access)) return 0;
+    if (process !== THIS_PROCESS) return this.#fail(LastError.ERROR_INVALID_HANDLE);
+    const handle = this.#nextHandle++;
+    this.handles.set(handle, "token");
+    token[0] = BigInt(handle);
+    return 1;
+  }
+
+  LookupPrivilegeValueW(system: Address, name: Uint16Array, luid: Uint32Array): number {
+    if (!this.#begin("LookupPrivilegeValueW", system, name)) return 0;
+    if (String.fromCharCode(...name) !== "SeLockMemoryPrivilege\0") {
+      return this.#fail(LastError.ERROR_INVALID_PARAMETER);
+    }
+    luid.set(LOCK_MEMORY_LUID);
+    return 1;
+  }
+
+  AdjustTokenPrivileges(token: Handle, disableAll: number, privileges: Uint32Array): number {
+    if (!this.#begin("AdjustTokenPrivileges", token, disableAll)) return 0;
+    if (this.handles.get(token) !== "token") return this.#fail(LastError.ERROR_INVALID_HANDLE);
+    // One privilege, its number, and SE_PRIVILEGE_ENABLED.
+    if (disableAll !== 0 || privileges.join() !== [1, ...LOCK_MEMORY_LUID, 2].join()) {
+      throw new Error("the privileges of the process are changed in another way than they were to be");
+    }
+    this.#locksPages = this.#machine.mayLockPages === true;
+    this.#lastError = this.#locksPages ? 0 : LastError.ERROR_NOT_ALL_ASSIGNED;
+    return 1;
+  }
+
   // ---- Inside -----------------------------------------------------------------------------------------------------
 
-  #begin(call: Kernel32Call, ...args: readonly unknown[]): boolean {
+  #begin(call: WindowsCall, ...args: readonly unknown[]): boolean {
     const code = this.calls.begin(call, ...args);
     this.#lastError = code ?? NOISE;
     return code === undefined;
@@ -228,8 +264,8 @@ export class FakeKernel32 implements Kernel32, FakeSystem {
       this.#fail(LastError.ERROR_INVALID_PARAMETER);
       return false;
     }
-    if (this.#machine.mayLockPages !== true) this.#fail(LastError.ERROR_PRIVILEGE_NOT_HELD);
-    return this.#machine.mayLockPages === true;
+    if (!this.#locksPages) this.#fail(LastError.ERROR_PRIVILEGE_NOT_HELD);
+    return this.#locksPages;
   }
 
   #map(sizeBytes: number, protection: number, view: FakeMapping["view"]): Address {

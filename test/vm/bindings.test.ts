@@ -6,6 +6,7 @@ import { DarwinMemory } from "../../src/vm/darwin.ts";
 import { bindLibSystem } from "../../src/vm/darwin/libsystem.ts";
 import { WindowsMemory } from "../../src/vm/windows.ts";
 import { bindKernel32 } from "../../src/vm/windows/kernel32.ts";
+import { bindAdvapi32 } from "../../src/vm/windows/lock-pages.ts";
 import { RecordingFfi } from "../support/recording-ffi.ts";
 
 const SIZE = 65536;
@@ -145,7 +146,7 @@ describe("kernel32", () => {
     FlushInstructionCache: () => 1,
   };
   const memoryOn = (ffi: RecordingFfi): WindowsMemory =>
-    new WindowsMemory({ kernel32: bindKernel32(ffi), ffi });
+    new WindowsMemory({ kernel32: bindKernel32(ffi), advapi32: bindAdvapi32(ffi), ffi });
 
   it("memory is this sequence of native calls, and no other", () => {
     const ffi = new RecordingFfi(answers);
@@ -172,6 +173,44 @@ describe("kernel32", () => {
       ["GetCurrentProcess"],
       ["FlushInstructionCache", -1, BASE + 3, 5],
     ]);
+  });
+
+  it("the right to lock pages is switched on by this sequence of native calls", () => {
+    const ffi = new RecordingFfi({
+      ...answers,
+      GetLargePageMinimum: () => SIZE,
+      GetLastError: () => 0,
+      OpenProcessToken: (_process: unknown, _access: unknown, token: unknown) => {
+        assert.ok(token instanceof BigUint64Array);
+        token[0] = 300n;
+        return 1;
+      },
+      LookupPrivilegeValueW: () => 1,
+      AdjustTokenPrivileges: () => 1,
+    });
+    memoryOn(ffi).alloc(SIZE, { read: true, write: true, largePages: true });
+    assert.deepEqual(ffi.calls, [
+      ["GetLargePageMinimum"],
+      ["GetCurrentProcess"],
+      // TOKEN_ADJUST_PRIVILEGES
+      ["OpenProcessToken", -1, 0x20, "buffer"],
+      ["LookupPrivilegeValueW", 0, "buffer", "buffer"],
+      ["AdjustTokenPrivileges", 300, 0, "buffer", 0, 0, 0],
+      ["GetLastError"],
+      ["CloseHandle", 300],
+      // MEM_RESERVE, MEM_COMMIT and MEM_LARGE_PAGES
+      ["VirtualAlloc", 0, SIZE, 0x2000_3000, 4],
+    ]);
+    assert.deepEqual(signatures(ffi).slice(2, 5), [
+      "OpenProcessToken(pointer, u32, buffer) i32",
+      "LookupPrivilegeValueW(pointer, buffer, buffer) i32",
+      "AdjustTokenPrivileges(pointer, i32, buffer, u32, pointer, pointer) i32",
+    ]);
+  });
+
+  it("without advapi32 large pages are no more than a hint", () => {
+    const ffi = new RecordingFfi({ ...answers, GetLargePageMinimum: () => SIZE });
+    assert.equal(memoryOn(ffi).alloc(SIZE, { read: true, largePages: true }), BASE);
   });
 
   it("what failed is asked for at once", () => {

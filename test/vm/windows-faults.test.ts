@@ -128,6 +128,24 @@ describe("Windows memory on a fake machine", () => {
     assert.equal(system.space.at(part.rx)?.view?.section.largePages, false);
   });
 
+  it("switches the right to lock pages on once, and asks again where it was refused", () => {
+    const asked = (system: FakeKernel32): number => {
+      for (let round = 0; round < 2; round++) system.memory.alloc(LARGE_PAGE, { largePages: true });
+      assert.equal(system.handles.size, 0);
+      return system.calls.names.filter((name) => name === "AdjustTokenPrivileges").length;
+    };
+    assert.equal(asked(new FakeKernel32({ mayLockPages: true })), 1);
+    assert.equal(asked(new FakeKernel32({ mayLockPages: false })), 2);
+    const system = new FakeKernel32({ mayLockPages: true });
+    system.memory.alloc(LARGE_PAGE, {});
+    system.memory.alloc(GRANULARITY, { largePages: true });
+    assert.deepEqual(
+      system.calls.names,
+      ["VirtualAlloc", "VirtualAlloc"],
+      "where it is of no use nobody asks",
+    );
+  });
+
   it("never makes the executable view writable", () => {
     const system = new FakeKernel32();
     const { rx } = system.memory.allocDualMapping(SIZE, {});
@@ -237,13 +255,13 @@ describe("Windows memory on a fake machine", () => {
       if (call === "VirtualFree" || call === "UnmapViewOfFile") continue;
       const system = new FakeKernel32({ mayLockPages: true });
       system.calls.failAt(position, LastError.ERROR_ACCESS_DENIED);
-      assert.equal(system.memory.probe().length, 5);
+      assert.equal(system.memory.probe().length, 6);
       assert.deepEqual(system.leftovers(), []);
     }
     assert.equal(new FakeKernel32({ largePageSize: 0 }).memory.probe().at(-1)?.ok, false);
     assert.deepEqual(
       new FakeKernel32().memory.probe().map(({ ok }) => ok),
-      [true, true, true, false, false],
+      [true, true, true, false, false, false],
     );
   });
 });

@@ -5,11 +5,20 @@ import { DualUnmapper, mapTwice } from "./dual-mapping.ts";
 import { Memory, Page } from "./kernel32.ts";
 import type { Kernel32 } from "./kernel32.ts";
 import { lastError } from "./last-error.ts";
+import { mayLockPages } from "./lock-pages.ts";
+import type { Advapi32 } from "./lock-pages.ts";
 
-const PRIVILEGE = 'the account needs the right "Lock pages in memory", enabled in the process';
+/** Where a probe looks. */
+export interface ProbeParts {
+  readonly kernel32: Kernel32;
+  readonly advapi32: Advapi32;
+  /** What is mapped for a try, in bytes. */
+  readonly sizeBytes: number;
+  readonly largePageSize: number;
+}
 
 /** Tries every way of making executable memory. Never throws. */
-export function probe(kernel32: Kernel32, sizeBytes: number, largePageSize: number): readonly ProbeStep[] {
+export function probe({ kernel32, advapi32, sizeBytes, largePageSize }: ProbeParts): readonly ProbeStep[] {
   const steps = [
     probeStep("VirtualAlloc (read, write, execute)", () => {
       free(kernel32, allocate(kernel32, sizeBytes, Page.EXECUTE_READWRITE, 0));
@@ -36,9 +45,13 @@ export function probe(kernel32: Kernel32, sizeBytes: number, largePageSize: numb
   }
   return [
     ...steps,
+    probeStep("large pages: the right to lock pages", () => {
+      if (mayLockPages(kernel32, advapi32)) return "this process has it";
+      throw new Error('this account has not got it; grant it "Lock pages in memory" (SeLockMemoryPrivilege)');
+    }),
     probeStep("large pages: VirtualAlloc (MEM_LARGE_PAGES)", () => {
       free(kernel32, allocate(kernel32, largePageSize, Page.READWRITE, Memory.LARGE_PAGES));
-      return "the process may lock pages";
+      return "they can be mapped";
     }),
     probeStep("large pages: CreateFileMapping (SEC_LARGE_PAGES)", () => {
       tryTwice(kernel32, largePageSize, true);
@@ -50,8 +63,7 @@ export function probe(kernel32: Kernel32, sizeBytes: number, largePageSize: numb
 function allocate(kernel32: Kernel32, sizeBytes: number, protection: number, type: number): number {
   const address = kernel32.VirtualAlloc(0, sizeBytes, Memory.RESERVE | Memory.COMMIT | type, protection);
   if (address === 0) {
-    const advice = type === 0 ? undefined : PRIVILEGE;
-    throw lastError(kernel32, `map ${sizeBytes} bytes`, "VirtualAlloc", advice);
+    throw lastError(kernel32, `map ${sizeBytes} bytes`, "VirtualAlloc");
   }
   return address;
 }
