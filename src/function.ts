@@ -1,6 +1,7 @@
 /** Machine code as a function of TypeScript. */
 import { JitError } from "./errors.ts";
-import type { Address, NativeFunction, NativeSignature, NativeType } from "./ffi/contract.ts";
+import type { Address, NativeCallable, NativeFunction, NativeSignature, NativeType } from "./ffi/contract.ts";
+import { argumentNames, compile } from "./ffi/generated.ts";
 import { systemFfi } from "./ffi/select.ts";
 import { kindOfBytes } from "./intrinsics.ts";
 import { describe } from "./options.ts";
@@ -125,8 +126,7 @@ export function toFunction<const S extends Signature>(code: Span, signature: S):
       "Cannot call code in simulated memory: it is not executable",
     );
   }
-  const { call } = systemFfi().callable(code.rx, checked);
-  return guard(code, checked.parameters, call) as TypedFunction<S>;
+  return guardOf(checked.parameters)(code, systemFfi().callable(code.rx, checked)) as TypedFunction<S>;
 }
 
 /** A copy of the signature with nothing but the known types in it: no getter of the caller's is ever read again. */
@@ -155,74 +155,93 @@ function checkType(what: string, type: unknown, known: readonly NativeType[]): N
   return found;
 }
 
-/**
- * Puts the checks before the call. Written out by the number of parameters, because gathering arguments costs as
- * much as the call itself; the parameter behind the last one catches a call with too many arguments. That the span
- * is live is checked last: nothing may come between that and the call.
- */
-function guard(code: Span, types: readonly NativeType[], call: NativeFunction): NativeFunction {
-  const checks = types.map(argumentCheck);
-  const [checkA, checkB, checkC, checkD] = checks as [
-    ArgumentCheck,
-    ArgumentCheck,
-    ArgumentCheck,
-    ArgumentCheck,
-  ];
-  const enter = (surplus: unknown): void => {
-    if (code.isReleased) throw refuseReleased("call", code.rx);
-    if (surplus !== undefined) throw tooManyArguments(types.length);
-  };
-  switch (types.length) {
-    case 0:
-      return named(types, (surplus) => {
-        enter(surplus);
-        return call();
-      });
-    case 1:
-      return named(types, (a, surplus) => {
-        checkA(a);
-        enter(surplus);
-        return call(a);
-      });
-    case 2:
-      return named(types, (a, b, surplus) => {
-        checkA(a);
-        checkB(b);
-        enter(surplus);
-        return call(a, b);
-      });
-    case 3:
-      return named(types, (a, b, c, surplus) => {
-        checkA(a);
-        checkB(b);
-        checkC(c);
-        enter(surplus);
-        return call(a, b, c);
-      });
-    case 4:
-      return named(types, (a, b, c, d, surplus) => {
-        checkA(a);
-        checkB(b);
-        checkC(c);
-        checkD(d);
-        enter(surplus);
-        return call(a, b, c, d);
-      });
-    default:
-      return named(types, (...args) => {
-        checks.forEach((check, index) => {
-          check(args[index]);
-        });
-        enter(args[types.length]);
-        return call(...args);
-      });
+/** Puts the checks before the calls of one function. */
+type Guard = (code: Span, target: NativeCallable) => NativeFunction;
+
+/** By the types of the parameters, because compiling one takes longer than making its functions. */
+const guards = new Map<string, Guard>();
+
+function guardOf(types: readonly NativeType[]): Guard {
+  const key = types.join();
+  let guard = guards.get(key);
+  if (guard === undefined) {
+    guard = makeGuard(types);
+    guards.set(key, guard);
   }
+  return guard;
 }
 
-/** Gives the function the length a caller expects. */
-function named(types: readonly NativeType[], wrapper: NativeFunction): NativeFunction {
-  return Object.defineProperty(wrapper, "length", { value: types.length });
+/**
+ * What is compiled for two parameters of the types i32 and f64:
+ *
+ * ```js
+ * return (code, target) => (a0, a1, surplus = undefined) => {
+ *   if (typeof a0 !== "number" || (a0 | 0) !== a0) checks[0](a0);
+ *   if (typeof a1 !== "number") checks[1](a1);
+ *   if (surplus !== undefined) refuseSurplus();
+ *   if (code.isReleased) refuseCall(code);
+ *   const { fast } = target;
+ *   return fast === undefined ? target.call(a0, a1) : fast(a0, a1);
+ * };
+ * ```
+ *
+ * That the span is live is checked last: nothing may come between that and the call. The parameter behind the last
+ * one catches a call with too many arguments; its default value keeps it out of the function's length.
+ */
+function makeGuard(types: readonly NativeType[]): Guard {
+  const checks = types.map(argumentCheck);
+  const refuseSurplus = (): never => {
+    throw tooManyArguments(types.length);
+  };
+  const refuseCall = (code: Span): never => {
+    throw refuseReleased("call", code.rx);
+  };
+  const names = argumentNames(types.length);
+  const list = names.join(", ");
+  const lines = names.map((name, index) => {
+    const shortcut = SHORTCUTS[types[index] ?? "void"]?.(name);
+    return `${shortcut === undefined ? "" : `if (!(${shortcut})) `}checks[${index}](${name});`;
+  });
+  const make = compile<(...values: unknown[]) => Guard>(
+    ["checks", "refuseSurplus", "refuseCall"],
+    `return (code, target) => (${[...names, "surplus = undefined"].join(", ")}) => {
+      ${lines.join("\n")}
+      if (surplus !== undefined) refuseSurplus();
+      if (code.isReleased) refuseCall(code);
+      const { fast } = target;
+      return fast === undefined ? target.call(${list}) : fast(${list});
+    };`,
+  );
+  if (make !== undefined) return make(checks, refuseSurplus, refuseCall);
+
+  // The same where nothing may be compiled.
+  return (code, target) => {
+    const guarded: NativeFunction = (...args) => {
+      for (const [index, check] of checks.entries()) check(args[index]);
+      if (args[types.length] !== undefined) refuseSurplus();
+      if (code.isReleased) refuseCall(code);
+      return (target.fast ?? target.call)(...args);
+    };
+    return Object.defineProperty(guarded, "length", { value: types.length });
+  };
 }
+
+const isNumber = (name: string): string => `typeof ${name} === "number"`;
+
+/**
+ * Expressions that are true only of values that the check of the type lets through, and that processors and
+ * compilers like better. What they say no to, the check decides.
+ */
+const SHORTCUTS: Readonly<Partial<Record<NativeType, (name: string) => string>>> = {
+  i8: (name) => `${isNumber(name)} && (${name} << 24 >> 24) === ${name}`,
+  u8: (name) => `${isNumber(name)} && (${name} & 0xff) === ${name}`,
+  i16: (name) => `${isNumber(name)} && (${name} << 16 >> 16) === ${name}`,
+  u16: (name) => `${isNumber(name)} && (${name} & 0xffff) === ${name}`,
+  i32: (name) => `${isNumber(name)} && (${name} | 0) === ${name}`,
+  u32: (name) => `${isNumber(name)} && (${name} >>> 0) === ${name}`,
+  f32: isNumber,
+  f64: isNumber,
+};
 
 type ArgumentCheck = (value: unknown) => void;
 
