@@ -131,7 +131,11 @@ class DenoFfi implements Ffi {
 
   callable(address: Address, signature: NativeSignature): NativeCallable {
     const code = new this.#deno.UnsafeFnPointer(this.#pointer(address), denoSignature(signature));
-    const slow = converted((...args) => code.call(...args), conversionsOf(signature));
+    const { parameters, result } = conversionsOf(signature);
+    const slow = converted((...args) => code.call(...args), {
+      parameters,
+      result: signature.result === "void" ? toUndefined : result,
+    });
     this.#queue ??= new LinkQueue(new DenoLinker(this.#deno, new MemoryFiles(this)));
     return this.#queue.callable(slow, { address, signature });
   }
@@ -214,6 +218,11 @@ function conversionsOf({ parameters, result }: NativeSignature): Conversions {
 /** An address, or a size: libc's `size_t` and `off_t` travel as addresses, and −1 as what it is in 64 bits. */
 function addressToBigInt(value: unknown): bigint {
   return BigInt.asUintN(64, BigInt(value as number));
+}
+
+/** A call by address gives null where there is no result. */
+function toUndefined(): undefined {
+  return undefined;
 }
 
 function isRefusal(error: unknown): boolean {
