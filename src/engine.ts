@@ -31,6 +31,12 @@ export class Engine implements SpanOwner, WriteScopeOwner {
   #largestPlainSize: number;
   readonly #granuleMask: number;
   #isDisposed = false;
+  /**
+   * Counts what may have ended a span, so that a function need not look its span up at each call: as long as the
+   * count is the same, everything that was live is live. NaN, which equals nothing, makes every look a full one: so
+   * it must be once other threads can release.
+   */
+  releaseCount = 0;
 
   constructor(options: Readonly<ResolvedJitAllocatorOptions>, memory: VirtualMemory) {
     this.#options = options;
@@ -137,6 +143,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
   // --- release and shrink -------------------------------------------------------------------------------------
 
   release(target: Span | Address): void {
+    this.releaseCount++;
     if (typeof target === "number" && !this.#fills) {
       const status = this.core.release(target);
       if (status !== Status.ok) this.#finishRelease(target, status);
@@ -189,6 +196,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     const newCount = (newSize + (1 << mapped.granuleShift) - 1) >>> mapped.granuleShift;
     if (newCount === count) return;
     if (newCount === 0) {
+      this.releaseCount++;
       this.#free(mapped, granule);
       return;
     }
@@ -338,6 +346,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
   /** Releases everything. Unmaps all blocks but, with the soft policy, the oldest of each pool. */
   reset(policy: "soft" | "hard"): void {
     this.checkOpen("reset");
+    this.releaseCount++;
     const kept: MappedBlock[] = [];
     for (let pool = 0; pool < this.#poolCount; pool++) {
       const oldest = this.core.oldestBlock(pool);
@@ -353,6 +362,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
 
   dispose(): void {
     if (this.#isDisposed) return;
+    this.releaseCount++;
     this.#unmapAllBut([]);
     this.#isDisposed = true;
     this.#largestSize = 0;

@@ -7,6 +7,7 @@ import { kindOfBytes } from "./intrinsics.ts";
 import { describe } from "./options.ts";
 import { refuseReleased, refuseValue } from "./refusals.ts";
 import { Span, spanAccess } from "./span.ts";
+import type { SpanOwner } from "./span.ts";
 
 /** What each type of a signature is in TypeScript. */
 export interface NativeValues {
@@ -120,13 +121,15 @@ export function toFunction<const S extends Signature>(code: Span, signature: S):
   if (!(code instanceof Span)) throw refuseValue("call", code, "the code must be a Span");
   const checked = checkSignature(signature);
   if (code.isReleased) throw refuseReleased("call", code.rx);
-  if (!spanAccess.block(code).owner.isExecutable) {
+  const { owner } = spanAccess.block(code);
+  if (!owner.isExecutable) {
     throw new JitError(
       "ERR_FEATURE_NOT_ENABLED",
       "Cannot call code in simulated memory: it is not executable",
     );
   }
-  return guardOf(checked.parameters)(code, systemFfi().callable(code.rx, checked)) as TypedFunction<S>;
+  const target = systemFfi().callable(code.rx, checked);
+  return guardOf(checked.parameters)(code, target, owner) as TypedFunction<S>;
 }
 
 /** A copy of the signature with nothing but the known types in it: no getter of the caller's is ever read again. */
@@ -156,7 +159,7 @@ function checkType(what: string, type: unknown, known: readonly NativeType[]): N
 }
 
 /** Puts the checks before the calls of one function. */
-type Guard = (code: Span, target: NativeCallable) => NativeFunction;
+type Guard = (code: Span, target: NativeCallable, owner: SpanOwner) => NativeFunction;
 
 /** By the types of the parameters, because compiling one takes longer than making its functions. */
 const guards = new Map<string, Guard>();
@@ -175,26 +178,31 @@ function guardOf(types: readonly NativeType[]): Guard {
  * What is compiled for two parameters of the types i32 and f64:
  *
  * ```js
- * return (code, target) => (a0, a1, surplus = undefined) => {
- *   if (typeof a0 !== "number" || (a0 | 0) !== a0) checks[0](a0);
- *   if (typeof a1 !== "number") checks[1](a1);
+ * let releaseCount = -1;
+ * let fast;
+ * return (a0, a1, surplus = undefined) => {
+ *   if (!(typeof a0 === "number" && (a0 | 0) === a0)) checks[0](a0);
+ *   if (!(typeof a1 === "number")) checks[1](a1);
  *   if (surplus !== undefined) refuseSurplus();
- *   if (code.isReleased) refuseCall(code);
- *   const { fast } = target;
- *   return fast === undefined ? target.call(a0, a1) : fast(a0, a1);
+ *   if (owner.releaseCount !== releaseCount) {
+ *     const count = checkLive(code);
+ *     ({ fast } = target);
+ *     if (fast === undefined) return target.call(a0, a1);
+ *     releaseCount = count;
+ *   }
+ *   return fast(a0, a1);
  * };
  * ```
  *
- * That the span is live is checked last: nothing may come between that and the call. The parameter behind the last
- * one catches a call with too many arguments; its default value keeps it out of the function's length.
+ * Whether the span is live is looked up where anything was released since the last call, or the fast way to call is
+ * not there yet; else nothing has to be. It is the last check, because nothing may come between it and the call. The
+ * parameter behind the last one catches a call with too many arguments; its default value keeps it out of the
+ * function's length.
  */
 function makeGuard(types: readonly NativeType[]): Guard {
   const checks = types.map(argumentCheck);
   const refuseSurplus = (): never => {
     throw tooManyArguments(types.length);
-  };
-  const refuseCall = (code: Span): never => {
-    throw refuseReleased("call", code.rx);
   };
   const names = argumentNames(types.length);
   const list = names.join(", ");
@@ -203,27 +211,41 @@ function makeGuard(types: readonly NativeType[]): Guard {
     return `${shortcut === undefined ? "" : `if (!(${shortcut})) `}checks[${index}](${name});`;
   });
   const make = compile<(...values: unknown[]) => Guard>(
-    ["checks", "refuseSurplus", "refuseCall"],
-    `return (code, target) => (${[...names, "surplus = undefined"].join(", ")}) => {
-      ${lines.join("\n")}
-      if (surplus !== undefined) refuseSurplus();
-      if (code.isReleased) refuseCall(code);
-      const { fast } = target;
-      return fast === undefined ? target.call(${list}) : fast(${list});
+    ["checks", "refuseSurplus", "checkLive", "isView"],
+    `return (code, target, owner) => {
+      let releaseCount = -1;
+      let fast;
+      return (${[...names, "surplus = undefined"].join(", ")}) => {
+        ${lines.join("\n")}
+        if (surplus !== undefined) refuseSurplus();
+        if (owner.releaseCount !== releaseCount) {
+          const count = checkLive(code);
+          ({ fast } = target);
+          if (fast === undefined) return target.call(${list});
+          releaseCount = count;
+        }
+        return fast(${list});
+      };
     };`,
   );
-  if (make !== undefined) return make(checks, refuseSurplus, refuseCall);
+  if (make !== undefined) return make(checks, refuseSurplus, checkLive, isView);
 
   // The same where nothing may be compiled.
   return (code, target) => {
     const guarded: NativeFunction = (...args) => {
       for (const [index, check] of checks.entries()) check(args[index]);
       if (args[types.length] !== undefined) refuseSurplus();
-      if (code.isReleased) refuseCall(code);
+      checkLive(code);
       return (target.fast ?? target.call)(...args);
     };
     return Object.defineProperty(guarded, "length", { value: types.length });
   };
+}
+
+/** The count of its allocator's releases, at which the span is live. */
+function checkLive(code: Span): number {
+  if (code.isReleased) throw refuseReleased("call", code.rx);
+  return spanAccess.block(code).owner.releaseCount;
 }
 
 const isNumber = (name: string): string => `typeof ${name} === "number"`;
@@ -241,7 +263,13 @@ const SHORTCUTS: Readonly<Partial<Record<NativeType, (name: string) => string>>>
   u32: (name) => `${isNumber(name)} && (${name} >>> 0) === ${name}`,
   f32: isNumber,
   f64: isNumber,
+  // A typed array has an element 0, unless it is empty or detached. (So may a DataView that was given one as a
+  // property; the check is for those that are detached as well.)
+  buffer: (name) => `isView(${name}) && ${name}[0] !== undefined`,
 };
+
+/** Kept, because what a program puts in its place would decide what is a buffer. */
+const { isView } = ArrayBuffer;
 
 type ArgumentCheck = (value: unknown) => void;
 
