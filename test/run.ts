@@ -6,6 +6,7 @@
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import path from "node:path";
+import { platform, type RuntimeName } from "../src/platform.ts";
 
 const wanted = process.argv.slice(2);
 const files = readdirSync(import.meta.dirname, { recursive: true, encoding: "utf8" })
@@ -24,9 +25,9 @@ if (files.length === 0) {
   process.exit(1);
 }
 
-const run = spawnSync(
-  process.execPath,
-  [
+/** The test runner of each runtime; all of them know node:test. */
+const runners: Readonly<Record<RuntimeName, readonly string[]>> = {
+  node: [
     "--test",
     // Two files at a time: what the smallest machines of a CI have.
     "--test-concurrency=2",
@@ -34,9 +35,15 @@ const run = spawnSync(
     "--test-reporter=spec",
     // A test that hangs must end with its name, not with the job; no honest test takes ten minutes.
     "--test-timeout=600000",
-    ...files,
   ],
-  { stdio: "inherit" },
-);
+  bun: ["test", "--timeout=600000", "--only-failures"],
+  deno: ["test", "--allow-all", "--no-check"],
+};
+
+const run = spawnSync(process.execPath, [...runners[platform.runtime], ...files], {
+  stdio: "inherit",
+  // Without it, Deno's report could not be searched.
+  env: { ...process.env, NO_COLOR: "1" },
+});
 if (run.error !== undefined) throw run.error;
 process.exitCode = run.status ?? 1;

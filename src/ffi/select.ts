@@ -4,11 +4,11 @@ import type { RuntimeName } from "../platform.ts";
 import { openBun } from "./bun.ts";
 import type { Ffi } from "./contract.ts";
 import { openDeno } from "./deno.ts";
-import { openKoffi } from "./koffi.ts";
+import { openNode } from "./node.ts";
 
 /** How each runtime calls native code: by what it has itself where that can be relied on. */
 const openers: Readonly<Record<RuntimeName, () => Ffi>> = {
-  node: openKoffi,
+  node: openNode,
   bun: openBun,
   deno: openDeno,
 };

@@ -54,7 +54,7 @@ describe("doctor", () => {
       "page size",
       "large page size",
       "hardened",
-      "koffi",
+      systemFfi().name,
       `${platform.runtime} ${platform.runtimeVersion}`,
       platform.processor,
     ]) {
@@ -84,7 +84,7 @@ describe("doctor", () => {
     assert.equal(await doctor.run(["--json"], io), 0);
     const report = JSON.parse(io.out) as DoctorReport;
     assert.equal(report.ok, true);
-    assert.equal(report.ffi?.name, "koffi");
+    assert.equal(report.ffi?.name, systemFfi().name);
     assert.equal(report.memory?.hardened.dualMapping, true);
     assert.ok(report.steps.length > 4);
     assert.ok(Array.isArray(report.limits));

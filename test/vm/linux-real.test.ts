@@ -190,7 +190,8 @@ describe("Linux memory, really", { skip: needs("linux") }, () => {
     });
   });
 
-  it("a process whose files may not grow is told so, and lives", () => {
+  const skip = platform.runtime === "deno" && "Deno writes files of its own, and dies of the limit before";
+  it("a process whose files may not grow is told so, and lives", { skip }, () => {
     const select = new URL("../../src/vm/select.js", import.meta.url).href;
     const script = `import(${JSON.stringify(select)}).then(({ systemMemory }) => {
       try { systemMemory().allocDualMapping(1048576, {}); } catch (e) { console.log(e.code, e.syscall, e.errno, e.message); }
