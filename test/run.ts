@@ -25,25 +25,27 @@ if (files.length === 0) {
   process.exit(1);
 }
 
-/** The test runner of each runtime; all of them know node:test. */
-const runners: Readonly<Record<RuntimeName, readonly string[]>> = {
-  node: [
-    "--test",
-    // Two files at a time: what the smallest machines of a CI have.
-    "--test-concurrency=2",
-    // The same text on every version of Node, terminal or not; it closes with the summary.
-    "--test-reporter=spec",
-    // A test that hangs must end with its name, not with the job; no honest test takes ten minutes.
-    "--test-timeout=600000",
+/** The command lines that run the files by each runtime's own runner; all of them know node:test. */
+const runners: Readonly<Record<RuntimeName, (files: readonly string[]) => readonly (readonly string[])[]>> = {
+  node: (all) => [
+    [
+      "--test",
+      // Two files at a time: what the smallest machines of a CI have.
+      "--test-concurrency=2",
+      // The same text on every version of Node, terminal or not; it closes with the summary.
+      "--test-reporter=spec",
+      // A test that hangs must end with its name, not with the job; no honest test takes ten minutes.
+      "--test-timeout=600000",
+      ...all,
+    ],
   ],
-  bun: ["test", "--timeout=600000", "--only-failures"],
-  deno: ["test", "--allow-all", "--no-check"],
+  // One process a file, as Node does it: tests look at what their process has mapped.
+  bun: (all) => all.map((file) => ["test", "--timeout=600000", "--only-failures", file]),
+  deno: (all) => [["test", "--allow-all", "--no-check", ...all]],
 };
 
-const run = spawnSync(process.execPath, [...runners[platform.runtime], ...files], {
-  stdio: "inherit",
-  // Without it, Deno's report could not be searched.
-  env: { ...process.env, NO_COLOR: "1" },
-});
-if (run.error !== undefined) throw run.error;
-process.exitCode = run.status ?? 1;
+for (const args of runners[platform.runtime](files)) {
+  const run = spawnSync(process.execPath, args, { stdio: "inherit" });
+  if (run.error !== undefined) throw run.error;
+  if (run.status !== 0) process.exitCode = run.status ?? 1;
+}

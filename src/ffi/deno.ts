@@ -25,7 +25,7 @@ import type {
   NativeSignature,
   NativeType,
 } from "./contract.ts";
-import { LinkQueue, type LinkTarget } from "./link-queue.ts";
+import { LinkQueue, type Linker, type LinkTarget } from "./link-queue.ts";
 import { MemoryFiles } from "./memory-file.ts";
 import { converted, ownTrampoline, toNumber, type Conversions } from "./trampoline.ts";
 
@@ -162,7 +162,7 @@ class DenoLibrary implements NativeLibrary {
   }
 }
 
-class DenoLinker {
+class DenoLinker implements Linker {
   readonly worthCalls = CALLS_WORTH_A_LIBRARY;
   readonly #deno: DenoFfiNamespace;
   readonly #files: MemoryFiles;

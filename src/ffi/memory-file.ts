@@ -14,7 +14,6 @@ export class MemoryFiles {
   readonly #write: NativeFunction | undefined;
   readonly #close: NativeFunction | undefined;
   readonly #getrlimit: NativeFunction | undefined;
-  #count = 0;
 
   /** Never throws: where a function is missing, no file can be made. */
   constructor(ffi: Pick<Ffi, "open">) {
@@ -34,7 +33,7 @@ export class MemoryFiles {
 
   /**
    * What `load` makes of a path that leads to `bytes`; undefined where no file can be made.
-   * No two calls give the same path: the loader of a C library takes the same path for the same library.
+   * No two calls give the same path: the loader of the C library takes the same path for the same library.
    */
   use<T>(bytes: Uint8Array, load: (path: string) => T): T | undefined {
     if (!this.#mayWrite(bytes.length)) return undefined;
@@ -45,7 +44,7 @@ export class MemoryFiles {
     if (descriptor === -1) return undefined;
     try {
       if (this.#write?.(descriptor, bytes, bytes.length) !== bytes.length) return undefined;
-      return load(`/proc/self/fd${this.#spelling()}${String(descriptor)}`);
+      return load(`/proc/self/fd${spelling()}${String(descriptor)}`);
     } finally {
       this.#close?.(descriptor);
     }
@@ -55,10 +54,13 @@ export class MemoryFiles {
     const limits = new BigUint64Array(2);
     return this.#getrlimit?.(RLIMIT_FSIZE, limits) === 0 && (limits[0] ?? 0n) >= BigInt(sizeBytes);
   }
+}
 
-  /** A slash, spelled another way each time: the bits of a counter, `/` for 0 and `/.` for 1. */
-  #spelling(): string {
-    const bits = (this.#count++).toString(2);
-    return `${bits.replaceAll("0", "/").replaceAll("1", "/.")}/`;
-  }
+/**
+ * A slash, spelled another way each time: 52 random bits, `/` for 0 and `/.` for 1. Random, because other threads and
+ * other copies of this library load libraries in the same process, and do not know of each other.
+ */
+function spelling(): string {
+  const bits = Math.floor(Math.random() * 2 ** 52).toString(2);
+  return `${bits.replaceAll("0", "/").replaceAll("1", "/.")}/`;
 }

@@ -13,10 +13,17 @@
 import { createRequire, isBuiltin } from "node:module";
 import { platform } from "../platform.ts";
 import { absoluteSymbols, symbolName } from "./absolute-symbols.ts";
-import type { Ffi, NativeCallable, NativeFunction, NativeSignature, NativeType } from "./contract.ts";
-import type { Address, NativeLibrary } from "./contract.ts";
+import type {
+  Address,
+  Ffi,
+  NativeCallable,
+  NativeFunction,
+  NativeLibrary,
+  NativeSignature,
+  NativeType,
+} from "./contract.ts";
 import { openKoffi } from "./koffi.ts";
-import { LinkQueue, type LinkTarget } from "./link-queue.ts";
+import { LinkQueue, type Linker, type LinkTarget } from "./link-queue.ts";
 import { MemoryFiles } from "./memory-file.ts";
 import { ownTrampoline, toNumber } from "./trampoline.ts";
 
@@ -25,7 +32,7 @@ export interface NodeFfiModule {
   dlopen(
     path: string,
     functions: Readonly<Record<string, { readonly arguments: readonly string[]; readonly return: string }>>,
-  ): { readonly functions: Readonly<Record<string, NativeFunction>> };
+  ): { readonly lib: object; readonly functions: Readonly<Record<string, NativeFunction>> };
 }
 
 /** The types of results. Of parameters, those that are called without checks in JavaScript. */
@@ -47,6 +54,12 @@ const FAST_PARAMETERS: readonly NativeType[] = ["f32", "f64"];
 
 /** Making a library takes 200 to 300 µs, and a call through koffi 35 ns longer than one of its functions. */
 const CALLS_WORTH_A_LIBRARY = 8192;
+
+/**
+ * The collector does not see what a library takes of the process's mappings (of which there are 65,530), and may let
+ * them gather for long. Past this number koffi goes on.
+ */
+const MOST_LIBRARIES = 1024;
 
 /**
  * Offers koffi as an {@link Ffi}, with faster calls where `load` finds `node:ffi`.
@@ -105,10 +118,12 @@ class NodeFfi implements Ffi {
   }
 }
 
-class NodeLinker {
+class NodeLinker implements Linker {
   readonly worthCalls = CALLS_WORTH_A_LIBRARY;
   readonly #load: () => NodeFfiModule;
   readonly #files: MemoryFiles;
+  #libraryCount = 0;
+  readonly #unloaded = new FinalizationRegistry<undefined>(() => this.#libraryCount--);
 
   constructor(load: () => NodeFfiModule, files: MemoryFiles) {
     this.#load = load;
@@ -120,13 +135,15 @@ class NodeLinker {
       targets.map(({ address }) => address),
       platform.processor,
     );
-    if (image === undefined) return undefined;
+    if (image === undefined || this.#libraryCount >= MOST_LIBRARIES) return undefined;
     try {
       return this.#files.use(image, (path) => {
-        const { functions } = this.#load().dlopen(
+        const { lib, functions } = this.#load().dlopen(
           path,
           Object.fromEntries(targets.map(({ signature }, index) => [symbolName(index), nodeSignature(signature)])),
         );
+        this.#libraryCount++;
+        this.#unloaded.register(lib, undefined);
         return targets.map(({ signature: { parameters, result } }, index) => {
           const raw = functions[symbolName(index)];
           if (raw === undefined) throw new Error("a symbol is missing");

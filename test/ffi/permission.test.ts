@@ -1,0 +1,47 @@
+/** What a process is told that may not call native code, or not make functions from text. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { platform, type RuntimeName } from "../../src/platform.ts";
+import * as machineCode from "../support/machine-code.ts";
+
+const skip = machineCode.RUNS_HERE ? false : "this machine code is of another processor or system";
+const child = fileURLToPath(new URL("./permission-child.js", import.meta.url));
+
+/** Flags, and what the child then prints. */
+type Case = readonly [flags: readonly string[], prints: RegExp];
+
+const permissionFlag = Number(process.versions.node.split(".")[0]) < 22 ? "--experimental-permission" : "--permission";
+const cases: Readonly<Record<RuntimeName, readonly Case[]>> = {
+  node: [
+    [[permissionFlag, "--allow-fs-read=*"], /^JitError ERR_FEATURE_NOT_ENABLED .*--allow-addons/],
+    [[permissionFlag, "--allow-fs-read=*", "--allow-addons"], /^1000$/m],
+    [["--no-addons"], /^JitError ERR_FEATURE_NOT_ENABLED .*--no-addons/],
+    [["--disallow-code-generation-from-strings"], /^1000$/m],
+  ],
+  bun: [],
+  deno: [
+    [["run", "--no-prompt"], /^JitError ERR_FEATURE_NOT_ENABLED .*--allow-ffi/],
+    [["run", "--no-prompt", "--allow-ffi=/lib/libc.so.6"], /^JitError ERR_FEATURE_NOT_ENABLED .*without a path/],
+    [["run", "--no-prompt", "--allow-ffi"], /^1000$/m],
+    [["run", "--allow-all", "--v8-flags=--disallow-code-generation-from-strings"], /^1000$/m],
+  ],
+};
+
+describe("a process started with", { skip }, () => {
+  for (const [flags, prints] of cases[platform.runtime]) {
+    it(flags.join(" "), () => {
+      // Through `env`, because Deno gives its own permissions to a child that it knows for Deno.
+      const { stdout, stderr } = spawnSync("env", [process.execPath, ...flags, child], {
+        encoding: "utf8",
+        env: { ...process.env, NODE_V8_COVERAGE: "" }, // empty, not absent: what is absent is inherited
+      });
+      assert.match(stdout, prints, stderr);
+    });
+  }
+  it("nothing: it works", () => {
+    const { stdout, stderr } = spawnSync(process.execPath, [child], { encoding: "utf8" });
+    assert.match(stdout, /^1000$/m, stderr);
+  });
+});
