@@ -32,10 +32,11 @@ const cases: Readonly<Record<RuntimeName, readonly Case[]>> = {
 describe("a process started with", { skip }, () => {
   for (const [flags, prints] of cases[platform.runtime]) {
     it(flags.join(" "), () => {
-      // Through `env`, because Deno gives its own permissions to a child that it knows for Deno.
-      const { stdout, stderr } = spawnSync("env", [process.execPath, ...flags, child], {
+      // Out of a variable of the shell, because Deno gives its own permissions to what looks like Deno to it.
+      const command = [process.execPath, ...flags, child].map((word) => `'${word}'`).join(" ");
+      const { stdout, stderr } = spawnSync("sh", ["-c", 'eval "exec $COMMAND"'], {
         encoding: "utf8",
-        env: { ...process.env, NODE_V8_COVERAGE: "" }, // empty, not absent: what is absent is inherited
+        env: { ...process.env, COMMAND: command, NODE_V8_COVERAGE: "" }, // empty, not absent: that is inherited
       });
       assert.match(stdout, prints, stderr);
     });

@@ -96,7 +96,7 @@ export function fetchRuntime(runtime: Runtime): string {
 }
 
 /** Runs npm: the one that runs this, or the one that came with Node. */
-function npm(args: readonly string[], folder: string): void {
+export function npm(args: readonly string[], folder: string): void {
   const program =
     process.env["npm_execpath"] ?? path.resolve(process.execPath, "../../lib/node_modules/npm/bin/npm-cli.js");
   const { status, stderr } = spawnSync(process.execPath, [program, ...args], { cwd: folder, encoding: "utf8" });
