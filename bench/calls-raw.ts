@@ -37,7 +37,7 @@ const makers: Readonly<Record<RuntimeName, Maker>> = {
     const symbols = { parameters: args, result: returns };
     const functions = fromLibrary(addresses, (path, names) => {
       const library = deno.dlopen(path, Object.fromEntries(names.map((name) => [name, symbols])));
-      return names.map((name) => library.symbols[name] as NativeFunction);
+      return names.map((name) => library.symbols[name]!);
     });
     return [{ name: "symbol", functions }];
   },
@@ -58,7 +58,7 @@ const makers: Readonly<Record<RuntimeName, Maker>> = {
       const functions = fromLibrary(addresses, (path, names) => {
         const definition = { arguments: types.args, return: types.returns };
         const library = nodeFfi.dlopen(path, Object.fromEntries(names.map((name) => [name, definition])));
-        return names.map((name) => library.functions[name] as NativeFunction);
+        return names.map((name) => library.functions[name]!);
       });
       ways.push({ name: "node:ffi", functions });
     }

@@ -35,7 +35,10 @@ function measure(program: string, runtime: Runtime, kind: string, count: number)
 /** The better of two runs, side by side: what disturbs one does not disturb the other. */
 function better(a: CallFigures, b: CallFigures): CallFigures {
   const raw = Object.fromEntries(
-    Object.entries(a.raw).map(([name, nanoseconds]) => [name, Math.min(nanoseconds, b.raw[name] ?? Infinity)]),
+    Object.entries(a.raw).map(([name, nanoseconds]) => [
+      name,
+      Math.min(nanoseconds, b.raw[name] ?? Infinity),
+    ]),
   );
   return { ...a, raw, ours: Math.min(a.ours, b.ours) };
 }
@@ -47,7 +50,8 @@ for (const runtime of runtimesNamed(words.filter((word) => !word.startsWith("--"
   for (const { name: kind } of callKinds) {
     for (const count of COUNTS) {
       let figures = measure(program, runtime, kind, count);
-      for (let turn = 1; turn < TURNS; turn++) figures = better(figures, measure(program, runtime, kind, count));
+      for (let turn = 1; turn < TURNS; turn++)
+        figures = better(figures, measure(program, runtime, kind, count));
       const [bestWay = "", best = NaN] = Object.entries(figures.raw).sort((a, b) => a[1] - b[1])[0] ?? [];
       const ratio = figures.ours / best;
       rows.push([
@@ -70,7 +74,16 @@ for (const runtime of runtimesNamed(words.filter((word) => !word.startsWith("--"
   }
 }
 
-const heading = ["runtime", "signature", "functions", "toFunction, ns", "best raw, ns", "ratio", "other raw, ns", "by"];
+const heading = [
+  "runtime",
+  "signature",
+  "functions",
+  "toFunction, ns",
+  "best raw, ns",
+  "ratio",
+  "other raw, ns",
+  "by",
+];
 console.log(`| ${heading.join(" | ")} |\n|${heading.map(() => "---").join("|")}|`);
 for (const row of rows) console.log(`| ${row.join(" | ")} |`);
 if (missed.length > 0) console.log(`\nOver the bounds: ${missed.join("; ")}`);

@@ -269,6 +269,7 @@ const SHORTCUTS: Readonly<Partial<Record<NativeType, (name: string) => string>>>
 };
 
 /** Kept, because what a program puts in its place would decide what is a buffer. */
+// eslint-disable-next-line @typescript-eslint/unbound-method -- it does not look at `this`
 const { isView } = ArrayBuffer;
 
 type ArgumentCheck = (value: unknown) => void;

@@ -30,7 +30,11 @@ const ALIGNMENT = 8;
 const SEGMENT_ALIGNMENT = 0x1_0000;
 
 /** e_machine. */
-const MACHINES: Readonly<Record<ProcessorName, number | undefined>> = { x64: 62, arm64: 183, other: undefined };
+const MACHINES: Readonly<Record<ProcessorName, number | undefined>> = {
+  x64: 62,
+  arm64: 183,
+  other: undefined,
+};
 /** p_type. Without GNU_STACK the loader would make every stack of the process executable. */
 const Segment = { LOAD: 1, DYNAMIC: 2, GNU_STACK: 0x6474_e551 } as const;
 /** p_flags: readable and writable. glibc before 2.35 writes to the dynamic section, to relocate it. */

@@ -156,7 +156,9 @@ class DenoLibrary implements NativeLibrary {
 
   /** The library stays open: libraries of the system are never unloaded. */
   find(symbol: string, signature: NativeSignature): NativeFunction | undefined {
-    const { symbols } = this.#deno.dlopen(this.name, { [symbol]: { ...denoSignature(signature), optional: true } });
+    const { symbols } = this.#deno.dlopen(this.name, {
+      [symbol]: { ...denoSignature(signature), optional: true },
+    });
     const raw = symbols[symbol];
     return raw === null || raw === undefined ? undefined : converted(raw, conversionsOf(signature));
   }
@@ -182,7 +184,9 @@ class DenoLinker implements Linker {
       return this.#files.use(image, (path) => {
         const library = this.#deno.dlopen(
           path,
-          Object.fromEntries(targets.map(({ signature }, index) => [symbolName(index), denoSignature(signature)])),
+          Object.fromEntries(
+            targets.map(({ signature }, index) => [symbolName(index), denoSignature(signature)]),
+          ),
         );
         try {
           return targets.map(({ signature }, index) => {

@@ -17,7 +17,10 @@ export class MemoryFiles {
 
   /** Never throws: where a function is missing, no file can be made. */
   constructor(ffi: Pick<Ffi, "open">) {
-    const find = (symbol: string, ...parameters: NativeSignature["parameters"]): NativeFunction | undefined => {
+    const find = (
+      symbol: string,
+      ...parameters: NativeSignature["parameters"]
+    ): NativeFunction | undefined => {
       try {
         return ffi.open(LINUX_LIBC_NAMES).find(symbol, { parameters, result: "i32" });
       } catch {
@@ -38,13 +41,14 @@ export class MemoryFiles {
   use<T>(bytes: Uint8Array, load: (path: string) => T): T | undefined {
     if (!this.#mayWrite(bytes.length)) return undefined;
     const name = new TextEncoder().encode("jit-allocator-symbols\0");
-    let descriptor = this.#memfdCreate?.(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL) ?? -1;
+    const create = (flags: number): number => Number(this.#memfdCreate?.(name, flags) ?? -1);
+    let descriptor = create(MFD_CLOEXEC | MFD_NOEXEC_SEAL);
     // Linux before 6.3 does not know the flag.
-    if (descriptor === -1) descriptor = this.#memfdCreate?.(name, MFD_CLOEXEC) ?? -1;
+    if (descriptor === -1) descriptor = create(MFD_CLOEXEC);
     if (descriptor === -1) return undefined;
     try {
       if (this.#write?.(descriptor, bytes, bytes.length) !== bytes.length) return undefined;
-      return load(`/proc/self/fd${spelling()}${String(descriptor)}`);
+      return load(`/proc/self/fd${spelling()}${descriptor}`);
     } finally {
       this.#close?.(descriptor);
     }

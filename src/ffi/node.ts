@@ -112,7 +112,8 @@ class NodeFfi implements Ffi {
   callable(address: Address, signature: NativeSignature): NativeCallable {
     const callable = this.#koffi.callable(address, signature);
     const { parameters } = signature;
-    if (parameters.length === 0 || !parameters.every((type) => FAST_PARAMETERS.includes(type))) return callable;
+    if (parameters.length === 0 || !parameters.every((type) => FAST_PARAMETERS.includes(type)))
+      return callable;
     this.#queue ??= new LinkQueue(new NodeLinker(this.#load, new MemoryFiles(this)));
     return this.#queue.callable(callable.call, { address, signature });
   }
@@ -140,7 +141,9 @@ class NodeLinker implements Linker {
       return this.#files.use(image, (path) => {
         const { lib, functions } = this.#load().dlopen(
           path,
-          Object.fromEntries(targets.map(({ signature }, index) => [symbolName(index), nodeSignature(signature)])),
+          Object.fromEntries(
+            targets.map(({ signature }, index) => [symbolName(index), nodeSignature(signature)]),
+          ),
         );
         this.#libraryCount++;
         this.#unloaded.register(lib, undefined);

@@ -19,11 +19,14 @@ const makers = new Map<string, Make | undefined>();
 
 /** `raw` with its conversions; `raw` itself where there is nothing to convert. */
 export function converted(raw: NativeFunction, conversions: Conversions): NativeFunction {
-  if (conversions.result === undefined && conversions.parameters.every((one) => one === undefined)) return raw;
+  if (conversions.result === undefined && conversions.parameters.every((one) => one === undefined))
+    return raw;
   const text = textOf(conversions);
   if (!makers.has(text)) makers.set(text, compileMaker(text));
   const make = makers.get(text);
-  return make === undefined ? convertedSlowly(raw, conversions) : make(raw, conversions.parameters, conversions.result);
+  return make === undefined
+    ? convertedSlowly(raw, conversions)
+    : make(raw, conversions.parameters, conversions.result);
 }
 
 /** How many functions {@link ownTrampoline} has made. */
@@ -36,15 +39,21 @@ let ownCount = 0;
 export function ownTrampoline(raw: NativeFunction, conversions: Conversions): NativeFunction {
   // V8 keeps what it compiled by its text and would share its places: the number makes each text another one.
   const make = compileMaker(`${textOf(conversions)} // ${ownCount++}`);
-  return make === undefined ? converted(raw, conversions) : make(raw, conversions.parameters, conversions.result);
+  return make === undefined
+    ? converted(raw, conversions)
+    : make(raw, conversions.parameters, conversions.result);
 }
 
 function textOf({ parameters, result }: Conversions): string {
   const names = argumentNames(parameters.length);
-  const values = names.map((name, index) => (parameters[index] === undefined ? name : `convert${name}(${name})`));
+  const values = names.map((name, index) =>
+    parameters[index] === undefined ? name : `convert${name}(${name})`,
+  );
   const call = `raw(${values.join(", ")})`;
   const locals = names
-    .map((name, index) => (parameters[index] === undefined ? "" : `const convert${name} = parameters[${index}]; `))
+    .map((name, index) =>
+      parameters[index] === undefined ? "" : `const convert${name} = parameters[${index}]; `,
+    )
     .join("");
   return `${locals}return (${names.join(", ")}) => ${result === undefined ? call : `result(${call})`};`;
 }

@@ -37,7 +37,10 @@ describe("the fast calls of this runtime", { skip }, () => {
     f64: [0.1, Number.MAX_VALUE],
     pointer: [0, 2 ** 47 - 1, 2 ** 53 - 1],
   };
-  for (const [type, each] of Object.entries(values) as [keyof typeof values, readonly (number | bigint)[]][]) {
+  for (const [type, each] of Object.entries(values) as [
+    keyof typeof values,
+    readonly (number | bigint)[],
+  ][]) {
     it(`${type} goes in and comes back`, () => {
       using allocator = new JitAllocator();
       const code = machineCode.returnParameter([type], 0);
@@ -58,7 +61,10 @@ describe("the fast calls of this runtime", { skip }, () => {
     const span = allocator.alloc(machineCode.SWAP_BYTE.length);
     span.write(0, machineCode.SWAP_BYTE);
     const bytes = Uint8Array.of(1, 2, 3);
-    const swap = warmUp(systemFfi().callable(span.rx, { parameters: ["buffer"], result: "u8" }), new Uint8Array(1));
+    const swap = warmUp(
+      systemFfi().callable(span.rx, { parameters: ["buffer"], result: "u8" }),
+      new Uint8Array(1),
+    );
     assert.equal(swap(bytes.subarray(1)), 2);
     assert.deepEqual([...bytes], [1, 42, 3]);
     const none = systemFfi().callable(span.rx, { parameters: ["buffer"], result: "void" });
@@ -91,7 +97,13 @@ describe("when functions are linked", () => {
       worthCalls: 100,
       link(targets) {
         batches.push(targets.map(({ address }) => address));
-        return isWorking() ? targets.map(({ address }) => () => -address) : undefined;
+        return isWorking()
+          ? targets.map(
+              ({ address }) =>
+                () =>
+                  -address,
+            )
+          : undefined;
       },
     });
     return { queue, batches };
@@ -120,7 +132,11 @@ describe("when functions are linked", () => {
 
   it("no more than 64 wait for a hot one", () => {
     const { queue, batches } = makeQueue();
-    for (let address = 1; address <= 200; address++) callTimes(queue.callable(() => 0, target(address)), 50);
+    for (let address = 1; address <= 200; address++)
+      callTimes(
+        queue.callable(() => 0, target(address)),
+        50,
+      );
     assert.deepEqual(
       batches.map(({ length }) => length),
       [64, 64, 64],
@@ -132,7 +148,10 @@ describe("when functions are linked", () => {
     const closed = queue.callable(() => 1, target(1));
     callTimes(closed, 50);
     closed.close();
-    callTimes(queue.callable(() => 2, target(2)), 100);
+    callTimes(
+      queue.callable(() => 2, target(2)),
+      100,
+    );
     assert.deepEqual(batches, [[2]]);
   });
 
@@ -190,22 +209,31 @@ describe("the library of absolute symbols", { skip: platform.system !== "linux" 
       /not loadable/,
     );
     assert.equal(
-      files.use(Uint8Array.of(1), (path) => path?.split("/").at(-1)),
+      files.use(Uint8Array.of(1), (path) => path.split("/").at(-1)),
       paths[0]?.split("/").at(-1),
     );
   });
 
   it("where no file can be made there is no path", () => {
     const missing = { open: () => ({ name: "libc", find: () => undefined }) };
-    assert.equal(new MemoryFiles(missing).use(Uint8Array.of(1), () => 1), undefined);
+    assert.equal(
+      new MemoryFiles(missing).use(Uint8Array.of(1), () => 1),
+      undefined,
+    );
     const failing = { open: () => ({ name: "libc", find: () => () => -1 }) };
-    assert.equal(new MemoryFiles(failing).use(Uint8Array.of(1), () => 1), undefined);
+    assert.equal(
+      new MemoryFiles(failing).use(Uint8Array.of(1), () => 1),
+      undefined,
+    );
     const absent = {
       open: () => {
         throw new Error("no libc");
       },
     };
-    assert.equal(new MemoryFiles(absent).use(Uint8Array.of(1), () => 1), undefined);
+    assert.equal(
+      new MemoryFiles(absent).use(Uint8Array.of(1), () => 1),
+      undefined,
+    );
   });
 });
 

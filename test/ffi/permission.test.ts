@@ -12,7 +12,8 @@ const child = fileURLToPath(new URL("./permission-child.js", import.meta.url));
 /** Flags, and what the child then prints. */
 type Case = readonly [flags: readonly string[], prints: RegExp];
 
-const permissionFlag = Number(process.versions.node.split(".")[0]) < 22 ? "--experimental-permission" : "--permission";
+const permissionFlag =
+  Number(process.versions.node.split(".")[0]) < 22 ? "--experimental-permission" : "--permission";
 const cases: Readonly<Record<RuntimeName, readonly Case[]>> = {
   node: [
     [[permissionFlag, "--allow-fs-read=*"], /^JitError ERR_FEATURE_NOT_ENABLED .*--allow-addons/],
@@ -23,7 +24,10 @@ const cases: Readonly<Record<RuntimeName, readonly Case[]>> = {
   bun: [],
   deno: [
     [["run", "--no-prompt"], /^JitError ERR_FEATURE_NOT_ENABLED .*--allow-ffi/],
-    [["run", "--no-prompt", "--allow-ffi=/lib/libc.so.6"], /^JitError ERR_FEATURE_NOT_ENABLED .*without a path/],
+    [
+      ["run", "--no-prompt", "--allow-ffi=/lib/libc.so.6"],
+      /^JitError ERR_FEATURE_NOT_ENABLED .*without a path/,
+    ],
     [["run", "--no-prompt", "--allow-ffi"], /^1000$/m],
     [["run", "--allow-all", "--v8-flags=--disallow-code-generation-from-strings"], /^1000$/m],
   ],

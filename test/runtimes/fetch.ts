@@ -28,7 +28,9 @@ const root = path.resolve(import.meta.dirname, "../../..");
 const cache = path.join(root, ".cache/runtimes");
 
 /** How the packages call the processors. */
-const PROCESSORS: Readonly<Record<ProcessorName, { readonly node: string; readonly bun: string } | undefined>> = {
+const PROCESSORS: Readonly<
+  Record<ProcessorName, { readonly node: string; readonly bun: string } | undefined>
+> = {
   x64: { node: "x64", bun: "x64" },
   arm64: { node: "arm64", bun: "aarch64" },
   other: undefined,
@@ -69,7 +71,9 @@ export function runtimesNamed(words: readonly string[]): readonly Runtime[] {
   if (unknown !== undefined) {
     throw new Error(`No runtime's name contains ${unknown}: ${runtimes.map(({ name }) => name).join(", ")}`);
   }
-  return words.length === 0 ? runtimes : runtimes.filter(({ name }) => words.some((word) => name.includes(word)));
+  return words.length === 0
+    ? runtimes
+    : runtimes.filter(({ name }) => words.some((word) => name.includes(word)));
 }
 
 /** The path of the program, fetched if it is not there yet. */
@@ -85,7 +89,10 @@ export function fetchRuntime(runtime: Runtime): string {
   mkdirSync(draft, { recursive: true });
   try {
     writeFileSync(path.join(draft, "package.json"), "{}");
-    npm(["install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", runtime.package], draft);
+    npm(
+      ["install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", runtime.package],
+      draft,
+    );
     if (!existsSync(programIn(draft))) throw new Error(`${runtime.package} holds no ${runtime.program}`);
     rmSync(folder, { recursive: true, force: true });
     renameSync(draft, folder);
@@ -98,7 +105,11 @@ export function fetchRuntime(runtime: Runtime): string {
 /** Runs npm: the one that runs this, or the one that came with Node. */
 export function npm(args: readonly string[], folder: string): void {
   const program =
-    process.env["npm_execpath"] ?? path.resolve(process.execPath, "../../lib/node_modules/npm/bin/npm-cli.js");
-  const { status, stderr } = spawnSync(process.execPath, [program, ...args], { cwd: folder, encoding: "utf8" });
+    process.env["npm_execpath"] ??
+    path.resolve(process.execPath, "../../lib/node_modules/npm/bin/npm-cli.js");
+  const { status, stderr } = spawnSync(process.execPath, [program, ...args], {
+    cwd: folder,
+    encoding: "utf8",
+  });
   if (status !== 0) throw new Error(`npm ${args.join(" ")} failed:\n${stderr}`);
 }
