@@ -177,7 +177,7 @@ function guardOf(types: readonly NativeType[]): Guard {
 /**
  * What is compiled for two parameters of the types i32 and f64:
  *
- * ```js
+ * ```text
  * let releaseCount = -1;
  * let fast;
  * return (a0, a1, surplus = undefined) => {
