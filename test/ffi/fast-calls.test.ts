@@ -9,9 +9,10 @@ import { MemoryFiles } from "../../src/ffi/memory-file.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
 import { converted, ownTrampoline, toBigInt, toNumber } from "../../src/ffi/trampoline.ts";
 import { platform } from "../../src/platform.ts";
-import * as machineCode from "../support/machine-code.ts";
+import * as machineCode from "../support/native-code.ts";
+import { needs } from "../support/requirements.ts";
 
-const skip = machineCode.RUNS_HERE ? false : "this machine code is of another processor or system";
+const skip = needs("machineCode");
 
 /** More calls than any interface waits for. */
 const MANY_CALLS = 10_000;
@@ -167,7 +168,7 @@ describe("when functions are linked", () => {
   });
 });
 
-describe("the library of absolute symbols", { skip: platform.system !== "linux" && "ELF is Linux's" }, () => {
+describe("the library of absolute symbols", { skip: needs("linux") }, () => {
   it("is loaded by the C library, and every symbol leads to its address", { skip }, () => {
     using allocator = new JitAllocator();
     const spans = Array.from({ length: 300 }, (_, value) => {

@@ -1,6 +1,6 @@
 /** Allocates, writes and calls, and prints the result, or the error that stood in the way. */
 import { JitAllocator, toFunction } from "../../src/index.ts";
-import { ADD } from "../support/machine-code.ts";
+import { ADD } from "../support/native-code.ts";
 
 try {
   using allocator = new JitAllocator();

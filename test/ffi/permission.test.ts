@@ -4,9 +4,10 @@ import { spawnSync } from "node:child_process";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { platform, type RuntimeName } from "../../src/platform.ts";
-import * as machineCode from "../support/machine-code.ts";
+import * as machineCode from "../support/native-code.ts";
+import { needs } from "../support/requirements.ts";
 
-const skip = machineCode.RUNS_HERE ? false : "this machine code is of another processor or system";
+const skip = needs("machineCode");
 const child = fileURLToPath(new URL("./permission-child.js", import.meta.url));
 
 /** Flags, and what the child then prints. */

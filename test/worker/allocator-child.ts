@@ -1,7 +1,7 @@
 /** A thread with an allocator of its own: makes functions, calls them often enough that they get fast, and reports. */
 import { parentPort } from "node:worker_threads";
 import { JitAllocator, toFunction } from "../../src/index.ts";
-import { ADD } from "../support/machine-code.ts";
+import { ADD } from "../support/native-code.ts";
 
 using allocator = new JitAllocator();
 const span = allocator.alloc(ADD.length);

@@ -4,9 +4,10 @@ import { once } from "node:events";
 import { describe, test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { JitAllocator, toFunction } from "../../src/index.ts";
-import * as machineCode from "../support/machine-code.ts";
+import * as machineCode from "../support/native-code.ts";
+import { needs } from "../support/requirements.ts";
 
-const skip = machineCode.RUNS_HERE ? false : "this machine code is of another processor or system";
+const skip = needs("machineCode");
 
 describe("an allocator in a worker", { skip }, () => {
   test("allocates, writes, calls and releases, in four threads at once and in this one", async () => {
