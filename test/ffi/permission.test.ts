@@ -4,7 +4,6 @@ import { spawnSync } from "node:child_process";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { platform, type RuntimeName } from "../../src/platform.ts";
-import * as machineCode from "../support/native-code.ts";
 import { needs } from "../support/requirements.ts";
 
 const skip = needs("machineCode");
