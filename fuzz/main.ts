@@ -26,6 +26,7 @@ compares each answer with a naive model's. verify() walks the structure on the w
   --kind KIND     only runs of one kind: small, large (thousands of allocations), faulty (a machine that fails)
   --verify N      verify() after every Nth operation of a small run (default 16)
   --program FILE  runs a program that an earlier failure left, and looks at everything after each step
+  --no-shrink     prints a failure as it is
   --help`;
 
 /** A run takes a second at the most. One that takes so long hangs. */
@@ -48,6 +49,7 @@ async function main(): Promise<number> {
         kind: { type: "string" },
         verify: { type: "string", default: "16" },
         program: { type: "string" },
+        "no-shrink": { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
     });
@@ -56,12 +58,14 @@ async function main(): Promise<number> {
       return 0;
     }
     if (values.program !== undefined) return replay(values.program);
-    return await fuzz({
+    const { "no-shrink": isKeptLong } = values;
+    const job = {
       seed: integer("--seed", values.seed, 0),
       operationCount: integer("--ops", values.ops, 1),
       kind: kindOf(values.kind),
       verifyEvery: integer("--verify", values.verify, 1),
-    });
+    };
+    return await fuzz(job, !isKeptLong);
   } catch (error) {
     const isUsage = error instanceof UsageError || (error instanceof TypeError && "code" in error);
     if (!isUsage) throw error;
@@ -97,7 +101,7 @@ function replay(file: string): number {
 }
 
 /** Runs in a thread of its own, so that one that hangs can be seen, named and ended. */
-async function fuzz(job: Omit<FuzzJob, "progress">): Promise<number> {
+async function fuzz(job: Omit<FuzzJob, "progress">, shrinks: boolean): Promise<number> {
   const progress = new SharedArrayBuffer(12);
   const [seed, doneOperations] = [new Int32Array(progress, 0, 1), new Int32Array(progress, 4, 1)];
   const worker = new Worker(new URL("runs-worker.js", import.meta.url), { workerData: { ...job, progress } });
@@ -126,7 +130,7 @@ async function fuzz(job: Omit<FuzzJob, "progress">): Promise<number> {
     );
     return 1;
   }
-  if (result.failure !== undefined) return reportFailure(result.failure);
+  if (result.failure !== undefined) return reportFailure(result.failure, shrinks);
   const { operationCount, runCount, refusalCount, faultCount, kinds } = result;
   console.log(
     [
@@ -145,9 +149,12 @@ function once(worker: Worker): Promise<unknown> {
   return new Promise((resolve) => worker.once("exit", resolve));
 }
 
-function reportFailure({ message, seed, program }: NonNullable<FuzzResult["failure"]>): number {
+function reportFailure(
+  { message, seed, program }: NonNullable<FuzzResult["failure"]>,
+  shrinks: boolean,
+): number {
   console.error(message);
-  if (program === undefined) return 1;
+  if (program === undefined || !shrinks) return 1;
   const short = shrink(program, (candidate) => runProgram(candidate)?.stepCount);
   const failure = runProgram(short);
   if (failure === undefined) {

@@ -1,6 +1,6 @@
 /** Makes a failing program short: delta debugging over its steps, then plainer options and numbers. */
 import type { JitAllocatorOptions } from "../src/index.ts";
-import type { Operation, Step } from "../test/support/operations.ts";
+import type { Step } from "../test/support/operations.ts";
 import type { Program } from "../test/support/simulation.ts";
 
 /**
@@ -28,7 +28,7 @@ export function shrink(program: Program, fails: (program: Program) => number | u
     return true;
   };
   accept(best);
-  for (let isBetter = true; isBetter && tries > 0; ) {
+  for (let isBetter = true; isBetter && tries > 0;) {
     const before = JSON.stringify(best);
     dropSteps(() => best, accept);
     dropOptions(() => best, accept);
@@ -40,7 +40,11 @@ export function shrink(program: Program, fails: (program: Program) => number | u
 
 /** Leaves out ever smaller parts. From the end: what is late depends on what is early, and seldom the other way. */
 function dropSteps(best: () => Program, accept: (candidate: Program) => boolean): void {
-  for (let size = Math.ceil(best().steps.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
+  for (
+    let size = Math.ceil(best().steps.length / 2);
+    size >= 1;
+    size = size === 1 ? 0 : Math.ceil(size / 2)
+  ) {
     for (let end = best().steps.length; end > 0; end -= size) {
       const { plan, steps } = best();
       accept({ plan, steps: [...steps.slice(0, Math.max(end - size, 0)), ...steps.slice(end)] });
@@ -49,9 +53,10 @@ function dropSteps(best: () => Program, accept: (candidate: Program) => boolean)
 }
 
 function dropOptions(best: () => Program, accept: (candidate: Program) => boolean): void {
-  for (const name of Object.keys(best().plan.options) as (keyof JitAllocatorOptions)[]) {
+  for (const name of Object.keys(best().plan.options)) {
     const { plan, steps } = best();
-    const { [name]: _dropped, ...options } = plan.options;
+    const kept = Object.entries(plan.options).filter(([other]) => other !== name);
+    const options: JitAllocatorOptions = Object.fromEntries(kept);
     accept({ plan: { ...plan, options }, steps });
   }
   for (const plainer of [{ gapBytes: 0 }, { placement: "ascending" }] as const) {
@@ -76,7 +81,7 @@ function plainerSteps(step: Step | undefined): Step[] {
   const plainer: Step[] = fault === undefined ? [] : [{ operation }];
   const withValues = (values: object): void => {
     // Only values of a kind that the operation has already are put in.
-    plainer.push({ ...step, operation: { ...operation, ...values } as Operation });
+    plainer.push({ ...step, operation: { ...operation, ...values } });
   };
   for (const [name, value] of Object.entries(operation) as [string, unknown][]) {
     if (typeof value !== "number") continue;

@@ -23,7 +23,17 @@ describe("random operations against the model", () => {
     // A generator that no longer reaches a case would make this test pass for nothing.
     const reached = (kind: keyof SimulationReport["operations"]): number =>
       reports.reduce((sum, { operations }) => sum + operations[kind], 0);
-    for (const kind of ["alloc", "release", "shrink", "query", "write", "emit", "scope", "reenter", "reset"] as const) {
+    for (const kind of [
+      "alloc",
+      "release",
+      "shrink",
+      "query",
+      "write",
+      "emit",
+      "scope",
+      "reenter",
+      "reset",
+    ] as const) {
       assert.ok(reached(kind) > 100, `${kind} came up`);
     }
     for (const code of [

@@ -255,7 +255,11 @@ export class OperationSource {
     }
     const operation = this.#operation(liveCount);
     // What a callback does while a fault is armed would be two operations with one fault: too much to foresee.
-    if (this.#faultProbability === 0 || operation.kind === "reenter" || !random.chance(this.#faultProbability)) {
+    if (
+      this.#faultProbability === 0 ||
+      operation.kind === "reenter" ||
+      !random.chance(this.#faultProbability)
+    ) {
       return { operation };
     }
     return { operation, fault: { call: random.pick(FALLIBLE_OPERATIONS), successes: random.below(2) } };

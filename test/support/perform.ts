@@ -160,10 +160,7 @@ function emit(
 }
 
 /** Writes to several allocations in one scope: through bytes and through callbacks in turn. */
-function writeInScope(
-  subject: Subject,
-  { which, part }: Extract<Operation, { kind: "scope" }>,
-): boolean {
+function writeInScope(subject: Subject, { which, part }: Extract<Operation, { kind: "scope" }>): boolean {
   const { allocator, model } = subject;
   const targets = which.flatMap((number) => pick(model.live, number) ?? []);
   const writes = targets.map((allocation, index) => {
@@ -179,7 +176,7 @@ function writeInScope(
           const [span] = allocation.spans;
           assert.ok(span);
           if (index % 2 === 0) scope.write(span, offset, bytes);
-          else scope.write(span, (code) => void code.set(bytes, offset));
+          else scope.write(span, (code) => code.set(bytes, offset));
         });
         scope.flush();
       } finally {
@@ -199,12 +196,7 @@ function writeInScope(
 }
 
 /** A write callback that uses the allocator that called it. */
-function reenter(
-  subject: Subject,
-  inside: InsideAction,
-  allocation: ModelAllocation,
-  span: Span,
-): boolean {
+function reenter(subject: Subject, inside: InsideAction, allocation: ModelAllocation, span: Span): boolean {
   const { allocator, model } = subject;
   const bytes = someBytes(allocation.size, 5);
   const write = (act: () => void): void =>

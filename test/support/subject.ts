@@ -158,7 +158,9 @@ export class Subject {
     if (blockCount !== this.#blocks.length || reservedSize !== this.#reservedSize()) return true;
     // A block may have taken the place of an empty one.
     const newest = this.model.live.at(-1);
-    return newest !== undefined && !this.#blocks.some(({ rx, size }) => newest.rx >= rx && newest.rx < rx + size);
+    return (
+      newest !== undefined && !this.#blocks.some(({ rx, size }) => newest.rx >= rx && newest.rx < rx + size)
+    );
   }
 
   #reservedSize(): number {
