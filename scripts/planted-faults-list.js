@@ -95,8 +95,9 @@ export const plantedFaults = [
   {
     name: "a block filled past its end",
     file: "src/core/core.ts",
-    find: "if (block === 0 || end > words[block + Block.capacity]!) return false;",
-    replace: "if (block === 0 || end > words[block + Block.capacity]! + 1) return false;",
+    find: "if (end > words[block + Block.capacity]! || live === 0) return this.takeElsewhere(pool, count);",
+    replace:
+      "if (end > words[block + Block.capacity]! + 1 || live === 0) return this.takeElsewhere(pool, count);",
     tests: ["semantics/allocation"],
   },
 

@@ -4,8 +4,11 @@
  * npm scripts have no `**`, so the files are found here.
  */
 import { spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
+import { Worker } from "node:worker_threads";
+import { Watch } from "./support/maps-watcher.ts";
 
 const wanted = process.argv.slice(2);
 const files = readdirSync(import.meta.dirname, { recursive: true, encoding: "utf8" })
@@ -20,6 +23,13 @@ if (files.length === 0) {
   );
   process.exit(1);
 }
+
+const watch = new Int32Array(new SharedArrayBuffer(4 * Watch.integers));
+// Only Linux shows the mappings of other processes.
+const watcher = existsSync("/proc/self/maps")
+  ? new Worker(new URL("support/maps-watcher.js", import.meta.url), { workerData: watch.buffer })
+  : undefined;
+if (watcher !== undefined) await once(watcher, "message");
 
 const run = spawnSync(
   process.execPath,
@@ -37,3 +47,14 @@ const run = spawnSync(
 );
 if (run.error !== undefined) throw run.error;
 process.exitCode = run.status ?? 1;
+
+if (watcher !== undefined) {
+  Atomics.store(watch, Watch.stop, 1);
+  Atomics.notify(watch, Watch.stop);
+  await once(watcher, "exit");
+  const [guilty = 0, mappings = 0] = [watch[Watch.guilty], watch[Watch.mappings]];
+  console.log(
+    `watched while the tests ran: ${mappings} times a mapping of this library, ${guilty} times one writable and executable`,
+  );
+  if (guilty > 0) process.exitCode = 1;
+}

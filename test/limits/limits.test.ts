@@ -45,7 +45,7 @@ function run(scenario: string, start?: Start): Seen[] {
   const wrapper = start?.wrapper ?? [];
   const isFrugal = start?.isFrugal === true;
   const nodeOptions = isFrugal ? FRUGAL : [];
-  const [command = "", ...args] = [...wrapper, process.execPath, ...nodeOptions, child, scenario, rounds];
+  const [command, ...args] = [...wrapper, process.execPath, ...nodeOptions, child, scenario, rounds];
   const env = { ...process.env, ...(isFrugal ? FRUGAL_MALLOC : {}), NODE_V8_COVERAGE: "" };
   const result = spawnSync(command, args, { encoding: "utf8", env });
   assert.equal(result.signal, null, `${scenario} was ended by ${String(result.signal)}: ${result.stderr}`);
