@@ -73,7 +73,7 @@ export interface LinuxLibc {
 }
 
 /** glibc, musl (which names it after the processor), and Android's bionic. */
-const LIBC_NAMES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1", "libc.so"];
+export const LIBC_NAMES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1", "libc.so"];
 
 /** Where glibc before 2.34 keeps `shm_open` and `shm_unlink`. */
 const LIBRT_NAMES = ["librt.so.1"];
