@@ -13,7 +13,10 @@ import { Watch } from "./support/maps-watcher.ts";
 const wanted = process.argv.slice(2);
 const files = readdirSync(import.meta.dirname, { recursive: true, encoding: "utf8" })
   .filter((file) => file.endsWith(".test.js"))
-  .filter((file) => wanted.length === 0 || wanted.some((part) => file.includes(part)))
+  .filter((file) => {
+    const portable = file.replaceAll(path.sep, "/");
+    return wanted.length === 0 || wanted.some((part) => portable.includes(part));
+  })
   .sort()
   .map((file) => path.join(import.meta.dirname, file));
 

@@ -55,7 +55,11 @@ export interface Ffi {
   /** Loads the first of `names` that the system finds; throws a JitError that lists them all otherwise. */
   open(names: readonly string[]): NativeLibrary;
 
-  /** The error number the calling thread's last native call left. Read it before anything else runs. */
+  /**
+   * The error number (C's errno) the calling thread's last native call left. Read it before anything else runs.
+   * Windows' own functions leave theirs elsewhere: `GetLastError` is found and called like any other function, so an
+   * implementation must not let what it does itself between two native calls change its answer.
+   */
   errno(): number;
 
   /**

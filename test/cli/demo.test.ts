@@ -8,6 +8,7 @@ import { renderBlockMap } from "../../src/cli/block-map.ts";
 import type { CommandIo } from "../../src/cli/command.ts";
 import { demo } from "../../src/cli/demo.ts";
 import { runCli, startCli } from "../support/cli.ts";
+import { needs } from "../support/requirements.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "jit-allocator-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -117,7 +118,7 @@ test("a file that cannot be read is exit code 1, a wrong number 2", () => {
   }
 });
 
-test("Ctrl-C ends a program that would never end, with a report", async () => {
+test("Ctrl-C ends a program that would never end, with a report", { skip: needs("signals") }, async () => {
   const child = startCli(["demo", programFile("+[.]")]);
   const errors: string[] = [];
   child.stderr?.on("data", (text: Buffer) => errors.push(text.toString()));

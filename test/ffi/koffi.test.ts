@@ -6,12 +6,10 @@ import { JitError } from "../../src/errors.ts";
 import type { NativeSignature, NativeType } from "../../src/ffi/contract.ts";
 import { openKoffi } from "../../src/ffi/koffi.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
-import { platform } from "../../src/platform.ts";
 import { systemMemory } from "../../src/vm/select.ts";
+import { needs } from "../support/requirements.ts";
 
-const onX64Linux = platform.processor === "x64" && platform.system === "linux";
-
-describe("machine code through koffi", { skip: !onX64Linux && "the code is x86-64, System V" }, () => {
+describe("machine code through koffi", { skip: needs("systemV") }, () => {
   const ffi = systemFfi();
   const memory = systemMemory();
   const size = memory.info().pageGranularity;
@@ -153,48 +151,44 @@ describe("machine code through koffi", { skip: !onX64Linux && "the code is x86-6
   });
 });
 
-describe(
-  "libraries through koffi",
-  { skip: platform.system !== "linux" && "the libraries are Linux's" },
-  () => {
-    const ffi = systemFfi();
-    const libc = ffi.open(["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"]);
+describe("libraries through koffi", { skip: needs("linux") }, () => {
+  const ffi = systemFfi();
+  const libc = ffi.open(["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"]);
 
-    it("open takes the first that the system finds", () => {
-      assert.equal(ffi.open(["no-such-library.so", libc.name]).name, libc.name);
-    });
+  it("open takes the first that the system finds", () => {
+    assert.equal(ffi.open(["no-such-library.so", libc.name]).name, libc.name);
+  });
 
-    it("open lists all names when there is none", () => {
-      assert.throws(
-        () => ffi.open(["no-such-library.so", "nor-this.so"]),
-        (error: unknown) =>
-          error instanceof JitError &&
-          error.code === "ERR_FEATURE_NOT_ENABLED" &&
-          /no-such-library\.so.*nor-this\.so/.test(error.message),
-      );
-    });
+  it("open lists all names when there is none", () => {
+    assert.throws(
+      () => ffi.open(["no-such-library.so", "nor-this.so"]),
+      (error: unknown) =>
+        error instanceof JitError &&
+        error.code === "ERR_FEATURE_NOT_ENABLED" &&
+        /no-such-library\.so.*nor-this\.so/.test(error.message),
+    );
+  });
 
-    it("find returns undefined for a function that is not there", () => {
-      assert.equal(libc.find("no_such_function", { parameters: [], result: "void" }), undefined);
-    });
+  it("find returns undefined for a function that is not there", () => {
+    assert.equal(libc.find("no_such_function", { parameters: [], result: "void" }), undefined);
+  });
 
-    it("calls variadic functions, and errno tells why one failed", () => {
-      const open = libc.find("open", {
-        parameters: ["buffer", "i32", "u32"],
-        result: "i32",
-        fixedParameters: 2,
-      });
-      assert.equal(open?.(new TextEncoder().encode("/no/such/file\0"), 0, 0), -1);
-      assert.equal(ffi.errno(), 2);
+  it("calls variadic functions, and errno tells why one failed", () => {
+    const open = libc.find("open", {
+      parameters: ["buffer", "i32", "u32"],
+      result: "i32",
+      fixedParameters: 2,
     });
+    assert.equal(open?.(new TextEncoder().encode("/no/such/file\0"), 0, 0), -1);
+    assert.equal(ffi.errno(), 2);
+  });
 
-    it("the same function can be found twice, with different signatures", () => {
-      const asNumber = libc.find("getpagesize", { parameters: [], result: "i32" });
-      const asBigint = libc.find("getpagesize", { parameters: [], result: "i64" });
-      assert.equal(BigInt(asNumber?.() as number), asBigint?.());
-    });
-  },
-);
+  it("the same function can be found twice, with different signatures", () => {
+    const asNumber = libc.find("getpagesize", { parameters: [], result: "i32" });
+    const asBigint = libc.find("getpagesize", { parameters: [], result: "i64" });
+    assert.equal(BigInt(asNumber?.() as number), asBigint?.());
+  });
+});
 
 describe("where koffi cannot be loaded", () => {
   const failing = (code: string, message: string) => () =>

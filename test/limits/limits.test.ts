@@ -9,9 +9,9 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { describe, test } from "node:test";
-import { platform } from "../../src/platform.ts";
+import { needs } from "../support/requirements.ts";
 
-const skip = platform.system === "linux" ? false : "these are limits of Linux";
+const skip = needs("linux");
 /** How often each scenario runs in one process. */
 const rounds = process.env["FAULT_ROUNDS"] ?? "1";
 const child = path.join(import.meta.dirname, "limits-child.js");

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import path from "node:path";
 import { describe, test } from "node:test";
-import { platform } from "../../src/platform.ts";
+import { needs } from "../support/requirements.ts";
 
-const skip = platform.system === "linux" ? false : "only Linux has /proc/self";
+const skip = needs("linux");
 
 /** Runs a compiled child with --jitless: V8's own code, made at run time, would be mixed with ours. */
 function runChild(name: string): unknown {

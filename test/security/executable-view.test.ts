@@ -4,11 +4,11 @@ import { closeSync, constants, ftruncateSync, openSync, readdirSync, writeSync }
 import { after, before, describe, test } from "node:test";
 import { JitAllocator, JitError, VirtMem, type Span } from "../../src/index.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
-import { platform } from "../../src/platform.ts";
 import { someBytes } from "../support/rows.ts";
+import { needs } from "../support/requirements.ts";
 import { accessOf, mapLineOf, openDescriptors } from "../support/process-state.ts";
 
-const skip = platform.system === "linux" ? false : "these are ways that Linux has";
+const skip = needs("linux");
 
 /** fcntl(2): the command that tells a memfd's seals, and the seals. */
 const GET_SEALS = 1034;

@@ -4,7 +4,6 @@ import { spawnSync } from "node:child_process";
 import { beforeEach, describe, it } from "node:test";
 import { JitError } from "../../src/errors.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
-import { platform } from "../../src/platform.ts";
 import { LinuxMemory } from "../../src/vm/linux.ts";
 import type { SystemFiles } from "../../src/vm/linux/files.ts";
 import { systemFiles } from "../../src/vm/linux/files.ts";
@@ -13,8 +12,9 @@ import { bindLibc } from "../../src/vm/linux/libc.ts";
 import type { LinuxLibc } from "../../src/vm/linux/libc.ts";
 import { systemMemory } from "../../src/vm/select.ts";
 import { accessOf, mapLineOf, mapLines, openDescriptors, ownMapLines } from "../support/process-state.ts";
+import { needs } from "../support/requirements.ts";
 
-describe("Linux memory, really", { skip: platform.system !== "linux" && "it is not Linux" }, () => {
+describe("Linux memory, really", { skip: needs("linux") }, () => {
   const memory = systemMemory();
   const { pageSize } = memory.info();
   const size = 16 * pageSize;
