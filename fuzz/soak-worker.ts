@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { parentPort, workerData } from "node:worker_threads";
 import { JitAllocator, toFunction, type JitAllocatorOptions, type Span } from "../src/index.ts";
-import { returnConstant, RUNS_HERE } from "../test/support/machine-code.ts";
+import { returnConstant, RUNS_HERE } from "../test/support/native-code.ts";
 import { Random } from "../test/support/random.ts";
 
 /** What a thread is started with. */

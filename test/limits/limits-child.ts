@@ -8,7 +8,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { JitAllocator, JitError, toFunction, VirtMem, type JitAllocatorOptions } from "../../src/index.ts";
 import { refuses } from "../support/expectations.ts";
-import { returnConstant, RUNS_HERE } from "../support/machine-code.ts";
+import { returnConstant, RUNS_HERE } from "../support/native-code.ts";
 import { mapLineOf, openDescriptors, ownMapLines } from "../support/process-state.ts";
 import { Limit, withLimit } from "../support/rlimit.ts";
 import { refuseCall } from "../support/seccomp.ts";
