@@ -34,7 +34,8 @@ export interface Chart {
   readonly svg: string;
 }
 
-function draw(name: string, title: string, height: number, option: object): Chart {
+/** Draws by the options of echarts, in the one look of all charts here; `height` in pixels. */
+export function draw(name: string, title: string, height: number, option: object): Chart {
   const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: 860, height });
   chart.setOption({
     animation: false,

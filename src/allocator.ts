@@ -52,7 +52,9 @@ export class JitAllocator implements Disposable {
    * @throws JitError `ERR_INVALID_ARGUMENT` for a name that is no boolean option's
    */
   hasOption(option: BooleanOption): boolean {
-    const value: unknown = Object.hasOwn(this.options, option) ? this.options[option] : undefined;
+    // Only of a string: another value would be made one, which runs code of its own, or fails.
+    const isKnown = typeof option === "string" && Object.hasOwn(this.options, option);
+    const value: unknown = isKnown ? this.options[option] : undefined;
     if (typeof value !== "boolean") throw refuseValue("look up", option, "there is no such boolean option");
     return value;
   }

@@ -46,16 +46,27 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     this.#granuleMask = options.granularity - 1;
     this.#largestSize = TOO_LARGE_BYTES - options.granularity;
     this.#largestPlainSize = this.#poolCount === 1 ? this.#largestSize : 0;
-    this.core = new Core({
-      granularity: options.granularity,
-      poolCount: this.#poolCount,
-      padding: !options.disableInitialPadding,
-      immediateRelease: options.immediateRelease,
-      blockSize: options.blockSize,
-      maxReservedSize: options.maxReservedSize,
-    });
+    this.core = this.#makeCore();
     this.blocks = new BlockMemory(this, this.core, memory, options);
     this.isExecutable = memory.name !== "simulated";
+  }
+
+  /** The core reserves addresses for all that its metadata may ever become: under a tight RLIMIT_AS there are none. */
+  #makeCore(): Core {
+    const options = this.#options;
+    try {
+      return new Core({
+        granularity: options.granularity,
+        poolCount: this.#poolCount,
+        padding: !options.disableInitialPadding,
+        immediateRelease: options.immediateRelease,
+        blockSize: options.blockSize,
+        maxReservedSize: options.maxReservedSize,
+      });
+    } catch (cause) {
+      if (cause instanceof RangeError) throw refusals.outOfAddresses(options.maxReservedSize, cause);
+      throw cause;
+    }
   }
 
   // --- allocation ---------------------------------------------------------------------------------------------

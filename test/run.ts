@@ -4,9 +4,12 @@
  * npm scripts have no `**`, so the files are found here.
  */
 import { spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
+import { Worker } from "node:worker_threads";
 import { platform, type RuntimeName } from "../src/platform.ts";
+import { Watch } from "./support/maps-watcher.ts";
 
 const wanted = process.argv.slice(2);
 const files = readdirSync(import.meta.dirname, { recursive: true, encoding: "utf8" })
@@ -44,8 +47,27 @@ const runners: Readonly<Record<RuntimeName, (files: readonly string[]) => readon
   deno: (all) => [["test", "--allow-all", "--no-check", ...all]],
 };
 
+const watch = new Int32Array(new SharedArrayBuffer(4 * Watch.integers));
+// Only Linux shows the mappings of other processes. One runtime is enough: what is mapped is the same on all.
+const watcher =
+  platform.runtime === "node" && existsSync("/proc/self/maps")
+    ? new Worker(new URL("support/maps-watcher.js", import.meta.url), { workerData: watch.buffer })
+    : undefined;
+if (watcher !== undefined) await once(watcher, "message");
+
 for (const args of runners[platform.runtime](files)) {
   const run = spawnSync(process.execPath, args, { stdio: "inherit" });
   if (run.error !== undefined) throw run.error;
   if (run.status !== 0) process.exitCode = run.status ?? 1;
+}
+
+if (watcher !== undefined) {
+  Atomics.store(watch, Watch.stop, 1);
+  Atomics.notify(watch, Watch.stop);
+  await once(watcher, "exit");
+  const [guilty = 0, mappings = 0] = [watch[Watch.guilty], watch[Watch.mappings]];
+  console.log(
+    `watched while the tests ran: ${mappings} times a mapping of this library, ${guilty} times one writable and executable`,
+  );
+  if (guilty > 0) process.exitCode = 1;
 }

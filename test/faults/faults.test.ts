@@ -6,7 +6,7 @@ import { SimulatedMemory, type SimulatedOperation } from "../../src/vm/simulated
 import { combine } from "../support/config.ts";
 import { observe } from "../support/expectations.ts";
 import { someBytes } from "../support/rows.ts";
-import { FALLIBLE_OPERATIONS } from "../support/simulation.ts";
+import { FALLIBLE_OPERATIONS } from "../support/operations.ts";
 
 const KiB = 1024;
 

@@ -100,9 +100,16 @@ export class AllocatorModel {
     for (const allocation of [...this.live]) this.remove(allocation);
   }
 
-  /** The size an allocation has after a shrink to `newSize`. */
-  sizeAfterShrink(allocation: ModelAllocation, newSize: number): number {
-    return roundUp(newSize, allocation.poolGranularity);
+  /** The allocation keeps its first `newSize` bytes, rounded up; 0 takes it out. */
+  shrunk(allocation: ModelAllocation, newSize: number): void {
+    if (newSize === 0) {
+      this.remove(allocation);
+      return;
+    }
+    const size = roundUp(newSize, allocation.poolGranularity);
+    if (size >= allocation.size) return;
+    allocation.size = size;
+    allocation.contents = allocation.contents.slice(0, size);
   }
 
   /** Asserts that the bytes of the allocation are what was written, through every span of it. */

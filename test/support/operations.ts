@@ -1,6 +1,29 @@
 /** The operations of a random run: plain data, made from a seed alone, so that every run can be replayed. */
 import type { CachePolicy, JitAllocatorOptions } from "../../src/index.ts";
+import type { SimulatedOperation } from "../../src/vm/simulated.ts";
 import type { Random } from "./random.ts";
+
+/** Calls of the machine that a system may refuse. Closing a view asks no system. */
+export const FALLIBLE_OPERATIONS: readonly SimulatedOperation[] = [
+  "alloc",
+  "release",
+  "allocDualMapping",
+  "releaseDualMapping",
+  "flushInstructionCache",
+  "openView",
+];
+
+/** A call of the machine that fails while an operation is done: the first of its kind, or the one after. */
+export interface PlannedFault {
+  readonly call: SimulatedOperation;
+  readonly successes: number;
+}
+
+/** An operation, and what the machine does to it. */
+export interface Step {
+  readonly operation: Operation;
+  readonly fault?: PlannedFault;
+}
 
 /**
  * One step of a run. `which` picks among what is live (or stale) at that moment, modulo its number, and parts are
@@ -30,6 +53,8 @@ export type Operation =
       readonly fails: boolean;
       readonly policy: CachePolicy;
     }
+  | { readonly kind: "scope"; readonly which: readonly number[]; readonly part: number }
+  | { readonly kind: "reenter"; readonly which: number; readonly inside: InsideAction }
   | { readonly kind: "reset"; readonly policy: "soft" | "hard" }
   | {
       readonly kind: "misuseAddress";
@@ -38,12 +63,31 @@ export type Operation =
       readonly action: AddressAction;
     }
   | { readonly kind: "misuseSpan"; readonly which: number; readonly action: SpanAction }
+  | { readonly kind: "misuseForeign"; readonly which: number; readonly action: ForeignAction }
+  | { readonly kind: "misuseWrite"; readonly which: number; readonly action: WriteMisuse }
   | {
       readonly kind: "misuseSize";
-      readonly value: unknown;
+      /** Among {@link ABSURD_SIZES}. */
+      readonly size: number;
       readonly action: "alloc" | "allocAddress" | "shrink";
       readonly which: number;
     };
+
+/** What a write callback does to the allocator that called it. */
+export type InsideAction = "release" | "shrink" | "alloc" | "reset";
+/** What is done with a span or an address of another allocator. */
+export type ForeignAction =
+  | "release"
+  | "shrink"
+  | "write"
+  | "emit"
+  | "scope"
+  | "releaseAddress"
+  | "shrinkAddress"
+  | "query"
+  | "queryAddress";
+/** What is wrong about a write or a read. */
+export type WriteMisuse = "offset" | "bytes" | "policy" | "kept" | "readOffset" | "readLength";
 
 /** Addresses that no caller should pass. */
 export type MisusedAddress =
@@ -57,7 +101,7 @@ export type MisusedAddress =
   | "nowhere"
   | "noAddress";
 /** What is done with such an address. */
-export type AddressAction = "release" | "shrink" | "shrinkToNothing" | "query";
+export type AddressAction = "release" | "shrink" | "shrinkToNothing" | "query" | "queryAddress";
 /** What is done with a span of something released. */
 export type SpanAction =
   "release" | "shrink" | "write" | "emit" | "read" | "dispose" | "allocator.release" | "allocator.shrink";
@@ -74,7 +118,33 @@ const MISUSED_ADDRESSES: readonly MisusedAddress[] = [
   "nowhere",
   "noAddress",
 ];
-const ADDRESS_ACTIONS: readonly AddressAction[] = ["release", "shrink", "shrinkToNothing", "query"];
+const ADDRESS_ACTIONS: readonly AddressAction[] = [
+  "release",
+  "shrink",
+  "shrinkToNothing",
+  "query",
+  "queryAddress",
+];
+const INSIDE_ACTIONS: readonly InsideAction[] = ["release", "shrink", "alloc", "reset"];
+const FOREIGN_ACTIONS: readonly ForeignAction[] = [
+  "release",
+  "shrink",
+  "write",
+  "emit",
+  "scope",
+  "releaseAddress",
+  "shrinkAddress",
+  "query",
+  "queryAddress",
+];
+const WRITE_MISUSES: readonly WriteMisuse[] = [
+  "offset",
+  "bytes",
+  "policy",
+  "kept",
+  "readOffset",
+  "readLength",
+];
 const SPAN_ACTIONS: readonly SpanAction[] = [
   "release",
   "shrink",
@@ -86,34 +156,32 @@ const SPAN_ACTIONS: readonly SpanAction[] = [
   "allocator.shrink",
 ];
 
-/** What is no size; `undefined` and `null` are what a forgotten argument looks like. */
-export const NO_SIZES: readonly unknown[] = [
-  -1,
-  NaN,
-  0.5,
+/** What is no integer from 0 up: no offset, no length, and no number of bytes to keep. */
+export const NO_INDEXES: readonly unknown[] = [-1, NaN, 0.5, Infinity, 2 ** 53, "4", null, {}, true, 4n];
+/** What is no size, or none that anything has; `undefined` and `null` are what a forgotten argument looks like. */
+export const ABSURD_SIZES: readonly unknown[] = [
+  0,
+  2 ** 31,
+  2 ** 32 + 64,
+  2 ** 40,
   63.5,
-  Infinity,
   -Infinity,
-  "64",
-  null,
   undefined,
-  {},
-  true,
-  64n,
+  ...NO_INDEXES,
 ];
 /** What is no address. */
-export const NO_ADDRESSES: readonly unknown[] = [
-  -1,
-  NaN,
-  0.5,
-  Infinity,
-  2 ** 53,
-  "4096",
-  null,
+export const NO_ADDRESSES: readonly unknown[] = [undefined, "4096", 4096n, ...NO_INDEXES];
+/** What is no bytes. */
+export const NO_BYTES: readonly unknown[] = [
   undefined,
-  {},
-  true,
-  4096n,
+  null,
+  4,
+  "code",
+  [1, 2],
+  new ArrayBuffer(8),
+  new Uint16Array(4),
+  new DataView(new ArrayBuffer(4)),
+  { length: 4 },
 ];
 
 /** How the sizes of a run are spread. */
@@ -125,12 +193,19 @@ export interface RunPlan {
   readonly placement: "ascending" | "descending" | "random";
   readonly gapBytes: number;
   readonly profile: SizeProfile;
+  /** What the machine's own randomness begins with. */
+  readonly memorySeed: number;
 }
+
+/** How large the structures of a run become. */
+export type Scale = "small" | "large";
 
 const KiB = 1024;
 
 /** Chooses options, machine and sizes of a run. Every combination of the boolean options comes up. */
-export function planRun(random: Random): RunPlan {
+export function planRun(random: Random, scale: Scale = "small"): RunPlan {
+  // Small enough that runs meet the limit, large enough that blocks come and go.
+  const maxReservedSize = random.pick([256, 512, 1024] as const) * KiB * (scale === "small" ? 1 : 32);
   const options: JitAllocatorOptions = {
     useDualMapping: random.chance(0.5),
     useMultiplePools: random.chance(0.5),
@@ -142,14 +217,14 @@ export function planRun(random: Random): RunPlan {
     granularity: random.pick([64, 128, 256] as const),
     blockSize: random.pick([64, 64, 64, 128] as const) * KiB,
     fillPattern: random.pick([0xcccccccc, 0x12345678, 0]),
-    // Small enough that runs meet the limit, large enough that blocks come and go.
-    maxReservedSize: random.pick([256, 512, 1024] as const) * KiB,
+    maxReservedSize,
   };
   return {
     options,
     placement: random.pick(["ascending", "descending", "random"] as const),
     gapBytes: random.pick([0, 64 * KiB]),
     profile: random.pick(["granules", "functions", "wide"] as const),
+    memorySeed: random.next(),
   };
 }
 
@@ -160,21 +235,38 @@ export function planRun(random: Random): RunPlan {
 export class OperationSource {
   readonly #random: Random;
   readonly #profile: SizeProfile;
+  readonly #faultProbability: number;
   #allocShare = 0.7;
   #untilDrift = 0;
 
-  constructor(random: Random, profile: SizeProfile) {
+  /** @param faultProbability how often the machine fails during an operation, 0 = never. */
+  constructor(random: Random, profile: SizeProfile, faultProbability = 0) {
     this.#random = random;
     this.#profile = profile;
+    this.#faultProbability = faultProbability;
   }
 
   /** The next operation. `liveCount` bends the drift: nothing is drained that is not there. */
-  next(liveCount: number): Operation {
+  next(liveCount: number): Step {
     const random = this.#random;
     if (this.#untilDrift-- <= 0) {
       this.#allocShare = random.pick([0.15, 0.35, 0.5, 0.75, 0.95]);
       this.#untilDrift = random.between(20, 200);
     }
+    const operation = this.#operation(liveCount);
+    // What a callback does while a fault is armed would be two operations with one fault: too much to foresee.
+    if (
+      this.#faultProbability === 0 ||
+      operation.kind === "reenter" ||
+      !random.chance(this.#faultProbability)
+    ) {
+      return { operation };
+    }
+    return { operation, fault: { call: random.pick(FALLIBLE_OPERATIONS), successes: random.below(2) } };
+  }
+
+  #operation(liveCount: number): Operation {
+    const random = this.#random;
     const which = random.next();
     const by = random.chance(0.5) ? "span" : "address";
     const dice = random.below(1000);
@@ -183,9 +275,9 @@ export class OperationSource {
         return { kind: "alloc", sizeBytes: this.#size(), by };
       return { kind: "release", which, by: random.chance(0.1) ? "dispose" : by };
     }
-    if (dice < 720) return { kind: "shrink", which, by, part: this.#part(1.1) };
-    if (dice < 780) return { kind: "query", which, part: this.#part(1) };
-    if (dice < 830) {
+    if (dice < 710) return { kind: "shrink", which, by, part: this.#part(1.1) };
+    if (dice < 765) return { kind: "query", which, part: this.#part(1) };
+    if (dice < 810) {
       return {
         kind: "write",
         which,
@@ -194,7 +286,7 @@ export class OperationSource {
         policy: random.pick(POLICIES),
       };
     }
-    if (dice < 875) {
+    if (dice < 850) {
       return {
         kind: "emit",
         which,
@@ -203,24 +295,36 @@ export class OperationSource {
         policy: random.pick(POLICIES),
       };
     }
-    if (dice < 877) return { kind: "reset", policy: random.chance(0.7) ? "soft" : "hard" };
+    if (dice < 865) {
+      return { kind: "scope", which: [which, random.next(), random.next()], part: this.#part(1) };
+    }
+    if (dice < 873) return { kind: "reenter", which, inside: this.#inside() };
+    if (dice < 875) return { kind: "reset", policy: random.chance(0.7) ? "soft" : "hard" };
     return this.#misuse(which);
+  }
+
+  /** A reset takes everything away, and would keep blocks from ever filling up if it came often. */
+  #inside(): InsideAction {
+    const inside = this.#random.pick(INSIDE_ACTIONS);
+    return inside === "reset" && this.#random.chance(0.75) ? "release" : inside;
   }
 
   #misuse(which: number): Operation {
     const random = this.#random;
-    switch (random.below(3)) {
+    switch (random.below(5)) {
       case 0:
         return { kind: "misuseSpan", which, action: random.pick(SPAN_ACTIONS) };
       case 1:
         return {
           kind: "misuseSize",
           which,
-          value: random.chance(0.3)
-            ? random.pick([0, 2 ** 31, 2 ** 32 + 64, 2 ** 40])
-            : random.pick(NO_SIZES),
+          size: random.below(ABSURD_SIZES.length),
           action: random.pick(["alloc", "allocAddress", "shrink"] as const),
         };
+      case 2:
+        return { kind: "misuseForeign", which, action: random.pick(FOREIGN_ACTIONS) };
+      case 3:
+        return { kind: "misuseWrite", which, action: random.pick(WRITE_MISUSES) };
       default:
         return {
           kind: "misuseAddress",
@@ -253,9 +357,12 @@ export class OperationSource {
   }
 }
 
-/** The operation on one line, for the report of a failure. */
-export function describeOperation(operation: Operation): string {
-  return Object.entries(operation)
-    .map(([name, value]) => (name === "kind" ? String(value) : `${name}=${String(value)}`))
-    .join(" ");
+/** The step on one line, for the report of a failure. */
+export function describeStep({ operation, fault }: Step): string {
+  const words = Object.entries(operation).map(([name, value]) =>
+    name === "kind" ? String(value) : `${name}=${String(value)}`,
+  );
+  if (operation.kind === "misuseSize") words.push(`(${String(ABSURD_SIZES[operation.size])})`);
+  if (fault !== undefined) words.push(`while ${fault.call} fails after ${fault.successes}`);
+  return words.join(" ");
 }

@@ -1,0 +1,137 @@
+/**
+ * A mixed load for minutes in several threads, and what the process holds meanwhile:
+ * `npm run soak -- --minutes 10 --workers 4`. Fails where something grows.
+ */
+import { once } from "node:events";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { Worker } from "node:worker_threads";
+import { draw } from "../bench/charts.ts";
+import type { SoakJob } from "./soak-worker.ts";
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string", default: "10" },
+    workers: { type: "string", default: "4" },
+    seed: { type: "string", default: "1" },
+    /** Where the chart goes; the one in the documents is docs/charts/soak.svg. */
+    chart: { type: "string" },
+  },
+});
+
+/** What the process holds at a moment. */
+interface Sample {
+  readonly seconds: number;
+  readonly residentMiB: number;
+  readonly heapMiB: number;
+  readonly mappings: number;
+  readonly descriptors: number;
+}
+
+const MiB = 1024 * 1024;
+/** Enough for a chart, whatever the length of the run. */
+const SAMPLE_COUNT = 120;
+/** The load begins with nothing and the engine compiles it meanwhile: the first part is not compared. */
+const WARM_UP_SHARE = 0.2;
+/**
+ * How far the mean of the last third may lie above that of the first one behind the warm-up. Collections come when they
+ * like and blocks come and go, so single samples differ by more; a leak of one block in a thousand would be far above.
+ */
+const GROWTH_LIMIT = 1.15;
+
+const durationMs = Number(values.minutes) * 60_000;
+const control = new SharedArrayBuffer(16);
+const workers = Array.from({ length: Number(values.workers) }, (_, index) => {
+  const workerData: SoakJob = { seed: Number(values.seed) + index, control };
+  return new Worker(new URL("soak-worker.js", import.meta.url), { workerData });
+});
+const ends = workers.map((worker) => once(worker, "exit"));
+const startMs = performance.now();
+const samples: Sample[] = [];
+while (performance.now() - startMs < durationMs) {
+  await new Promise((resolve) => setTimeout(resolve, durationMs / SAMPLE_COUNT));
+  samples.push(await sample());
+}
+Atomics.store(new Int32Array(control), 0, 1);
+for (const [code] of await Promise.all(ends)) {
+  if (code !== 0) throw new Error(`A thread ended with ${String(code)}`);
+}
+const afterwards = await sample();
+process.exitCode = report();
+
+async function sample(): Promise<Sample> {
+  const heaps = await Promise.all(
+    workers.map(async (worker) => {
+      if (worker.threadId === -1) return 0; // it has ended
+      worker.postMessage("heap");
+      const [bytes] = (await once(worker, "message")) as [number];
+      return bytes;
+    }),
+  );
+  return {
+    seconds: Math.round((performance.now() - startMs) / 1000),
+    residentMiB: process.memoryUsage.rss() / MiB,
+    heapMiB: (heaps.reduce((sum, bytes) => sum + bytes, 0) + process.memoryUsage().heapUsed) / MiB,
+    mappings: readFileSync("/proc/self/maps", "utf8").trimEnd().split("\n").length,
+    descriptors: readdirSync("/proc/self/fd").length,
+  };
+}
+
+function mean(part: readonly Sample[], name: keyof Sample): number {
+  return part.reduce((sum, one) => sum + one[name], 0) / part.length;
+}
+
+function report(): number {
+  const warm = samples.slice(Math.floor(samples.length * WARM_UP_SHARE));
+  const third = Math.ceil(warm.length / 3);
+  const operations = Number(new BigInt64Array(control, 8, 1)[0]);
+  const seconds = durationMs / 1000;
+  console.log(
+    `${operations.toLocaleString("en-US")} operations in ${seconds} s by ${workers.length} threads (${Math.round(operations / seconds).toLocaleString("en-US")} a second)`,
+  );
+  let grown = 0;
+  for (const name of ["residentMiB", "heapMiB", "mappings", "descriptors"] as const) {
+    const first = mean(warm.slice(0, third), name);
+    const last = mean(warm.slice(-third), name);
+    const growth = last / first;
+    if (growth > GROWTH_LIMIT) grown++;
+    const all = samples.map((one) => one[name]);
+    console.log(
+      `${name.padEnd(12)} first ${first.toFixed(1)}, last ${last.toFixed(1)} (${growth.toFixed(3)} times), ` +
+        `least ${Math.min(...all).toFixed(1)}, most ${Math.max(...all).toFixed(1)}${growth > GROWTH_LIMIT ? "  GROWS" : ""}`,
+    );
+  }
+  const left = readFileSync("/proc/self/maps", "utf8")
+    .split("\n")
+    .filter((line) => line.includes("jit-allocator")).length;
+  console.log(
+    `afterwards   ${afterwards.mappings} mappings, ${left} of them code, ${afterwards.descriptors} descriptors`,
+  );
+  if (values.chart !== undefined) writeFileSync(values.chart, chart().svg);
+  return grown === 0 && left === 0 ? 0 : 1;
+}
+
+function chart(): ReturnType<typeof draw> {
+  const line = (name: string, field: keyof Sample, yAxisIndex: number): object => ({
+    name,
+    type: "line",
+    showSymbol: false,
+    yAxisIndex,
+    data: samples.map((one) => [one.seconds, Number(one[field].toFixed(1))]),
+  });
+  return draw("soak", `Mixed load, ${workers.length} threads: what the process holds`, 380, {
+    legend: { top: 34, itemGap: 40 },
+    grid: { left: 70, right: 70, top: 90, bottom: 48 },
+    xAxis: { type: "value", name: "seconds", nameLocation: "middle", nameGap: 28, max: "dataMax" },
+    yAxis: [
+      { type: "value", name: "MiB", min: 0 },
+      { type: "value", name: "count", min: 0, splitLine: { show: false } },
+    ],
+    series: [
+      line("resident memory (MiB)", "residentMiB", 0),
+      line("JavaScript heaps (MiB)", "heapMiB", 0),
+      line("mappings", "mappings", 1),
+      line("descriptors", "descriptors", 1),
+    ],
+  });
+}

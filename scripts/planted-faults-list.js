@@ -1,0 +1,354 @@
+/**
+ * Mistakes that somebody could make, one line each. `planted-faults.js` makes them one by one and asks the tests.
+ * `find` must be in the file once, or `planted-faults.js` says which is not.
+ */
+
+/**
+ * @typedef {object} PlantedFault
+ * @property {string} name What goes wrong.
+ * @property {string} file
+ * @property {string} find The text that is right.
+ * @property {string} replace What is put in its place.
+ * @property {readonly string[]} tests Words of the paths of the tests that should see it; the fuzzer runs always.
+ */
+
+/** @type {readonly PlantedFault[]} */
+export const plantedFaults = [
+  // --- the bits of allocations ---
+  {
+    name: "a stop bit forgotten when an allocation shrinks",
+    file: "src/core/core.ts",
+    find: "words[record + Word.stop] = words[record + Word.stop]! | (1 << (last & 31));",
+    replace: "",
+    tests: ["semantics/release"],
+  },
+  {
+    name: "a stop bit forgotten in an allocation over several words",
+    file: "src/core/granules.ts",
+    find: "words[stop] = words[stop]! | (1 << ((end - 1) & 31));",
+    replace: "",
+    tests: ["semantics/allocation"],
+  },
+  {
+    name: "a stop bit left by a release over several words",
+    file: "src/core/granules.ts",
+    find: "words[lastRecord + Word.stop] = words[lastRecord + Word.stop]! & ~(1 << (last & 31));",
+    replace: "",
+    tests: ["semantics/release"],
+  },
+  {
+    name: "a length over several words off by one",
+    file: "src/core/granules.ts",
+    find: "if (stop !== 0) return length + lowestBit(stop) + 1;",
+    replace: "if (stop !== 0) return length + lowestBit(stop);",
+    tests: ["semantics/query"],
+  },
+  {
+    name: "one granule too few freed in the last word",
+    file: "src/core/granules.ts",
+    find: "const lastFree = words[lastRecord]! | (-1 >>> (31 - (last & 31)));",
+    replace: "const lastFree = words[lastRecord]! | (0x7fffffff >>> (31 - (last & 31)));",
+    tests: ["semantics/release"],
+  },
+  {
+    name: "a range whose end is used taken for free",
+    file: "src/core/granules.ts",
+    find: "return (used & (-1 >>> (31 - (last & 31)))) === 0;",
+    replace: "return (used & (-1 >>> (31 - (last & 31))) & 1) === 0;",
+    tests: ["semantics/allocation"],
+  },
+  {
+    name: "an interior address taken for a start",
+    file: "src/core/core.ts",
+    find: "if (granule << shift === offset && this.#begins(record, bit)) return Status.ok;",
+    replace: "if (this.#begins(record, bit)) return Status.ok;",
+    tests: ["semantics/release"],
+  },
+  {
+    name: "the inside of an allocation taken for a start",
+    file: "src/core/core.ts",
+    find: "if (granule << shift === offset && this.#begins(record, bit)) return Status.ok;",
+    replace: "if (granule << shift === offset) return Status.ok;",
+    tests: ["semantics/release"],
+  },
+  {
+    name: "the padding taken for an allocation",
+    file: "src/core/core.ts",
+    find: "if (granule < words[block + Block.padding]! || granule >= words[block + Block.tail]!) {",
+    replace: "if (granule >= words[block + Block.tail]!) {",
+    tests: ["semantics/release"],
+  },
+  {
+    name: "the untouched tail taken for an allocation",
+    file: "src/core/core.ts",
+    find: "if (granule < words[block + Block.padding]! || granule >= words[block + Block.tail]!) {",
+    replace: "if (granule < words[block + Block.padding]!) {",
+    tests: ["semantics/query"],
+  },
+  {
+    name: "the longest run of a word one too long",
+    file: "src/core/bits.ts",
+    find: "length -= maskOfAny(longer);",
+    replace: "length += 1;",
+    tests: ["core/bits"],
+  },
+  {
+    name: "a block filled past its end",
+    file: "src/core/core.ts",
+    find: "if (end > words[block + Block.capacity]! || live === 0) return this.takeElsewhere(pool, count);",
+    replace:
+      "if (end > words[block + Block.capacity]! + 1 || live === 0) return this.takeElsewhere(pool, count);",
+    tests: ["semantics/allocation"],
+  },
+
+  // --- generations ---
+  {
+    name: "a generation left behind by a release",
+    file: "src/core/core.ts",
+    find: "words[generations + granule] = 0;",
+    replace: "",
+    tests: ["semantics/release"],
+  },
+  {
+    name: "a generation given twice",
+    file: "src/core/core.ts",
+    find: "(words[Header.generation]! + 1) | -0x8000_0000",
+    replace: "words[Header.generation]! | -0x8000_0000",
+    tests: ["semantics/release"],
+  },
+  {
+    name: "the generations of a block left by a reset",
+    file: "src/core/store.ts",
+    find: "if (generations !== 0) words.fill(0, generations, generations + capacity);",
+    replace: "",
+    tests: ["semantics/retention"],
+  },
+
+  // --- the index of free runs ---
+  {
+    name: "a class off by one",
+    file: "src/core/classes.ts",
+    find: "return classOfRun(length + (1 << (octave - 2)) - 1);",
+    replace: "return classOfRun(length + (1 << (octave - 2)) - 1) + 1;",
+    tests: ["core/classes"],
+  },
+  {
+    name: "a freed run not joined with the one before it",
+    file: "src/core/run-index.ts",
+    find: "if (usedBelow === 0 && words[record - Size.record]! < 0) {",
+    replace: "if (usedBelow === 0 && words[record - Size.record]! < -0x8000_0000) {",
+    tests: ["semantics/allocation"],
+  },
+  {
+    name: "a run that goes on into the next word measured short",
+    file: "src/core/run-index.ts",
+    find: "return ((end - word) << 5) + trailingOnes(words[words[block + Block.records]! + (end << 2)]!);",
+    replace: "return (end - word) << 5;",
+    tests: ["semantics/allocation"],
+  },
+  {
+    name: "a full bit left when a word is used",
+    file: "src/core/full-words.ts",
+    find: "words[index] = words[index]! & ~(1 << (word & 31));",
+    replace: "",
+    tests: ["semantics/"],
+  },
+  {
+    name: "a summary of full bits left when a word is used",
+    file: "src/core/full-words.ts",
+    find: "words[summary] = words[summary]! & ~(1 << (group & 31));",
+    replace: "",
+    tests: ["semantics/"],
+  },
+  {
+    name: "a dirty block not put in the queue",
+    file: "src/core/waiting-runs.ts",
+    find: "if (words[block + Block.inDirty + Link.next] === 0) {",
+    replace: "if (words[block + Block.inDirty + Link.next] === 1) {",
+    tests: ["semantics/allocation"],
+  },
+  {
+    name: "a run that waits for its length forgotten",
+    file: "src/core/waiting-runs.ts",
+    find: "if (block !== 0) indexGranules(words, block, granuleOfPlace(words, block, place), count);",
+    replace: "",
+    tests: ["semantics/allocation"],
+  },
+  {
+    name: "the tail that is left behind kept from the index",
+    file: "src/core/tail.ts",
+    find: "indexRunAt(words, block, tail);",
+    replace: "",
+    tests: ["semantics/allocation"],
+  },
+
+  // --- blocks ---
+  {
+    name: "the end of a block taken for its inside",
+    file: "src/core/block-tree.ts",
+    find: "else if (offset < doubles[(node >> 1) + Block.size]!) return node;",
+    replace: "else if (offset <= doubles[(node >> 1) + Block.size]!) return node;",
+    tests: ["core/block-tree", "semantics/query"],
+  },
+  {
+    name: "a missing black node not mended",
+    file: "src/core/block-tree.ts",
+    find: "if (removedRed === 0) mendMissingBlack(words, child, parent);",
+    replace: "",
+    tests: ["core/block-tree"],
+  },
+  {
+    name: "an uncle left red",
+    file: "src/core/block-tree.ts",
+    find: "words[uncle + Block.red] = 0;",
+    replace: "",
+    tests: ["core/block-tree"],
+  },
+  {
+    name: "an unmapped block still found by its address",
+    file: "src/core/store.ts",
+    find: "words.fill(0, Lookup.start, Lookup.start + Lookup.entries);",
+    replace: "",
+    tests: ["semantics/"],
+  },
+  {
+    name: "maxReservedSize not looked at",
+    file: "src/core/store.ts",
+    find: "if (needed > room) return 0;",
+    replace: "",
+    tests: ["semantics/allocation"],
+  },
+  {
+    name: "a block planned without its padding",
+    file: "src/core/store.ts",
+    find: "Math.ceil(((count + words[Header.padding]!) * granuleBytes) / blockSize)",
+    replace: "Math.ceil((count * granuleBytes) / blockSize)",
+    tests: ["semantics/allocation"],
+  },
+  {
+    name: "a second empty block kept",
+    file: "src/core/core.ts",
+    find: "return empty !== 0 && empty !== block;",
+    replace: "return false;",
+    tests: ["semantics/retention"],
+  },
+
+  // --- the buffer ---
+  {
+    name: "a free chunk not joined with the one before it",
+    file: "src/core/arena.ts",
+    find: "if (before < 0) {",
+    replace: "if (before < -1_000_000) {",
+    tests: ["core/arena"],
+  },
+  {
+    name: "a chunk handed out with what was in it",
+    file: "src/core/arena.ts",
+    find: "this.words.fill(0, unit << Unit.shift, (unit + unitCount) << Unit.shift);",
+    replace: "",
+    tests: ["core/arena"],
+  },
+
+  // --- the facade ---
+  {
+    name: "a write one byte past the end",
+    file: "src/engine.ts",
+    find: "if (!isIndex(offset) || offset + length > size) {",
+    replace: "if (!isIndex(offset) || offset + length > size + 1) {",
+    tests: ["semantics/write"],
+  },
+  {
+    name: "a shrink to more than there is",
+    file: "src/engine.ts",
+    find: "if (!isIndex(newSize) || newSize > size)",
+    replace: "if (!isIndex(newSize))",
+    tests: ["semantics/release"],
+  },
+  {
+    name: "the span of another allocator accepted",
+    file: "src/engine.ts",
+    find: "if (mapped.owner !== this) throw refusals.refuseStranger(action, span.rx);",
+    replace: "",
+    tests: ["semantics/release"],
+  },
+  {
+    name: "a released span accepted",
+    file: "src/engine.ts",
+    find: "if (!this.isLive(span)) throw refusals.refuseReleased(action, span.rx);",
+    replace: "",
+    tests: ["semantics/release"],
+  },
+  {
+    name: "a span not looked at again behind a callback",
+    file: "src/engine.ts",
+    find: 'this.#liveBlock(span, "write"); // the callback may have released the span, or shrunk it',
+    replace: "",
+    tests: ["semantics/write"],
+  },
+  {
+    name: "released code not overwritten",
+    file: "src/engine.ts",
+    find: "this.blocks.fill(mapped, granule << mapped.granuleShift, length);",
+    replace: "",
+    tests: ["semantics/fill"],
+  },
+  {
+    name: "code not overwritten by a reset",
+    file: "src/engine.ts",
+    find: "if (this.#fills) this.blocks.fill(mapped, 0, mapped.sizeBytes);",
+    replace: "",
+    tests: ["semantics/fill", "semantics/retention"],
+  },
+  {
+    name: "a block left mapped when there is no room for its records",
+    file: "src/block-memory.ts",
+    find: "mapped.close();\n      this.#unmap(mapping, sizeBytes);\n      throw error;",
+    replace: "mapped.close();\n      throw error;",
+    tests: ["faults/"],
+  },
+  {
+    name: "a view still open when its block is unmapped",
+    file: "src/block-memory.ts",
+    find: "mapped.close();\n    this.#unmap(mapped, mapped.sizeBytes);",
+    replace: "this.#unmap(mapped, mapped.sizeBytes);",
+    tests: ["semantics/mapping"],
+  },
+  {
+    name: "a block size below the smallest accepted",
+    file: "src/options.ts",
+    find: "!isPowerOfTwo(blockSize) || blockSize < SMALLEST_BLOCK_BYTES ||",
+    replace: "!isPowerOfTwo(blockSize) ||",
+    tests: ["semantics/construction"],
+  },
+  {
+    name: "a function called after the release of its code",
+    file: "src/function.ts",
+    find: "const enter = (surplus: unknown): void => {\n    if (code.isReleased) throw",
+    replace: "const enter = (surplus: unknown): void => {\n    if (code.rx === 0) throw",
+    tests: ["function/"],
+  },
+
+  // --- the system ---
+  {
+    name: "code mapped writable",
+    file: "src/vm/linux/dual-mapping.ts",
+    find: "this.#mapView(rx, sizeBytes, Protection.READ | Protection.EXEC, descriptor);",
+    replace:
+      "this.#mapView(rx, sizeBytes, Protection.READ | Protection.WRITE | Protection.EXEC, descriptor);",
+    tests: ["process/", "vm/linux-real"],
+  },
+  {
+    name: "the memfd not sealed",
+    file: "src/vm/linux/dual-mapping.ts",
+    find: "if (step.sealable) this.#seal(descriptor);",
+    replace: "",
+    tests: ["vm/linux-real", "security/"],
+  },
+  {
+    name: "the memfd left open",
+    file: "src/vm/linux/dual-mapping.ts",
+    find: "// The views hold the file. Without a descriptor nobody can map it a third time.\n      libc.close(descriptor);",
+    replace: "",
+    tests: ["process/", "vm/linux-real"],
+  },
+];

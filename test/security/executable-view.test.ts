@@ -1,0 +1,197 @@
+/** Nobody writes to the executable view, or changes the file behind it: each way that Linux has is tried for real. */
+import assert from "node:assert/strict";
+import { closeSync, constants, ftruncateSync, openSync, readdirSync, writeSync } from "node:fs";
+import { after, before, describe, test } from "node:test";
+import { JitAllocator, JitError, VirtMem, type Span } from "../../src/index.ts";
+import { systemFfi } from "../../src/ffi/select.ts";
+import { someBytes } from "../support/rows.ts";
+import { needs } from "../support/requirements.ts";
+import { accessOf, mapLineOf, openDescriptors } from "../support/process-state.ts";
+
+const skip = needs("linux");
+
+/** fcntl(2): the command that tells a memfd's seals, and the seals. */
+const GET_SEALS = 1034;
+const SEALS = { SEAL: 1, SHRINK: 2, GROW: 4, FUTURE_WRITE: 16 } as const;
+const EPERM = 1;
+const EACCES = 13;
+const EFAULT = 14;
+
+describe("the executable view", { skip }, () => {
+  let allocator: JitAllocator;
+  let span: Span;
+  const code = someBytes(64);
+
+  before(() => {
+    allocator = new JitAllocator();
+    span = allocator.alloc(64);
+    span.write(0, code);
+  });
+  after(() => {
+    assert.deepEqual(span.read(), code, "no way has changed a byte");
+    allocator.dispose();
+  });
+
+  /** The name under which the system shows the mapping that holds an address. */
+  const mapFile = (address: number): string =>
+    `/proc/self/map_files/${(mapLineOf(address) ?? "").split(" ", 1)[0] ?? ""}`;
+
+  /** A call of libc, and the error number it leaves. */
+  const libc = (
+    name: string,
+    types: readonly ("i32" | "pointer" | "buffer" | "u64")[],
+    ...args: unknown[]
+  ): number => {
+    const ffi = systemFfi();
+    const call = ffi.open(["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"]);
+    const result = call.find(name, { parameters: [...types], result: "pointer" })?.(...args);
+    // What gives an int back leaves the upper half of the register alone.
+    return Number(result) === -1 || Number(result) === 0xffff_ffff ? -ffi.errno() : Number(result);
+  };
+
+  /** Opens the memory's file as the system shows it, which takes the rights of root; undefined without them. */
+  const reopen = (flags: number): number | undefined => {
+    try {
+      return openSync(mapFile(span.rx), flags);
+    } catch (error) {
+      assert.ok(
+        error instanceof Error &&
+          "code" in error &&
+          ["EPERM", "EACCES", "ETXTBSY"].includes(String(error.code)),
+        String(error),
+      );
+      return undefined;
+    }
+  };
+
+  const systemCode = (act: () => unknown): string => {
+    try {
+      act();
+    } catch (error) {
+      return error instanceof Error && "code" in error ? String(error.code) : String(error);
+    }
+    return "nothing was refused";
+  };
+
+  test("it can be read and executed, the other one read and written", () => {
+    assert.equal(accessOf(span.rx), "r-xs");
+    assert.equal(accessOf(span.rw), "rw-s");
+  });
+
+  test("mprotect does not make it writable", () => {
+    const { pageSize } = VirtMem.info();
+    const page = span.rx - (span.rx % pageSize);
+    for (const flags of [
+      { read: true, write: true },
+      { write: true, execute: true },
+    ]) {
+      assert.throws(
+        () => VirtMem.protect(page, pageSize, flags),
+        (error) => error instanceof JitError && error.code === "ERR_PERMISSION" && error.errno === EACCES,
+      );
+    }
+  });
+
+  test("/proc/self/mem, which writes to read-only memory elsewhere, does not write to it", () => {
+    const file = openSync("/proc/self/mem", "r+");
+    try {
+      assert.equal(
+        systemCode(() => writeSync(file, Uint8Array.of(0xcc), 0, 1, span.rx)),
+        "EIO",
+      );
+    } finally {
+      closeSync(file);
+    }
+  });
+
+  test("process_vm_writev does not write to it", () => {
+    const bytes = Uint8Array.of(0xcc);
+    const memcpy = systemFfi()
+      .open(["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"])
+      .find("memcpy", { parameters: ["buffer", "buffer", "pointer"], result: "pointer" });
+    const local = BigUint64Array.of(BigInt(Number(memcpy?.(bytes, bytes, 0))), 1n);
+    const remote = BigUint64Array.of(BigInt(span.rx), 1n);
+    const result = libc(
+      "process_vm_writev",
+      ["i32", "buffer", "u64", "buffer", "u64", "u64"],
+      ...[process.pid, local, 1n, remote, 1n, 0n],
+    );
+    assert.equal(result, -EFAULT);
+  });
+
+  test("MADV_REMOVE does not wipe it", () => {
+    const { pageSize } = VirtMem.info();
+    const MADV_REMOVE = 9;
+    const page = span.rx - (span.rx % pageSize);
+    assert.equal(libc("madvise", ["pointer", "pointer", "i32"], page, pageSize, MADV_REMOVE), -EACCES);
+  });
+
+  test("no descriptor leads to the memory", () => {
+    assert.deepEqual(
+      openDescriptors().filter((text) => text.includes("jit-allocator")),
+      [],
+    );
+  });
+
+  test("no name in /dev/shm or the temporary folders leads to it", () => {
+    for (const folder of ["/dev/shm", "/tmp"]) {
+      assert.deepEqual(
+        readdirSync(folder).filter((name) => name.startsWith(`jit-allocator-${process.pid}-`)),
+        [],
+      );
+    }
+  });
+
+  test("even root, who can open it again by its mapping, cannot write, map, resize or unseal it", (context) => {
+    const file = reopen(constants.O_RDWR);
+    if (file === undefined) {
+      context.skip("the system does not let it be opened again: that takes the rights of root");
+      return;
+    }
+    try {
+      const { pageSize } = VirtMem.info();
+      assert.equal(
+        systemCode(() => writeSync(file, Uint8Array.of(0xcc), 0, 1, 0)),
+        "EPERM",
+        "write",
+      );
+      assert.equal(
+        systemCode(() => ftruncateSync(file, 0)),
+        "EPERM",
+        "shrink",
+      );
+      assert.equal(
+        systemCode(() => ftruncateSync(file, 2 ** 24)),
+        "EPERM",
+        "grow",
+      );
+      const map = (protection: number): number =>
+        libc(
+          "mmap",
+          ["pointer", "pointer", "i32", "i32", "i32", "pointer"],
+          ...[0, pageSize, protection, 1 /* MAP_SHARED */, file, 0],
+        );
+      assert.equal(map(3), -EPERM, "a new writable view");
+      assert.equal(map(7), -EPERM, "a new view writable and executable");
+      assert.equal(
+        libc("fallocate", ["i32", "i32", "pointer", "pointer"], file, 3, 0, pageSize),
+        -EPERM,
+        "a hole",
+      );
+      const all = SEALS.SEAL | SEALS.SHRINK | SEALS.GROW | SEALS.FUTURE_WRITE;
+      assert.equal(
+        libc("fcntl", ["i32", "i32", "i32"], file, GET_SEALS, 0) & all,
+        all,
+        "it is sealed, for good",
+      );
+    } finally {
+      closeSync(file);
+    }
+  });
+
+  test("opening it again does not empty it", () => {
+    const file = reopen(constants.O_RDWR | constants.O_TRUNC);
+    if (file !== undefined) closeSync(file);
+    assert.deepEqual(span.read(), code);
+  });
+});
