@@ -323,8 +323,8 @@ export const plantedFaults = [
   {
     name: "a function called after the release of its code",
     file: "src/function.ts",
-    find: "const enter = (surplus: unknown): void => {\n    if (code.isReleased) throw",
-    replace: "const enter = (surplus: unknown): void => {\n    if (code.rx === 0) throw",
+    find: 'if (code.isReleased) throw refuseReleased("call", code.rx);\n  return spanAccess',
+    replace: 'if (code.rx === 0) throw refuseReleased("call", code.rx);\n  return spanAccess',
     tests: ["function/"],
   },
 
