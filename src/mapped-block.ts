@@ -16,15 +16,18 @@ const LARGEST_KEPT_VIEW_BYTES = 256 * 1024 * 1024;
 export class MappedBlock {
   /** The block's index in the core; set when the core has taken it in. */
   block = 0;
-  /** Whose block it is. */
-  readonly owner: SpanOwner;
+  /** Whose block it is; another object when the allocator is shared (see Engine.owner). */
+  owner: SpanOwner;
   readonly rx: Address;
   readonly rw: Address;
   readonly sizeBytes: number;
   /** log2 of the block's granularity in bytes. */
   readonly granuleShift: number;
-  /** False from the moment it is unmapped. */
+  /** False from the moment it is unmapped; where another thread did that, from the moment this one has noticed. */
   isMapped = true;
+  /** In a shared allocator: its entry in the register of blocks, and the serial that stands there while it lives. */
+  entry = 0;
+  serial = 0;
 
   readonly #memory: VirtualMemory;
   #view: Uint8Array | undefined;

@@ -5,7 +5,7 @@
  */
 import type { Address } from "../../src/ffi/contract.ts";
 import { Errno } from "../../src/vm/linux/errno.ts";
-import type { SystemFiles } from "../../src/vm/linux/files.ts";
+import type { OpenFile, SystemFiles } from "../../src/vm/linux/files.ts";
 import { MAP_FAILED, MapFlag, Memfd, Protection, Resource, Seal } from "../../src/vm/linux/libc.ts";
 import type { LinuxLibc } from "../../src/vm/linux/libc.ts";
 
@@ -31,6 +31,10 @@ export interface FakeMachine {
   hugetlbPages?: number;
   /** Files that can be read. */
   files?: Readonly<Record<string, string>>;
+  /** What /proc/self/fd says. */
+  openFiles?: () => readonly OpenFile[];
+  /** The native threads that live; the first one calls. Default: one, 100. */
+  threads?: readonly number[];
   temporaryDirectories?: readonly string[];
 }
 
@@ -105,6 +109,7 @@ export class FakeLibc implements LinuxLibc {
   files(): SystemFiles {
     return {
       read: (path) => this.machine.files?.[path],
+      openFiles: () => this.machine.openFiles?.() ?? [],
       temporaryDirectories: () => this.machine.temporaryDirectories ?? ["/tmp"],
     };
   }
@@ -249,6 +254,16 @@ export class FakeLibc implements LinuxLibc {
     if (!this.descriptors.delete(descriptor))
       throw new Error(`descriptor ${descriptor} is not open: a double close`);
     return failed ? -1 : 0;
+  }
+
+  gettid(): number {
+    if (this.#begin("gettid", [])) return -1;
+    return this.machine.threads?.[0] ?? 100;
+  }
+
+  tgkill(process: number, thread: number, signal: number): number {
+    if (this.#begin("tgkill", [process, thread, signal])) return -1;
+    return (this.machine.threads ?? [100]).includes(thread) ? 0 : this.#fail(Errno.ESRCH);
   }
 
   getrlimit(resource: number, result: BigUint64Array): number {

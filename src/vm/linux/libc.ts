@@ -68,6 +68,10 @@ export interface LinuxLibc {
   fcntl(descriptor: number, command: number, argument: number): number;
   /** The descriptor is gone also when this fails (Linux). */
   close(descriptor: number): number;
+  /** The native id of the calling thread. */
+  gettid(): number;
+  /** Signal 0 only asks whether the thread is there. */
+  tgkill(process: number, thread: number, signal: number): number;
   /** Writes the soft and the hard limit to `result`; all ones = unlimited. */
   getrlimit(resource: number, result: BigUint64Array): number;
 }
@@ -133,6 +137,8 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
   const posixFallocate = bind("posix_fallocate", ["i32", "pointer", "pointer"]);
   const fcntl = bind("fcntl", ["i32", "i32", "i32"], "i32", 2);
   const close = bind("close", ["i32"]);
+  const gettid = bind("gettid", []);
+  const tgkill = bind("tgkill", ["i32", "i32", "i32"]);
   const getrlimit = bind("getrlimit", ["i32", "buffer"]);
 
   return {
@@ -155,6 +161,8 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
     },
     fcntl: (descriptor, command, argument) => fcntl(descriptor, command, argument),
     close: (descriptor) => close(descriptor),
+    gettid: () => gettid(),
+    tgkill: (process, thread, signal) => tgkill(process, thread, signal),
     getrlimit: (resource, result) => getrlimit(resource, result),
   };
 }
