@@ -76,6 +76,8 @@ function rebuildUnits(words: Int32Array, blocks: readonly KnownBlock[]): void {
   words[Header.unitCount] = unitCount;
   words.fill(0, owners, owners + capacity);
   for (let bin = 0; bin < Bins.count; bin++) ringInit(words, Bins.start + bin * Size.record);
+  // Whoever extends the buffer takes what lies behind for zero.
+  words.fill(0, unitCount << Unit.shift);
   let end = 0;
   for (const chunk of chunks) {
     if (chunk.first > end) rememberChunk(words, end, chunk.first - end);

@@ -28,13 +28,14 @@ export function poolAt(poolIndex: number): number {
 export class Store {
   words: Int32Array;
   doubles: Float64Array;
-  readonly #arena: Arena;
+  /** Where the chunks of the buffer come from. */
+  readonly arena: Arena;
 
   /** @param shared the buffer of a store with the same options: this one then works on it too */
   constructor(options: CoreOptions, shared?: SharedArrayBuffer) {
-    this.#arena = new Arena(Pools.start + options.poolCount * Size.pool, mostIntegers(options), shared);
-    this.words = this.#arena.words;
-    this.doubles = this.#arena.doubles;
+    this.arena = new Arena(Pools.start + options.poolCount * Size.pool, mostIntegers(options), shared);
+    this.words = this.arena.words;
+    this.doubles = this.arena.doubles;
     if (shared !== undefined) return;
     const { words, doubles } = this;
     const shift = 31 - Math.clz32(options.granularity);
@@ -49,14 +50,14 @@ export class Store {
 
   /** What a store of another thread works on. */
   get buffer(): SharedArrayBuffer {
-    return this.#arena.buffer;
+    return this.arena.buffer;
   }
 
   /** Makes the views anew, after another thread may have grown the buffer. */
   refreshViews(): void {
-    this.#arena.refreshViews();
-    this.words = this.#arena.words;
-    this.doubles = this.#arena.doubles;
+    this.arena.refreshViews();
+    this.words = this.arena.words;
+    this.doubles = this.arena.doubles;
   }
 
   /** The generation that was given last. */
@@ -196,8 +197,8 @@ export class Store {
     doubles[Header.reservedSize] = doubles[Header.reservedSize]! - doubles[(block >> 1) + Block.size]!;
     words.fill(0, Lookup.start, Lookup.start + Lookup.entries);
     const generations = words[block + Block.generations]!;
-    if (generations !== 0) this.#arena.give(generations, generationUnits(capacity));
-    this.#arena.give(block, blockUnits(capacity));
+    if (generations !== 0) this.arena.give(generations, generationUnits(capacity));
+    this.arena.give(block, blockUnits(capacity));
   }
 
   /** Releases all that a block holds at once, and makes it its pool's empty one. */
@@ -237,9 +238,9 @@ export class Store {
   }
 
   #take(unitCount: number, isBlock: boolean): number {
-    const index = this.#arena.take(unitCount, isBlock);
-    this.words = this.#arena.words;
-    this.doubles = this.#arena.doubles;
+    const index = this.arena.take(unitCount, isBlock);
+    this.words = this.arena.words;
+    this.doubles = this.arena.doubles;
     return index;
   }
 }
