@@ -263,7 +263,7 @@ function countMoments(operation: Operation): number {
 export function everyRepair(operation: Operation): number {
   const moments = countMoments(operation);
   let ended = 0;
-  for (const fatal of new Set([2, Math.ceil(moments / 2), moments])) {
+  for (const fatal of new Set([Math.ceil(moments / 4), Math.ceil(moments / 2), moments])) {
     let isWhole = false;
     for (let moment = 1; !isWhole; moment += 1 + Math.floor(moment / 6)) {
       const stage = setStage(operation.options ?? {});
