@@ -47,7 +47,7 @@ export class BlockMemory {
     if (found === undefined) throw new Error("invariant 15 is broken: a block of the core is not mapped");
     const shift = this.#core.granuleShiftOf(found.pool);
     const { rx, rw, sizeBytes } = found;
-    const mapped = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift);
+    const mapped = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift, true);
     mapped.block = block;
     this.#enter(mapped, found.entry, found.serial);
     return mapped;
@@ -75,7 +75,9 @@ export class BlockMemory {
   add(pool: number, sizeBytes: number, size: number, inPlaceOf: readonly MappedBlock[] = []): void {
     const mapping = this.#map(sizeBytes);
     const shift = this.#core.granuleShiftOf(pool);
-    const mapped = new MappedBlock(this.#owner, this.#memory, mapping.rx, mapping.rw, sizeBytes, shift);
+    const isShared = this.#register !== undefined;
+    const { rx, rw } = mapping;
+    const mapped = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift, isShared);
     try {
       if (this.#options.fillUnusedMemory) this.fill(mapped, 0, sizeBytes);
       for (const replaced of inPlaceOf) this.remove(replaced);
@@ -116,6 +118,8 @@ export class BlockMemory {
     }
     for (const mapped of blocks) {
       mapped.owner = owner;
+      mapped.close();
+      mapped.isShared = this.#memory.sharing !== undefined;
       const entry = this.#registerBlock(register, mapped, this.#core.poolIndexOf(mapped.block));
       this.#enter(mapped, entry, register.serialOf(entry));
     }
@@ -123,6 +127,7 @@ export class BlockMemory {
 
   /** The same for a thread that has no block yet. */
   attach(register: BlockRegister, owner: SpanOwner): void {
+    this.#memory.sharing?.prepare();
     this.#register = register;
     this.#owner = owner;
     this.#tag = { ...this.#tag, isGuarded: true };

@@ -101,6 +101,18 @@ export interface SharingSupport {
    * Precondition: no thread is mapping or unmapping anything with that tag.
    */
   reclaim(tagName: string, kept: readonly MappedRange[]): void;
+  /**
+   * Does now whatever the first call of anything here or in {@link VirtualMemory} would do once, so that a thread is
+   * not ended in the middle of it: a runtime's own books may not survive that.
+   */
+  prepare(): void;
+  /**
+   * Copies the first `length` bytes to `address`, and from there. In shared memory instead of views: a view that one
+   * thread keeps would outlive the memory that another one unmaps, and the making of one must not be interrupted.
+   * Precondition: mapped, `length` above 0.
+   */
+  copyIn(address: Address, bytes: Uint8Array, length: number): void;
+  copyOut(address: Address, length: number): Uint8Array;
 }
 
 /**

@@ -12,7 +12,10 @@ import type { LinuxLibc } from "../../src/vm/linux/libc.ts";
 export const PAGE = 4096;
 export const LARGE_PAGE = 2 * 1024 * 1024;
 
-export type LibcCall = Exclude<keyof LinuxLibc, "errno" | "getpagesize">;
+export type LibcCall = Exclude<
+  keyof LinuxLibc,
+  "errno" | "getpagesize" | "prepare" | "memcpyIn" | "memcpyOut"
+>;
 
 /** What the machine is like. */
 export interface FakeMachine {
@@ -254,6 +257,25 @@ export class FakeLibc implements LinuxLibc {
     if (!this.descriptors.delete(descriptor))
       throw new Error(`descriptor ${descriptor} is not open: a double close`);
     return failed ? -1 : 0;
+  }
+
+  prepare(): void {
+    // Nothing has to be looked up.
+  }
+
+  memcpyIn(address: Address, _bytes: Uint8Array, sizeBytes: number): void {
+    this.#checkMapped(address, sizeBytes);
+  }
+
+  memcpyOut(_bytes: Uint8Array, address: Address, sizeBytes: number): void {
+    this.#checkMapped(address, sizeBytes);
+  }
+
+  #checkMapped(address: Address, sizeBytes: number): void {
+    const mapping = this.mappingAt(address);
+    if (mapping === undefined || address + sizeBytes > mapping.start + mapping.sizeBytes) {
+      throw new Error("memcpy of what is not mapped: SIGSEGV");
+    }
   }
 
   gettid(): number {

@@ -82,6 +82,10 @@ export function memoryOf(machine: SimulatedMemory, fate: Fate): VirtualMemory {
     sharing: {
       currentThread: () => THREADS.current(),
       isAlive: () => true,
+      prepare: () => undefined,
+      copyIn: (address, bytes, length) =>
+        mortal(() => machine.alias(address, length).set(bytes.subarray(0, length))),
+      copyOut: (address, length) => machine.alias(address, length).slice(),
       reclaim: (tagName, kept) => mortal(() => machine.reclaim(tagName, kept)),
     },
   };

@@ -68,6 +68,10 @@ export interface LinuxLibc {
   fcntl(descriptor: number, command: number, argument: number): number;
   /** The descriptor is gone also when this fails (Linux). */
   close(descriptor: number): number;
+  /** Looks up every function now, which otherwise is done when it is first called. */
+  prepare(): void;
+  memcpyIn(address: Address, bytes: Uint8Array, sizeBytes: number): void;
+  memcpyOut(bytes: Uint8Array, address: Address, sizeBytes: number): void;
   /** The native id of the calling thread. */
   gettid(): number;
   /** Signal 0 only asks whether the thread is there. */
@@ -91,6 +95,7 @@ const LIBRT_NAMES = ["librt.so.1"];
 export function bindLibc(ffi: Ffi): LinuxLibc {
   let libc: NativeLibrary | undefined;
   let lastCallMissing = false;
+  const lookUps: (() => void)[] = [];
 
   const find = (symbol: string, signature: NativeSignature): NativeFunction | undefined => {
     libc ??= ffi.open(LIBC_NAMES);
@@ -112,12 +117,15 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
   ): ((...args: readonly unknown[]) => number) => {
     let bound: NativeFunction | undefined;
     let missing = false;
+    const lookUp = (): void => {
+      if (bound !== undefined || missing) return;
+      const signature = { parameters, result };
+      bound = find(symbol, fixedParameters === undefined ? signature : { ...signature, fixedParameters });
+      missing = bound === undefined;
+    };
+    lookUps.push(lookUp);
     return (...args) => {
-      if (bound === undefined && !missing) {
-        const signature = { parameters, result };
-        bound = find(symbol, fixedParameters === undefined ? signature : { ...signature, fixedParameters });
-        missing = bound === undefined;
-      }
+      lookUp();
       lastCallMissing = missing;
       return bound === undefined ? -1 : (bound(...args) as number);
     };
@@ -137,6 +145,8 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
   const posixFallocate = bind("posix_fallocate", ["i32", "pointer", "pointer"]);
   const fcntl = bind("fcntl", ["i32", "i32", "i32"], "i32", 2);
   const close = bind("close", ["i32"]);
+  const memcpyIn = bind("memcpy", ["pointer", "buffer", "pointer"], "void");
+  const memcpyOut = bind("memcpy", ["buffer", "pointer", "pointer"], "void");
   const gettid = bind("gettid", []);
   const tgkill = bind("tgkill", ["i32", "i32", "i32"]);
   const getrlimit = bind("getrlimit", ["i32", "buffer"]);
@@ -161,6 +171,11 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
     },
     fcntl: (descriptor, command, argument) => fcntl(descriptor, command, argument),
     close: (descriptor) => close(descriptor),
+    prepare: () => {
+      for (const lookUp of lookUps) lookUp();
+    },
+    memcpyIn: (address, bytes, sizeBytes) => void memcpyIn(address, bytes, sizeBytes),
+    memcpyOut: (bytes, address, sizeBytes) => void memcpyOut(bytes, address, sizeBytes),
     gettid: () => gettid(),
     tgkill: (process, thread, signal) => tgkill(process, thread, signal),
     getrlimit: (resource, result) => getrlimit(resource, result),

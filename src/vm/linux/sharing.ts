@@ -1,4 +1,5 @@
 /** What Linux tells of threads and of mappings, so that a thread which died halfway can be cleared up after. */
+import type { Address } from "../../ffi/contract.ts";
 import type { MappedRange, SharingSupport, ThreadIdentity } from "../contract.ts";
 import { fileNameOf } from "./dual-mapping.ts";
 import { Errno } from "./errno.ts";
@@ -47,6 +48,20 @@ export class LinuxSharing implements SharingSupport {
     if (id === UNKNOWN_THREAD) return undefined;
     if (this.#libc.tgkill(process.pid, id, 0) === 0) return true;
     return this.#libc.errno() === Errno.ESRCH ? false : undefined;
+  }
+
+  prepare(): void {
+    this.#libc.prepare();
+  }
+
+  copyIn(address: Address, bytes: Uint8Array, length: number): void {
+    this.#libc.memcpyIn(address, bytes, length);
+  }
+
+  copyOut(address: Address, length: number): Uint8Array {
+    const copy = new Uint8Array(length);
+    this.#libc.memcpyOut(copy, address, length);
+    return copy;
   }
 
   reclaim(tagName: string, kept: readonly MappedRange[]): void {
