@@ -27,7 +27,8 @@ function countUp(gate: Int32Array, at: number): void {
 }
 
 function waitFor(gate: Int32Array, at: number, value: number): void {
-  for (let now = Atomics.load(gate, at); now !== value; now = Atomics.load(gate, at)) Atomics.wait(gate, at, now);
+  for (let now = Atomics.load(gate, at); now !== value; now = Atomics.load(gate, at))
+    Atomics.wait(gate, at, now);
 }
 
 function work({ path, gate: buffer, handles }: ReplayerData): void {

@@ -12,7 +12,11 @@ const THREAD_COUNTS = [1, 2, 4];
 const ROUNDS = 3;
 
 /** Nanoseconds of the clock per operation, over the operations of all threads: less than with one thread is a gain. */
-export function runThreads(trace: SuiteTrace, turns: number, driver: AsmjitDriver | undefined): MicroResult[] {
+export function runThreads(
+  trace: SuiteTrace,
+  turns: number,
+  driver: AsmjitDriver | undefined,
+): MicroResult[] {
   const path = placeTrace(trace);
   const operations = trace
     .read()

@@ -80,7 +80,12 @@ export class JitAllocator implements Disposable {
   static attach(handle: SharedAllocator, memory: VirtualMemory): JitAllocator;
   static attach(handle: SharedAllocator, memory: VirtualMemory = systemMemory()): JitAllocator {
     const attached = attachEngine(handle, memory);
-    attached.checkOpen("attach to");
+    try {
+      attached.checkOpen("attach to");
+    } catch (error) {
+      attached.detach();
+      throw error;
+    }
     return new JitAllocator(undefined, memory, attached);
   }
 
@@ -127,9 +132,9 @@ export class JitAllocator implements Disposable {
 
   #sharedBy(memberId: unknown): SharedEngine {
     const engine = this.#engine;
-    const isMember =
-      engine instanceof SharedEngine && engine.members().some(({ id }) => id === memberId);
-    if (!isMember) throw refuseValue("look up member", memberId, "it is the memberId of a thread that shares");
+    const isMember = engine instanceof SharedEngine && engine.members().some(({ id }) => id === memberId);
+    if (!isMember)
+      throw refuseValue("look up member", memberId, "it is the memberId of a thread that shares");
     return engine;
   }
 

@@ -61,7 +61,7 @@ export class SharedEngine implements AllocatorOperations {
     this.#members = new MemberTable(state.atomics, threads);
     this.memberId = this.#members.join() || this.#joinInPlace();
     this.#lock = this.#lockAs(this.memberId);
-    this.#epoch = state.epoch;
+    this.#epoch = NaN; // nothing that this thread has is known to be right
     this.#length = engine.core.words.length;
     engine.owner = this;
   }
@@ -503,17 +503,29 @@ export class SharedEngine implements AllocatorOperations {
     };
     const staying = register.staying();
     check(register.leaving().length === 0, 16, "a block is leaving, and nobody unmaps it");
-    check(staying.length === core.blockCount, 16, `${staying.length} blocks registered, not as many as there are`);
+    check(
+      staying.length === core.blockCount,
+      16,
+      `${staying.length} blocks registered, not as many as there are`,
+    );
     const live = new Map<number, number>();
     this.#readLedgers((entry) => live.set(entry.block, (live.get(entry.block) ?? 0) + 1));
     for (const { block, rx, rw, sizeBytes } of staying) {
       const mapped = core.find(rx) === block ? blocks.at(block) : undefined;
-      check(mapped?.rx === rx && mapped.rw === rw && mapped.sizeBytes === sizeBytes, 16, "an entry and its block");
+      check(
+        mapped?.rx === rx && mapped.rw === rw && mapped.sizeBytes === sizeBytes,
+        16,
+        "an entry and its block",
+      );
     }
     for (const info of this.engine.describeBlocks()) {
       const registered = staying.find(({ rx }) => rx === info.rx);
       const known = live.get(registered?.block ?? 0) ?? 0;
-      check(known === info.allocationCount, 17, `${info.allocationCount} allocations, ${known} in the ledger`);
+      check(
+        known === info.allocationCount,
+        17,
+        `${info.allocationCount} allocations, ${known} in the ledger`,
+      );
     }
   }
 }

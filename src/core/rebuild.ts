@@ -55,7 +55,9 @@ export function rebuild(words: Int32Array, doubles: Float64Array, blocks: readon
 
 /** Finds a place for the owner table, fills it, and puts what lies between the chunks into the bins. */
 function rebuildUnits(words: Int32Array, blocks: readonly KnownBlock[]): void {
-  const chunks: Chunk[] = [{ first: 0, end: unitsOf(Pools.start + words[Header.poolCount]! * Size.pool), owner: 0 }];
+  const chunks: Chunk[] = [
+    { first: 0, end: unitsOf(Pools.start + words[Header.poolCount]! * Size.pool), owner: 0 },
+  ];
   for (const { block, generations, pool, sizeBytes } of blocks) {
     const capacity = sizeBytes / 2 ** (words[Header.granuleShift]! + pool);
     const first = block >> Unit.shift;
@@ -97,7 +99,8 @@ function placeOwnerTable(chunks: readonly Chunk[], unitLimit: number): Chunk {
     let first = 0;
     for (const chunk of [...chunks, { first: unitLimit, end: unitLimit }]) {
       const end = first + length;
-      if (end <= chunk.first && Math.max(lastEnd, end) <= length << Unit.shift) return { first, end, owner: 0 };
+      if (end <= chunk.first && Math.max(lastEnd, end) <= length << Unit.shift)
+        return { first, end, owner: 0 };
       first = chunk.end;
     }
   }

@@ -66,7 +66,8 @@ export class Lock {
     const words = this.#words;
     const at = this.#at;
     for (let spins = 0; spins < SPINS; spins++) {
-      if (Atomics.load(words, at) === 0 && Atomics.compareExchange(words, at, 0, this.#self) === 0) return false;
+      if (Atomics.load(words, at) === 0 && Atomics.compareExchange(words, at, 0, this.#self) === 0)
+        return false;
     }
     let heldMs = 0;
     let sequence = 0;

@@ -46,7 +46,7 @@ export class BlockRegister {
     this.#doubles[(entry >> 1) + Entry.rw] = known.rw;
     this.#doubles[(entry >> 1) + Entry.size] = known.sizeBytes;
     if (index === this.#count) words[Field.entryCount] = index + 1;
-    const serial = ((words[Field.nextSerial] ?? 0) & 0x7fff_ffff) || 1;
+    const serial = (words[Field.nextSerial] ?? 0) & 0x7fff_ffff || 1;
     words[Field.nextSerial] = serial + 1;
     words[entry + Entry.serial] = serial;
     return entry;
@@ -92,7 +92,8 @@ export class BlockRegister {
   /** The entry of the block with that index in the core. */
   find(block: number): RegisterEntry | undefined {
     for (let index = 0; index < this.#count; index++) {
-      if (this.#words[at(index) + Entry.block] === block && this.serialOf(at(index)) > 0) return this.#read(at(index));
+      if (this.#words[at(index) + Entry.block] === block && this.serialOf(at(index)) > 0)
+        return this.#read(at(index));
     }
     return undefined;
   }

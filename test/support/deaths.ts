@@ -3,7 +3,13 @@
  * must find then.
  */
 import assert from "node:assert/strict";
-import { JitAllocator, JitError, type JitAllocatorOptions, type SharedAllocator, type Span } from "../../src/index.ts";
+import {
+  JitAllocator,
+  JitError,
+  type JitAllocatorOptions,
+  type SharedAllocator,
+  type Span,
+} from "../../src/index.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { Fate, Killed, memoryOf, mortalThread, type MortalThread } from "./mortal-thread.ts";
 import { someBytes } from "./rows.ts";
@@ -113,8 +119,16 @@ export const OPERATIONS: readonly Operation[] = [
     run: ({ victim }) => victim.engine.alloc(2 * BLOCK),
     done: withOneOf(2 * BLOCK),
   },
-  { name: "release in a word", run: ({ victim, short }) => victim.engine.release(short), done: without("short") },
-  { name: "release over words", run: ({ victim, long }) => victim.engine.release(long), done: without("long") },
+  {
+    name: "release in a word",
+    run: ({ victim, short }) => victim.engine.release(short),
+    done: without("short"),
+  },
+  {
+    name: "release over words",
+    run: ({ victim, long }) => victim.engine.release(long),
+    done: without("long"),
+  },
   { name: "release of its own", run: ({ victim, own }) => victim.engine.release(own), done: without("own") },
   {
     name: "release of a span",
@@ -132,10 +146,26 @@ export const OPERATIONS: readonly Operation[] = [
     run: ({ victim, lonely }) => victim.engine.release(lonely),
     done: without("lonely"),
   },
-  { name: "shrink in a word", run: ({ victim, short }) => victim.engine.shrink(short, 100), done: shrunk("short", 128) },
-  { name: "shrink to a granule", run: ({ victim, long }) => victim.engine.shrink(long, 1), done: shrunk("long", 64) },
-  { name: "shrink over words", run: ({ victim, long }) => victim.engine.shrink(long, 4000), done: shrunk("long", 4032) },
-  { name: "shrink to nothing", run: ({ victim, long }) => victim.engine.shrink(long, 0), done: without("long") },
+  {
+    name: "shrink in a word",
+    run: ({ victim, short }) => victim.engine.shrink(short, 100),
+    done: shrunk("short", 128),
+  },
+  {
+    name: "shrink to a granule",
+    run: ({ victim, long }) => victim.engine.shrink(long, 1),
+    done: shrunk("long", 64),
+  },
+  {
+    name: "shrink over words",
+    run: ({ victim, long }) => victim.engine.shrink(long, 4000),
+    done: shrunk("long", 4032),
+  },
+  {
+    name: "shrink to nothing",
+    run: ({ victim, long }) => victim.engine.shrink(long, 0),
+    done: without("long"),
+  },
   { name: "query", run: ({ victim, long }) => victim.engine.query(long), done: (before) => before },
   {
     name: "write",
@@ -153,7 +183,9 @@ export const OPERATIONS: readonly Operation[] = [
     run: ({ victim }) => victim.engine.releaseAllOf(victim.engine.memberId),
     // Many operations, of which each has happened or not.
     done: (before, { own, lonely }, found) =>
-      new Map([...before].filter(([address]) => (address !== own && address !== lonely) || found.has(address))),
+      new Map(
+        [...before].filter(([address]) => (address !== own && address !== lonely) || found.has(address)),
+      ),
   },
 ];
 
@@ -215,7 +247,8 @@ function workOn({ allocator, machine, victim, bystanders }: Stage): void {
     const mine = allocator.allocationsOf(victim.engine.memberId);
     assert.equal(allocator.releaseAllOf(victim.engine.memberId), mine.length);
     assert.deepEqual(allocator.allocationsOf(victim.engine.memberId), []);
-    for (const { span, contents } of bystanders) if (!span.isReleased) assert.deepEqual(span.read(), contents);
+    for (const { span, contents } of bystanders)
+      if (!span.isReleased) assert.deepEqual(span.read(), contents);
     for (const span of spans) span.release();
   } catch (error) {
     // The death of a thread that was disposing of it all.
@@ -228,7 +261,10 @@ function workOn({ allocator, machine, victim, bystanders }: Stage): void {
 }
 
 /** Ends the operation at each of its moments in turn. Returns how often it had happened then, and how often not. */
-export function everyMoment(options: JitAllocatorOptions, operation: Operation): { done: number; undone: number } {
+export function everyMoment(
+  options: JitAllocatorOptions,
+  operation: Operation,
+): { done: number; undone: number } {
   let done = 0;
   let undone = 0;
   for (let fatal = 1; ; fatal++) {
@@ -275,7 +311,9 @@ export function everyRepair(operation: Operation): number {
         inspect(stage, operation, before);
         workOn(stage);
       } catch (error) {
-        throw new Error(`${operation.name}, ended at ${fatal}, and its repair at ${moment}`, { cause: error });
+        throw new Error(`${operation.name}, ended at ${fatal}, and its repair at ${moment}`, {
+          cause: error,
+        });
       }
     }
   }

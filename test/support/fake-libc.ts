@@ -138,7 +138,8 @@ export class FakeLibc implements LinuxLibc {
     const file = (flags & MapFlag.ANONYMOUS) !== 0 ? undefined : this.descriptors.get(descriptor);
     if ((flags & MapFlag.ANONYMOUS) === 0) {
       if (file === undefined) return this.#fail(Errno.EBADF);
-      if (file.sizeBytes < offset + sizeBytes)
+      // What cannot be accessed may reach over the end: such a mapping only holds the addresses.
+      if (protection !== Protection.NONE && file.sizeBytes < offset + sizeBytes)
         throw new Error("a mapping past the end of its file: SIGBUS later");
       const wantsExecute = (protection & Protection.EXEC) !== 0;
       if (wantsExecute && this.machine.noexec?.includes(file.place)) return this.#fail(Errno.EPERM);

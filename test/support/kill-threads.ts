@@ -62,7 +62,11 @@ export async function killThreads(settings: KillOptions): Promise<KillReport> {
     const reports = await load.stop();
     const held = reports.flatMap((report) => report.held);
     allocator.verify();
-    assert.equal(allocator.statistics().allocationCount, held.length + kept.length, "nothing else is allocated");
+    assert.equal(
+      allocator.statistics().allocationCount,
+      held.length + kept.length,
+      "nothing else is allocated",
+    );
     for (const { rx, size, mark } of held) {
       const span = allocator.query(rx);
       assert.equal(span.size, size);

@@ -32,7 +32,10 @@ const held: { span: Span; mark: number }[] = [];
 
 function check({ span, mark }: { span: Span; mark: number }): void {
   const code = span.read();
-  assert.ok(code.every((byte) => byte === mark), `seed ${seed}: somebody wrote over what is at ${span.rx}`);
+  assert.ok(
+    code.every((byte) => byte === mark),
+    `seed ${seed}: somebody wrote over what is at ${span.rx}`,
+  );
 }
 
 function step(): void {

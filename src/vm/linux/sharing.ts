@@ -69,13 +69,18 @@ export class LinuxSharing implements SharingSupport {
     for (const { descriptor, path } of this.#files.openFiles()) {
       if (!isNamed(path, name)) continue;
       // A file on a mount of its own may not have been unlinked yet.
-      if (path.startsWith("/") && !path.startsWith("/memfd:") && !path.endsWith(DELETED)) this.#libc.unlink(path);
+      if (path.startsWith("/") && !path.startsWith("/memfd:") && !path.endsWith(DELETED))
+        this.#libc.unlink(path);
       this.#libc.close(descriptor);
     }
     for (const line of (this.#files.read("/proc/self/maps") ?? "").split("\n")) {
       const [, start, end, path] = MAP_LINE.exec(line) ?? [];
       if (start === undefined || end === undefined || !isNamed(path ?? "", name)) continue;
-      for (const { address, sizeBytes } of without(Number.parseInt(start, 16), Number.parseInt(end, 16), kept)) {
+      for (const { address, sizeBytes } of without(
+        Number.parseInt(start, 16),
+        Number.parseInt(end, 16),
+        kept,
+      )) {
         this.#libc.munmap(address, sizeBytes);
       }
     }
