@@ -50,7 +50,7 @@ function main(path: string, threadCount: number, roundCount: number): void {
   // The clock is read by this thread, which does nothing meanwhile. A reserve for all of them at their peak.
   const allocators = Array.from({ length: roundCount }, () => new JitAllocator({ maxReservedSize: 2 ** 32 }));
   const handles = allocators.map((allocator) => allocator.share());
-  const data: ReplayerData = { path, gate: gate.buffer as SharedArrayBuffer, handles };
+  const data: ReplayerData = { path, gate: gate.buffer, handles };
   for (let thread = 0; thread < threadCount; thread++) {
     new Worker(new URL(import.meta.url), { workerData: data });
   }

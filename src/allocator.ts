@@ -77,6 +77,7 @@ export class JitAllocator implements Disposable {
    */
   static attach(handle: SharedAllocator): JitAllocator;
   /** @internal */
+  // eslint-disable-next-line @typescript-eslint/unified-signatures -- the other one is the public signature
   static attach(handle: SharedAllocator, memory: VirtualMemory): JitAllocator;
   static attach(handle: SharedAllocator, memory: VirtualMemory = systemMemory()): JitAllocator {
     const attached = attachEngine(handle, memory);

@@ -7,6 +7,11 @@ import type { SpanOwner } from "./span.ts";
 import type { BlockRegister, RegisterEntry } from "./sync/register.ts";
 import type { DualMapping, MappingTag, MemoryFlags, VirtualMemory } from "./vm/contract.ts";
 
+/** 48 random bits: two allocators of a process have the same by a chance of one in 281 million million. */
+export function uniqueTagName(): string {
+  return Math.floor(Math.random() * 2 ** 48).toString(36);
+}
+
 /** The blocks of one allocator, as one thread sees them. */
 export class BlockMemory {
   #owner: SpanOwner;

@@ -1,15 +1,15 @@
 /** What an allocator does: the core decides, the virtual memory acts, and whatever fails leaves all as it was. */
-import { BlockMemory } from "./block-memory.ts";
+import { BlockMemory, uniqueTagName } from "./block-memory.ts";
 import { Core } from "./core/core.ts";
 import { restore, shorten, strikeOut } from "./core/ledger.ts";
 import { Status } from "./core/status.ts";
 import { granulesOf, liveCountOf, totalLiveCount, totalUsedBytes, usedBytesOf } from "./core/survey.ts";
 import { verifyStructure } from "./core/verify.ts";
-import type { CoreOptions } from "./core/store.ts";
 import { JitError } from "./errors.ts";
 import type { Address } from "./ffi/contract.ts";
 import { typedArrayLength } from "./intrinsics.ts";
 import type { MappedBlock } from "./mapped-block.ts";
+import { coreOptionsOf } from "./options.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import * as refusals from "./refusals.ts";
 import { Span, spanAccess } from "./span.ts";
@@ -68,7 +68,7 @@ export class Engine implements AllocatorOperations {
 
   constructor(options: Readonly<ResolvedJitAllocatorOptions>, memory: VirtualMemory, shared?: SharedParts) {
     this.options = options;
-    this.tagName = shared?.tagName ?? uniqueName();
+    this.tagName = shared?.tagName ?? uniqueTagName();
     this.#granuleShift = 31 - Math.clz32(options.granularity);
     this.#poolCount = options.useMultiplePools ? 3 : 1;
     this.#fills = options.fillUnusedMemory;
@@ -362,7 +362,7 @@ export class Engine implements AllocatorOperations {
     if (typedArrayLength(code) !== size) {
       throw new JitError("ERR_INVALID_ARGUMENT", "Cannot write: the callback gave its buffer away");
     }
-    const length = Math.min((kept as number | undefined) ?? size, sizeNow);
+    const length = Math.min(kept ?? size, sizeNow);
     mapped.write(start, code.subarray(0, length), length);
     // The shrink comes last: if the flush fails, the span is as long as it was.
     if (policy !== "never") this.blocks.flush(mapped, start, length);
@@ -477,23 +477,6 @@ export class Engine implements AllocatorOperations {
   checkOpen(action: string): void {
     if (this.#isDisposed) throw refusals.refuseDisposed(action);
   }
-}
-
-/** The options that the core has a part in. */
-export function coreOptionsOf(options: Readonly<ResolvedJitAllocatorOptions>): CoreOptions {
-  return {
-    granularity: options.granularity,
-    poolCount: options.useMultiplePools ? 3 : 1,
-    padding: !options.disableInitialPadding,
-    immediateRelease: options.immediateRelease,
-    blockSize: options.blockSize,
-    maxReservedSize: options.maxReservedSize,
-  };
-}
-
-/** 48 random bits: two allocators of a process have the same by a chance of one in 281 million million. */
-function uniqueName(): string {
-  return Math.floor(Math.random() * 2 ** 48).toString(36);
 }
 
 /** Whether a value is an integer that can be an offset, a length or an address. */

@@ -6,13 +6,13 @@
  * has happened when its write there is done, and not before; all else is derived from them.
  */
 import { readLedger } from "./core/ledger.ts";
-import { rebuild } from "./core/rebuild.ts";
 import { granulesOf } from "./core/survey.ts";
 import type { Engine, AllocatorOperations } from "./engine.ts";
 import { JitError } from "./errors.ts";
 import type { Address } from "./ffi/contract.ts";
 import type { MappedBlock } from "./mapped-block.ts";
-import { outOfMetadata } from "./refusals.ts";
+import { outOfMetadata, refuseDisposed } from "./refusals.ts";
+import { repair } from "./repair.ts";
 import type { Span, SpanToken } from "./span.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import { batchOf, isLastOfBatch } from "./sync/batches.ts";
@@ -73,9 +73,11 @@ export class SharedEngine implements AllocatorOperations {
   // --- the lock -----------------------------------------------------------------------------------------------
 
   #enter(): void {
+    // Its number may be another thread's by now.
+    if (this.#hasLeft) throw refuseDisposed("use what was detached from");
     const isInherited = this.#lock.acquire();
     const { state } = this;
-    if (isInherited || state.isTorn) this.#repair();
+    if (isInherited || state.isTorn) repair(this.engine, state);
     if (state.epoch !== this.#epoch) this.#catchUp();
     if (isLastOfBatch(this.#generation)) {
       this.#generation = state.batches.take(this.memberId, (batch) => this.#isBatchInUse(batch));
@@ -123,71 +125,6 @@ export class SharedEngine implements AllocatorOperations {
     this.#epoch = state.epoch;
   }
 
-  // --- repair -------------------------------------------------------------------------------------------------
-
-  /** Derives everything anew from the register and the ledgers. Can be stopped anywhere, and be done again. */
-  #repair(): void {
-    const { engine, state } = this;
-    const { core, blocks } = engine;
-    const { register } = state;
-    state.isTorn = true;
-    core.refreshViews();
-    this.#finishIntent();
-    const staying = register.staying();
-    const leaving = register.leaving();
-    const surplus = rebuild(core.words, core.doubles, staying);
-    blocks.dropUnmapped(false);
-    blocks.reclaim(staying);
-    for (const { entry } of leaving) register.remove(entry);
-    register.bumpEpoch();
-    this.#catchUp();
-    for (const block of surplus) {
-      try {
-        blocks.remove(blocks.at(block));
-      } catch (error) {
-        // The system refuses: the block stays, empty, until the next repair.
-        if (!(error instanceof JitError)) throw error;
-      }
-    }
-    if (engine.options.fillUnusedMemory) this.#fillFree();
-    state.countRepair();
-    state.isTorn = false;
-  }
-
-  /** A reset or a disposal that somebody began is finished. */
-  #finishIntent(): void {
-    const { state } = this;
-    const { words } = this.engine.core;
-    const { intent } = state;
-    if (intent === Intent.none) return;
-    for (const { entry, generations, pool, sizeBytes } of state.register.staying()) {
-      words.fill(0, generations, generations + sizeBytes / 2 ** this.engine.core.granuleShiftOf(pool));
-      if (intent !== Intent.resetSoft) state.register.markLeaving(entry);
-    }
-    if (intent === Intent.dispose) state.isDisposed = true;
-    state.intent = Intent.none;
-  }
-
-  /** Some of what was being released may not have been filled yet. */
-  #fillFree(): void {
-    const { engine } = this;
-    for (const mapped of engine.blocks.all()) {
-      const granules = granulesOf(engine.core.words, mapped.block);
-      for (let start = 0; start < granules.length; start++) {
-        if (granules[start] !== 0) continue;
-        const used = granules.findIndex((state, granule) => granule > start && state !== 0);
-        const end = used === -1 ? granules.length : used;
-        try {
-          engine.blocks.fill(mapped, start << mapped.granuleShift, (end - start) << mapped.granuleShift);
-        } catch (error) {
-          // No view of the block is to be had now. The repair must go on: without it nothing works any more.
-          if (!(error instanceof JitError)) throw error;
-        }
-        start = end;
-      }
-    }
-  }
-
   // --- sharing ------------------------------------------------------------------------------------------------
 
   /**
@@ -232,17 +169,20 @@ export class SharedEngine implements AllocatorOperations {
     });
   }
 
-  /** All numbers are given: takes that of a thread that is gone, and of which nothing is live. */
+  /** All numbers are given: takes that of a thread that is over, and of which nothing is live. */
   #joinInPlace(): number {
     for (let number = 1; number <= this.#members.count(); number++) {
-      if (!this.#members.isOver(number)) continue;
       const lock = this.#lockAs(number);
-      // Two that replace the same one at once: the second then finds it alive.
-      if (lock.acquire()) this.#repair();
-      const isFree = this.#members.isOver(number) && this.#allocationsBy(number).length === 0;
-      if (isFree) this.#members.replace(number);
+      // In this order: a thread that is over does not take the lock any more, but may not have let go of it yet.
+      if (!this.#members.isOver(number) || lock.holder() === number) continue;
+      const before = this.#members.claim(number);
+      if (before === undefined) continue;
+      if (lock.acquire()) repair(this.engine, this.state);
+      this.engine.core.refreshViews();
+      const isFree = this.#allocationsBy(number).length === 0;
       lock.release();
       if (isFree) return number;
+      this.#members.giveBack(number, before);
     }
     throw new JitError(
       "ERR_OUT_OF_MEMORY",
@@ -349,6 +289,7 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   releaseIfLive(span: Span): void {
+    if (this.#hasLeft) return;
     this.#run(() => this.engine.releaseIfLive(span));
   }
 
@@ -402,11 +343,12 @@ export class SharedEngine implements AllocatorOperations {
    * stands in the ledger is the span's.
    */
   isLive(span: Span): boolean {
-    if (this.state.epoch === this.#epoch) return this.engine.isLive(span);
+    if (this.state.epoch === this.#epoch || this.#hasLeft) return this.engine.isLive(span);
     return this.#run(() => this.engine.isLive(span));
   }
 
   sizeOf(span: Span): number {
+    if (this.#hasLeft) return 0;
     return this.#run(() => this.engine.sizeOf(span));
   }
 
@@ -470,7 +412,6 @@ export class SharedEngine implements AllocatorOperations {
   /** For all threads. */
   dispose(): void {
     this.#run(() => {
-      if (this.#hasLeft) return;
       this.state.intent = Intent.dispose;
       try {
         this.engine.dispose();
@@ -483,7 +424,7 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   checkOpen(action: string): void {
-    if (this.state.epoch !== this.#epoch) this.#run(() => undefined);
+    if (this.state.epoch !== this.#epoch && !this.#hasLeft) this.#run(() => undefined);
     this.engine.checkOpen(action);
   }
 

@@ -1,8 +1,8 @@
 /** How an allocator gets from one thread to another: the handle that is sent, and what is made of it there. */
 import { isStoreBuffer } from "./core/store.ts";
-import { coreOptionsOf, Engine } from "./engine.ts";
+import { Engine } from "./engine.ts";
 import { JitError } from "./errors.ts";
-import { resolveOptions } from "./options.ts";
+import { coreOptionsOf, resolveOptions } from "./options.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { refuseValue } from "./refusals.ts";
 import { SharedEngine } from "./shared-engine.ts";
@@ -15,6 +15,7 @@ import type { VirtualMemory } from "./vm/contract.ts";
  * `JitAllocator.attach` takes. Its fields are nobody's business; changing what the buffers hold breaks the allocator.
  */
 export interface SharedAllocator {
+  /** Tells it from other messages. */
   readonly kind: "jit-allocator";
   /** Where the allocator keeps its books. */
   readonly buffer: SharedArrayBuffer;
@@ -22,10 +23,11 @@ export interface SharedAllocator {
   readonly state: SharedArrayBuffer;
   /** By which the system knows its memory. */
   readonly tagName: string;
+  /** Those of the allocator. */
   readonly options: Readonly<ResolvedJitAllocatorOptions>;
 }
 
-/** What {@link uniqueName} of the engine makes: at most ten digits to the base 36. */
+/** What {@link uniqueTagName} makes: at most ten digits to the base 36. */
 const TAG_NAME = /^[0-9a-z]{1,10}$/;
 
 /** A member of its own in a thread whose system tells nothing: no two threads have the same. */

@@ -62,6 +62,23 @@ export class Lock {
     }
   }
 
+  /** The number of the member that holds the lock now, or 0. */
+  holder(): number {
+    return Atomics.load(this.#words, this.#at) & ~WAITERS;
+  }
+
+  /** Takes the lock from a holder that was seen to be gone. */
+  #takeOver(holder: number, heldMs: number): boolean {
+    const waited = holder | WAITERS;
+    const taken = this.#self | WAITERS;
+    if (Atomics.compareExchange(this.#words, this.#at, waited, taken) !== waited) return false;
+    // Since it was seen, others may have taken the lock from it and let go, and its number may be a living thread's now
+    // that holds the lock. Nothing was touched yet: it gets it back, unless it has let go in this very moment.
+    if (this.#inspector.isGone(holder, heldMs)) return true;
+    Atomics.compareExchange(this.#words, this.#at, taken, waited);
+    return false;
+  }
+
   #wait(): boolean {
     const words = this.#words;
     const at = this.#at;
@@ -90,14 +107,7 @@ export class Lock {
       const now = Atomics.load(words, at + 1);
       heldMs = now === sequence ? heldMs + PATIENCE_MS : 0;
       sequence = now;
-      // Who is gone stays gone, and its number is not given anew before somebody took the lock from it: if the word
-      // still names it, it is the same one.
-      if (
-        this.#inspector.isGone(holder, heldMs) &&
-        Atomics.compareExchange(words, at, waited, this.#self | WAITERS) === waited
-      ) {
-        return true;
-      }
+      if (this.#inspector.isGone(holder, heldMs) && this.#takeOver(holder, heldMs)) return true;
     }
   }
 }

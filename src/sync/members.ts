@@ -50,11 +50,25 @@ export class MemberTable implements HolderInspector {
     return 0;
   }
 
-  /** Gives this thread the number of one that has gone. Precondition: the lock is held, nothing of it is live. */
-  replace(number: number): void {
-    this.#words[at(number) + Members.hasLeft] = 0;
+  /**
+   * Takes the number of a thread that is over, and returns what it was then; undefined where somebody else was faster.
+   * From then on the number is this thread's in the eyes of all. Precondition: the other one does not hold the lock,
+   * which it cannot take again. Needs no lock.
+   */
+  claim(number: number): ThreadIdentity | undefined {
+    const before = this.#identity(number);
+    const index = at(number) + Members.id;
+    if (Atomics.compareExchange(this.#words, index, before.id, this.#self.id) !== before.id) return undefined;
     this.#doubles[(at(number) >> 1) + Members.startTime] = this.#self.startTime;
-    this.#words[at(number) + Members.id] = this.#self.id;
+    this.#words[at(number) + Members.hasLeft] = 0;
+    return before;
+  }
+
+  /** Undoes {@link claim}: the number is that of a thread that is over again. Precondition: the lock is not held. */
+  giveBack(number: number, before: ThreadIdentity): void {
+    this.#words[at(number) + Members.hasLeft] = 1;
+    this.#doubles[(at(number) >> 1) + Members.startTime] = before.startTime;
+    Atomics.store(this.#words, at(number) + Members.id, before.id);
   }
 
   /** Notes that this member is done. */

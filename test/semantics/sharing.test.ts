@@ -59,6 +59,26 @@ describe("sharing", () => {
     throwsJitError("ERR_DISPOSED", () => attach(handle));
   });
 
+  test("numbers of threads that are done are given again, those of what is still allocated are not", () => {
+    const { allocator, attach } = make();
+    const handle = allocator.share();
+    const keeper = attach(handle);
+    const kept = keeper.allocAddress(64);
+    keeper.detach();
+    for (let round = 0; round < 2100; round++) {
+      const other = attach(handle);
+      assert.notEqual(other.memberId, keeper.memberId);
+      other.release(other.allocAddress(64));
+      other.detach();
+    }
+    assert.deepEqual(allocator.allocationsOf(keeper.memberId), [kept]);
+    allocator.verify();
+    const open = Array.from({ length: 1021 }, () => attach(handle));
+    throwsJitError("ERR_OUT_OF_MEMORY", () => attach(handle));
+    assert.equal(new Set(open.map(({ memberId }) => memberId)).size, 1021, "no number is given twice");
+    allocator.dispose();
+  });
+
   test("a handle must be one that share() gave", () => {
     const { allocator, attach } = make();
     const handle = allocator.share();
@@ -81,9 +101,19 @@ describe("sharing", () => {
     const { allocator } = make();
     const span = allocator.alloc(64);
     assert.equal(allocator.spanOf(span.token).rx, span.rx, "also where nobody shares it");
-    const bad: unknown[] = [undefined, null, 5, {}, { rx: span.rx }, { rx: -1, generation: 1 }, { rx: "a", generation: 2 }];
+    const bad: unknown[] = [
+      undefined,
+      null,
+      5,
+      {},
+      { rx: span.rx },
+      { rx: -1, generation: 1 },
+      { rx: "a", generation: 2 },
+    ];
     const look = (value: unknown): void =>
-      void throwsJitError(["ERR_INVALID_ARGUMENT", "ERR_RELEASED"], () => allocator.spanOf(wrong<SpanToken>(value)));
+      void throwsJitError(["ERR_INVALID_ARGUMENT", "ERR_RELEASED"], () =>
+        allocator.spanOf(wrong<SpanToken>(value)),
+      );
     bad.forEach(look);
     throwsJitError("ERR_INVALID_ARGUMENT", () => allocator.detach());
     throwsJitError("ERR_INVALID_ARGUMENT", () => allocator.allocationsOf(0));

@@ -11,7 +11,7 @@ import { SharedEngine } from "../../src/shared-engine.ts";
 import type { ThreadInspector } from "../../src/sync/members.ts";
 import { SharedState } from "../../src/sync/shared-state.ts";
 import type { VirtualMemory } from "../../src/vm/contract.ts";
-import { SimulatedMemory } from "../../src/vm/simulated.ts";
+import type { SimulatedMemory } from "../../src/vm/simulated.ts";
 
 /** What is thrown in place of the thread's end. */
 export class Killed extends Error {}

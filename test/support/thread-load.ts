@@ -67,7 +67,7 @@ export class ThreadLoad {
   }
 
   #check(): void {
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#failure !== undefined) throw new Error("a worker failed", { cause: this.#failure });
   }
 
   #start(index: number): Worker {

@@ -40,7 +40,11 @@ describe("the lock", () => {
     });
     dead.lock.acquire();
     assert.equal(heir.lock.acquire(), true);
-    assert.deepEqual(asked, [{ id: 10, startTime: 5 }]);
+    // Once while it waited, and once more with the lock in hand.
+    assert.deepEqual(asked, [
+      { id: 10, startTime: 5 },
+      { id: 10, startTime: 5 },
+    ]);
     heir.lock.release();
     assert.equal(lockWord(state), 0);
     assert.equal(heir.lock.acquire(), false);
@@ -102,13 +106,41 @@ describe("the members", () => {
     });
     for (let number = 1; number < Members.count; number++) assert.equal(members.join(), number);
     assert.equal(members.join(), 0);
-    const next = new MemberTable(state.atomics, {
-      current: () => ({ id: 20, startTime: 6 }),
-      isAlive: (thread) => thread.id === 20,
-    });
+    const others = (id: number): MemberTable =>
+      new MemberTable(state.atomics, {
+        current: () => ({ id, startTime: 6 }),
+        isAlive: (thread) => thread.id >= 20,
+      });
+    const next = others(20);
     assert.ok(next.isOver(3));
-    next.replace(3);
-    assert.ok(!next.isOver(3) && next.isThisThread(3));
+    const before = next.claim(3);
+    assert.deepEqual(before, { id: 10, startTime: 5 });
+    assert.ok(next.isThisThread(3) && !others(21).isOver(3));
+    assert.ok(before);
+    next.giveBack(3, before);
+    assert.ok(others(21).isOver(3));
+  });
+
+  test("a number that was given anew since its holder was seen to be gone keeps the lock", () => {
+    const state = SharedState.create(1);
+    const dead = member(state, { id: 10, startTime: 5 }, () => false);
+    const born = new MemberTable(state.atomics, {
+      current: () => ({ id: 30, startTime: 9 }),
+      isAlive: () => false,
+    });
+    let looks = 0;
+    const heir = member(state, { id: 11, startTime: 6 }, (thread) => {
+      looks += 1;
+      // Between this look and what follows from it, a living thread comes by the number and takes the lock.
+      if (looks === 1) assert.ok(born.claim(dead.number));
+      if (looks === 4) dead.lock.release();
+      return thread.id === 30 && looks !== 1;
+    });
+    dead.lock.acquire();
+    // The first look says gone, of the dead; the second, with the lock in hand, sees who lives.
+    const wasGone = heir.lock.acquire();
+    assert.equal(wasGone, false);
+    assert.equal(looks, 4);
   });
 });
 

@@ -128,7 +128,8 @@ describe("an allocator in two threads", () => {
       await worker.do({ what: "alloc", size: 64, byte: 1 });
       await worker.do({ what: "detach" });
       assert.equal((await worker.do({ what: "alloc", size: 64, byte: 1 })).error, "ERR_DISPOSED");
-      assert.equal((await worker.do({ what: "writeOwn" })).error, "ERR_RELEASED");
+      assert.equal((await worker.do({ what: "writeOwn" })).error, "ERR_DISPOSED");
+      assert.equal((await worker.do({ what: "size" })).size, 0);
       span.write(0, ADD);
       const [main, other] = allocator.members();
       assert.deepEqual(

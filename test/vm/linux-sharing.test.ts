@@ -119,7 +119,8 @@ describe("threads and mappings on this machine", () => {
     const kept = memory.allocDualMapping(size, {}, tag);
     memory.allocDualMapping(size, {}, tag);
     memory.alloc(size, { read: true }, tag);
-    const named = (): number => mapLines().filter((line) => line.includes("jit-allocator-test0reclaim")).length;
+    const named = (): number =>
+      mapLines().filter((line) => line.includes("jit-allocator-test0reclaim")).length;
     assert.equal(named(), 5);
     memory.sharing?.reclaim(tag.name, [{ address: kept.rx, sizeBytes: 2 * size }]);
     assert.equal(named(), 2);
