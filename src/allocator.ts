@@ -69,10 +69,10 @@ export class JitAllocator implements Disposable {
    *   `ERR_DISPOSED`
    * @example
    * ```ts
-   * const worker = new Worker(file, { workerData: allocator.share() });
-   * // in the worker
-   * const shared = JitAllocator.attach(workerData);
+   * const handle = allocator.share(); // postMessage(handle), or workerData
+   * const shared = JitAllocator.attach(handle); // in the worker
    * const address = shared.allocAddress(256);
+   * allocator.release(address); // any thread may
    * ```
    */
   static attach(handle: SharedAllocator): JitAllocator;

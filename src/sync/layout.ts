@@ -35,10 +35,11 @@ export const enum Field {
   entryCount = 8,
   /** How often a repair was done. */
   repairs = 9,
-  /** The lock has a cache line of its own: waiting threads look at it again and again. */
+  /**
+   * The lock has a cache line of its own: waiting threads look at it again and again. The integer behind it counts
+   * acquisitions; the waiting tell by it a holder that is slow from one that will never let go.
+   */
   lock = 16,
-  /** Counts acquisitions; the waiting tell by it a holder that is slow from one that will never let go. */
-  lockSequence = 17,
   count = 32,
 }
 
