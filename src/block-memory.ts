@@ -140,13 +140,16 @@ export class BlockMemory {
 
   /** Drops what this thread keeps of blocks that another one has unmapped, or of all of them. */
   dropUnmapped(isAll: boolean): void {
-    this.#mapped.forEach((mapped, number) => {
-      if (mapped === undefined) return;
-      if (!isAll && this.#register?.serialOf(mapped.entry) === mapped.serial) return;
-      mapped.close();
-      mapped.isMapped = false;
-      this.#mapped[number] = undefined;
-    });
+    for (const mapped of this.#mapped.splice(0)) {
+      if (mapped === undefined) continue;
+      if (!isAll && this.#register?.serialOf(mapped.entry) === mapped.serial) {
+        // A repair numbers the blocks anew.
+        this.#mapped[this.#core.blockNumber(mapped.block)] = mapped;
+      } else {
+        mapped.close();
+        mapped.isMapped = false;
+      }
+    }
   }
 
   /** Gives back what a thread that died had mapped and not registered, or registered as leaving. */
@@ -187,7 +190,8 @@ export class BlockMemory {
 
   /** Makes what was written to a range of a block safe to run. */
   flush(mapped: MappedBlock, start: number, length: number): void {
-    if (mapped.isMapped) this.#memory.flushInstructionCache(mapped.rx + start, length);
+    // No bytes at the end of a block are already outside of it.
+    if (mapped.isMapped && length > 0) this.#memory.flushInstructionCache(mapped.rx + start, length);
   }
 
   #map(sizeBytes: number): DualMapping {

@@ -64,6 +64,9 @@ export class Engine implements AllocatorOperations {
   readonly #fills: boolean;
   /** Bytes: the largest request; 0 once disposed, so that the hot path needs no other check. */
   #largestSize: number;
+  /** The same where there is one pool, 0 where there are three. */
+  #largestPlainSize: number;
+  readonly #granuleMask: number;
   #isDisposed = false;
 
   constructor(options: Readonly<ResolvedJitAllocatorOptions>, memory: VirtualMemory, shared?: SharedParts) {
@@ -72,7 +75,9 @@ export class Engine implements AllocatorOperations {
     this.#granuleShift = 31 - Math.clz32(options.granularity);
     this.#poolCount = options.useMultiplePools ? 3 : 1;
     this.#fills = options.fillUnusedMemory;
+    this.#granuleMask = options.granularity - 1;
     this.#largestSize = TOO_LARGE_BYTES - options.granularity;
+    this.#largestPlainSize = this.#poolCount === 1 ? this.#largestSize : 0;
     this.core = new Core(coreOptionsOf(options), shared?.buffer);
     this.blocks = new BlockMemory(this, this.core, memory, options, this.tagName);
     this.isExecutable = memory.name !== "simulated";
@@ -81,8 +86,11 @@ export class Engine implements AllocatorOperations {
   // --- allocation ---------------------------------------------------------------------------------------------
 
   allocAddress(size: number): Address {
-    this.#place(size);
     const core = this.core;
+    // `| 0` keeps just the integers that can be a size.
+    const isPlain =
+      typeof size === "number" && (size | 0) === size && size > 0 && size <= this.#largestPlainSize;
+    if (!isPlain || !core.alloc(0, (size + this.#granuleMask) >>> this.#granuleShift)) this.#place(size);
     return core.addressOf(core.block, core.granule);
   }
 
@@ -115,7 +123,6 @@ export class Engine implements AllocatorOperations {
 
   /** Takes room for `size` bytes; the core then holds the place. Returns true where a block was mapped for it. */
   #place(size: number): boolean {
-    // `| 0` keeps just the integers that can be a size.
     if (typeof size !== "number" || (size | 0) !== size || size <= 0 || size > this.#largestSize) {
       this.checkOpen("allocate");
       throw refusals.refuseSize(size, this.#largestSize);
@@ -175,15 +182,26 @@ export class Engine implements AllocatorOperations {
   // --- release and shrink -------------------------------------------------------------------------------------
 
   release(target: Span | Address): void {
+    if (typeof target === "number" && !this.#fills) {
+      const status = this.core.release(target);
+      if (status !== Status.ok) this.#finishRelease(target, status);
+    } else {
+      this.#releaseTarget(target);
+    }
+  }
+
+  /** What the core left to do, or refused. */
+  #finishRelease(address: Address, status: Status): void {
+    if (status !== Status.surplusBlock) throw this.#refuseAddress("release", address, status);
+    this.blocks.remove(this.blocks.at(this.core.block));
+  }
+
+  #releaseTarget(target: Span | Address): void {
     if (typeof target !== "number") {
       this.#free(this.#liveBlock(target, "release"), spanAccess.granule(target));
-    } else if (this.#fills) {
+    } else {
       const mapped = this.#locateStart(target, "release");
       this.#free(mapped, this.core.granule);
-    } else {
-      const status = this.core.release(target);
-      if (status === Status.surplusBlock) this.blocks.remove(this.blocks.at(this.core.block));
-      else if (status !== Status.ok) throw this.#refuseAddress("release", target, status);
     }
   }
 
@@ -208,6 +226,11 @@ export class Engine implements AllocatorOperations {
   }
 
   shrink(target: Span | Address, newSize: number): void {
+    const isPlain = typeof target === "number" && typeof newSize === "number" && !this.#fills;
+    if (!isPlain || !this.core.shrinkInWord(target, newSize)) this.#shrinkTarget(target, newSize);
+  }
+
+  #shrinkTarget(target: Span | Address, newSize: number): void {
     const core = this.core;
     const isAddress = typeof target === "number";
     const mapped = isAddress ? this.#locateStart(target, "shrink") : this.#liveBlock(target, "shrink");
@@ -261,6 +284,7 @@ export class Engine implements AllocatorOperations {
   }
 
   queryAddress(rx: Address): Address {
+    if (typeof rx === "number" && this.core.begins(rx)) return rx;
     this.#locate(rx);
     return this.core.addressOf(this.core.block, this.core.granule);
   }
@@ -366,7 +390,7 @@ export class Engine implements AllocatorOperations {
     mapped.write(start, code.subarray(0, length), length);
     // The shrink comes last: if the flush fails, the span is as long as it was.
     if (policy !== "never") this.blocks.flush(mapped, start, length);
-    if (kept !== undefined) this.shrink(span, kept);
+    if (kept !== undefined) this.#shrinkTarget(span, kept);
   }
 
   flushRange(mapped: MappedBlock, start: number, end: number): void {
@@ -425,6 +449,7 @@ export class Engine implements AllocatorOperations {
   closeDown(): void {
     this.#isDisposed = true;
     this.#largestSize = 0;
+    this.#largestPlainSize = 0;
   }
 
   /** A block that the system refuses to unmap stays as it is; its error is thrown when the others are gone. */

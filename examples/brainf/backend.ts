@@ -1,3 +1,4 @@
+import { arm64 } from "./arm64.ts";
 import type { Ir, Loop } from "./ir.ts";
 import { x64 } from "./x64.ts";
 
@@ -26,7 +27,7 @@ export interface Backend {
   emit(ir: Ir, loop: Loop, cells: number, code: Uint8Array): number;
 }
 
-const backends: readonly Backend[] = [x64];
+const backends: readonly Backend[] = [x64, arm64];
 
 /** The back end for this machine; undefined where there is none yet, and everything is interpreted. */
 export function nativeBackend(): Backend | undefined {

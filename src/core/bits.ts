@@ -10,7 +10,7 @@ export function bitRange(start: number, count: number): number {
   return (-1 >>> (32 - count)) << start;
 }
 
-/** The index of the lowest set bit; `word` is not 0. */
+/** The index of the lowest set bit; of 0, -1. */
 export function lowestBit(word: number): number {
   return 31 - Math.clz32(word & -word);
 }
@@ -34,50 +34,61 @@ export function countOnes(word: number): number {
 
 /**
  * The lowest bit at which `count` set bits begin, or -1; `count` is 1 to 32.
- * Each step ands the word with itself shifted, so that a bit survives only where a run of that length begins.
+ * Each step ands the word with itself shifted, so that a bit survives only where a run of that length begins. Five
+ * steps reach every length; where fewer would do, the others shift by 0 and change nothing.
  */
 export function findRun(word: number, count: number): number {
-  let starts = word;
   let left = count;
-  while (left > 1) {
-    const step = left >>> 1;
-    starts &= starts >>> step;
-    left -= step;
-  }
-  return starts === 0 ? -1 : lowestBit(starts);
+  let step = left >>> 1;
+  let starts = word & (word >>> step);
+  left -= step;
+  step = left >>> 1;
+  starts &= starts >>> step;
+  left -= step;
+  step = left >>> 1;
+  starts &= starts >>> step;
+  left -= step;
+  step = left >>> 1;
+  starts &= starts >>> step;
+  left -= step;
+  starts &= starts >>> (left >>> 1);
+  return 31 - Math.clz32(starts & -starts); // of 0, -1
 }
 
-/** The length of the longest run of set bits: 0 to 32. */
+/** -1 where a word has a bit set, else 0. */
+function maskOfAny(word: number): number {
+  return (word | -word) >> 31;
+}
+
+/**
+ * The length of the longest run of set bits: 0 to 32.
+ *
+ * runsN has a bit wherever a run of at least N begins; the answer is put together from its binary digits, the largest
+ * first. There is no branch in it, because the outcome of none could be foreseen.
+ */
 export function longestRun(word: number): number {
-  if (word === 0) return 0;
-  // runsN has a bit wherever a run of at least N begins; the answer is put together from its binary digits.
   const runs2 = word & (word >>> 1);
-  if (runs2 === 0) return 1;
   const runs4 = runs2 & (runs2 >>> 2);
   const runs8 = runs4 & (runs4 >>> 4);
   const runs16 = runs8 & (runs8 >>> 8);
-  if ((runs16 & (runs16 >>> 16)) !== 0) return 32;
-  let starts = -1;
-  let length = 0;
-  if (runs16 !== 0) {
-    starts = runs16;
-    length = 16;
-  }
+  // `starts`: where a run of at least `length` begins, in the beginning everywhere.
+  let has = maskOfAny(runs16);
+  let starts = runs16 | ~has;
+  let length = has & 16;
   let longer = starts & (runs8 >>> length);
-  if (longer !== 0) {
-    starts = longer;
-    length += 8;
-  }
+  has = maskOfAny(longer);
+  starts = (starts & ~has) | longer;
+  length += has & 8;
   longer = starts & (runs4 >>> length);
-  if (longer !== 0) {
-    starts = longer;
-    length += 4;
-  }
+  has = maskOfAny(longer);
+  starts = (starts & ~has) | longer;
+  length += has & 4;
   longer = starts & (runs2 >>> length);
-  if (longer !== 0) {
-    starts = longer;
-    length += 2;
-  }
+  has = maskOfAny(longer);
+  starts = (starts & ~has) | longer;
+  length += has & 2;
   longer = starts & (word >>> length);
-  return longer === 0 ? length : length + 1;
+  length -= maskOfAny(longer);
+  // All five digits make 31; the word of all ones is the one that goes on.
+  return length + (word === -1 ? 1 : 0);
 }

@@ -1,8 +1,8 @@
 /** The parts of a block's chunk: how large it is, how it is laid out, and how its index is emptied. */
-import { bitRange } from "./bits.ts";
-import { Block, Link, Pool, Size, Unit } from "./layout.ts";
+import { lowBits } from "./bits.ts";
+import { unlistRecord } from "./class-rings.ts";
+import { Block, Link, Pool, Size, Unit, Word } from "./layout.ts";
 import { ringRemove } from "./ring.ts";
-import { unlist } from "./run-index.ts";
 
 /** One group more than the words need: behind the last word there is always a clear bit to stop at. */
 function groupCount(capacity: number): number {
@@ -38,30 +38,36 @@ export function layOutBlock(words: Int32Array, block: number, capacity: number):
   words[block + Block.full] = block + Block.dirty + groups + summaries;
   words[block + Block.fullSummary] = block + Block.dirty + 2 * groups + summaries;
   words[block + Block.records] = records;
-  // A guard is used and stopped all over: no run and no allocation is ever seen to go on into it.
-  words.fill(-1, records - Size.record, records - Size.record + 2);
-  const end = records + (capacity >>> 5) * Size.record;
-  words.fill(-1, end, end + 2);
+  // A guard is not free, and ends something at every granule: no run and no allocation is ever seen to go on into it.
+  words[records - Size.record + Word.stop] = -1;
+  words[records + (capacity >>> 5) * Size.record + Word.stop] = -1;
 }
 
 /** Marks the padding of an otherwise empty block, and lets the tail begin behind it. */
 export function setPadding(words: Int32Array, block: number): void {
   const padding = words[block + Block.padding]!;
-  if (padding > 0) {
-    const record = words[block + Block.records]!;
-    words[record] = bitRange(0, padding);
-    words[record + 1] = 1 << (padding - 1);
-  }
+  words[words[block + Block.records]! + Word.stop] = lowBits(padding);
   words[block + Block.used] = padding;
   words[block + Block.tail] = padding;
 }
 
-/** Takes the words that hold the first `granuleCount` granules out of the index, and clears all dirty and full bits. */
-export function forgetIndex(words: Int32Array, block: number, granuleCount: number): void {
+/** Takes all words of a block out of the index, and clears the dirty and full bits. */
+export function forgetIndex(words: Int32Array, block: number): void {
   const pool = words[block + Block.pool]!;
-  const last = granuleCount >>> 5;
-  for (let word = 0; word <= last && words[pool + Pool.classSummary] !== 0; word++)
-    unlist(words, block, word);
+  const records = words[block + Block.records]!;
+  // Behind the tail nothing was ever listed.
+  const end = records + (((words[block + Block.tail]! + 31) >>> 5) << 2);
+  for (let record = records; record < end && words[pool + Pool.classSummary] !== 0; record += Size.record) {
+    if (words[record + Word.next] !== 0) unlistRecord(words, pool, record);
+  }
   if (words[block + Block.inDirty + Link.next] !== 0) ringRemove(words, block + Block.inDirty);
-  words.fill(0, block + Block.dirty, words[block + Block.records]! - Size.record);
+  words.fill(0, block + Block.dirty, records - Size.record);
+}
+
+/** Makes an empty block untouched again, from the padding on. */
+export function clearGranules(words: Int32Array, block: number): void {
+  forgetIndex(words, block);
+  const records = words[block + Block.records]!;
+  words.fill(0, records, records + (((words[block + Block.tail]! + 31) >>> 5) << 2));
+  setPadding(words, block);
 }

@@ -7,7 +7,7 @@
  *
  * ```
  * ┌ header ┬ look-up ┬ bins ┬ pool 0 ┬ pool 1 ┬ pool 2 ┬ units … ──────────────────────────┐
- * │ 32     │ 1024    │ 128  │ 1092   │  (only as many   │ chunks of 64-integer units: the  │
+ * │ 32     │ 1024    │ 128  │ 868    │  (only as many   │ chunks of 64-integer units: the  │
  * │        │         │      │        │   as there are)  │ owner table, blocks, generations │
  * └────────┴─────────┴──────┴────────┴──────────────────┴──────────────────────────────────┘
  * ```
@@ -21,11 +21,15 @@
  *
  * A record describes 32 granules (2 KiB of code at 64 bytes a granule), and is all that one operation needs:
  * ```
- * +0 used   bit g: granule g is allocated (or padding)
- * +1 stop   bit g: granule g is the last of its allocation
- * +2 next   the ring of records whose longest free run is of the same class; 0 = in no ring
- * +3 prev
+ * +0 free   bit g: granule g was allocated and is free again
+ * +1 stop   bit g: granule g is the last of its allocation (or of the padding)
+ * +2 next   the ring of records whose longest free run is of the same class: 25 bits the next record's number,
+ *           7 bits the class; 0 = in no ring
+ * +3 prev   the index of the record before it in the ring
  * ```
+ *
+ * asmjit's `used` is the complement of `free` below the tail. Turned round, the untouched tail of a block is zeros:
+ * an allocation at its end sets one stop bit, and no scan for free granules ever has to be told where the tail begins.
  *
  * All of this is `const enum`, which the compiler replaces by its number: an engine loads and checks an imported
  * constant each time it is used, and an operation uses dozens.
@@ -37,10 +41,11 @@ export const enum Format {
   /** Counts up whenever the meaning of a field changes. */
   version = 1,
   /**
-   * The highest index the buffer may reach: a place (a granule's number over the whole buffer, 8 times the index of
-   * its record) must fit a signed 32-bit integer. 2**28 integers are 1 GiB of metadata, enough for 60 GiB of code.
+   * The highest index the buffer may reach: a record's number, a quarter of its index, must fit 25 bits, and a place
+   * (a granule's number over the whole buffer, 8 times the index of its record) a signed 32-bit integer.
+   * 2**27 integers are 512 MiB of metadata, enough for 60 GiB of code without spans.
    */
-  maxIntegers = 2 ** 28,
+  maxIntegers = 2 ** 27,
 }
 
 /** How many integers the fixed things take. */
@@ -49,7 +54,7 @@ export const enum Size {
   record = 4,
   block = 32,
   /** Pool.recentPlaces, and the places themselves. */
-  pool = 564 + 33 * 16,
+  pool = 604 + 33 * 8,
 }
 
 /** The header, at index 0. */
@@ -68,13 +73,19 @@ export const enum Header {
   blockCount = 6,
   /** The root of the tree of blocks, 0 = empty. */
   treeRoot = 7,
+  /**
+   * Always 0: where the look-up or a pool names no block, it names index 0, which then has no room for anything and no
+   * granule in use. The hot paths need no other test.
+   */
+  noCapacity = 8,
+  noTail = 9,
   /** The generation given last; generations are never 0. */
-  generation = 8,
+  generation = 10,
   /** The index of the owner table, and how many units it can describe. */
-  owners = 9,
-  ownersCapacity = 10,
+  owners = 11,
+  ownersCapacity = 12,
   /** How many units are laid out, in use or free. */
-  unitCount = 11,
+  unitCount = 13,
   /** Bytes, as doubles: all blocks together; the most they may be; the base block size. */
   reservedSize = 16 >> 1,
   maxReservedSize = 18 >> 1,
@@ -88,10 +99,25 @@ export const enum Header {
 export const enum Lookup {
   start = Size.header,
   entries = 1024,
-  scale = 2 ** -20,
+  /** log2 of a mebibyte. */
+  shift = 20,
 }
 
-/** The links of a ring's nodes, sentinels and records alike. */
+/** A record. */
+export const enum Word {
+  free = 0,
+  stop = 1,
+  next = 2,
+  prev = 3,
+}
+
+/** What `Word.next` holds beside the next record. */
+export const enum Listed {
+  classBits = 7,
+  classMask = (1 << classBits) - 1,
+}
+
+/** The links of the nodes of all other rings: blocks, dirty blocks and free chunks. */
 export const enum Link {
   next = 2,
   prev = 3,
@@ -123,14 +149,19 @@ export const enum Classes {
 /**
  * The runs released last, by length: what a program that frees and allocates the same sizes is served from, without
  * the index ever having looked at them. Up to 32 granules (2 KiB of code at 64 bytes), most of what compilers free;
- * 16 of each length serve a burst of releases. More of both makes the recorded HotSpot trace need more memory, since
+ * 8 of each length serve a burst of releases. More of both makes the recorded HotSpot trace need more memory, since
  * a run that waits here is not joined with its neighbours. An entry is a place, and only a hint: whoever takes it
  * checks it.
  */
 export const enum Recent {
   longest = 32,
-  runsShift = 4,
+  runsShift = 3,
   runs = 1 << runsShift,
+  /**
+   * Released runs that found no room among those wait here, in the order they came, until an allocation wants a hole:
+   * as many as a program releases between two allocations, but for those that release everything.
+   */
+  waiting = 32,
 }
 
 export const enum Pool {
@@ -140,20 +171,26 @@ export const enum Pool {
   empty = 1,
   /** Bit g: one of the four words of class bits is not 0, number g. */
   classSummary = 2,
+  /** Bit n-1: there are recent runs of length n. */
+  recentBits = 3,
+  /** How many runs wait for the index; never 0 while a block has dirty words. */
+  waitingCount = 4,
   /** log2 of this pool's granularity in bytes. */
-  granuleShift = 3,
+  granuleShift = 5,
   /** Four words: bit c of them = the ring of class c is not empty. */
-  classBits = 4,
+  classBits = 8,
   /** The sentinel of the ring of the pool's blocks, oldest first. */
-  blocks = 8,
+  blocks = 12,
   /** The sentinel of the ring of blocks that have dirty words. */
-  dirtyBlocks = 12,
+  dirtyBlocks = 16,
   /** A sentinel each: one ring a class. */
-  classes = 16,
+  classes = 20,
   /** How many recent runs there are of length n, at `+ n`. */
   recentCounts = classes + Classes.count * Size.record,
+  /** The places of the runs that wait for the index. */
+  waitingPlaces = recentCounts + Recent.longest + 4,
   /** Their places, at `+ n * Recent.runs`. */
-  recentPlaces = recentCounts + Recent.longest + 4,
+  recentPlaces = waitingPlaces + Recent.waiting + 4,
 }
 
 export const enum Block {
@@ -182,14 +219,18 @@ export const enum Block {
    * of an allocation that a Span was made for stands its generation, which is negative; at the second its length.
    */
   generations = 14,
-  left = 15,
-  right = 16,
-  parent = 17,
+  /** The lower 32 bits of rx: the offset of an address is a difference of integers. */
+  rxLow = 15,
+  left = 16,
+  right = 17,
+  parent = 18,
   /** 1 = red, 0 = black. */
-  red = 18,
-  dirtySummary = 19,
-  full = 20,
-  fullSummary = 21,
+  red = 19,
+  dirtySummary = 20,
+  full = 21,
+  fullSummary = 22,
+  /** A number below the count of blocks, or not far above it, that no other block has. */
+  number = 23,
   /** Ring nodes: the pool's blocks, and the pool's blocks with dirty words. */
   inPool = 24,
   inDirty = 28,

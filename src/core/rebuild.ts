@@ -8,16 +8,17 @@
 import { rememberChunk } from "./arena.ts";
 import { bitRange } from "./bits.ts";
 import { blockUnits, generationUnits } from "./block.ts";
-import { occupyWords } from "./granules.ts";
+import { setFull } from "./full-words.ts";
 import { readLedger } from "./ledger.ts";
-import { Bins, Block, Header, Lookup, Pool, Pools, Size, Unit } from "./layout.ts";
+import { Bins, Block, Header, Lookup, Pool, Pools, Size, Unit, Word } from "./layout.ts";
 import { ringInit } from "./ring.ts";
-import { markDirty } from "./run-index.ts";
+import { indexRunAt } from "./run-index.ts";
 import { enterBlock, layOutPool, poolAt } from "./store.ts";
 import type { BlockPlace } from "./store.ts";
+import { closeTail } from "./tail.ts";
 
 /** What is known of a block beyond doubt. */
-export interface KnownBlock extends BlockPlace {
+export interface KnownBlock extends Omit<BlockPlace, "number"> {
   /** Its index: that of its chunk. */
   readonly block: number;
   /** The index of its generations. */
@@ -45,8 +46,8 @@ export function rebuild(words: Int32Array, doubles: Float64Array, blocks: readon
   doubles[Header.reservedSize] = 0;
   for (let pool = 0; pool < words[Header.poolCount]!; pool++) layOutPool(words, pool);
   const surplus: number[] = [];
-  for (const known of blocks) {
-    if (!rebuildBlock(words, doubles, known)) surplus.push(known.block);
+  for (const [number, known] of blocks.entries()) {
+    if (!rebuildBlock(words, doubles, known, number)) surplus.push(known.block);
   }
   return surplus;
 }
@@ -114,26 +115,36 @@ function unitsOf(integers: number): number {
 // --- blocks ---------------------------------------------------------------------------------------------------
 
 /** Returns false where the block is empty and its pool does not keep it. */
-function rebuildBlock(words: Int32Array, doubles: Float64Array, known: KnownBlock): boolean {
+function rebuildBlock(words: Int32Array, doubles: Float64Array, known: KnownBlock, number: number): boolean {
   const { block, generations } = known;
   const shift = words[poolAt(known.pool) + Pool.granuleShift]!;
   const capacity = known.sizeBytes / 2 ** shift;
   words.fill(0, block, block + (blockUnits(capacity) << Unit.shift));
-  enterBlock(words, doubles, block, known);
+  enterBlock(words, doubles, block, { ...known, number });
   words[block + Block.generations] = generations;
-  let used = words[block + Block.used]!;
+  const records = words[block + Block.records]!;
+  const holes: number[] = [];
+  let tail = words[block + Block.padding]!;
+  let used = tail;
   let live = 0;
-  readLedger(words, generations, words[Header.padding]!, capacity, (granule, count) => {
-    setAllocated(words, block, granule, count);
+  readLedger(words, generations, tail, capacity, (granule, count) => {
+    if (granule > tail) {
+      setFree(words, block, tail, granule);
+      holes.push(tail);
+    }
+    tail = granule + count;
+    const stop = records + (((tail - 1) >>> 5) << 2) + Word.stop;
+    words[stop] = words[stop]! | (1 << ((tail - 1) & 31));
     used += count;
     live += 1;
   });
   words[block + Block.used] = used;
   words[block + Block.live] = live;
+  words[block + Block.tail] = tail;
   if (live === 0 && keepAsEmpty(words, block)) return true;
-  words[block + Block.tail] = capacity;
-  // The index looks at what is free when the next allocation needs it.
-  markDirty(words, block, 0, (capacity >>> 5) - 1);
+  // When all that is free is marked, so that each run is as long as it is.
+  for (const hole of holes) indexRunAt(words, block, hole);
+  closeTail(words, block);
   return live > 0;
 }
 
@@ -145,13 +156,15 @@ function keepAsEmpty(words: Int32Array, block: number): boolean {
   return true;
 }
 
-function setAllocated(words: Int32Array, block: number, granule: number, count: number): void {
-  const record = words[block + Block.records]! + (granule >>> 5) * Size.record;
-  const bit = granule & 31;
-  if (bit + count <= 32) {
-    words[record] = words[record]! | bitRange(bit, count);
-    words[record + 1] = words[record + 1]! | (1 << (bit + count - 1));
-  } else {
-    occupyWords(words, record, bit, bit + count - 1);
+/** Marks the granules from `start` to just before `end` free; they lie below the tail. */
+function setFree(words: Int32Array, block: number, start: number, end: number): void {
+  for (let granule = start; granule < end;) {
+    const word = granule >>> 5;
+    const count = Math.min(end, (word + 1) << 5) - granule;
+    const record = words[block + Block.records]! + (word << 2);
+    const free = words[record]! | bitRange(granule & 31, count);
+    words[record] = free;
+    if (free === -1) setFull(words, block, word);
+    granule += count;
   }
 }

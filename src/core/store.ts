@@ -1,10 +1,11 @@
 /** The buffer and the blocks in it: what is mapped, where, and how large the next one is to be. */
 import { Arena } from "./arena.ts";
-import { blockUnits, forgetIndex, generationUnits, layOutBlock, setPadding } from "./block.ts";
+import { blockUnits, clearGranules, forgetIndex, generationUnits, layOutBlock, setPadding } from "./block.ts";
 import { treeFind, treeFirst, treeInsert, treeNext, treeRemove } from "./block-tree.ts";
+import { initClassRing, ringOfClass } from "./class-rings.ts";
 import { Block, Classes, Format, Header, Link, Lookup, Pool, Pools, Size, Unit } from "./layout.ts";
 import { ringInit, ringInsert, ringRemove } from "./ring.ts";
-import { closeTail } from "./run-index.ts";
+import { closeTail } from "./tail.ts";
 
 /** Natural block sizes stop doubling here (asmjit's largest block): larger ones only delay what they give back. */
 const LARGEST_NATURAL_BLOCK_BYTES = 64 * 1024 * 1024;
@@ -75,7 +76,7 @@ export class Store {
   /** The block that holds `address`, or 0. */
   find(address: number): number {
     const { words, doubles } = this;
-    const entry = Lookup.start + ((address * Lookup.scale) & (Lookup.entries - 1));
+    const entry = Lookup.start + ((address >>> Lookup.shift) & (Lookup.entries - 1));
     const known = words[entry]!;
     const offset = address - doubles[(known >> 1) + Block.rx]!;
     if (known !== 0 && offset >= 0 && offset < doubles[(known >> 1) + Block.size]!) return known;
@@ -105,9 +106,12 @@ export class Store {
     return this.words[poolAt(poolIndex) + Pool.empty]!;
   }
 
-  /** A small number that no other block has at the same time. */
+  /**
+   * A number that no other block has at the same time, and the smallest that was free when the block was added: tables
+   * by this number stay dense.
+   */
   blockNumber(block: number): number {
-    return block >> Unit.shift;
+    return this.words[block + Block.number]!;
   }
 
   /** Which pool a block is of, counted from 0. */
@@ -178,9 +182,20 @@ export class Store {
     const capacity = sizeBytes / 2 ** shift;
     const block = this.#take(blockUnits(capacity), true);
     if (block === 0) return 0;
-    enterBlock(this.words, this.doubles, block, { pool: poolIndex, rx, rw, sizeBytes });
+    const number = this.#freeNumber();
+    enterBlock(this.words, this.doubles, block, { pool: poolIndex, rx, rw, sizeBytes, number });
     this.makeCurrent(pool, block);
     return block;
+  }
+
+  /** The smallest number that no block has. */
+  #freeNumber(): number {
+    const taken = new Uint8Array(this.blockCount + 1);
+    for (let block = this.firstBlock(); block !== 0; block = this.nextBlock(block)) {
+      const number = this.blockNumber(block);
+      if (number < taken.length) taken[number] = 1;
+    }
+    return taken.indexOf(0);
   }
 
   /** Forgets a block that has been unmapped, whatever it held. */
@@ -188,7 +203,7 @@ export class Store {
     const { words, doubles } = this;
     const pool = words[block + Block.pool]!;
     const capacity = words[block + Block.capacity]!;
-    forgetIndex(words, block, capacity);
+    forgetIndex(words, block);
     if (words[pool + Pool.current] === block) words[pool + Pool.current] = 0;
     if (words[pool + Pool.empty] === block) words[pool + Pool.empty] = 0;
     ringRemove(words, block + Block.inPool);
@@ -206,13 +221,10 @@ export class Store {
     const words = this.words;
     const pool = words[block + Block.pool]!;
     const capacity = words[block + Block.capacity]!;
-    forgetIndex(words, block, capacity);
-    const records = words[block + Block.records]!;
-    words.fill(0, records, records + (capacity >>> 5) * Size.record);
+    clearGranules(words, block);
     const generations = words[block + Block.generations]!;
     if (generations !== 0) words.fill(0, generations, generations + capacity);
     words[block + Block.live] = 0;
-    setPadding(words, block);
     words[pool + Pool.empty] = block;
   }
 
@@ -221,9 +233,7 @@ export class Store {
     const words = this.words;
     const before = words[pool + Pool.current]!;
     // An empty block stays untouched as it is, for the day it is used again.
-    if (before !== 0 && words[pool + Pool.empty] !== before) {
-      closeTail(words, before, words[before + Block.capacity]!);
-    }
+    if (before !== 0 && words[pool + Pool.empty] !== before) closeTail(words, before);
     words[pool + Pool.current] = block;
     if (words[block + Block.live] === 0 && words[pool + Pool.empty] === 0) words[pool + Pool.empty] = block;
   }
@@ -269,7 +279,7 @@ export function layOutPool(words: Int32Array, poolIndex: number): void {
   words[pool + Pool.granuleShift] = words[Header.granuleShift]! + poolIndex;
   ringInit(words, pool + Pool.blocks);
   ringInit(words, pool + Pool.dirtyBlocks);
-  for (let c = 0; c < Classes.count; c++) ringInit(words, pool + Pool.classes + c * Size.record);
+  for (let c = 0; c < Classes.count; c++) initClassRing(words, ringOfClass(pool, c));
 }
 
 /** Where a block is mapped, and for which pool, which counts from 0. */
@@ -278,6 +288,8 @@ export interface BlockPlace {
   readonly rx: number;
   readonly rw: number;
   readonly sizeBytes: number;
+  /** One that no other block has. */
+  readonly number: number;
 }
 
 /** Writes an empty block into its zeroed chunk, and enters it in the tree, in its pool's ring and in the counts. */
@@ -288,6 +300,8 @@ export function enterBlock(words: Int32Array, doubles: Float64Array, block: numb
   doubles[(block >> 1) + Block.rx] = place.rx;
   doubles[(block >> 1) + Block.rw] = place.rw;
   doubles[(block >> 1) + Block.size] = place.sizeBytes;
+  words[block + Block.rxLow] = place.rx;
+  words[block + Block.number] = place.number;
   words[block + Block.granuleShift] = shift;
   words[block + Block.capacity] = capacity;
   words[block + Block.pool] = pool;

@@ -1,6 +1,6 @@
 /** Sums and copies for statistics and pictures; none of it is on a hot path. */
 import { treeFirst, treeNext } from "./block-tree.ts";
-import { Block, Size } from "./layout.ts";
+import { Block, Size, Word } from "./layout.ts";
 
 /** Live allocations in a block. */
 export function liveCountOf(words: Int32Array, block: number): number {
@@ -34,11 +34,12 @@ export function totalUsedBytes(words: Int32Array): number {
 export function granulesOf(words: Int32Array, block: number): Uint8Array {
   const granules = new Uint8Array(words[block + Block.capacity]!);
   const records = words[block + Block.records]!;
-  for (let granule = 0; granule < granules.length; granule++) {
+  const tail = words[block + Block.tail]!;
+  for (let granule = 0; granule < tail; granule++) {
     const record = records + (granule >>> 5) * Size.record;
-    const used = (words[record]! >>> (granule & 31)) & 1;
-    const stop = (words[record + 1]! >>> (granule & 31)) & 1;
-    granules[granule] = used + stop;
+    const free = (words[record + Word.free]! >>> (granule & 31)) & 1;
+    const stop = (words[record + Word.stop]! >>> (granule & 31)) & 1;
+    granules[granule] = 1 - free + stop;
   }
   return granules;
 }

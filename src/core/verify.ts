@@ -2,12 +2,26 @@
  * Walks the whole structure and throws at the first broken invariant, naming it by its number.
  * The invariants are written out, with their reasons, in docs/invariants.md.
  */
-import { countOnes, lowBits, trailingOnes } from "./bits.ts";
+import { countOnes, lowBits } from "./bits.ts";
 import { blockUnits, generationUnits } from "./block.ts";
 import { treeFirst, treeNext } from "./block-tree.ts";
-import { Bins, Block, Classes, Format, Header, Link, Pool, Pools, Recent, Size, Unit } from "./layout.ts";
-import { blockOfRecentRun } from "./recent-runs.ts";
-import { classOfRun, freeGranules } from "./run-index.ts";
+import { classOfRun } from "./classes.ts";
+import { classOfListed, nextListed, ringOfClass } from "./class-rings.ts";
+import {
+  Bins,
+  Block,
+  Classes,
+  Format,
+  Header,
+  Link,
+  Pool,
+  Pools,
+  Recent,
+  Size,
+  Unit,
+  Word,
+} from "./layout.ts";
+import { blockOfPlace } from "./waiting-runs.ts";
 
 function check(holds: boolean, invariant: number, what: string): void {
   if (!holds) throw new Error(`invariant ${invariant} is broken: ${what}`);
@@ -20,6 +34,7 @@ export function verifyStructure(words: Int32Array, doubles: Float64Array): void 
     1,
     "the buffer's header",
   );
+  check(words[Header.noCapacity] === 0 && words[Header.noTail] === 0, 1, "there is room in no block");
   verifyTree(words, doubles);
   verifyUnits(words);
   for (let index = 0; index < words[Header.poolCount]!; index++) {
@@ -129,17 +144,18 @@ function verifyUnits(words: Int32Array): void {
 function verifyRings(words: Int32Array, pool: number): Map<number, number> {
   const classes = new Map<number, number>();
   for (let c = 0; c < Classes.count; c++) {
-    const sentinel = pool + Pool.classes + c * Size.record;
+    const sentinel = ringOfClass(pool, c);
     let before = sentinel;
-    for (let node = words[sentinel + Link.next]!; node !== sentinel; node = words[node + Link.next]!) {
-      check(words[node + Link.prev] === before, 12, `the ring of class ${c} is torn`);
+    for (let node = nextListed(words, sentinel); node !== sentinel; node = nextListed(words, node)) {
+      check(words[node + Word.prev] === before, 12, `the ring of class ${c} is torn`);
       check(!classes.has(node), 12, `a record is in two rings, the second of class ${c}`);
+      check(classOfListed(words, node) === c, 12, `a record in the ring of class ${c} names another class`);
       classes.set(node, c);
-      const block = words[words[Header.owners]! + (node >> Unit.shift)]!;
-      check(block > 0 && words[block + Block.pool] === pool, 12, `the ring of class ${c} holds a stranger`);
+      const block = blockOfPlace(words, pool, node << 3, 0);
+      check(block !== 0, 12, `the ring of class ${c} holds a stranger`);
       before = node;
     }
-    check(words[sentinel + Link.prev] === before, 12, `the ring of class ${c} is torn`);
+    check(words[sentinel + Word.prev] === before, 12, `the ring of class ${c} is torn`);
     const bit = (words[pool + Pool.classBits + (c >>> 5)]! >>> (c & 31)) & 1;
     check((bit === 1) === (before !== sentinel), 12, `the bit of class ${c} is wrong`);
   }
@@ -157,7 +173,12 @@ function verifyPool(words: Int32Array, pool: number, classes: ReadonlyMap<number
     check(words[words[node + Link.next]! + Link.prev] === node, 11, "the ring of dirty blocks is torn");
     dirtyBlocks.add(node - Block.inDirty);
   }
-  const recent = wordsOfRecentRuns(words, pool);
+  check(
+    dirtyBlocks.size === 0 || words[pool + Pool.waitingCount]! > 0,
+    11,
+    "dirty words, and nothing says so",
+  );
+  const waiting = waitingPlaces(words, pool);
   const blocks = new Set<number>();
   const sentinel = pool + Pool.blocks;
   for (let node = words[sentinel + Link.next]!; node !== sentinel; node = words[node + Link.next]!) {
@@ -167,7 +188,7 @@ function verifyPool(words: Int32Array, pool: number, classes: ReadonlyMap<number
     check(words[block + Block.pool] === pool, 4, "a block is in the ring of another pool");
     check(words[block + Block.granuleShift] === words[pool + Pool.granuleShift], 4, "a block's granularity");
     verifyBlock(words, pool, block);
-    verifyIndex(words, block, classes, dirtyBlocks.has(block), recent);
+    verifyIndex(words, block, classes, dirtyBlocks.has(block), waiting);
   }
   for (let block = treeFirst(words); block !== 0; block = treeNext(words, block)) {
     check(
@@ -195,18 +216,24 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
   const capacity = words[block + Block.capacity]!;
   const tail = words[block + Block.tail]!;
   const padding = words[block + Block.padding]!;
-  let used = 0;
+  let free = 0;
   let stops = 0;
   for (let word = 0; word < capacity >>> 5; word++) {
-    const usedBits = words[records + word * Size.record]!;
-    const stopBits = words[records + word * Size.record + 1]!;
-    used += countOnes(usedBits);
+    const record = records + word * Size.record;
+    const freeBits = words[record + Word.free]!;
+    const stopBits = words[record + Word.stop]!;
+    free += countOnes(freeBits);
     stops += countOnes(stopBits);
-    check((stopBits & ~usedBits) === 0, 7, `an allocation ends in a free granule of word ${word}`);
-    const nextUsed = word + 1 < capacity >>> 5 ? words[records + (word + 1) * Size.record]! & 1 : 0;
-    const followers = (usedBits >>> 1) | (nextUsed << 31);
-    check((usedBits & ~stopBits & ~followers) === 0, 7, `an allocation in word ${word} has no end`);
+    check((stopBits & freeBits) === 0, 7, `an allocation ends in a free granule of word ${word}`);
+    // In the last word below the tail the granule at the tail counts as free: the one before must end something.
+    const nextFree = words[record + Size.record]! & 1;
+    const followers = (freeBits >>> 1) | (nextFree << 31) | bitAt(tail - 1, word);
+    check((followers & ~freeBits & ~stopBits) === 0, 7, `an allocation in word ${word} has no end`);
+    const behindTail = tail <= word << 5 ? -1 : tail >= (word + 1) << 5 ? 0 : -1 << (tail & 31);
+    check(((freeBits | stopBits) & behindTail) === 0, 9, `word ${word} is touched behind the tail`);
+    check(words[record + Word.next] === 0 || word << 5 < tail, 9, `word ${word} is listed behind the tail`);
   }
+  const used = tail - free;
   check(used === words[block + Block.used], 8, `${used} granules used, ${words[block + Block.used]} counted`);
   check(
     stops - padding === words[block + Block.live],
@@ -215,23 +242,19 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
   );
   const first = lowBits(padding);
   check(
-    (words[records]! & first) === first && (words[records + 1]! & first) === first,
+    (words[records]! & first) === 0 && (words[records + Word.stop]! & first) === first,
     8,
-    "the padding is not used, or goes on",
+    "the padding is free, or goes on",
   );
   for (const guard of [records - Size.record, records + (capacity >>> 5) * Size.record]) {
     check(
-      words[guard] === -1 && words[guard + 1] === -1 && words[guard + Link.next] === 0,
+      words[guard] === 0 && words[guard + Word.stop] === -1 && words[guard + Word.next] === 0,
       7,
       "a guard is damaged",
     );
   }
   const open = words[pool + Pool.current] === block || words[pool + Pool.empty] === block;
   check(tail === capacity || (open && tail >= padding), 9, "a block that nothing is appended to has a tail");
-  for (let granule = tail; granule < capacity; granule++) {
-    const bit = (words[records + (granule >>> 5) * Size.record]! >>> (granule & 31)) & 1;
-    check(bit === 0, 9, `granule ${granule} of the untouched tail is used`);
-  }
   const isEmpty = words[block + Block.live] === 0;
   check(isEmpty === (words[pool + Pool.empty] === block), 10, "an empty block is not kept as the empty one");
   check(!isEmpty || tail === padding, 10, "the empty block's tail does not begin at its start");
@@ -248,13 +271,14 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
 function verifyGenerations(words: Int32Array, block: number, generations: number): void {
   const records = words[block + Block.records]!;
   const padding = words[block + Block.padding]!;
+  const tail = words[block + Block.tail]!;
   const has = (granule: number, field: number): boolean =>
     ((words[records + (granule >>> 5) * Size.record + field]! >>> (granule & 31)) & 1) !== 0;
   let start = 0;
   while (start < words[block + Block.capacity]!) {
     let end = start + 1;
-    const isAllocated = has(start, 0) && start >= padding;
-    while (isAllocated && !has(end - 1, 1)) end++;
+    const isAllocated = start < tail && !has(start, Word.free) && start >= padding;
+    while (isAllocated && !has(end - 1, Word.stop)) end++;
     const generation = words[generations + start]!;
     check(generation === 0 || (isAllocated && generation < 0), 14, `granule ${start} has a generation`);
     for (let granule = start + 1; granule < end; granule++) {
@@ -265,35 +289,46 @@ function verifyGenerations(words: Int32Array, block: number, generations: number
   }
 }
 
-/** The records of the words in which recent runs lie. */
-function wordsOfRecentRuns(words: Int32Array, pool: number): ReadonlySet<number> {
-  const records = new Set<number>();
-  for (let count = 1; count <= Recent.longest; count++) {
-    const entries = words[pool + Pool.recentCounts + count]!;
-    check(entries >= 0 && entries <= Recent.runs, 12, `${entries} recent runs of ${count} granules`);
-    for (let entry = 0; entry < entries; entry++) {
-      const place = words[pool + Pool.recentPlaces + count * Recent.runs + entry]!;
-      if (blockOfRecentRun(words, pool, place, count) === 0) continue;
-      for (let p = place; p <= place + count - 1; p++) records.add((p >>> 5) << 2);
-    }
-  }
-  return records;
+/** Bit `granule` of a word, where it lies in it. */
+function bitAt(granule: number, word: number): number {
+  return granule >> 5 === word ? 1 << (granule & 31) : 0;
 }
 
-/** The index says of every free run at least as much as is true, or its words are dirty, or hold recent runs. */
+/** The places of the pool's runs that wait, a place for each granule. */
+function waitingPlaces(words: Int32Array, pool: number): ReadonlySet<number> {
+  const places = new Set<number>();
+  const add = (place: number, count: number): void => {
+    if (blockOfPlace(words, pool, place, count) === 0) return;
+    for (let p = place; p < place + count; p++) places.add(p);
+  };
+  for (let count = 1; count <= Recent.longest; count++) {
+    const entries = words[pool + Pool.recentCounts + count]!;
+    const bit = (words[pool + Pool.recentBits]! >>> (count - 1)) & 1;
+    check((bit === 1) === entries > 0, 12, `the bit of the recent runs of ${count} granules`);
+    check(entries >= 0 && entries <= Recent.runs, 12, `${entries} recent runs of ${count} granules`);
+    for (let entry = 0; entry < entries; entry++) {
+      add(words[pool + Pool.recentPlaces + count * Recent.runs + entry]!, count);
+    }
+  }
+  const waiting = words[pool + Pool.waitingCount]!;
+  check(waiting >= 0 && waiting <= Recent.waiting, 12, `${waiting} runs wait`);
+  for (let entry = 0; entry < waiting; entry++) add(words[pool + Pool.waitingPlaces + entry]!, 1);
+  return places;
+}
+
+/** The index says of every free run at least as much as is true, or part of the run waits to be looked at. */
 function verifyIndex(
   words: Int32Array,
   block: number,
   classes: ReadonlyMap<number, number>,
   queued: boolean,
-  recent: ReadonlySet<number>,
+  waiting: ReadonlySet<number>,
 ): void {
+  const records = words[block + Block.records]!;
   const wordCount = words[block + Block.capacity]! >>> 5;
   const groupCount = (wordCount >>> 5) + 1;
   const bit = (base: number, index: number): boolean =>
     ((words[base + (index >>> 5)]! >>> (index & 31)) & 1) !== 0;
-  const dirty = (word: number): boolean =>
-    bit(block + Block.dirty, word) || recent.has(words[block + Block.records]! + word * Size.record);
   for (let group = 0; group < groupCount; group++) {
     const dirtyBits = words[block + Block.dirty + group]!;
     check(
@@ -310,34 +345,22 @@ function verifyIndex(
     );
   }
   for (let word = 0; word < groupCount << 5; word++) {
-    const full = bit(words[block + Block.full]!, word);
-    check(!full || freeGranules(words, block, word) === -1, 13, `word ${word} is called free and is not`);
+    const isFull = word < wordCount && words[records + word * Size.record] === -1;
+    check(bit(words[block + Block.full]!, word) === isFull, 13, `the full bit of word ${word}`);
   }
-  let word = 0;
-  let bitIndex = 0;
-  while (word < wordCount) {
-    const free = freeGranules(words, block, word) & (-1 << bitIndex);
-    if (bitIndex === 32 || free === 0) {
-      word += 1;
-      bitIndex = 0;
-      continue;
+  const isFree = (granule: number): boolean =>
+    granule < wordCount << 5 &&
+    ((words[records + (granule >>> 5) * Size.record]! >>> (granule & 31)) & 1) !== 0;
+  for (let start = 0; start < wordCount << 5; start++) {
+    if (!isFree(start)) continue;
+    let isWaiting = false;
+    let end = start;
+    for (; isFree(end); end++) {
+      isWaiting ||= waiting.has((records << 3) + end) || bit(block + Block.dirty, end >>> 5);
     }
-    const startWord = word;
-    const startBit = trailingOnes(~free);
-    let length = trailingOnes(free >>> startBit);
-    if (startBit > 0) length = Math.min(length, 32 - startBit);
-    let someDirty = dirty(word);
-    bitIndex = startBit + length;
-    while (bitIndex === 32) {
-      word += 1;
-      const more = trailingOnes(freeGranules(words, block, word));
-      if (more > 0 && dirty(word)) someDirty = true;
-      length += more;
-      bitIndex = more;
-      if (word >= wordCount) break;
-    }
-    const listed = classes.get(words[block + Block.records]! + startWord * Size.record) ?? -1;
-    const known = someDirty || listed >= classOfRun(length);
-    check(known, 12, `${length} free granules from bit ${startBit} of word ${startWord} on are lost`);
+    const listed = classes.get(records + (start >>> 5) * Size.record) ?? -1;
+    const isKnown = isWaiting || listed >= classOfRun(end - start);
+    check(isKnown, 12, `${end - start} free granules from granule ${start} on are lost`);
+    start = end;
   }
 }

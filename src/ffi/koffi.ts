@@ -6,6 +6,7 @@
  *   `void *` comes back as a bigint, and `uintptr_t` as either, by size.
  * - `int64_t` and `uint64_t` come back as a number where it is exact and as a bigint otherwise.
  * - Integers out of range wrap without a word. Checking arguments is the work of whoever calls.
+ * - A function made from an address crashes in a thread that has never loaded a library, so one is loaded first.
  * - Named prototypes are global and collide, so prototypes here have no name and are kept by their text.
  */
 import { createRequire } from "node:module";
@@ -30,7 +31,8 @@ interface KoffiLibrary {
 /** The part of koffi that this file uses. */
 export interface KoffiModule {
   readonly version: string;
-  load(path: string): KoffiLibrary;
+  /** null = the program itself. */
+  load(path: string | null): KoffiLibrary;
   proto(result: string, parameters: readonly string[]): KoffiType;
   decode(address: Address, type: KoffiType): NativeFunction;
   view(address: Address, sizeBytes: number): ArrayBuffer;
@@ -100,6 +102,7 @@ class KoffiFfi implements Ffi {
   readonly #koffi: KoffiModule;
   /** By the text of the signature: making a prototype takes 8 µs, and koffi keeps it for good. */
   readonly #prototypes = new Map<string, KoffiType>();
+  #hasLoadedLibrary = false;
 
   constructor(koffi: KoffiModule) {
     this.#koffi = koffi;
@@ -110,7 +113,9 @@ class KoffiFfi implements Ffi {
     const failures: string[] = [];
     for (const name of names) {
       try {
-        return new KoffiNativeLibrary(name, this.#koffi.load(name));
+        const library = this.#koffi.load(name);
+        this.#hasLoadedLibrary = true;
+        return new KoffiNativeLibrary(name, library);
       } catch (error) {
         failures.push(`${name} (${error instanceof Error ? error.message : String(error)})`);
       }
@@ -138,6 +143,10 @@ class KoffiFfi implements Ffi {
   }
 
   callable(address: Address, signature: NativeSignature): NativeCallable {
+    if (!this.#hasLoadedLibrary) {
+      this.#koffi.load(null);
+      this.#hasLoadedLibrary = true;
+    }
     const raw = this.#koffi.decode(address, this.#prototype(signature));
     return { call: convertResult(raw, signature), close: nothingToClose };
   }

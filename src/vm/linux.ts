@@ -15,7 +15,7 @@ import type {
 import { DualMapper, fileNameOf } from "./linux/dual-mapping.ts";
 import { systemError } from "./linux/errno.ts";
 import type { SystemFiles } from "./linux/files.ts";
-import type { InstructionCacheFlush } from "./linux/instruction-cache.ts";
+import type { InstructionCache } from "./linux/instruction-cache.ts";
 import {
   adviseLargePages,
   adviseLargePagesShared,
@@ -34,14 +34,14 @@ export interface LinuxMemoryParts {
   readonly libc: LinuxLibc;
   readonly files: SystemFiles;
   readonly ffi: Pick<Ffi, "view" | "detach">;
-  readonly flushInstructionCache: InstructionCacheFlush;
+  readonly instructionCache: InstructionCache;
 }
 
 /** {@link VirtualMemory} on Linux. */
 export class LinuxMemory implements VirtualMemory {
   readonly name = "linux";
-  readonly flushInstructionCache: InstructionCacheFlush;
   readonly sharing: SharingSupport;
+  readonly #instructionCache: InstructionCache;
   readonly #libc: LinuxLibc;
   readonly #files: SystemFiles;
   readonly #ffi: Pick<Ffi, "view" | "detach">;
@@ -54,8 +54,8 @@ export class LinuxMemory implements VirtualMemory {
     this.#files = parts.files;
     this.#ffi = parts.ffi;
     this.#dualMapper = new DualMapper(parts.libc, parts.files);
-    this.flushInstructionCache = parts.flushInstructionCache;
     this.sharing = new LinuxSharing(parts.libc, parts.files);
+    this.#instructionCache = parts.instructionCache;
   }
 
   info(): MemoryInfo {
@@ -157,6 +157,10 @@ export class LinuxMemory implements VirtualMemory {
     this.release(rw, sizeBytes);
   }
 
+  flushInstructionCache(address: Address, sizeBytes: number): void {
+    this.#instructionCache.flush(address, sizeBytes);
+  }
+
   hardenedRuntimeInfo(): HardenedRuntimeInfo {
     const { pageSize } = this.info();
     const writableCode = attempt(() => this.alloc(pageSize, { read: true, write: true, execute: true }));
@@ -180,13 +184,14 @@ export class LinuxMemory implements VirtualMemory {
   }
 
   probe(): readonly ProbeStep[] {
-    return probe({
+    const steps = probe({
       libc: this.#libc,
       files: this.#files,
       dualMapper: this.#dualMapper,
       pageSize: this.info().pageSize,
       largePageSize: this.largePageSize(),
     });
+    return [...this.#instructionCache.probe(), ...steps];
   }
 
   limits(): readonly MemoryLimit[] {

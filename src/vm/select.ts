@@ -6,7 +6,7 @@ import type { SystemName } from "../platform.ts";
 import type { VirtualMemory } from "./contract.ts";
 import { LinuxMemory } from "./linux.ts";
 import { systemFiles } from "./linux/files.ts";
-import { instructionCacheFlush } from "./linux/instruction-cache.ts";
+import { instructionCache } from "./linux/instruction-cache.ts";
 import { bindLibc } from "./linux/libc.ts";
 
 const openers: Readonly<Record<SystemName, () => VirtualMemory>> = {
@@ -29,11 +29,12 @@ export function systemMemory(): VirtualMemory {
 
 function openLinux(): VirtualMemory {
   const ffi = systemFfi();
+  const libc = bindLibc(ffi);
   return new LinuxMemory({
-    libc: bindLibc(ffi),
+    libc,
     files: systemFiles,
     ffi,
-    flushInstructionCache: instructionCacheFlush(ffi, platform.processor),
+    instructionCache: instructionCache(ffi, libc, platform.processor),
   });
 }
 

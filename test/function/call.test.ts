@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { JitAllocator, toFunction, type ParameterType, type Span } from "../../src/index.ts";
 import { wrong } from "../support/expectations.ts";
-import * as machineCode from "../support/machine-code.ts";
+import * as machineCode from "../support/native-code.ts";
 import { Random } from "../support/random.ts";
 
 const skip = machineCode.RUNS_HERE ? false : "this machine code is of another processor or system";

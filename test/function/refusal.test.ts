@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { JitAllocator, JitError, toFunction, type Signature, type Span } from "../../src/index.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { throwsJitError, wrong } from "../support/expectations.ts";
-import * as machineCode from "../support/machine-code.ts";
+import * as machineCode from "../support/native-code.ts";
 
 const skip = machineCode.RUNS_HERE ? false : "this machine code is of another processor or system";
 

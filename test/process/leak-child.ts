@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { JitAllocator, toFunction, type JitAllocatorOptions } from "../../src/index.ts";
-import { ADD, RUNS_HERE } from "../support/machine-code.ts";
+import { ADD, RUNS_HERE } from "../support/native-code.ts";
 
 /** What could leak, and would be seen. */
 interface ProcessState {

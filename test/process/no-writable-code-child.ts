@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
 import { JitAllocator, toFunction, type JitAllocatorOptions } from "../../src/index.ts";
 import type { VirtualMemory } from "../../src/vm/contract.ts";
 import { systemMemory } from "../../src/vm/select.ts";
-import { ADD, RUNS_HERE } from "../support/machine-code.ts";
+import { ADD, RUNS_HERE } from "../support/native-code.ts";
 import { Random } from "../support/random.ts";
 
 /** Enough for blocks to come, grow and go; the maps are read after each step. */

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { JitAllocator, JitRuntime, toFunction } from "../../src/index.ts";
 import { changesNothing, refuses, throwsJitError, wrong } from "../support/expectations.ts";
-import * as machineCode from "../support/machine-code.ts";
+import * as machineCode from "../support/native-code.ts";
 import { someBytes } from "../support/rows.ts";
 
 const skip = machineCode.RUNS_HERE ? false : "this machine code is of another processor or system";
@@ -16,7 +16,7 @@ describe("JitRuntime", () => {
     code.fill(0xcc);
     assert.equal(toFunction(span, { parameters: ["i32", "i32"], result: "i32" })(2, 3), 5);
     assert.equal(span.size, runtime.allocator.granularity);
-    assert.deepEqual(span.read(0, 4), machineCode.ADD);
+    assert.deepEqual(span.read(0, machineCode.ADD.length), machineCode.ADD);
   });
 
   test("add(size, emit) tells the code its own address", { skip }, () => {
@@ -24,8 +24,9 @@ describe("JitRuntime", () => {
     const target = runtime.add(machineCode.returnConstant(7));
     const jump = runtime.add(300, (code, rx) => {
       assert.ok(code.length >= 300);
-      code.set(machineCode.jumpFrom(rx, target.rx));
-      return 5;
+      const instruction = machineCode.jumpFrom(rx, target.rx);
+      code.set(instruction);
+      return instruction.length;
     });
     assert.equal(jump.size, runtime.allocator.granularity, "what is not kept is given back");
     assert.equal(toFunction(jump, { parameters: [], result: "i32" })(), 7);

@@ -1,4 +1,5 @@
 import { LinuxMemory } from "../../src/vm/linux.ts";
+import { coherentCache } from "../../src/vm/linux/instruction-cache.ts";
 import type { FakeLibc } from "./fake-libc.ts";
 
 /** Linux memory on a fake machine. */
@@ -10,6 +11,6 @@ export function linuxOn(libc: FakeLibc): LinuxMemory {
       view: (_address, sizeBytes) => new ArrayBuffer(sizeBytes),
       detach: () => undefined,
     },
-    flushInstructionCache: () => undefined,
+    instructionCache: coherentCache,
   });
 }

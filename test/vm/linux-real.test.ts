@@ -8,6 +8,7 @@ import { platform } from "../../src/platform.ts";
 import { LinuxMemory } from "../../src/vm/linux.ts";
 import type { SystemFiles } from "../../src/vm/linux/files.ts";
 import { systemFiles } from "../../src/vm/linux/files.ts";
+import { coherentCache } from "../../src/vm/linux/instruction-cache.ts";
 import { bindLibc } from "../../src/vm/linux/libc.ts";
 import type { LinuxLibc } from "../../src/vm/linux/libc.ts";
 import { systemMemory } from "../../src/vm/select.ts";
@@ -155,7 +156,7 @@ describe("Linux memory, really", { skip: platform.system !== "linux" && "it is n
           return -1;
         };
       }
-      return new LinuxMemory({ libc: libcOrRefusal, files, ffi, flushInstructionCache: () => undefined });
+      return new LinuxMemory({ libc: libcOrRefusal, files, ffi, instructionCache: coherentCache });
     };
 
     it("shm_open, whose name is gone at once", () => {

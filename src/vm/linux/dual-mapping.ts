@@ -197,7 +197,9 @@ export class DualMapper {
       return [...this.ladder.filter(isTmp), ...this.ladder.filter((step) => !isTmp(step))];
     }
     const first = this.#lastWorking;
-    return first === undefined ? this.ladder : [first, ...this.ladder.filter((step) => step !== first)];
+    return first === undefined || first === this.ladder[0]
+      ? this.ladder
+      : [first, ...this.ladder.filter((step) => step !== first)];
   }
 
   /**

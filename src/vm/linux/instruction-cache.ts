@@ -1,36 +1,99 @@
 /** Making written code visible to the processor that will run it. */
-import type { Address, Ffi, NativeFunction } from "../../ffi/contract.ts";
 import { JitError } from "../../errors.ts";
+import type { Address, Ffi } from "../../ffi/contract.ts";
 import type { ProcessorName } from "../../platform.ts";
+import type { ProbeStep } from "../contract.ts";
+import { clearCacheOfLibgcc, ownClearCache } from "./clear-cache.ts";
+import type { ClearCache } from "./clear-cache.ts";
+import { bindMembarrier, CoreBarrier } from "./core-barrier.ts";
+import { errnoName } from "./errno.ts";
+import type { LinuxLibc } from "./libc.ts";
 
-/** Makes code written to `[address, address + sizeBytes)` safe to run. */
-export type InstructionCacheFlush = (address: Address, sizeBytes: number) => void;
-
-/** The way each processor needs. */
-export function instructionCacheFlush(ffi: Ffi, processor: ProcessorName): InstructionCacheFlush {
-  return flushes[processor](ffi);
+/** The way a processor needs. */
+export interface InstructionCache {
+  /** Makes code written to `[address, address + sizeBytes)` safe to run on every core. */
+  flush(address: Address, sizeBytes: number): void;
+  /** What `doctor` prints of it. Never throws. */
+  probe(): readonly ProbeStep[];
 }
 
-const flushes: Readonly<Record<ProcessorName, (ffi: Ffi) => InstructionCacheFlush>> = {
-  // x86 keeps its instruction cache coherent with writes, also with those through another view of the memory.
-  x64: () => () => undefined,
-  arm64: throughLibgcc,
-  other: throughLibgcc,
+/** The instruction cache of a processor. */
+export function instructionCache(ffi: Ffi, libc: LinuxLibc, processor: ProcessorName): InstructionCache {
+  return caches[processor](ffi, libc);
+}
+
+const caches: Readonly<Record<ProcessorName, (ffi: Ffi, libc: LinuxLibc) => InstructionCache>> = {
+  x64: () => coherentCache,
+  arm64: (ffi, libc) =>
+    new ClearedCache(
+      () => clearCacheOfLibgcc(ffi) ?? ownClearCache(ffi, libc),
+      new CoreBarrier(bindMembarrier(ffi)),
+    ),
+  other: (ffi) => new ClearedCache(() => clearCacheOfLibgcc(ffi)),
 };
 
-/** `__clear_cache` of the compiler's run-time library knows what the processor needs. */
-function throughLibgcc(ffi: Ffi): InstructionCacheFlush {
-  let clearCache: NativeFunction | undefined;
-  return (address, sizeBytes) => {
-    clearCache ??= ffi
-      .open(["libgcc_s.so.1"])
-      .find("__clear_cache", { parameters: ["pointer", "pointer"], result: "void" });
-    if (clearCache === undefined) {
+const FLUSH = "flush of the instruction cache";
+const BARRIER = "barrier on all cores (membarrier)";
+
+/** x86 keeps its instruction cache coherent with writes, also with those through another view of the memory. */
+export const coherentCache: InstructionCache = {
+  flush: () => undefined,
+  probe: () => [{ name: FLUSH, ok: true, detail: "not needed: the processor keeps it coherent" }],
+};
+
+/** An instruction cache that must be told of new code, and cores that must be told of it each. */
+export class ClearedCache implements InstructionCache {
+  readonly #find: () => ClearCache | undefined;
+  readonly #barrier: CoreBarrier | undefined;
+  #clearCache: ClearCache | undefined;
+
+  /** @param find looks the routine up, when it is first needed; it may throw a JitError. */
+  constructor(find: () => ClearCache | undefined, barrier?: CoreBarrier) {
+    this.#find = find;
+    this.#barrier = barrier;
+  }
+
+  /** @throws JitError `ERR_FEATURE_NOT_ENABLED` where there is no routine, or what the system said of one */
+  flush(address: Address, sizeBytes: number): void {
+    this.#routine().call(address, address + sizeBytes);
+    this.#barrier?.raise();
+  }
+
+  probe(): readonly ProbeStep[] {
+    const steps: ProbeStep[] = [];
+    try {
+      steps.push({ name: FLUSH, ok: true, detail: `by ${this.#routine().origin}` });
+    } catch (error) {
+      steps.push({ name: FLUSH, ok: false, detail: error instanceof Error ? error.message : String(error) });
+    }
+    if (this.#barrier !== undefined) steps.push(probeBarrier(this.#barrier));
+    return steps;
+  }
+
+  #routine(): ClearCache {
+    this.#clearCache ??= this.#find();
+    if (this.#clearCache === undefined) {
       throw new JitError(
         "ERR_FEATURE_NOT_ENABLED",
-        "Cannot flush the instruction cache: libgcc_s.so.1 has no __clear_cache",
+        "Cannot flush the instruction cache: the system has no libgcc_s.so.1 with __clear_cache; install libgcc",
       );
     }
-    clearCache(address, address + sizeBytes);
+    return this.#clearCache;
+  }
+}
+
+function probeBarrier(barrier: CoreBarrier): ProbeStep {
+  const errno = barrier.register();
+  if (errno === 0) {
+    return { name: BARRIER, ok: true, detail: "code that one thread writes is safe to run in every other" };
+  }
+  return {
+    name: BARRIER,
+    ok: false,
+    detail:
+      `membarrier: ${errnoName(errno)} (${errno}); a thread may go on with what it fetched before, where code is ` +
+      "replaced while other threads run; Linux 4.16 or later has it, unless a seccomp filter forbids it",
+    syscall: "membarrier",
+    errno,
   };
 }

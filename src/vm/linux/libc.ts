@@ -81,7 +81,7 @@ export interface LinuxLibc {
 }
 
 /** glibc, musl (which names it after the processor), and Android's bionic. */
-const LIBC_NAMES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1", "libc.so"];
+export const LIBC_NAMES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1", "libc.so"];
 
 /** Where glibc before 2.34 keeps `shm_open` and `shm_unlink`. */
 const LIBRT_NAMES = ["librt.so.1"];
@@ -96,6 +96,9 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
   let libc: NativeLibrary | undefined;
   let lastCallMissing = false;
   const lookUps: (() => void)[] = [];
+  // All memfds have one name; encoding it anew would be a tenth of what mapping a block costs.
+  let lastName = "";
+  let lastNameBytes = cString(lastName);
 
   const find = (symbol: string, signature: NativeSignature): NativeFunction | undefined => {
     libc ??= ffi.open(LIBC_NAMES);
@@ -159,7 +162,13 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
     munmap: (address, sizeBytes) => munmap(address, sizeBytes),
     mprotect: (address, sizeBytes, protection) => mprotect(address, sizeBytes, protection),
     madvise: (address, sizeBytes, advice) => madvise(address, sizeBytes, advice),
-    memfd_create: (name, flags) => memfdCreate(cString(name), flags),
+    memfd_create: (name, flags) => {
+      if (name !== lastName) {
+        lastName = name;
+        lastNameBytes = cString(name);
+      }
+      return memfdCreate(lastNameBytes, flags);
+    },
     shm_open: (name, flags, mode) => shmOpen(cString(name), flags, mode),
     shm_unlink: (name) => shmUnlink(cString(name)),
     open: (path, flags, mode) => open(cString(path), flags, mode),

@@ -7,9 +7,11 @@ import type { LinuxLibc } from "./libc.ts";
 /** All bits set: RLIM_INFINITY. */
 const UNLIMITED = 2n ** 64n - 1n;
 
+/** Where `getrlimit` writes: each thread has its own, and reads it before it asks again. */
+const result = new BigUint64Array(2);
+
 /** The soft limit in force, null = unlimited, undefined where the system does not tell. */
 export function readLimit(libc: LinuxLibc, resource: number): number | null | undefined {
-  const result = new BigUint64Array(2);
   if (libc.getrlimit(resource, result) !== 0) return undefined;
   const soft = result[0];
   return soft === undefined ? undefined : soft === UNLIMITED ? null : Number(soft);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Classes } from "../../src/core/layout.ts";
-import { classOfRun, classThatHolds } from "../../src/core/run-index.ts";
+import { classOfRun, classThatHolds } from "../../src/core/classes.ts";
 
 /** The longest run there can be: 2 GiB of granules of 64 bytes. */
 const LONGEST = 2 ** 25;

@@ -1,0 +1,74 @@
+/**
+ * The barrier on all cores. Where a processor does not keep its instruction cache coherent, it is not enough that new
+ * code has left the caches: a core that runs another thread may have fetched what was there before, and goes on with
+ * that until it synchronises its context. Only the kernel can make it do so, by membarrier (Linux 4.16).
+ */
+import type { Ffi, NativeFunction } from "../../ffi/contract.ts";
+import { Errno, systemError } from "./errno.ts";
+import { LIBC_NAMES } from "./libc.ts";
+
+/** `membarrier` commands (include/uapi/linux/membarrier.h). A process registers once, for all of its threads. */
+export const Membarrier = {
+  PRIVATE_EXPEDITED_SYNC_CORE: 0x20,
+  REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: 0x40,
+} as const;
+
+/** The number of the call on AArch64 (include/uapi/asm-generic/unistd.h): libc has no function for it. */
+const MEMBARRIER_ON_ARM64 = 283;
+
+/** `membarrier` and the error number it leaves; −1 = it failed. */
+export interface MembarrierCall {
+  call(command: number): number;
+  errno(): number;
+}
+
+/** Binds `membarrier` of AArch64 through libc's `syscall`, which is looked up when it is first called. */
+export function bindMembarrier(ffi: Ffi): MembarrierCall {
+  let syscall: NativeFunction | undefined;
+  let isMissing = false;
+  return {
+    call: (command) => {
+      syscall ??= ffi.open(LIBC_NAMES).find("syscall", {
+        // The number and the result are C's long, which `pointer` is the type of the same width for.
+        parameters: ["pointer", "i32", "u32", "i32"],
+        result: "pointer",
+        fixedParameters: 1,
+      });
+      isMissing = syscall === undefined;
+      return syscall === undefined ? -1 : (syscall(MEMBARRIER_ON_ARM64, command, 0, 0) as number);
+    },
+    errno: () => (isMissing ? Errno.ENOSYS : ffi.errno()),
+  };
+}
+
+/** Makes every core that runs a thread of this process take notice of new code. */
+export class CoreBarrier {
+  readonly #membarrier: MembarrierCall;
+  /** What the registration left: 0 = done. */
+  #registrationErrno: number | undefined;
+
+  constructor(membarrier: MembarrierCall) {
+    this.#membarrier = membarrier;
+  }
+
+  /** Registers the process, the first time. Returns 0, or the error number where the kernel does not offer it. */
+  register(): number {
+    return (this.#registrationErrno ??=
+      this.#membarrier.call(Membarrier.REGISTER_PRIVATE_EXPEDITED_SYNC_CORE) === 0
+        ? 0
+        : this.#membarrier.errno());
+  }
+
+  /**
+   * When this returns, no core runs what it fetched before. Where the kernel does not offer the barrier nothing is
+   * done: the calling thread needs none, and `doctor` says what that means to the others.
+   *
+   * @throws JitError where the barrier is there and fails all the same
+   */
+  raise(): void {
+    if (this.register() !== 0) return;
+    if (this.#membarrier.call(Membarrier.PRIVATE_EXPEDITED_SYNC_CORE) !== 0) {
+      throw systemError("make new code known to all cores", "membarrier", this.#membarrier.errno());
+    }
+  }
+}
