@@ -116,7 +116,7 @@ export class JitAllocator implements Disposable {
    * Where each allocation begins (rx) that a thread made and nobody released, whether it lives or not. For what a
    * worker held that was terminated.
    *
-   * @param memberId its {@link memberId}
+   * @param memberId its `memberId`
    * @throws JitError `ERR_INVALID_ARGUMENT` where no thread has, or had, that number
    */
   allocationsOf(memberId: number): Address[] {
