@@ -68,6 +68,12 @@ export class Engine implements AllocatorOperations {
   #largestPlainSize: number;
   readonly #granuleMask: number;
   #isDisposed = false;
+  /**
+   * Counts what may have ended a span, so that a function need not look its span up at each call: as long as the
+   * count is the same, everything that was live is live. NaN, which equals nothing, makes every look a full one: so
+   * it must be once other threads can release.
+   */
+  releaseCount = 0;
 
   constructor(options: Readonly<ResolvedJitAllocatorOptions>, memory: VirtualMemory, shared?: SharedParts) {
     this.options = options;
@@ -182,6 +188,7 @@ export class Engine implements AllocatorOperations {
   // --- release and shrink -------------------------------------------------------------------------------------
 
   release(target: Span | Address): void {
+    this.releaseCount++;
     if (typeof target === "number" && !this.#fills) {
       const status = this.core.release(target);
       if (status !== Status.ok) this.#finishRelease(target, status);
@@ -241,6 +248,7 @@ export class Engine implements AllocatorOperations {
     const newCount = (newSize + (1 << mapped.granuleShift) - 1) >>> mapped.granuleShift;
     if (newCount === count) return;
     if (newCount === 0) {
+      this.releaseCount++;
       this.#free(mapped, granule);
       return;
     }
@@ -426,6 +434,7 @@ export class Engine implements AllocatorOperations {
   /** Releases everything. Unmaps all blocks but, with the soft policy, the oldest of each pool. */
   reset(policy: "soft" | "hard"): void {
     this.checkOpen("reset");
+    this.releaseCount++;
     const kept: MappedBlock[] = [];
     for (let pool = 0; pool < this.#poolCount; pool++) {
       const oldest = this.core.oldestBlock(pool);
@@ -441,6 +450,7 @@ export class Engine implements AllocatorOperations {
 
   dispose(): void {
     if (this.#isDisposed) return;
+    this.releaseCount++;
     this.#unmapAllBut([]);
     this.closeDown();
   }

@@ -1,11 +1,13 @@
 /** Machine code as a function of TypeScript. */
 import { JitError } from "./errors.ts";
-import type { Address, NativeFunction, NativeSignature, NativeType } from "./ffi/contract.ts";
+import type { Address, NativeCallable, NativeFunction, NativeSignature, NativeType } from "./ffi/contract.ts";
+import { argumentNames, compile } from "./ffi/generated.ts";
 import { systemFfi } from "./ffi/select.ts";
 import { kindOfBytes } from "./intrinsics.ts";
 import { describe } from "./options.ts";
 import { refuseReleased, refuseValue } from "./refusals.ts";
 import { Span, spanAccess } from "./span.ts";
+import type { SpanOwner } from "./span.ts";
 
 /** What each type of a signature is in TypeScript. */
 export interface NativeValues {
@@ -119,14 +121,15 @@ export function toFunction<const S extends Signature>(code: Span, signature: S):
   if (!(code instanceof Span)) throw refuseValue("call", code, "the code must be a Span");
   const checked = checkSignature(signature);
   if (code.isReleased) throw refuseReleased("call", code.rx);
-  if (!spanAccess.block(code).owner.isExecutable) {
+  const { owner } = spanAccess.block(code);
+  if (!owner.isExecutable) {
     throw new JitError(
       "ERR_FEATURE_NOT_ENABLED",
       "Cannot call code in simulated memory: it is not executable",
     );
   }
-  const { call } = systemFfi().callable(code.rx, checked);
-  return guard(code, checked.parameters, call) as TypedFunction<S>;
+  const target = systemFfi().callable(code.rx, checked);
+  return guardOf(checked.parameters)(code, target, owner) as TypedFunction<S>;
 }
 
 /** A copy of the signature with nothing but the known types in it: no getter of the caller's is ever read again. */
@@ -155,74 +158,119 @@ function checkType(what: string, type: unknown, known: readonly NativeType[]): N
   return found;
 }
 
-/**
- * Puts the checks before the call. Written out by the number of parameters, because gathering arguments costs as
- * much as the call itself; the parameter behind the last one catches a call with too many arguments. That the span
- * is live is checked last: nothing may come between that and the call.
- */
-function guard(code: Span, types: readonly NativeType[], call: NativeFunction): NativeFunction {
-  const checks = types.map(argumentCheck);
-  const [checkA, checkB, checkC, checkD] = checks as [
-    ArgumentCheck,
-    ArgumentCheck,
-    ArgumentCheck,
-    ArgumentCheck,
-  ];
-  const enter = (surplus: unknown): void => {
-    if (code.isReleased) throw refuseReleased("call", code.rx);
-    if (surplus !== undefined) throw tooManyArguments(types.length);
-  };
-  switch (types.length) {
-    case 0:
-      return named(types, (surplus) => {
-        enter(surplus);
-        return call();
-      });
-    case 1:
-      return named(types, (a, surplus) => {
-        checkA(a);
-        enter(surplus);
-        return call(a);
-      });
-    case 2:
-      return named(types, (a, b, surplus) => {
-        checkA(a);
-        checkB(b);
-        enter(surplus);
-        return call(a, b);
-      });
-    case 3:
-      return named(types, (a, b, c, surplus) => {
-        checkA(a);
-        checkB(b);
-        checkC(c);
-        enter(surplus);
-        return call(a, b, c);
-      });
-    case 4:
-      return named(types, (a, b, c, d, surplus) => {
-        checkA(a);
-        checkB(b);
-        checkC(c);
-        checkD(d);
-        enter(surplus);
-        return call(a, b, c, d);
-      });
-    default:
-      return named(types, (...args) => {
-        checks.forEach((check, index) => {
-          check(args[index]);
-        });
-        enter(args[types.length]);
-        return call(...args);
-      });
+/** Puts the checks before the calls of one function. */
+type Guard = (code: Span, target: NativeCallable, owner: SpanOwner) => NativeFunction;
+
+/** By the types of the parameters, because compiling one takes longer than making its functions. */
+const guards = new Map<string, Guard>();
+
+function guardOf(types: readonly NativeType[]): Guard {
+  const key = types.join();
+  let guard = guards.get(key);
+  if (guard === undefined) {
+    guard = makeGuard(types);
+    guards.set(key, guard);
   }
+  return guard;
 }
 
-/** Gives the function the length a caller expects. */
-function named(types: readonly NativeType[], wrapper: NativeFunction): NativeFunction {
-  return Object.defineProperty(wrapper, "length", { value: types.length });
+/**
+ * What is compiled for two parameters of the types i32 and f64:
+ *
+ * ```text
+ * let releaseCount = -1;
+ * let fast;
+ * return (a0, a1, surplus = undefined) => {
+ *   if (!(typeof a0 === "number" && (a0 | 0) === a0)) checks[0](a0);
+ *   if (!(typeof a1 === "number")) checks[1](a1);
+ *   if (surplus !== undefined) refuseSurplus();
+ *   if (owner.releaseCount !== releaseCount) {
+ *     const count = checkLive(code);
+ *     ({ fast } = target);
+ *     if (fast === undefined) return target.call(a0, a1);
+ *     releaseCount = count;
+ *   }
+ *   return fast(a0, a1);
+ * };
+ * ```
+ *
+ * Whether the span is live is looked up where anything was released since the last call, or the fast way to call is
+ * not there yet; else nothing has to be. It is the last check, because nothing may come between it and the call. The
+ * parameter behind the last one catches a call with too many arguments; its default value keeps it out of the
+ * function's length.
+ */
+function makeGuard(types: readonly NativeType[]): Guard {
+  const checks = types.map(argumentCheck);
+  const refuseSurplus = (): never => {
+    throw tooManyArguments(types.length);
+  };
+  const names = argumentNames(types.length);
+  const list = names.join(", ");
+  const lines = names.map((name, index) => {
+    const shortcut = SHORTCUTS[types[index] ?? "void"]?.(name);
+    return `${shortcut === undefined ? "" : `if (!(${shortcut})) `}checks[${index}](${name});`;
+  });
+  const make = compile<(...values: unknown[]) => Guard>(
+    ["checks", "refuseSurplus", "checkLive", "isView"],
+    `return (code, target, owner) => {
+      let releaseCount = -1;
+      let fast;
+      return (${[...names, "surplus = undefined"].join(", ")}) => {
+        ${lines.join("\n")}
+        if (surplus !== undefined) refuseSurplus();
+        if (owner.releaseCount !== releaseCount) {
+          const count = checkLive(code);
+          ({ fast } = target);
+          if (fast === undefined) return target.call(${list});
+          releaseCount = count;
+        }
+        return fast(${list});
+      };
+    };`,
+  );
+  if (make !== undefined) return make(checks, refuseSurplus, checkLive, isView);
+
+  // The same where nothing may be compiled.
+  return (code, target) => {
+    const guarded: NativeFunction = (...args) => {
+      for (const [index, check] of checks.entries()) check(args[index]);
+      if (args[types.length] !== undefined) refuseSurplus();
+      checkLive(code);
+      return (target.fast ?? target.call)(...args);
+    };
+    return Object.defineProperty(guarded, "length", { value: types.length });
+  };
 }
+
+/** The count of its allocator's releases, at which the span is live. */
+function checkLive(code: Span): number {
+  if (code.isReleased) throw refuseReleased("call", code.rx);
+  return spanAccess.block(code).owner.releaseCount;
+}
+
+const isNumber = (name: string): string => `typeof ${name} === "number"`;
+
+/**
+ * Expressions that are true only of values that the check of the type lets through, and that processors and
+ * compilers like better. What they say no to, the check decides.
+ */
+const SHORTCUTS: Readonly<Partial<Record<NativeType, (name: string) => string>>> = {
+  i8: (name) => `${isNumber(name)} && (${name} << 24 >> 24) === ${name}`,
+  u8: (name) => `${isNumber(name)} && (${name} & 0xff) === ${name}`,
+  i16: (name) => `${isNumber(name)} && (${name} << 16 >> 16) === ${name}`,
+  u16: (name) => `${isNumber(name)} && (${name} & 0xffff) === ${name}`,
+  i32: (name) => `${isNumber(name)} && (${name} | 0) === ${name}`,
+  u32: (name) => `${isNumber(name)} && (${name} >>> 0) === ${name}`,
+  f32: isNumber,
+  f64: isNumber,
+  // A typed array has an element 0, unless it is empty or detached. (So may a DataView that was given one as a
+  // property; the check is for those that are detached as well.)
+  buffer: (name) => `isView(${name}) && ${name}[0] !== undefined`,
+};
+
+/** Kept, because what a program puts in its place would decide what is a buffer. */
+// eslint-disable-next-line @typescript-eslint/unbound-method -- it does not look at `this`
+const { isView } = ArrayBuffer;
 
 type ArgumentCheck = (value: unknown) => void;
 

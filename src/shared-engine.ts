@@ -39,6 +39,8 @@ export interface MemberInfo {
 /** The inside of a shared JitAllocator, as one thread has it. */
 export class SharedEngine implements AllocatorOperations {
   readonly isExecutable: boolean;
+  /** Others can release at any time: functions look their span up at each call. */
+  readonly releaseCount = NaN;
   readonly engine: Engine;
   readonly state: SharedState;
   /** The number of this thread among those that share. */
@@ -64,6 +66,7 @@ export class SharedEngine implements AllocatorOperations {
     this.#epoch = NaN; // nothing that this thread has is known to be right
     this.#length = engine.core.words.length;
     engine.owner = this;
+    engine.releaseCount = NaN; // also for functions that were made before
   }
 
   #lockAs(number: number): Lock {

@@ -38,11 +38,13 @@ export function shareEngine(engine: Engine, memory: VirtualMemory): SharedEngine
   const { options } = engine;
   // The smallest block of all is the base block. A new one may be there already when the one it replaces goes.
   const mostBlocks = Math.ceil(options.maxReservedSize / options.blockSize) + 4;
+  const { releaseCount } = engine;
   const shared = new SharedEngine(engine, SharedState.create(mostBlocks), threadsOf(memory));
   try {
     shared.enrol();
   } catch (error) {
     engine.owner = engine; // nobody knows of the attempt
+    engine.releaseCount = releaseCount + 1;
     throw error;
   }
   return shared;

@@ -5,6 +5,8 @@ import type { MappedBlock } from "./mapped-block.ts";
 export interface SpanOwner {
   /** Whether the processor can run what is written there; not so in simulated memory. */
   readonly isExecutable: boolean;
+  /** Changes whenever a span may have ended; NaN where that cannot be said. */
+  readonly releaseCount: number;
   isLive(span: Span): boolean;
   sizeOf(span: Span): number;
   read(span: Span, offset: number, length: number | undefined): Uint8Array;

@@ -68,11 +68,11 @@ export function alloc(size: number, flags: MemoryFlags): Address {
 }
 
 /**
- * Unmaps memory that {@link alloc} mapped, or whole pages of it.
+ * Unmaps memory that {@link alloc} mapped, or whole pages of it. On Windows it must be all that one call mapped.
  *
  * @param address where it begins, a multiple of the page size.
  * @param size bytes, above 0 and a multiple of the page size. It must be memory of your own: the system unmaps
- *   whatever is there, JavaScript's heap included.
+ *   whatever is there, JavaScript's heap included. (Windows refuses where it is not the size that was mapped.)
  * @throws JitError `ERR_INVALID_ARGUMENT` for an address or size that can never be right; `ERR_OUT_OF_MEMORY` where
  *   unmapping the middle of a mapping would make one mapping too many; `ERR_PERMISSION` where it is sealed.
  * @example
@@ -166,7 +166,7 @@ export function releaseDualMapping(mapping: DualMapping, size: number): void {
 }
 
 /**
- * Makes code that was written safe to run, on every core. On x86-64 nothing has to be done; on AArch64 code that was
+ * Makes code that was written safe to run, on every core. x86-64 needs nothing; on AArch64 code that was
  * not flushed may run as it was before.
  *
  * @param address the executable address (rx) where the changed code begins; any alignment.
@@ -204,9 +204,11 @@ export function hardenedRuntimeInfo(): HardenedRuntimeInfo {
 
 /**
  * Switches the calling thread's access to MAP_JIT memory. Where there is none (everywhere but macOS on AArch64) it
- * does nothing.
+ * does nothing. There "read-execute" is how it always is, and the other is refused: JavaScript's own code is in such
+ * memory, and could not go on.
  *
- * @throws JitError `ERR_INVALID_ARGUMENT` for any other word.
+ * @throws JitError `ERR_INVALID_ARGUMENT` for any other word; `ERR_FEATURE_NOT_ENABLED` for "read-write" on macOS on
+ *   AArch64.
  * @example
  * ```ts
  * VirtMem.protectJitMemory("read-execute");

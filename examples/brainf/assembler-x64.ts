@@ -36,6 +36,12 @@ export interface Memory {
   readonly displacement: number;
 }
 
+/** What the register of an instruction holds, where it is not 32 bits. */
+interface Width {
+  readonly isByte?: boolean;
+  readonly isQword?: boolean;
+}
+
 /** A place in the code that jumps may name before it is reached. */
 export class Label {
   /** Where it is, once bound. */
@@ -46,7 +52,8 @@ export class Label {
 
 /**
  * Writes x86-64 instructions into a buffer: one method an instruction, and only those that the compiler needs.
- * "32" operates on 32-bit registers, which clears the upper half of the 64-bit one; "8" on bytes in memory.
+ * "32" operates on 32-bit registers, which clears the upper half of the 64-bit one; "8" on bytes in memory,
+ * and "64" on whole registers.
  */
 export class X64Assembler {
   readonly #code: CodeBuffer;
@@ -69,7 +76,7 @@ export class X64Assembler {
   }
 
   mov32Immediate(target: Reg, value: number): void {
-    this.#rex(0, 0, target, false);
+    this.#rex(0, 0, target);
     this.#code.byte(0xb8 | (target & 7));
     this.#code.dword(value);
   }
@@ -82,13 +89,21 @@ export class X64Assembler {
     this.#withMemory([0x89], source, target);
   }
 
+  load64(target: Reg, source: Memory): void {
+    this.#withMemory([0x8b], target, source, { isQword: true });
+  }
+
+  store64(target: Memory, source: Reg): void {
+    this.#withMemory([0x89], source, target, { isQword: true });
+  }
+
   /** movzx: the byte, and zeros above it. */
   load8(target: Reg, source: Memory): void {
     this.#withMemory([0x0f, 0xb6], target, source);
   }
 
   store8(target: Memory, source: Reg): void {
-    this.#withMemory([0x88], source, target, true);
+    this.#withMemory([0x88], source, target, { isByte: true });
   }
 
   store8Immediate(target: Memory, value: number): void {
@@ -97,11 +112,11 @@ export class X64Assembler {
   }
 
   add8(target: Memory, source: Reg): void {
-    this.#withMemory([0x00], source, target, true);
+    this.#withMemory([0x00], source, target, { isByte: true });
   }
 
   sub8(target: Memory, source: Reg): void {
-    this.#withMemory([0x28], source, target, true);
+    this.#withMemory([0x28], source, target, { isByte: true });
   }
 
   add8Immediate(target: Memory, value: number): void {
@@ -145,7 +160,7 @@ export class X64Assembler {
 
   /** target = source × value */
   multiply32Immediate(target: Reg, source: Reg, value: number): void {
-    this.#rex(target, 0, source, false);
+    this.#rex(target, 0, source);
     this.#code.byte(0x69);
     this.#code.byte(0xc0 | ((target & 7) << 3) | (source & 7));
     this.#code.dword(value);
@@ -180,7 +195,7 @@ export class X64Assembler {
   }
 
   #withRegister(opcode: number, extension: number, target: Reg): void {
-    this.#rex(0, 0, target, false);
+    this.#rex(0, 0, target);
     this.#code.byte(opcode);
     this.#code.byte(0xc0 | (extension << 3) | (target & 7));
   }
@@ -193,16 +208,20 @@ export class X64Assembler {
     else this.#code.dword(value);
   }
 
-  /** REX 0x40 | R << 2 | X << 1 | B: the fourth bits of the register numbers; needed too for sil and dil. */
-  #rex(reg: number, index: number, base: number, isByteRegister: boolean): void {
-    const rex = ((reg >> 3) << 2) | ((index >> 3) << 1) | (base >> 3);
-    if (rex !== 0 || (isByteRegister && reg >= 4)) this.#code.byte(0x40 | rex);
+  /**
+   * REX 0x40 | W << 3 | R << 2 | X << 1 | B: W for 64 bits, the others are the fourth bits of the register numbers.
+   * A byte register from the fourth on needs it too: without, sil and dil would be dh and bh.
+   */
+  #rex(reg: number, index: number, base: number, { isByte = false, isQword = false }: Width = {}): void {
+    const wide = isQword ? 1 << 3 : 0;
+    const rex = wide | ((reg >> 3) << 2) | ((index >> 3) << 1) | (base >> 3);
+    if (rex !== 0 || (isByte && reg >= 4)) this.#code.byte(0x40 | rex);
   }
 
   /** An instruction of one register (or opcode extension) and one memory operand. */
-  #withMemory(opcode: readonly number[], reg: number, memory: Memory, isByteRegister = false): void {
+  #withMemory(opcode: readonly number[], reg: number, memory: Memory, width?: Width): void {
     const { base, index, displacement } = memory;
-    this.#rex(reg, index ?? 0, base, isByteRegister);
+    this.#rex(reg, index ?? 0, base, width);
     for (const byte of opcode) this.#code.byte(byte);
     // mod 0 with the base rbp would mean something else, and r13 shares its low bits.
     const isBare = displacement === 0 && (base & 7) !== Reg.rbp;

@@ -5,46 +5,78 @@ import type { Ir, Loop } from "./ir.ts";
 import { Op, STRIDE } from "./ir.ts";
 import { OUTPUT_CAPACITY_BYTES, Register } from "./machine.ts";
 
-// The System V calling convention passes the four pointers in rdi, rsi, rdx and rcx, and leaves these and
-// rax, r8 to r11 to the callee: enough, so that nothing needs saving.
-const tape = Reg.rdi;
-const registers = Reg.rsi;
-const output = Reg.rdx;
-const input = Reg.rcx;
-/** 32 bits, zero above, so that it can index: the cell pointed at. */
-const pointer = Reg.r8;
-const budget = Reg.r9;
-const outputLength = Reg.r10;
-/** Hold a value for no longer than one instruction of the intermediate representation. */
-const scratch = Reg.rax;
-const scratch2 = Reg.r11;
+/**
+ * Where a calling convention puts what compiled code works with: the four pointers it is called with, and the
+ * registers it may then use. It calls nothing, so that there is no stack to be aligned.
+ */
+interface Convention {
+  readonly tape: Reg;
+  readonly registers: Reg;
+  readonly output: Reg;
+  readonly input: Reg;
+  /** 32 bits, zero above, so that it can index: the cell pointed at. */
+  readonly pointer: Reg;
+  readonly budget: Reg;
+  readonly outputLength: Reg;
+  /** Hold a value for no longer than one instruction of the intermediate representation; the first is rax. */
+  readonly scratch: Reg;
+  readonly scratch2: Reg;
+  /** Those of these registers that the caller wants back as they were; at most four. */
+  readonly saved: readonly Reg[];
+}
+
+/** Linux and macOS: rax and r8 to r11 besides the arguments are the callee's, so that nothing needs saving. */
+const systemV: Convention = {
+  tape: Reg.rdi,
+  registers: Reg.rsi,
+  output: Reg.rdx,
+  input: Reg.rcx,
+  pointer: Reg.r8,
+  budget: Reg.r9,
+  outputLength: Reg.r10,
+  scratch: Reg.rax,
+  scratch2: Reg.r11,
+  saved: [],
+};
+
+/** Windows: of the registers needed, rsi and rdi are the caller's. */
+const windows: Convention = {
+  tape: Reg.rcx,
+  registers: Reg.rdx,
+  output: Reg.r8,
+  input: Reg.r9,
+  pointer: Reg.r10,
+  budget: Reg.r11,
+  outputLength: Reg.rsi,
+  scratch: Reg.rax,
+  scratch2: Reg.rdi,
+  saved: [Reg.rsi, Reg.rdi],
+};
 
 /** Prologue, epilogue and the exit behind the loop, with room to spare. */
 const FRAME_BYTES = 96;
 /** An instruction takes 4 to 28 bytes, its exit 10 more; measured on the programs shipped, 13 on average. */
 const INSTRUCTION_BYTES = 20;
 
-/** x86-64 with the System V calling convention. */
+/** x86-64, with the calling convention of the system that this runs on. */
 export const x64: Backend = {
   name: "x64",
-  // Windows passes arguments in other registers.
-  isNative: process.arch === "x64" && process.platform !== "win32",
+  isNative: process.arch === "x64",
   guessSizeBytes: (loop) => FRAME_BYTES + (loop.close - loop.open) * INSTRUCTION_BYTES,
-  emit: (ir, loop, cells, code) => new Emitter(ir, cells, code).emit(loop),
+  emit: (ir, loop, cells, code) =>
+    new Emitter(ir, cells, code, process.platform === "win32" ? windows : systemV).emit(loop),
 };
 
-function cell(offset: number): Memory {
-  return { base: tape, index: pointer, displacement: offset };
-}
-
-function field(register: number): Memory {
-  return { base: registers, displacement: register * Int32Array.BYTES_PER_ELEMENT };
+/** The caller leaves 32 bytes above the return address to the callee: what it saves goes there (Windows alone). */
+function home(index: number): Memory {
+  return { base: Reg.rsp, displacement: 8 + 8 * index };
 }
 
 class Emitter {
   readonly #ir: Ir;
   readonly #cells: number;
   readonly #assembler: X64Assembler;
+  readonly #convention: Convention;
   /** Instructions that something jumps to, except loop bodies. */
   readonly #targets = new Map<number, Label>();
   /** The loop bodies' starts. */
@@ -52,17 +84,22 @@ class Emitter {
   /** Ways out: the instruction to go on at, and the label of the code that says so. */
   readonly #exits = new Map<number, Label>();
 
-  constructor(ir: Ir, cells: number, code: Uint8Array) {
+  constructor(ir: Ir, cells: number, code: Uint8Array, convention: Convention) {
     this.#ir = ir;
     this.#cells = cells;
     this.#assembler = new X64Assembler(code);
+    this.#convention = convention;
   }
 
   emit(loop: Loop): number {
     const assembler = this.#assembler;
-    assembler.load32(pointer, field(Register.Pointer));
-    assembler.load32(budget, field(Register.Budget));
-    assembler.load32(outputLength, field(Register.OutputLength));
+    const { pointer, budget, outputLength, saved } = this.#convention;
+    saved.forEach((register, index) => {
+      assembler.store64(home(index), register);
+    });
+    assembler.load32(pointer, this.#field(Register.Pointer));
+    assembler.load32(budget, this.#field(Register.Budget));
+    assembler.load32(outputLength, this.#field(Register.OutputLength));
     this.#bindBody(loop.open + 1);
     for (let instruction = loop.open + 1; instruction <= loop.close; instruction++) {
       const target = this.#targets.get(instruction);
@@ -75,6 +112,7 @@ class Emitter {
 
   #emitInstruction(instruction: number): void {
     const assembler = this.#assembler;
+    const { output, input, pointer, budget, outputLength, scratch, scratch2 } = this.#convention;
     const at = instruction * STRIDE;
     const [op, a = 0, b = 0, c = 0] = this.#ir.code.subarray(at, at + STRIDE);
     switch (op) {
@@ -82,17 +120,17 @@ class Emitter {
         this.#emitGuard(a, b, this.#exit(instruction));
         break;
       case Op.SkipIfZero:
-        assembler.compare8Immediate(cell(a), 0);
+        assembler.compare8Immediate(this.#cell(a), 0);
         assembler.jumpIf(Condition.equal, this.#target(instruction + 1 + b));
         break;
       case Op.Move:
         assembler.add32Immediate(pointer, a);
         break;
       case Op.Add:
-        assembler.add8Immediate(cell(a), b);
+        assembler.add8Immediate(this.#cell(a), b);
         break;
       case Op.Set:
-        assembler.store8Immediate(cell(a), b);
+        assembler.store8Immediate(this.#cell(a), b);
         break;
       case Op.AddProduct:
         this.#emitAddProduct(a, b, c);
@@ -100,24 +138,24 @@ class Emitter {
       case Op.Output:
         assembler.compare32Immediate(outputLength, OUTPUT_CAPACITY_BYTES);
         assembler.jumpIf(Condition.aboveOrEqual, this.#exit(instruction));
-        assembler.load8(scratch, cell(a));
+        assembler.load8(scratch, this.#cell(a));
         assembler.store8({ base: output, index: outputLength, displacement: 0 }, scratch);
         assembler.increment32(outputLength);
         break;
       case Op.Input:
         // Input is rare, so its position stays in memory.
-        assembler.load32(scratch, field(Register.InputPosition));
-        assembler.compare32(scratch, field(Register.InputLength));
+        assembler.load32(scratch, this.#field(Register.InputPosition));
+        assembler.compare32(scratch, this.#field(Register.InputLength));
         assembler.jumpIf(Condition.aboveOrEqual, this.#exit(instruction));
         assembler.load8(scratch2, { base: input, index: scratch, displacement: 0 });
-        assembler.store8(cell(a), scratch2);
-        assembler.incrementMemory32(field(Register.InputPosition));
+        assembler.store8(this.#cell(a), scratch2);
+        assembler.incrementMemory32(this.#field(Register.InputPosition));
         break;
       case Op.Scan: {
         const next = new Label();
         const found = new Label();
         assembler.bind(next);
-        assembler.compare8Immediate(cell(0), 0);
+        assembler.compare8Immediate(this.#cell(0), 0);
         assembler.jumpIf(Condition.equal, found);
         this.#emitGuard(Math.min(a, 0), Math.max(a, 0), this.#exit(instruction));
         assembler.add32Immediate(pointer, a);
@@ -126,18 +164,18 @@ class Emitter {
         break;
       }
       case Op.If:
-        assembler.compare8Immediate(cell(0), 0);
+        assembler.compare8Immediate(this.#cell(0), 0);
         assembler.jumpIf(Condition.equal, this.#target(a));
         break;
       case Op.Open:
-        assembler.compare8Immediate(cell(0), 0);
+        assembler.compare8Immediate(this.#cell(0), 0);
         assembler.jumpIf(Condition.equal, this.#target(a));
         this.#bindBody(instruction + 1);
         break;
       case Op.Close: {
         const body = this.#bodies.get(a);
         if (body === undefined) throw new Error("A loop ends that did not begin");
-        assembler.compare8Immediate(cell(0), 0);
+        assembler.compare8Immediate(this.#cell(0), 0);
         assembler.jumpIf(Condition.equal, this.#target(instruction + 1));
         assembler.decrement32(budget);
         assembler.jumpIf(Condition.notSign, body);
@@ -153,6 +191,7 @@ class Emitter {
   /** Leaves unless 0 ≤ pointer + lowest and pointer + highest < cells. The pointer itself is on the tape. */
   #emitGuard(lowest: number, highest: number, exit: Label): void {
     const assembler = this.#assembler;
+    const { pointer, scratch } = this.#convention;
     const [low, high] = [Math.min(lowest, 0), Math.max(highest, 0)];
     if (low === 0) {
       if (high >= this.#cells) assembler.jump(exit);
@@ -172,34 +211,48 @@ class Emitter {
 
   #emitAddProduct(source: number, target: number, factor: number): void {
     const assembler = this.#assembler;
-    assembler.load8(scratch, cell(source));
+    const { scratch } = this.#convention;
+    assembler.load8(scratch, this.#cell(source));
     if (factor === 1) {
-      assembler.add8(cell(target), scratch);
+      assembler.add8(this.#cell(target), scratch);
     } else if (factor === 0xff) {
-      assembler.sub8(cell(target), scratch);
+      assembler.sub8(this.#cell(target), scratch);
     } else {
       assembler.multiply32Immediate(scratch, scratch, factor);
-      assembler.add8(cell(target), scratch);
+      assembler.add8(this.#cell(target), scratch);
     }
   }
 
   /** All ways out meet in one epilogue that stores the machine's registers; rax says where to go on. */
   #emitExits(behindLoop: number): void {
     const assembler = this.#assembler;
+    const { pointer, budget, outputLength, scratch, saved } = this.#convention;
     const epilogue = new Label();
     const finished = this.#targets.get(behindLoop);
     if (finished !== undefined) assembler.bind(finished);
     assembler.mov32Immediate(scratch, behindLoop);
     assembler.bind(epilogue);
-    assembler.store32(field(Register.Pointer), pointer);
-    assembler.store32(field(Register.Budget), budget);
-    assembler.store32(field(Register.OutputLength), outputLength);
+    assembler.store32(this.#field(Register.Pointer), pointer);
+    assembler.store32(this.#field(Register.Budget), budget);
+    assembler.store32(this.#field(Register.OutputLength), outputLength);
+    saved.forEach((register, index) => {
+      assembler.load64(register, home(index));
+    });
     assembler.return();
     for (const [instruction, label] of this.#exits) {
       assembler.bind(label);
       assembler.mov32Immediate(scratch, instruction);
       assembler.jump(epilogue);
     }
+  }
+
+  #cell(offset: number): Memory {
+    const { tape, pointer } = this.#convention;
+    return { base: tape, index: pointer, displacement: offset };
+  }
+
+  #field(register: number): Memory {
+    return { base: this.#convention.registers, displacement: register * Int32Array.BYTES_PER_ELEMENT };
   }
 
   #bindBody(instruction: number): void {

@@ -20,7 +20,7 @@ export interface DoctorReport {
   readonly system: { readonly name: string; readonly release: string };
   readonly processor: string;
   /** Null where no native code can be called. */
-  readonly ffi: { readonly name: string; readonly version: string } | null;
+  readonly ffi: { readonly name: string; readonly version: string; readonly reason: string } | null;
   /** Null where no native code can be called; so are the lists below empty then. */
   readonly memory: {
     readonly pageSize: number;
@@ -113,7 +113,7 @@ export function examine(patient: DoctorPatient): DoctorReport {
       verdict: judge(dual, single),
       advice: advise(dual, single, limits),
       ...about,
-      ffi: { name: ffi.name, version: ffi.version },
+      ffi: { name: ffi.name, version: ffi.version, reason: ffi.reason },
       memory: { pageSize, pageGranularity, largePageSize: memory.largePageSize(), hardened },
       steps: [dual, single, ...memory.probe()],
       limits,
@@ -124,7 +124,7 @@ export function examine(patient: DoctorPatient): DoctorReport {
       verdict: "Machine code cannot be run here.",
       advice: [messageOf(error)],
       ...about,
-      ffi: ffi === undefined ? null : { name: ffi.name, version: ffi.version },
+      ffi: ffi === undefined ? null : { name: ffi.name, version: ffi.version, reason: ffi.reason },
       memory: null,
       steps: [],
       limits: [],
@@ -244,6 +244,7 @@ function render(report: DoctorReport, color: boolean): string {
       ["system", `${system.name} ${system.release}`],
       ["processor", report.processor],
       ["FFI", ffi === null ? "none" : `${ffi.name} ${ffi.version}`],
+      ...(ffi === null ? [] : [["", ffi.reason] as [string, string]]),
     ]),
   ];
   if (memory !== null) {

@@ -41,21 +41,33 @@ export interface NativeLibrary {
 
 /** A function made from an address, and the means to give its resources back. */
 export interface NativeCallable {
+  /** Calls the code, from the first call to the last. */
   readonly call: NativeFunction;
+  /**
+   * The fastest way to call the code, as soon as there is one: an interface may need to see that a function is called
+   * often before it makes one. Read it before each call; once there it stays.
+   */
+  readonly fast: NativeFunction | undefined;
   close(): void;
 }
 
 /** A runtime's foreign function interface. */
 export interface Ffi {
-  /** `koffi`, `bun:ffi` or `Deno.dlopen`. */
+  /** `koffi`, `koffi and node:ffi`, `bun:ffi` or `Deno.dlopen`. */
   readonly name: string;
   /** The version of the library, or of the runtime it is part of. */
   readonly version: string;
+  /** One line: why this one, and how it calls machine code; what `doctor` prints. */
+  readonly reason: string;
 
   /** Loads the first of `names` that the system finds; throws a JitError that lists them all otherwise. */
   open(names: readonly string[]): NativeLibrary;
 
-  /** The error number the calling thread's last native call left. Read it before anything else runs. */
+  /**
+   * The error number (C's errno) the calling thread's last native call left. Read it before anything else runs.
+   * Windows' own functions leave theirs elsewhere: `GetLastError` is found and called like any other function, so an
+   * implementation must not let what it does itself between two native calls change its answer.
+   */
   errno(): number;
 
   /**

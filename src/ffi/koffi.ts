@@ -1,5 +1,5 @@
 /**
- * The native-call contract on koffi, for Node (it loads in Bun and Deno too).
+ * The native-call contract on koffi, for Node.
  *
  * What is odd about koffi, each point measured:
  * - Addresses are declared `intptr_t`, because that type comes back as a number (MAP_FAILED as −1);
@@ -11,6 +11,7 @@
  */
 import { createRequire } from "node:module";
 import { JitError } from "../errors.ts";
+import { detach, messageOf, noneFound } from "./common.ts";
 import type {
   Address,
   Ffi,
@@ -20,6 +21,7 @@ import type {
   NativeSignature,
   NativeType,
 } from "./contract.ts";
+import { converted, toBigInt, toNumber, type Conversions } from "./trampoline.ts";
 
 /** A koffi type or prototype: opaque here. */
 type KoffiType = object;
@@ -98,6 +100,7 @@ function loadFailure(cause: unknown): JitError {
 
 class KoffiFfi implements Ffi {
   readonly name = "koffi";
+  readonly reason = "this runtime has no foreign function interface of its own that can be relied on";
   readonly version: string;
   readonly #koffi: KoffiModule;
   /** By the text of the signature: making a prototype takes 8 µs, and koffi keeps it for good. */
@@ -117,13 +120,10 @@ class KoffiFfi implements Ffi {
         this.#hasLoadedLibrary = true;
         return new KoffiNativeLibrary(name, library);
       } catch (error) {
-        failures.push(`${name} (${error instanceof Error ? error.message : String(error)})`);
+        failures.push(`${name} (${messageOf(error)})`);
       }
     }
-    throw new JitError(
-      "ERR_FEATURE_NOT_ENABLED",
-      `Cannot load a shared library: the system found none of ${failures.join(", ")}`,
-    );
+    throw noneFound(failures);
   }
 
   errno(): number {
@@ -135,11 +135,7 @@ class KoffiFfi implements Ffi {
   }
 
   detach(buffer: ArrayBuffer): void {
-    try {
-      transfer?.call(buffer, 0);
-    } catch {
-      // It was detached before. There is nothing left to cut off, and the contract promises not to throw.
-    }
+    detach(buffer);
   }
 
   callable(address: Address, signature: NativeSignature): NativeCallable {
@@ -148,7 +144,8 @@ class KoffiFfi implements Ffi {
       this.#hasLoadedLibrary = true;
     }
     const raw = this.#koffi.decode(address, this.#prototype(signature));
-    return { call: convertResult(raw, signature), close: nothingToClose };
+    const call = converted(raw, conversionsOf(signature));
+    return { call, fast: call, close: nothingToClose };
   }
 
   #prototype(signature: NativeSignature): KoffiType {
@@ -186,7 +183,7 @@ class KoffiNativeLibrary implements NativeLibrary {
               parameters,
               fixedParameters,
             );
-      return convertResult(raw, signature);
+      return converted(raw, conversionsOf(signature));
     } catch (error) {
       // koffi has no other way to say that the library lacks the function.
       if (error instanceof Error && error.message.startsWith("Cannot find function")) return undefined;
@@ -201,43 +198,15 @@ function variadic(raw: NativeFunction, types: readonly string[], fixedParameters
     raw(...args.flatMap((value, index) => (index < fixedParameters ? [value] : [types[index], value])));
 }
 
-/**
- * The raw koffi function, unless its result may come back as number or bigint by its size.
- * Written out by arity, because a rest parameter costs 25 ns a call, as much as half the call itself.
- */
-function convertResult(raw: NativeFunction, { parameters, result }: NativeSignature): NativeFunction {
-  if (result !== "i64" && result !== "u64" && result !== "pointer") return raw;
-  // No address a process can use is past 2**53, but a wrong result may be, and it must still be a number.
-  const convert: (value: unknown) => unknown = result === "pointer" ? Number : toBigInt;
-  switch (parameters.length) {
-    case 0:
-      return () => convert(raw());
-    case 1:
-      return (a) => convert(raw(a));
-    case 2:
-      return (a, b) => convert(raw(a, b));
-    case 3:
-      return (a, b, c) => convert(raw(a, b, c));
-    case 4:
-      return (a, b, c, d) => convert(raw(a, b, c, d));
-    default:
-      return (...args) => convert(raw(...args));
-  }
-}
-
-function toBigInt(value: unknown): bigint {
-  return typeof value === "bigint" ? value : BigInt(value as number);
+/** 64-bit results come back as number or bigint, by their size. */
+function conversionsOf({ parameters, result }: NativeSignature): Conversions {
+  return {
+    parameters: parameters.map(() => undefined),
+    result: result === "pointer" ? toNumber : result === "i64" || result === "u64" ? toBigInt : undefined,
+  };
 }
 
 /** koffi frees what a function needs when the function is collected. */
 function nothingToClose(): void {
   // Nothing is held.
 }
-
-/**
- * `ArrayBuffer.prototype.transfer`, where it exists (Node 22 and later, Bun, Deno).
- * `structuredClone` with a transfer list is no substitute: on Node 20 it copies instead, and throws later.
- */
-const { transfer } = ArrayBuffer.prototype as {
-  readonly transfer?: (this: ArrayBuffer, newSizeBytes: number) => ArrayBuffer;
-};

@@ -1,14 +1,16 @@
 /** The one place that chooses the foreign function interface. */
 import { platform } from "../platform.ts";
 import type { RuntimeName } from "../platform.ts";
+import { openBun } from "./bun.ts";
 import type { Ffi } from "./contract.ts";
-import { openKoffi } from "./koffi.ts";
+import { openDeno } from "./deno.ts";
+import { openNode } from "./node.ts";
 
-/** How each runtime calls native code. koffi loads in Bun and Deno too, through their Node-API. */
+/** How each runtime calls native code: by what it has itself where that can be relied on. */
 const openers: Readonly<Record<RuntimeName, () => Ffi>> = {
-  node: openKoffi,
-  bun: openKoffi,
-  deno: openKoffi,
+  node: openNode,
+  bun: openBun,
+  deno: openDeno,
 };
 
 let chosen: Ffi | undefined;
@@ -17,7 +19,8 @@ let chosen: Ffi | undefined;
  * The foreign function interface of this runtime, loaded on the first call and kept.
  * Each thread has its own.
  *
- * @throws JitError `ERR_FEATURE_NOT_ENABLED` where it cannot be loaded; the message says how it could.
+ * @throws JitError `ERR_FEATURE_NOT_ENABLED` where it cannot be loaded, or the process may not call native code;
+ *   the message says how it could.
  */
 export function systemFfi(): Ffi {
   return (chosen ??= openers[platform.runtime]());

@@ -1,6 +1,7 @@
 /** Linux's virtual memory. What is odd about it stands in the files of `linux/`, each beside its cause. */
-import { JitError, formatAddress } from "../errors.ts";
+import { formatAddress } from "../errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
+import { attempt, describeAccess } from "./attempts.ts";
 import type {
   DualMapping,
   HardenedRuntimeInfo,
@@ -206,29 +207,10 @@ export class LinuxMemory implements VirtualMemory {
   }
 }
 
-/** Undefined where it fails, whatever the reason: `probe` is there to tell it. */
-function attempt<T>(make: () => T): T | undefined {
-  try {
-    return make();
-  } catch (error) {
-    if (error instanceof JitError) return undefined;
-    throw error;
-  }
-}
-
 function protectionOf({ read, write, execute }: MemoryFlags): number {
   return (
     (read === true ? Protection.READ : Protection.NONE) |
     (write === true ? Protection.WRITE : Protection.NONE) |
     (execute === true ? Protection.EXEC : Protection.NONE)
   );
-}
-
-function describeAccess({ read, write, execute }: MemoryFlags): string {
-  const access = [
-    read === true ? "read" : "",
-    write === true ? "write" : "",
-    execute === true ? "execute" : "",
-  ];
-  return access.filter((word) => word !== "").join(", ") || "no access";
 }

@@ -2,17 +2,23 @@
 import { JitError } from "../errors.ts";
 import { systemFfi } from "../ffi/select.ts";
 import { platform } from "../platform.ts";
-import type { SystemName } from "../platform.ts";
+import type { ProcessorName, SystemName } from "../platform.ts";
 import type { VirtualMemory } from "./contract.ts";
+import { DarwinMemory } from "./darwin.ts";
+import type { DarwinProcessor } from "./darwin.ts";
+import { bindLibSystem } from "./darwin/libsystem.ts";
 import { LinuxMemory } from "./linux.ts";
 import { systemFiles } from "./linux/files.ts";
 import { instructionCache } from "./linux/instruction-cache.ts";
 import { bindLibc } from "./linux/libc.ts";
+import { WindowsMemory } from "./windows.ts";
+import { bindKernel32 } from "./windows/kernel32.ts";
+import { bindAdvapi32 } from "./windows/lock-pages.ts";
 
 const openers: Readonly<Record<SystemName, () => VirtualMemory>> = {
   linux: openLinux,
-  darwin: refuse,
-  windows: refuse,
+  darwin: openDarwin,
+  windows: openWindows,
   other: refuse,
 };
 
@@ -38,9 +44,30 @@ function openLinux(): VirtualMemory {
   });
 }
 
+function openWindows(): VirtualMemory {
+  const ffi = systemFfi();
+  return new WindowsMemory({ kernel32: bindKernel32(ffi), advapi32: bindAdvapi32(ffi), ffi });
+}
+
+/** What a processor that this library does not know would need is not known either: the safe answers. */
+const darwinProcessors: Readonly<Record<ProcessorName, DarwinProcessor>> = {
+  x64: { needsFlush: false, switchesJitMemory: false },
+  arm64: { needsFlush: true, switchesJitMemory: true },
+  other: { needsFlush: true, switchesJitMemory: true },
+};
+
+function openDarwin(): VirtualMemory {
+  const ffi = systemFfi();
+  return new DarwinMemory({
+    libSystem: bindLibSystem(ffi),
+    ffi,
+    processor: darwinProcessors[platform.processor],
+  });
+}
+
 function refuse(): never {
   throw new JitError(
     "ERR_FEATURE_NOT_ENABLED",
-    `Cannot make executable memory: this system (${platform.system}) is not supported yet; use Linux`,
+    `Cannot make executable memory: this system (${platform.system}) is not supported; use Linux, Windows or macOS`,
   );
 }

@@ -65,9 +65,9 @@ for (const name of documentNames) {
       for (const program of captures(text, /node (dist\/[\w/.-]+\.js)/g)) {
         assert.ok(existsSync(path.join(root, program)), program);
       }
-      const tests = readdirSync(path.join(root, "dist/test"), { recursive: true, encoding: "utf8" }).filter(
-        (file) => file.endsWith(".test.js"),
-      );
+      const tests = readdirSync(path.join(root, "dist/test"), { recursive: true, encoding: "utf8" })
+        .filter((file) => file.endsWith(".test.js"))
+        .map((file) => file.replaceAll(path.sep, "/"));
       for (const word of captures(text, /node dist\/test\/run\.js ([\w/.-]+)/g)) {
         if (word === "area") continue; // CONTRIBUTING's example of a word
         assert.ok(

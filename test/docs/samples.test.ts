@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { after, describe, test } from "node:test";
-import { platform } from "../../src/platform.ts";
+import { needs } from "../support/requirements.ts";
 import { samplesOfDocstrings, samplesOfDocument } from "../support/samples.ts";
 
 const root = path.resolve(import.meta.dirname, "../../..");
@@ -72,7 +72,7 @@ test("every sample compiles under the strictest settings", () => {
 });
 
 // What the samples write into memory is x86-64 code.
-const skip = platform.system === "linux" && platform.processor === "x64" ? false : "needs Linux on x86-64";
+const skip = needs("systemV");
 
 describe("every sample runs, and comes to what it says", { skip }, () => {
   for (const [index, { place, output }] of samples.entries()) {

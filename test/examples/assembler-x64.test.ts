@@ -61,6 +61,9 @@ test("instructions with a memory operand are encoded as another assembler encode
       const byte = byteNames[register] ?? "";
       check(`mov ${dword}, dword ptr ${at}`, (assembler) => assembler.load32(register, memory));
       check(`mov dword ptr ${at}, ${dword}`, (assembler) => assembler.store32(memory, register));
+      const qword = qwordNames[register] ?? "";
+      check(`mov ${qword}, qword ptr ${at}`, (assembler) => assembler.load64(register, memory));
+      check(`mov qword ptr ${at}, ${qword}`, (assembler) => assembler.store64(memory, register));
       check(`movzx ${dword}, byte ptr ${at}`, (assembler) => assembler.load8(register, memory));
       check(`mov byte ptr ${at}, ${byte}`, (assembler) => assembler.store8(memory, register));
       check(`add byte ptr ${at}, ${byte}`, (assembler) => assembler.add8(memory, register));

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { platform } from "../../src/platform.ts";
+import { needs } from "../support/requirements.ts";
 
-const skip = platform.processor === "x64" ? false : "the machine code of the examples is x86-64";
+const skip = needs("systemV");
 
 function outputOf(example: string): string {
   const path = fileURLToPath(new URL(`../../examples/${example}.js`, import.meta.url));

@@ -5,8 +5,9 @@ import { JitAllocator, toFunction, type ParameterType, type Span } from "../../s
 import { wrong } from "../support/expectations.ts";
 import * as machineCode from "../support/native-code.ts";
 import { Random } from "../support/random.ts";
+import { needs } from "../support/requirements.ts";
 
-const skip = machineCode.RUNS_HERE ? false : "this machine code is of another processor or system";
+const skip = needs("machineCode");
 
 /** The values of each type that are most likely to be carried wrongly. */
 const VALUES: Readonly<Record<Exclude<ParameterType, "buffer">, readonly (number | bigint)[]>> = {

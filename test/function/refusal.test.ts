@@ -5,8 +5,9 @@ import { JitAllocator, JitError, toFunction, type Signature, type Span } from ".
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { throwsJitError, wrong } from "../support/expectations.ts";
 import * as machineCode from "../support/native-code.ts";
+import { needs } from "../support/requirements.ts";
 
-const skip = machineCode.RUNS_HERE ? false : "this machine code is of another processor or system";
+const skip = needs("machineCode");
 
 /** Writes code into a span of its own. */
 function add(allocator: JitAllocator, code: Uint8Array): Span {

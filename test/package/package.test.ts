@@ -9,6 +9,7 @@ import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/co
 import { filterProblems } from "@arethetypeswrong/core/problems";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
+import { needs } from "../support/requirements.ts";
 
 const root = path.resolve(import.meta.dirname, "../../..");
 const workspace = mkdtempSync(path.join(tmpdir(), "jit-allocator-package-"));
@@ -134,7 +135,7 @@ describe("a program that uses the package", () => {
     });
   }
 
-  test("loads, and its command answers", () => {
+  test("loads, and its command answers", { skip: needs("links") }, () => {
     for (const dependency of ["koffi", "@koromix"]) {
       symlinkSync(
         path.join(root, "node_modules", dependency),

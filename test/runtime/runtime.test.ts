@@ -5,8 +5,9 @@ import { JitAllocator, JitRuntime, toFunction } from "../../src/index.ts";
 import { changesNothing, refuses, throwsJitError, wrong } from "../support/expectations.ts";
 import * as machineCode from "../support/native-code.ts";
 import { someBytes } from "../support/rows.ts";
+import { needs } from "../support/requirements.ts";
 
-const skip = machineCode.RUNS_HERE ? false : "this machine code is of another processor or system";
+const skip = needs("machineCode");
 
 describe("JitRuntime", () => {
   test("add copies the code: what is returned can be called", { skip }, () => {

@@ -1,25 +1,35 @@
-/** Small pieces of x86-64 machine code (System V calling convention), for tests that run code for real. */
+/**
+ * Small pieces of x86-64 machine code, for tests that run code for real, in the calling convention of the system that
+ * they run on. What differs: System V passes integers in rdi, rsi and so on, floats in registers counted by themselves;
+ * Windows passes the first four parameters in rcx, rdx, r8 and r9, or the float register of the same number, and
+ * leaves 32 bytes below those on the stack to the callee.
+ */
 import type { ParameterType, ResultType } from "../../src/index.ts";
 import { platform } from "../../src/platform.ts";
 
 /** Whether the code of this file can run here. Elsewhere the tests that need it have nothing to run. */
-export const RUNS_HERE = platform.processor === "x64" && platform.system !== "windows";
+export const RUNS_HERE = platform.processor === "x64";
 
-/** `lea eax, [rdi + rsi]; ret`: adds two 32-bit integers. */
-export const ADD = Uint8Array.of(0x8d, 0x04, 0x37, 0xc3);
+const isWindows = platform.system === "windows";
+
+/** `lea eax, [rdi + rsi]; ret`, or `[rcx + rdx]`: adds two 32-bit integers. */
+export const ADD = Uint8Array.of(0x8d, 0x04, isWindows ? 0x11 : 0x37, 0xc3);
 
 /** `mov eax, value; ret` */
 export function returnConstant(value: number): Uint8Array {
   return Uint8Array.of(0xb8, ...int32(value), 0xc3);
 }
 
-/** `sub rsp, 8; mov rax, target; call rax; add rsp, 8; add eax, 1; ret`: one more than what the target returns. */
+/**
+ * `sub rsp, 40; mov rax, target; call rax; add rsp, 40; add eax, 1; ret`: one more than what the target returns.
+ * 40 bytes: the 32 that Windows leaves to the callee, and 8 to align the stack again.
+ */
 export function callAndAddOne(target: number): Uint8Array {
   return Uint8Array.of(
     0x48,
     0x83,
     0xec,
-    8,
+    40,
     0x48,
     0xb8,
     ...int64(target),
@@ -28,7 +38,7 @@ export function callAndAddOne(target: number): Uint8Array {
     0x48,
     0x83,
     0xc4,
-    8,
+    40,
     0x83,
     0xc0,
     1,
@@ -42,56 +52,77 @@ export function jumpFrom(rx: number, target: number): Uint8Array {
 }
 
 /**
- * Adds up 64-bit floats: rdi = where, rsi = how many.
+ * Adds up 64-bit floats: the first parameter is where, the second how many; on Windows rcx for rdi and rdx for rsi.
  * `xorpd xmm0, xmm0; test rsi, rsi; jz end; next: addsd xmm0, [rdi]; add rdi, 8; dec rsi; jnz next; end: ret`
  */
 export const SUM_FLOATS = Uint8Array.of(
-  ...[0x66, 0x0f, 0x57, 0xc0, 0x48, 0x85, 0xf6, 0x74, 0x0d],
-  ...[0xf2, 0x0f, 0x58, 0x07, 0x48, 0x83, 0xc7, 0x08, 0x48, 0xff, 0xce, 0x75, 0xf3, 0xc3],
+  ...[0x66, 0x0f, 0x57, 0xc0, 0x48, 0x85, isWindows ? 0xd2 : 0xf6, 0x74, 0x0d],
+  ...[0xf2, 0x0f, 0x58, isWindows ? 0x01 : 0x07, 0x48, 0x83, isWindows ? 0xc1 : 0xc7, 0x08],
+  ...[0x48, 0xff, isWindows ? 0xca : 0xce, 0x75, 0xf3, 0xc3],
 );
 
-/** `movzx eax, byte [rdi]; mov byte [rdi], 42; ret`: gives the byte that was there, and leaves 42. */
-export const SWAP_BYTE = Uint8Array.of(0x0f, 0xb6, 0x07, 0xc6, 0x07, 42, 0xc3);
+/** `movzx eax, byte [rdi]; mov byte [rdi], 42; ret`, or rcx: gives the byte that was there, and leaves 42. */
+export const SWAP_BYTE = isWindows
+  ? Uint8Array.of(0x0f, 0xb6, 0x01, 0xc6, 0x01, 42, 0xc3)
+  : Uint8Array.of(0x0f, 0xb6, 0x07, 0xc6, 0x07, 42, 0xc3);
 
 /** `ret` */
 export const RETURN = Uint8Array.of(0xc3);
 
-/** Stores of the six integer registers to rax: `mov rax, rdi` and so on. */
-const FROM_INTEGER_REGISTER: readonly (readonly number[])[] = [
-  [0x48, 0x89, 0xf8], // rdi
-  [0x48, 0x89, 0xf0], // rsi
-  [0x48, 0x89, 0xd0], // rdx
-  [0x48, 0x89, 0xc8], // rcx
-  [0x4c, 0x89, 0xc0], // r8
-  [0x4c, 0x89, 0xc8], // r9
-];
-/** xmm0 to xmm7 carry floats. */
-const FLOAT_REGISTER_COUNT = 8;
+/** `mov rax, register`: the integer registers in the order of their parameters. */
+const FROM_INTEGER_REGISTER: readonly (readonly number[])[] = isWindows
+  ? [
+      [0x48, 0x89, 0xc8], // rcx
+      [0x48, 0x89, 0xd0], // rdx
+      [0x4c, 0x89, 0xc0], // r8
+      [0x4c, 0x89, 0xc8], // r9
+    ]
+  : [
+      [0x48, 0x89, 0xf8], // rdi
+      [0x48, 0x89, 0xf0], // rsi
+      [0x48, 0x89, 0xd0], // rdx
+      [0x48, 0x89, 0xc8], // rcx
+      [0x4c, 0x89, 0xc0], // r8
+      [0x4c, 0x89, 0xc8], // r9
+    ];
+/** xmm0 and on carry floats. */
+const FLOAT_REGISTER_COUNT = isWindows ? 4 : 8;
+/** Bytes between the return address, which lies at [rsp], and the first argument on the stack. */
+const HOME_BYTES = isWindows ? 32 : 0;
 
-/** Code that gives back its parameter number `index`, wherever the calling convention puts that one. */
-export function returnParameter(parameters: readonly ParameterType[], index: number): Uint8Array {
+/** Where a parameter is: in the float or integer register of that number, or in that place on the stack. */
+type ParameterPlace = readonly [kind: "float" | "integer" | "stack", number: number];
+
+function placeOf(parameters: readonly ParameterType[], index: number): ParameterPlace {
   let integers = 0;
   let floats = 0;
   let onStack = 0;
   for (const [position, type] of parameters.entries()) {
-    const isFloat = type === "f32" || type === "f64";
-    const inRegister = isFloat ? floats < FLOAT_REGISTER_COUNT : integers < FROM_INTEGER_REGISTER.length;
+    const isFloat = isFloatType(type);
+    // Windows numbers both kinds of registers by the parameter.
+    const register = isWindows ? position : isFloat ? floats++ : integers++;
+    const isInRegister = register < (isFloat ? FLOAT_REGISTER_COUNT : FROM_INTEGER_REGISTER.length);
     if (position === index) {
-      if (inRegister) {
-        // movaps xmm0, xmmN; or mov rax, register
-        const move = isFloat ? [0x0f, 0x28, 0xc0 + floats] : (FROM_INTEGER_REGISTER[integers] ?? []);
-        return Uint8Array.of(...move, 0xc3);
-      }
-      // The return address lies at [rsp], the first argument on the stack behind it.
-      const place = [0x84, 0x24, ...int32(8 + 8 * onStack)];
-      const load = type === "f64" ? [0xf2, 0x0f, 0x10] : type === "f32" ? [0xf3, 0x0f, 0x10] : [0x48, 0x8b];
-      return Uint8Array.of(...load, ...place, 0xc3);
+      return isInRegister ? [isFloat ? "float" : "integer", register] : ["stack", onStack];
     }
-    if (!inRegister) onStack++;
-    else if (isFloat) floats++;
-    else integers++;
+    if (!isInRegister) onStack++;
   }
   throw new RangeError(`There is no parameter ${index}`);
+}
+
+function isFloatType(type: ParameterType | undefined): boolean {
+  return type === "f32" || type === "f64";
+}
+
+/** Code that gives back its parameter number `index`, wherever the calling convention puts that one. */
+export function returnParameter(parameters: readonly ParameterType[], index: number): Uint8Array {
+  const [kind, number] = placeOf(parameters, index);
+  // movaps xmm0, xmmN; mov rax, register; or a load from the stack to one of the two
+  if (kind === "float") return Uint8Array.of(0x0f, 0x28, 0xc0 + number, 0xc3);
+  if (kind === "integer") return Uint8Array.of(...(FROM_INTEGER_REGISTER[number] ?? []), 0xc3);
+  const type = parameters[index];
+  const load = type === "f64" ? [0xf2, 0x0f, 0x10] : type === "f32" ? [0xf3, 0x0f, 0x10] : [0x48, 0x8b];
+  return Uint8Array.of(...load, 0x84, 0x24, ...int32(8 + HOME_BYTES + 8 * number), 0xc3);
 }
 
 /** The result type in which a parameter comes back: a buffer comes back as its address. */

@@ -150,11 +150,19 @@ describe("an allocator in two threads", () => {
 
   test("a function made in one thread of code that another one wrote", { skip: !RUNS_HERE }, async () => {
     const allocator = new JitAllocator();
+    const mine = allocator.alloc(ADD.length);
+    mine.write(0, ADD);
+    // Made and called before the allocator is shared.
+    const early = toFunction(mine, { parameters: ["i32", "i32"], result: "i32" });
+    assert.equal(early(1, 2), 3);
     await withWorker(allocator, async (worker) => {
       const { token } = await worker.do({ what: "code", bytes: [...ADD] });
       assert.ok(token);
       const add = toFunction(allocator.spanOf(token), { parameters: ["i32", "i32"], result: "i32" });
       assert.equal(add(2, 3), 5);
+      assert.equal(early(4, 5), 9);
+      await worker.do({ what: "release", rx: mine.rx });
+      throwsJitError("ERR_RELEASED", () => early(4, 5));
       await worker.do({ what: "release", rx: token.rx });
       throwsJitError("ERR_RELEASED", () => add(2, 3));
     });

@@ -20,6 +20,7 @@ const SYNC_CORE = `membarrier ${Membarrier.PRIVATE_EXPEDITED_SYNC_CORE}`;
 class FakeFfi implements Ffi {
   readonly name = "fake";
   readonly version = "0";
+  readonly reason = "";
   readonly calls: string[] = [];
   /** What `view` gave out last. */
   viewed: ArrayBuffer | undefined;
@@ -53,7 +54,8 @@ class FakeFfi implements Ffi {
   }
 
   callable(address: Address): ReturnType<Ffi["callable"]> {
-    return { call: this.#record(`call ${address}`), close: () => undefined };
+    const call = this.#record(`call ${address}`);
+    return { call, fast: call, close: () => undefined };
   }
 
   #find(symbol: string, signature: NativeSignature): NativeFunction | undefined {

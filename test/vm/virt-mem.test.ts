@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { JitError } from "../../src/errors.ts";
-import { platform } from "../../src/platform.ts";
 import * as VirtMem from "../../src/virt-mem.ts";
 import { accessOf, mapLineOf } from "../support/process-state.ts";
+import { needs } from "../support/requirements.ts";
 
 /** Calls a function as a program without types would. */
 function call(target: (...args: never[]) => unknown, ...args: unknown[]): unknown {
@@ -25,7 +25,7 @@ function assertInvalid(target: (...args: never[]) => unknown, ...args: unknown[]
   );
 }
 
-describe("VirtMem", { skip: platform.system !== "linux" && "not supported yet" }, () => {
+describe("VirtMem", () => {
   const { pageSize, pageGranularity } = VirtMem.info();
   const badSizes = [
     0,
@@ -133,7 +133,7 @@ describe("VirtMem", { skip: platform.system !== "linux" && "not supported yet" }
     );
   });
 
-  it("maps, protects and releases", () => {
+  it("maps, protects and releases", { skip: needs("linux") }, () => {
     const memory = VirtMem.alloc(pageGranularity, { read: true, write: true });
     assert.equal(accessOf(memory), "rw-p");
     VirtMem.protect(memory, pageGranularity, { read: true, execute: true });
@@ -143,7 +143,7 @@ describe("VirtMem", { skip: platform.system !== "linux" && "not supported yet" }
     assert.equal(mapLineOf(memory), undefined);
   });
 
-  it("maps twice and releases both", () => {
+  it("maps twice and releases both", { skip: needs("linux") }, () => {
     const mapping = VirtMem.allocDualMapping(pageGranularity, {});
     assert.equal(accessOf(mapping.rx), "r-xs");
     assert.equal(accessOf(mapping.rw), "rw-s");

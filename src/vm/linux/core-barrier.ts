@@ -5,7 +5,7 @@
  */
 import type { Ffi, NativeFunction } from "../../ffi/contract.ts";
 import { Errno, systemError } from "./errno.ts";
-import { LIBC_NAMES } from "./libc.ts";
+import { LINUX_LIBC_NAMES } from "../../ffi/libc-names.ts";
 
 /** `membarrier` commands (include/uapi/linux/membarrier.h). A process registers once, for all of its threads. */
 export const Membarrier = {
@@ -28,7 +28,7 @@ export function bindMembarrier(ffi: Ffi): MembarrierCall {
   let isMissing = false;
   return {
     call: (command) => {
-      syscall ??= ffi.open(LIBC_NAMES).find("syscall", {
+      syscall ??= ffi.open(LINUX_LIBC_NAMES).find("syscall", {
         // The number and the result are C's long, which `pointer` is the type of the same width for.
         parameters: ["pointer", "i32", "u32", "i32"],
         result: "pointer",

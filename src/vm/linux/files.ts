@@ -45,6 +45,15 @@ export const systemFiles: SystemFiles = {
   },
   temporaryDirectories() {
     // tmpdir() is TMPDIR where it is set. It may be a noexec mount, and /tmp none.
-    return [...new Set([tmpdir(), "/tmp"])];
+    return [...new Set([ownTemporaryDirectory(), "/tmp"])];
   },
 };
+
+function ownTemporaryDirectory(): string {
+  try {
+    return tmpdir();
+  } catch {
+    // Deno does not let a program without --allow-env see TMPDIR.
+    return "/tmp";
+  }
+}

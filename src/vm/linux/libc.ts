@@ -3,6 +3,7 @@
  * Tests put a fake of this interface in place of the system.
  */
 import type { Address, Ffi, NativeFunction, NativeLibrary, NativeSignature } from "../../ffi/contract.ts";
+import { LINUX_LIBC_NAMES } from "../../ffi/libc-names.ts";
 import { Errno } from "./errno.ts";
 
 /** `mmap` and `mprotect`: what may be done with a page. */
@@ -80,9 +81,6 @@ export interface LinuxLibc {
   getrlimit(resource: number, result: BigUint64Array): number;
 }
 
-/** glibc, musl (which names it after the processor), and Android's bionic. */
-export const LIBC_NAMES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1", "libc.so"];
-
 /** Where glibc before 2.34 keeps `shm_open` and `shm_unlink`. */
 const LIBRT_NAMES = ["librt.so.1"];
 
@@ -101,7 +99,7 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
   let lastNameBytes = cString(lastName);
 
   const find = (symbol: string, signature: NativeSignature): NativeFunction | undefined => {
-    libc ??= ffi.open(LIBC_NAMES);
+    libc ??= ffi.open(LINUX_LIBC_NAMES);
     const found = libc.find(symbol, signature);
     if (found !== undefined || !symbol.startsWith("shm_")) return found;
     try {

@@ -1,0 +1,81 @@
+/**
+ * Measures calls in one runtime, of one signature, to one function or to several in turn: `calls-child.js KIND COUNT`.
+ * Each combination has a process of its own, because what a compiler has seen before changes how it compiles a call.
+ * Prints {@link CallFigures} as JSON.
+ */
+import { JitAllocator, toFunction, type Signature, type Span } from "../src/index.ts";
+import type { NativeFunction } from "../src/ffi/contract.ts";
+import { compile } from "../src/ffi/generated.ts";
+import { systemFfi } from "../src/ffi/select.ts";
+import { platform } from "../src/platform.ts";
+import { rawFunctions } from "./calls-raw.ts";
+import { callKinds, type CallFigures } from "./calls-kinds.ts";
+
+const [, , kindName = "", countText = "1", ...flags] = process.argv;
+const kind = callKinds.find(({ name }) => name === kindName);
+if (kind === undefined) throw new Error(`There is no kind ${kindName}`);
+const count = Number(countText);
+const isQuick = flags.includes("--quick");
+
+/** Calls a loop makes: half a millisecond and more, of which a clock of a microsecond shows 0.2 %. */
+const CALLS = isQuick ? 20_000 : 200_000;
+/** The best round counts, for all else that a machine does can only make it slower; short ones are disturbed less. */
+const ROUNDS = isQuick ? 2 : 80;
+
+const signature: Signature = kind.signature;
+using allocator = new JitAllocator();
+const spans: Span[] = Array.from({ length: count }, () => {
+  const span = allocator.alloc(kind.code.length);
+  span.write(0, kind.code);
+  return span;
+});
+
+/** A loop of its own for each measurement. `s` carries from call to call, so that no call can be left out. */
+function loopOver(functions: readonly NativeFunction[], name: string): () => number {
+  const buffer = new Float64Array([1.5, 2.5]);
+  const callee = functions.length === 1 ? "f" : `functions[i & ${functions.length - 1}]`;
+  const body = `
+    const f = functions[0];
+    return function ${name}() {
+      let s = 0;
+      for (let i = 0; i < ${CALLS}; i++) s ${kind?.step(callee) ?? ""};
+      return s;
+    };`;
+  const make = compile<(functions: readonly NativeFunction[], buffer: Float64Array) => () => number>(
+    ["functions", "buffer"],
+    body,
+  );
+  if (make === undefined) throw new Error("This process does not allow functions from text");
+  return make(functions, buffer);
+}
+
+const sides: [name: string, loop: () => number][] = rawFunctions(
+  spans.map(({ rx }) => rx),
+  signature,
+).map(({ name, functions }, index) => [name, loopOver(functions, `raw${index}`)]);
+const ours = spans.map((span) => toFunction(span, signature) as NativeFunction);
+sides.push(["toFunction", loopOver(ours, "ours")]);
+
+const best = new Map(sides.map(([name]) => [name, Infinity]));
+const wanted = sides[0]?.[1]();
+for (let round = 0; round < ROUNDS; round++) {
+  for (const [name, loop] of sides) {
+    const start = performance.now();
+    const result = loop();
+    const perCall = ((performance.now() - start) * 1e6) / CALLS;
+    if (result !== wanted) throw new Error(`${name} computed ${result}, not ${String(wanted)}`);
+    best.set(name, Math.min(best.get(name) ?? Infinity, perCall));
+  }
+}
+
+const nanoseconds = best.get("toFunction") ?? NaN;
+best.delete("toFunction");
+const figures: CallFigures = {
+  runtime: `${platform.runtime} ${platform.runtimeVersion}`,
+  ffi: systemFfi().name,
+  kind: kind.name,
+  count,
+  raw: Object.fromEntries(best),
+  ours: nanoseconds,
+};
+console.log(JSON.stringify(figures));

@@ -1,0 +1,44 @@
+/** What `bench:calls` calls. */
+import type { Signature } from "../src/index.ts";
+
+/** A signature with code for it (x86-64, System V). */
+export interface CallKind {
+  readonly name: string;
+  readonly signature: Signature;
+  readonly code: Uint8Array;
+  /** How a loop continues after `s`, the value that it carries, to call `callee`. */
+  step(callee: string): string;
+}
+
+/** Nanoseconds a call. */
+export interface CallFigures {
+  readonly runtime: string;
+  readonly ffi: string;
+  readonly kind: string;
+  /** How many functions are called in turn. */
+  readonly count: number;
+  /** Each way of calling that the runtime has, without this library. */
+  readonly raw: Readonly<Record<string, number>>;
+  readonly ours: number;
+}
+
+export const callKinds: readonly CallKind[] = [
+  {
+    name: "i32(i32,i32)",
+    signature: { parameters: ["i32", "i32"], result: "i32" },
+    code: Uint8Array.of(0x8d, 0x04, 0x37, 0xc3), // lea eax, [rdi + rsi]; ret
+    step: (callee) => `= ${callee}(s, i)`,
+  },
+  {
+    name: "f64(f64,f64)",
+    signature: { parameters: ["f64", "f64"], result: "f64" },
+    code: Uint8Array.of(0xf2, 0x0f, 0x58, 0xc1, 0xc3), // addsd xmm0, xmm1; ret
+    step: (callee) => `= ${callee}(s, 1.5)`,
+  },
+  {
+    name: "f64(buffer,i32)",
+    signature: { parameters: ["buffer", "i32"], result: "f64" },
+    code: Uint8Array.of(0xf2, 0x0f, 0x10, 0x07, 0xc3), // movsd xmm0, [rdi]; ret
+    step: (callee) => `+= ${callee}(buffer, i)`,
+  },
+];

@@ -1,0 +1,90 @@
+/**
+ * `npm run bench:calls [-- --quick] [-- --check] [WORD…]`: what a call of machine code costs on every runtime, or on
+ * those whose names contain one of the words, beside what it costs there without this library.
+ */
+import { spawnSync } from "node:child_process";
+import path from "node:path";
+import { fetchRuntime, runtimesNamed, type Runtime } from "../test/runtimes/fetch.ts";
+import { callKinds, type CallFigures } from "./calls-kinds.ts";
+
+const words = process.argv.slice(2);
+const isQuick = words.includes("--quick");
+const isCheck = words.includes("--check");
+
+/** How many functions are called in turn. A power of two, for the loop's sake. */
+const COUNTS = [1, 64];
+/** How often each process runs; the best counts on both sides. */
+const TURNS = isQuick ? 1 : 3;
+
+/** A call may take so many times as long as the best without this library, if one function is called. */
+const MOST_RATIO = 1.3;
+/** And so many nanoseconds, for numbers. */
+const MOST_NANOSECONDS: readonly (readonly [runtime: string, nanoseconds: number])[] = [
+  ["bun", 5],
+  ["deno", 8],
+];
+
+function measure(program: string, runtime: Runtime, kind: string, count: number): CallFigures {
+  const child = path.join(import.meta.dirname, "calls-child.js");
+  const args = [...runtime.flags, child, kind, String(count), ...(isQuick ? ["--quick"] : [])];
+  const { stdout, stderr, status } = spawnSync(program, args, { encoding: "utf8" });
+  if (status !== 0) throw new Error(`${runtime.name} failed: ${stderr}`);
+  return JSON.parse(stdout) as CallFigures;
+}
+
+/** The better of two runs, side by side: what disturbs one does not disturb the other. */
+function better(a: CallFigures, b: CallFigures): CallFigures {
+  const raw = Object.fromEntries(
+    Object.entries(a.raw).map(([name, nanoseconds]) => [
+      name,
+      Math.min(nanoseconds, b.raw[name] ?? Infinity),
+    ]),
+  );
+  return { ...a, raw, ours: Math.min(a.ours, b.ours) };
+}
+
+const rows: string[][] = [];
+const missed: string[] = [];
+for (const runtime of runtimesNamed(words.filter((word) => !word.startsWith("--")))) {
+  const program = fetchRuntime(runtime);
+  for (const { name: kind } of callKinds) {
+    for (const count of COUNTS) {
+      let figures = measure(program, runtime, kind, count);
+      for (let turn = 1; turn < TURNS; turn++)
+        figures = better(figures, measure(program, runtime, kind, count));
+      const [bestWay = "", best = NaN] = Object.entries(figures.raw).sort((a, b) => a[1] - b[1])[0] ?? [];
+      const ratio = figures.ours / best;
+      rows.push([
+        runtime.name,
+        kind,
+        String(count),
+        figures.ours.toFixed(1),
+        best.toFixed(1),
+        ratio.toFixed(2),
+        Object.entries(figures.raw)
+          .filter(([way]) => way !== bestWay)
+          .map(([way, nanoseconds]) => `${way} ${nanoseconds.toFixed(1)}`)
+          .join(", "),
+        bestWay,
+      ]);
+      const limit = MOST_NANOSECONDS.find(([name]) => runtime.name.startsWith(name))?.[1] ?? Infinity;
+      const isMissed = ratio > MOST_RATIO || (!kind.includes("buffer") && figures.ours > limit);
+      if (count === 1 && isMissed) missed.push(`${runtime.name} ${kind}: ${figures.ours.toFixed(1)} ns`);
+    }
+  }
+}
+
+const heading = [
+  "runtime",
+  "signature",
+  "functions",
+  "toFunction, ns",
+  "best raw, ns",
+  "ratio",
+  "other raw, ns",
+  "by",
+];
+console.log(`| ${heading.join(" | ")} |\n|${heading.map(() => "---").join("|")}|`);
+for (const row of rows) console.log(`| ${row.join(" | ")} |`);
+if (missed.length > 0) console.log(`\nOver the bounds: ${missed.join("; ")}`);
+if (isCheck && missed.length > 0) process.exitCode = 1;

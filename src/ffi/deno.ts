@@ -1,0 +1,242 @@
+/**
+ * The native-call contract on `Deno.dlopen`.
+ *
+ * What is odd about it, each point measured:
+ * - A symbol of a library is called in 4 ns, an address in a thousand. So functions that are called often get a
+ *   library of their own, made in memory: `absolute-symbols.ts`. It can be closed at once, because its functions
+ *   hold all they need, and what they call is not part of it.
+ * - Addresses are `usize` (`isize` as results, for −1) and travel as bigints; as a number an argument takes twice as
+ *   long as when it is made a bigint first.
+ * - Without permission it throws NotCapable; on a terminal it asks the user first. Permission for single libraries
+ *   (`--allow-ffi=PATH`) is not enough for calls by address and for views.
+ * - Signatures have no variadic functions. Where their arguments travel as those of others do (x86-64, and AArch64
+ *   but for Apple's) they can be called as if they were none.
+ */
+import { JitError } from "../errors.ts";
+import { platform } from "../platform.ts";
+import { absoluteSymbols, symbolName } from "./absolute-symbols.ts";
+import { detach, findErrnoLocation, messageOf, noneFound } from "./common.ts";
+import type {
+  Address,
+  Ffi,
+  NativeCallable,
+  NativeFunction,
+  NativeLibrary,
+  NativeSignature,
+  NativeType,
+} from "./contract.ts";
+import { LinkQueue, type Linker, type LinkTarget } from "./link-queue.ts";
+import { MemoryFiles } from "./memory-file.ts";
+import { converted, ownTrampoline, toNumber, type Conversions } from "./trampoline.ts";
+
+interface DenoSignature {
+  readonly parameters: readonly string[];
+  readonly result: string;
+}
+
+/** An address as Deno hands it on: opaque. */
+type DenoPointer = object | null;
+
+/** The part of `Deno` that this file uses. */
+export interface DenoFfiNamespace {
+  dlopen(
+    name: string,
+    symbols: Readonly<Record<string, DenoSignature & { readonly optional?: boolean }>>,
+  ): { readonly symbols: Readonly<Record<string, NativeFunction | null>>; close(): void };
+  readonly UnsafePointer: { create(address: bigint): DenoPointer };
+  readonly UnsafePointerView: (new (pointer: DenoPointer) => { getInt32(): number }) & {
+    getArrayBuffer(pointer: DenoPointer, sizeBytes: number): ArrayBuffer;
+  };
+  readonly UnsafeFnPointer: new (
+    pointer: DenoPointer,
+    signature: DenoSignature,
+  ) => { readonly call: NativeFunction };
+}
+
+const DENO_TYPES: Readonly<Record<NativeType, string>> = {
+  void: "void",
+  i8: "i8",
+  u8: "u8",
+  i16: "i16",
+  u16: "u16",
+  i32: "i32",
+  u32: "u32",
+  i64: "i64",
+  u64: "u64",
+  f32: "f32",
+  f64: "f64",
+  pointer: "usize",
+  buffer: "buffer",
+};
+
+/** Making a library takes 200 to 300 µs, a call by address 1 µs. */
+const CALLS_WORTH_A_LIBRARY = 256;
+
+/**
+ * Offers `Deno.dlopen` as an {@link Ffi}.
+ *
+ * @param deno the namespace; tests pass their own.
+ * @throws JitError `ERR_FEATURE_NOT_ENABLED` without `--allow-ffi`.
+ */
+export function openDeno(deno: DenoFfiNamespace = denoNamespace()): Ffi {
+  return new DenoFfi(deno);
+}
+
+function denoNamespace(): DenoFfiNamespace {
+  return Reflect.get(globalThis, "Deno") as DenoFfiNamespace;
+}
+
+class DenoFfi implements Ffi {
+  readonly name = "Deno.dlopen";
+  readonly version = platform.runtimeVersion;
+  readonly reason =
+    "it is part of Deno; machine code is called by its address, and when it is called often, as a symbol of a library made in memory";
+  readonly #deno: DenoFfiNamespace;
+  readonly #errnoLocation: NativeFunction | undefined;
+  #queue: LinkQueue | undefined;
+
+  constructor(deno: DenoFfiNamespace) {
+    this.#deno = deno;
+    // Now, because looking it up after a call that failed would overwrite what it is there to tell.
+    this.#errnoLocation = findErrnoLocation(this);
+  }
+
+  open(names: readonly string[]): NativeLibrary {
+    const failures: string[] = [];
+    for (const name of names) {
+      try {
+        this.#deno.dlopen(name, {});
+        return new DenoLibrary(name, this.#deno);
+      } catch (error) {
+        if (isRefusal(error)) throw permissionMissing(error);
+        failures.push(`${name} (${messageOf(error)})`);
+      }
+    }
+    throw noneFound(failures);
+  }
+
+  errno(): number {
+    const location = this.#errnoLocation?.();
+    if (typeof location !== "number") return 0;
+    return new this.#deno.UnsafePointerView(this.#pointer(location)).getInt32();
+  }
+
+  view(address: Address, sizeBytes: number): ArrayBuffer {
+    return this.#deno.UnsafePointerView.getArrayBuffer(this.#pointer(address), sizeBytes);
+  }
+
+  detach(buffer: ArrayBuffer): void {
+    detach(buffer);
+  }
+
+  callable(address: Address, signature: NativeSignature): NativeCallable {
+    const code = new this.#deno.UnsafeFnPointer(this.#pointer(address), denoSignature(signature));
+    const { parameters, result } = conversionsOf(signature);
+    const slow = converted((...args) => code.call(...args), {
+      parameters,
+      result: signature.result === "void" ? toUndefined : result,
+    });
+    this.#queue ??= new LinkQueue(new DenoLinker(this.#deno, new MemoryFiles(this)));
+    return this.#queue.callable(slow, { address, signature });
+  }
+
+  #pointer(address: Address): DenoPointer {
+    return this.#deno.UnsafePointer.create(BigInt(address));
+  }
+}
+
+class DenoLibrary implements NativeLibrary {
+  readonly name: string;
+  readonly #deno: DenoFfiNamespace;
+
+  constructor(name: string, deno: DenoFfiNamespace) {
+    this.name = name;
+    this.#deno = deno;
+  }
+
+  /** The library stays open: libraries of the system are never unloaded. */
+  find(symbol: string, signature: NativeSignature): NativeFunction | undefined {
+    const { symbols } = this.#deno.dlopen(this.name, {
+      [symbol]: { ...denoSignature(signature), optional: true },
+    });
+    const raw = symbols[symbol];
+    return raw === null || raw === undefined ? undefined : converted(raw, conversionsOf(signature));
+  }
+}
+
+class DenoLinker implements Linker {
+  readonly worthCalls = CALLS_WORTH_A_LIBRARY;
+  readonly #deno: DenoFfiNamespace;
+  readonly #files: MemoryFiles;
+
+  constructor(deno: DenoFfiNamespace, files: MemoryFiles) {
+    this.#deno = deno;
+    this.#files = files;
+  }
+
+  link(targets: readonly LinkTarget[]): readonly NativeFunction[] | undefined {
+    const image = absoluteSymbols(
+      targets.map(({ address }) => address),
+      platform.processor,
+    );
+    if (image === undefined) return undefined;
+    try {
+      return this.#files.use(image, (path) => {
+        const library = this.#deno.dlopen(
+          path,
+          Object.fromEntries(
+            targets.map(({ signature }, index) => [symbolName(index), denoSignature(signature)]),
+          ),
+        );
+        try {
+          return targets.map(({ signature }, index) => {
+            const raw = library.symbols[symbolName(index)];
+            if (raw === null || raw === undefined) throw new Error("a symbol is missing");
+            return ownTrampoline(raw, conversionsOf(signature));
+          });
+        } finally {
+          library.close();
+        }
+      });
+    } catch {
+      // A C library that does not know absolute symbols, no /proc, no room: calls by address go on.
+      return undefined;
+    }
+  }
+}
+
+function denoSignature({ parameters, result }: NativeSignature): DenoSignature {
+  return {
+    parameters: parameters.map((type) => DENO_TYPES[type]),
+    result: result === "pointer" ? "isize" : DENO_TYPES[result],
+  };
+}
+
+function conversionsOf({ parameters, result }: NativeSignature): Conversions {
+  return {
+    parameters: parameters.map((type) => (type === "pointer" ? addressToBigInt : undefined)),
+    result: result === "pointer" ? toNumber : undefined,
+  };
+}
+
+/** An address, or a size: libc's `size_t` and `off_t` travel as addresses, and −1 as what it is in 64 bits. */
+function addressToBigInt(value: unknown): bigint {
+  return BigInt.asUintN(64, BigInt(value as number));
+}
+
+/** A call by address gives null where there is no result. */
+function toUndefined(): undefined {
+  return undefined;
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof Error && (error.name === "NotCapable" || error.name === "PermissionDenied");
+}
+
+function permissionMissing(cause: unknown): JitError {
+  return new JitError(
+    "ERR_FEATURE_NOT_ENABLED",
+    `Cannot call native code: ${messageOf(cause)}; start Deno with --allow-ffi (without a path: views of memory and calls by address need it whole)`,
+    { cause },
+  );
+}

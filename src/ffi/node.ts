@@ -1,0 +1,172 @@
+/**
+ * The native-call contract in Node: koffi, and for functions of floating-point numbers `node:ffi` where it is on.
+ *
+ * What is odd about `node:ffi`, each point measured on Node 26.10:
+ * - It calls symbols of libraries only. So functions that are called often get a library of their own, made in
+ *   memory: `absolute-symbols.ts`.
+ * - A call of floating-point numbers takes 4 ns, a tenth of koffi's. One with an integer or a buffer goes through
+ *   checks in JavaScript which all functions share: 25 ns while only one of them is in use and 150 with several, where
+ *   koffi's 40 to 60 stay what they are. So koffi keeps those.
+ * - Closing a library closes its functions. It is left to the collector, which unloads it after the last of them.
+ * - Loading the module writes a warning that it is experimental. So it is loaded when a function needs it.
+ */
+import { createRequire, isBuiltin } from "node:module";
+import { platform } from "../platform.ts";
+import { absoluteSymbols, symbolName } from "./absolute-symbols.ts";
+import type {
+  Address,
+  Ffi,
+  NativeCallable,
+  NativeFunction,
+  NativeLibrary,
+  NativeSignature,
+  NativeType,
+} from "./contract.ts";
+import { openKoffi } from "./koffi.ts";
+import { LinkQueue, type Linker, type LinkTarget } from "./link-queue.ts";
+import { MemoryFiles } from "./memory-file.ts";
+import { ownTrampoline, toNumber } from "./trampoline.ts";
+
+/** The part of `node:ffi` that this file uses. */
+export interface NodeFfiModule {
+  dlopen(
+    path: string,
+    functions: Readonly<Record<string, { readonly arguments: readonly string[]; readonly return: string }>>,
+  ): { readonly lib: object; readonly functions: Readonly<Record<string, NativeFunction>> };
+}
+
+/** The types of results. Of parameters, those that are called without checks in JavaScript. */
+const NODE_TYPES: Readonly<Record<Exclude<NativeType, "buffer">, string>> = {
+  void: "void",
+  i8: "int8",
+  u8: "uint8",
+  i16: "int16",
+  u16: "uint16",
+  i32: "int32",
+  u32: "uint32",
+  i64: "int64",
+  u64: "uint64",
+  f32: "float",
+  f64: "double",
+  pointer: "int64",
+};
+const FAST_PARAMETERS: readonly NativeType[] = ["f32", "f64"];
+
+/** Making a library takes 200 to 300 µs, and a call through koffi 35 ns longer than one of its functions. */
+const CALLS_WORTH_A_LIBRARY = 8192;
+
+/**
+ * The collector does not see what a library takes of the process's mappings (of which there are 65,530), and may let
+ * them gather for long. Past this number koffi goes on.
+ */
+const MOST_LIBRARIES = 1024;
+
+/**
+ * Offers koffi as an {@link Ffi}, with faster calls where `load` finds `node:ffi`.
+ *
+ * @param load how `node:ffi` is loaded, undefined where there is none; tests pass their own.
+ * @throws JitError `ERR_FEATURE_NOT_ENABLED` where koffi cannot be loaded.
+ */
+export function openNode(load = nodeFfiLoader()): Ffi {
+  const koffi = openKoffi();
+  return load === undefined ? koffi : new NodeFfi(koffi, load);
+}
+
+/** `isBuiltin` says whether it is there without loading it. */
+function nodeFfiLoader(): (() => NodeFfiModule) | undefined {
+  if (!isBuiltin("node:ffi")) return undefined;
+  return () => createRequire(import.meta.url)("node:ffi") as NodeFfiModule;
+}
+
+class NodeFfi implements Ffi {
+  readonly name = "koffi and node:ffi";
+  readonly version: string;
+  readonly reason =
+    "koffi calls by address; node:ffi, which this version of Node has, calls functions of floating-point numbers faster";
+  readonly #koffi: Ffi;
+  readonly #load: () => NodeFfiModule;
+  #queue: LinkQueue | undefined;
+
+  constructor(koffi: Ffi, load: () => NodeFfiModule) {
+    this.#koffi = koffi;
+    this.#load = load;
+    this.version = koffi.version;
+  }
+
+  open(names: readonly string[]): NativeLibrary {
+    return this.#koffi.open(names);
+  }
+
+  errno(): number {
+    return this.#koffi.errno();
+  }
+
+  view(address: Address, sizeBytes: number): ArrayBuffer {
+    return this.#koffi.view(address, sizeBytes);
+  }
+
+  detach(buffer: ArrayBuffer): void {
+    this.#koffi.detach(buffer);
+  }
+
+  callable(address: Address, signature: NativeSignature): NativeCallable {
+    const callable = this.#koffi.callable(address, signature);
+    const { parameters } = signature;
+    if (parameters.length === 0 || !parameters.every((type) => FAST_PARAMETERS.includes(type)))
+      return callable;
+    this.#queue ??= new LinkQueue(new NodeLinker(this.#load, new MemoryFiles(this)));
+    return this.#queue.callable(callable.call, { address, signature });
+  }
+}
+
+class NodeLinker implements Linker {
+  readonly worthCalls = CALLS_WORTH_A_LIBRARY;
+  readonly #load: () => NodeFfiModule;
+  readonly #files: MemoryFiles;
+  #libraryCount = 0;
+  readonly #unloaded = new FinalizationRegistry<undefined>(() => this.#libraryCount--);
+
+  constructor(load: () => NodeFfiModule, files: MemoryFiles) {
+    this.#load = load;
+    this.#files = files;
+  }
+
+  link(targets: readonly LinkTarget[]): readonly NativeFunction[] | undefined {
+    const image = absoluteSymbols(
+      targets.map(({ address }) => address),
+      platform.processor,
+    );
+    if (image === undefined || this.#libraryCount >= MOST_LIBRARIES) return undefined;
+    try {
+      return this.#files.use(image, (path) => {
+        const { lib, functions } = this.#load().dlopen(
+          path,
+          Object.fromEntries(
+            targets.map(({ signature }, index) => [symbolName(index), nodeSignature(signature)]),
+          ),
+        );
+        this.#libraryCount++;
+        this.#unloaded.register(lib, undefined);
+        return targets.map(({ signature: { parameters, result } }, index) => {
+          const raw = functions[symbolName(index)];
+          if (raw === undefined) throw new Error("a symbol is missing");
+          return ownTrampoline(raw, {
+            parameters: parameters.map(() => undefined),
+            result: result === "pointer" ? toNumber : undefined,
+          });
+        });
+      });
+    } catch {
+      // No permission, a C library that does not know absolute symbols, no /proc, no room: koffi goes on.
+      return undefined;
+    }
+  }
+}
+
+function nodeSignature({ parameters, result }: NativeSignature): {
+  readonly arguments: readonly string[];
+  readonly return: string;
+} {
+  const spell = (type: NativeType): string => (type === "buffer" ? "buffer" : NODE_TYPES[type]);
+  return { arguments: parameters.map(spell), return: spell(result) };
+}

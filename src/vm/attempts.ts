@@ -1,0 +1,43 @@
+/** What the systems' files share: words for access, and trying things that may fail. */
+import { JitError } from "../errors.ts";
+import type { MemoryFlags, ProbeStep } from "./contract.ts";
+
+/** `read, execute`, for messages. */
+export function describeAccess({ read, write, execute }: MemoryFlags): string {
+  const access = [
+    read === true ? "read" : "",
+    write === true ? "write" : "",
+    execute === true ? "execute" : "",
+  ];
+  return access.filter((word) => word !== "").join(", ") || "no access";
+}
+
+/** What `make` returns; undefined where the system refuses, whatever the reason: a probe is there to tell it. */
+export function attempt<T>(make: () => T): T | undefined {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof JitError) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * One step of a probe. Never throws.
+ *
+ * @param work tries it, undoes it, and says what it found.
+ */
+export function probeStep(name: string, work: () => string): ProbeStep {
+  try {
+    return { name, ok: true, detail: work() };
+  } catch (error) {
+    const native = error instanceof JitError ? error : undefined;
+    return {
+      name,
+      ok: false,
+      detail: error instanceof Error ? error.message : String(error),
+      ...(native?.syscall === undefined ? {} : { syscall: native.syscall }),
+      ...(native?.errno === undefined ? {} : { errno: native.errno }),
+    };
+  }
+}

@@ -1,0 +1,175 @@
+/**
+ * The virtual memory of macOS: experimental, because it has never run on a Mac. Its sequence of native calls is tested
+ * on a fake of the system; docs/architecture.md says what that leaves unproven.
+ */
+import { JitError, formatAddress } from "../errors.ts";
+import type { Address, Ffi } from "../ffi/contract.ts";
+import { attempt, describeAccess } from "./attempts.ts";
+import type {
+  DualMapping,
+  HardenedRuntimeInfo,
+  MemoryFlags,
+  MemoryInfo,
+  MemoryLimit,
+  ProbeStep,
+  VirtualMemory,
+} from "./contract.ts";
+import { mapTwice } from "./darwin/dual-mapping.ts";
+import { MAP_FAILED, MapFlag, Protection } from "./darwin/libsystem.ts";
+import type { LibSystem, Port } from "./darwin/libsystem.ts";
+import { probe } from "./darwin/probe.ts";
+import { posixError } from "./darwin/refusals.ts";
+
+/** What a Mac's processor makes different. */
+export interface DarwinProcessor {
+  /** True where written code must be flushed before it runs. */
+  readonly needsFlush: boolean;
+  /** True where MAP_JIT memory is either writable or executable for a thread, which must switch (Apple silicon). */
+  readonly switchesJitMemory: boolean;
+}
+
+/** What macOS memory is made of. */
+export interface DarwinMemoryParts {
+  readonly libSystem: LibSystem;
+  readonly ffi: Pick<Ffi, "view" | "detach">;
+  readonly processor: DarwinProcessor;
+}
+
+const EVERYTHING: MemoryFlags = { read: true, write: true, execute: true };
+const ANONYMOUS = MapFlag.PRIVATE | MapFlag.ANONYMOUS;
+
+/** {@link VirtualMemory} on macOS. */
+export class DarwinMemory implements VirtualMemory {
+  readonly name = "darwin";
+  readonly #libSystem: LibSystem;
+  readonly #ffi: Pick<Ffi, "view" | "detach">;
+  readonly #processor: DarwinProcessor;
+  #pageSize: number | undefined;
+  #task: Port | undefined;
+
+  constructor(parts: DarwinMemoryParts) {
+    this.#libSystem = parts.libSystem;
+    this.#ffi = parts.ffi;
+    this.#processor = parts.processor;
+  }
+
+  info(): MemoryInfo {
+    const pageSize = (this.#pageSize ??= this.#libSystem.getpagesize());
+    return { pageSize, pageGranularity: pageSize };
+  }
+
+  largePageSize(): number {
+    // Intel Macs have superpages, which mach_vm_remap is not known to share; Apple silicon has none.
+    return 0;
+  }
+
+  alloc(sizeBytes: number, flags: MemoryFlags): Address {
+    const libSystem = this.#libSystem;
+    const protection = protectionOf(flags);
+    const address = libSystem.mmap(0, sizeBytes, protection, ANONYMOUS, -1, 0);
+    if (address !== MAP_FAILED) return address;
+    const errno = libSystem.errno();
+    const isWritableCode = flags.write === true && flags.execute === true;
+    if (isWritableCode && !this.#processor.switchesJitMemory) {
+      // Hardened processes get such memory with the flag alone, and the entitlement com.apple.security.cs.allow-jit.
+      const jitMemory = libSystem.mmap(0, sizeBytes, protection, ANONYMOUS | MapFlag.JIT, -1, 0);
+      if (jitMemory !== MAP_FAILED) return jitMemory;
+    }
+    throw posixError(
+      `map ${sizeBytes} bytes (${describeAccess(flags)})`,
+      "mmap",
+      errno,
+      isWritableCode
+        ? "macOS forbids memory that is writable and executable at once; leave `useDualMapping` on"
+        : undefined,
+    );
+  }
+
+  release(address: Address, sizeBytes: number): void {
+    if (this.#libSystem.munmap(address, sizeBytes) !== 0) {
+      const asked = `unmap ${sizeBytes} bytes at ${formatAddress(address)}`;
+      throw posixError(asked, "munmap", this.#libSystem.errno());
+    }
+  }
+
+  protect(address: Address, sizeBytes: number, flags: MemoryFlags): void {
+    if (this.#libSystem.mprotect(address, sizeBytes, protectionOf(flags)) !== 0) {
+      const asked = `change ${sizeBytes} bytes at ${formatAddress(address)} to ${describeAccess(flags)}`;
+      throw posixError(asked, "mprotect", this.#libSystem.errno());
+    }
+  }
+
+  allocDualMapping(sizeBytes: number, _flags: MemoryFlags): DualMapping {
+    return mapTwice(this.#libSystem, this.#taskSelf(), sizeBytes);
+  }
+
+  releaseDualMapping({ rx, rw }: DualMapping, sizeBytes: number): void {
+    if (rw === rx + sizeBytes) {
+      this.release(rx, 2 * sizeBytes);
+      return;
+    }
+    this.release(rx, sizeBytes);
+    this.release(rw, sizeBytes);
+  }
+
+  flushInstructionCache(address: Address, sizeBytes: number): void {
+    if (this.#processor.needsFlush) this.#libSystem.sys_icache_invalidate(address, sizeBytes);
+  }
+
+  hardenedRuntimeInfo(): HardenedRuntimeInfo {
+    const { pageSize } = this.info();
+    const isAllowed = (flags: number): boolean => {
+      const address = this.#libSystem.mmap(0, pageSize, protectionOf(EVERYTHING), ANONYMOUS | flags, -1, 0);
+      if (address !== MAP_FAILED) this.release(address, pageSize);
+      return address !== MAP_FAILED;
+    };
+    const enabled = !isAllowed(0);
+    const mapJit = isAllowed(MapFlag.JIT);
+    const dualMapping = attempt(() => this.allocDualMapping(pageSize, {}));
+    if (dualMapping !== undefined) this.releaseDualMapping(dualMapping, pageSize);
+    return { enabled, mapJit, dualMapping: dualMapping !== undefined };
+  }
+
+  /**
+   * On Intel there is nothing to switch. On Apple silicon executable is how every thread has its MAP_JIT memory, and the
+   * JavaScript that asked for the other would be in such memory itself.
+   */
+  protectJitMemory(access: "read-write" | "read-execute"): void {
+    if (access === "read-execute" || !this.#processor.switchesJitMemory) return;
+    throw new JitError(
+      "ERR_FEATURE_NOT_ENABLED",
+      "Cannot switch JIT memory to read-write: the JavaScript engine has its own code in such memory, and could not " +
+        "go on; write through the writable view of a dual mapping",
+    );
+  }
+
+  openView(address: Address, sizeBytes: number): Uint8Array {
+    return new Uint8Array(this.#ffi.view(address, sizeBytes));
+  }
+
+  closeView(view: Uint8Array): void {
+    const { buffer } = view;
+    if (buffer instanceof ArrayBuffer) this.#ffi.detach(buffer);
+  }
+
+  probe(): readonly ProbeStep[] {
+    return probe(this.#libSystem, this.#taskSelf(), this.info().pageSize);
+  }
+
+  limits(): readonly MemoryLimit[] {
+    // Neither descriptors nor files are used, and macOS does not limit the addresses of a process.
+    return [];
+  }
+
+  #taskSelf(): Port {
+    return (this.#task ??= this.#libSystem.mach_task_self());
+  }
+}
+
+function protectionOf({ read, write, execute }: MemoryFlags): number {
+  return (
+    (read === true ? Protection.READ : Protection.NONE) |
+    (write === true ? Protection.WRITE : Protection.NONE) |
+    (execute === true ? Protection.EXECUTE : Protection.NONE)
+  );
+}

@@ -1,0 +1,129 @@
+/**
+ * The calls of libSystem that macOS memory is made of, and nothing else: one method a call, its raw result returned.
+ * Tests put a fake of this interface in place of the system.
+ */
+import type { Address, Ffi, NativeFunction, NativeLibrary, NativeSignature } from "../../ffi/contract.ts";
+import { JitError } from "../../errors.ts";
+
+/** What may be done with a page: `mmap`, `mprotect` and the calls of Mach use the same bits. */
+export const Protection = { NONE: 0, READ: 1, WRITE: 2, EXECUTE: 4 } as const;
+
+/** `mmap` flags. JIT: memory for code that is made at run time, the one kind a hardened process may write and run. */
+export const MapFlag = { PRIVATE: 0x0002, JIT: 0x0800, ANONYMOUS: 0x1000 } as const;
+
+/** What `mmap` returns when it fails. */
+export const MAP_FAILED = -1;
+
+/** `mach_vm_remap` flags. OVERWRITE: what is mapped at the fixed address makes room. */
+export const RemapFlag = { FIXED: 0x0, OVERWRITE: 0x4000 } as const;
+
+/** `mach_vm_remap`: what a child process made by fork sees of the view. */
+export const Inheritance = { NONE: 2 } as const;
+
+/** A name of a Mach port. */
+export type Port = number;
+
+/** What the calls of Mach return when they went well. */
+export const KERN_SUCCESS = 0;
+
+/**
+ * libSystem, as far as it is needed here. The calls of POSIX return −1 when they fail, and {@link errno} tells why; it
+ * must be read before anything else is called. Those of Mach return {@link KERN_SUCCESS}, or why they failed.
+ */
+export interface LibSystem {
+  errno(): number;
+  /** Bytes: 4096 on Intel, 16384 on Apple silicon. Never fails. */
+  getpagesize(): number;
+  mmap(
+    address: Address,
+    sizeBytes: number,
+    protection: number,
+    flags: number,
+    descriptor: number,
+    offset: number,
+  ): Address;
+  munmap(address: Address, sizeBytes: number): number;
+  mprotect(address: Address, sizeBytes: number, protection: number): number;
+  /** This process. Never fails. Each call takes a reference of the port: ask once. */
+  mach_task_self(): Port;
+  /**
+   * Maps the pages at `source` a second time.
+   * @param target in: where; out: where it became. One element, as are the two that receive protections.
+   * @param copy 0 = the same memory; 1 = a copy.
+   */
+  mach_vm_remap(
+    task: Port,
+    target: BigUint64Array,
+    sizeBytes: number,
+    alignmentMask: number,
+    flags: number,
+    sourceTask: Port,
+    source: Address,
+    copy: number,
+    protection: Int32Array,
+    maximumProtection: Int32Array,
+    inheritance: number,
+  ): number;
+  /** @param setMaximum 1 = sets what may ever be allowed, and takes away from what is; 0 = sets what is. */
+  mach_vm_protect(
+    task: Port,
+    address: Address,
+    sizeBytes: number,
+    setMaximum: number,
+    protection: number,
+  ): number;
+  /** Cleans the data cache and invalidates the instruction cache. Never fails. */
+  sys_icache_invalidate(address: Address, sizeBytes: number): void;
+}
+
+/** The library every program has; the file itself lies in the shared cache of dyld and is found by its name. */
+const LIBSYSTEM_NAMES = ["/usr/lib/libSystem.B.dylib", "libSystem.B.dylib"];
+
+/**
+ * Binds libSystem through `ffi`. Each function is looked up when it is first called.
+ * `size_t`, `off_t` and the `mach_vm_*_t` travel as `pointer`: of the types of their width it is the one that is a
+ * number.
+ */
+export function bindLibSystem(ffi: Pick<Ffi, "open" | "errno">): LibSystem {
+  let library: NativeLibrary | undefined;
+  const bind = (
+    symbol: Exclude<keyof LibSystem, "errno">,
+    parameters: NativeSignature["parameters"],
+    result: NativeSignature["result"] = "i32",
+  ): ((...args: readonly unknown[]) => number) => {
+    let bound: NativeFunction | undefined;
+    return (...args) => {
+      bound ??= (library ??= ffi.open(LIBSYSTEM_NAMES)).find(symbol, { parameters, result });
+      if (bound === undefined) {
+        throw new JitError("ERR_FEATURE_NOT_ENABLED", `Cannot make memory: libSystem has no ${symbol}`);
+      }
+      return bound(...args) as number;
+    };
+  };
+
+  const getpagesize = bind("getpagesize", []);
+  const mmap = bind("mmap", ["pointer", "pointer", "i32", "i32", "i32", "pointer"], "pointer");
+  const munmap = bind("munmap", ["pointer", "pointer"]);
+  const mprotect = bind("mprotect", ["pointer", "pointer", "i32"]);
+  const machTaskSelf = bind("mach_task_self", [], "u32");
+  const machVmRemap = bind("mach_vm_remap", [
+    ...(["u32", "buffer", "pointer", "pointer", "i32"] as const),
+    ...(["u32", "pointer", "i32", "buffer", "buffer", "u32"] as const),
+  ]);
+  const machVmProtect = bind("mach_vm_protect", ["u32", "pointer", "pointer", "i32", "i32"]);
+  const sysIcacheInvalidate = bind("sys_icache_invalidate", ["pointer", "pointer"], "void");
+
+  return {
+    errno: () => ffi.errno(),
+    getpagesize: () => getpagesize(),
+    mmap: (address, sizeBytes, protection, flags, descriptor, offset) =>
+      mmap(address, sizeBytes, protection, flags, descriptor, offset),
+    munmap: (address, sizeBytes) => munmap(address, sizeBytes),
+    mprotect: (address, sizeBytes, protection) => mprotect(address, sizeBytes, protection),
+    mach_task_self: () => machTaskSelf(),
+    mach_vm_remap: (...args) => machVmRemap(...args),
+    mach_vm_protect: (task, address, sizeBytes, setMaximum, protection) =>
+      machVmProtect(task, address, sizeBytes, setMaximum, protection),
+    sys_icache_invalidate: (address, sizeBytes) => void sysIcacheInvalidate(address, sizeBytes),
+  };
+}

@@ -1,0 +1,199 @@
+/** Windows' virtual memory. What is odd about it stands in the files of `windows/`, each beside its cause. */
+import { JitError, formatAddress } from "../errors.ts";
+import type { Address, Ffi } from "../ffi/contract.ts";
+import { attempt, describeAccess } from "./attempts.ts";
+import type {
+  DualMapping,
+  HardenedRuntimeInfo,
+  MemoryFlags,
+  MemoryInfo,
+  MemoryLimit,
+  ProbeStep,
+  VirtualMemory,
+} from "./contract.ts";
+import { DualUnmapper, mapTwice } from "./windows/dual-mapping.ts";
+import { Memory, Page, RegionInfo, SystemInfo } from "./windows/kernel32.ts";
+import type { Kernel32 } from "./windows/kernel32.ts";
+import { lastError } from "./windows/last-error.ts";
+import { mayLockPages } from "./windows/lock-pages.ts";
+import type { Advapi32 } from "./windows/lock-pages.ts";
+import { probe } from "./windows/probe.ts";
+
+/** What stands behind a protection that is refused, nearly always. */
+const NO_SUCH_ACCESS =
+  "the range must be mapped, and a view be made for such access (the executable view of a dual mapping is never writable)";
+
+/** What Windows memory is made of. */
+export interface WindowsMemoryParts {
+  readonly kernel32: Kernel32;
+  readonly advapi32: Advapi32;
+  readonly ffi: Pick<Ffi, "view" | "detach">;
+}
+
+/** {@link VirtualMemory} on Windows. */
+export class WindowsMemory implements VirtualMemory {
+  readonly name = "windows";
+  readonly #kernel32: Kernel32;
+  readonly #advapi32: Advapi32;
+  readonly #ffi: Pick<Ffi, "view" | "detach">;
+  readonly #dualUnmapper: DualUnmapper;
+  #info: MemoryInfo | undefined;
+  #largePageSize: number | undefined;
+  #mayLockPages = false;
+
+  constructor(parts: WindowsMemoryParts) {
+    this.#kernel32 = parts.kernel32;
+    this.#advapi32 = parts.advapi32;
+    this.#ffi = parts.ffi;
+    this.#dualUnmapper = new DualUnmapper(parts.kernel32);
+  }
+
+  info(): MemoryInfo {
+    return (this.#info ??= this.#readInfo());
+  }
+
+  largePageSize(): number {
+    return (this.#largePageSize ??= this.#kernel32.GetLargePageMinimum());
+  }
+
+  alloc(sizeBytes: number, flags: MemoryFlags): Address {
+    const protection = protectionOf(flags);
+    const type = Memory.RESERVE | Memory.COMMIT;
+    if (this.#hasLargePagesFor(sizeBytes, flags)) {
+      // A hint: without a run of memory that is long enough, regular pages do.
+      const address = this.#kernel32.VirtualAlloc(0, sizeBytes, type | Memory.LARGE_PAGES, protection);
+      if (address !== 0) return address;
+    }
+    const address = this.#kernel32.VirtualAlloc(0, sizeBytes, type, protection);
+    if (address !== 0) return address;
+    throw lastError(this.#kernel32, `map ${sizeBytes} bytes (${describeAccess(flags)})`, "VirtualAlloc");
+  }
+
+  /** Windows gives back what was mapped in one piece in one piece: a part of it is refused. */
+  release(address: Address, sizeBytes: number): void {
+    const asked = `unmap ${sizeBytes} bytes at ${formatAddress(address)}`;
+    const mappedBytes = this.#mappedSize(address, asked);
+    if (mappedBytes !== sizeBytes) {
+      throw new JitError(
+        "ERR_INVALID_ARGUMENT",
+        `Cannot ${asked}: ` +
+          (mappedBytes === 0
+            ? "no mapping begins there"
+            : `${mappedBytes} bytes were mapped there, and Windows unmaps all of them or none`),
+      );
+    }
+    if (this.#kernel32.VirtualFree(address, 0, Memory.RELEASE) === 0) {
+      throw lastError(this.#kernel32, asked, "VirtualFree");
+    }
+  }
+
+  protect(address: Address, sizeBytes: number, flags: MemoryFlags): void {
+    const previous = new Uint32Array(1);
+    if (this.#kernel32.VirtualProtect(address, sizeBytes, protectionOf(flags), previous) === 0) {
+      const asked = `change ${sizeBytes} bytes at ${formatAddress(address)} to ${describeAccess(flags)}`;
+      throw lastError(this.#kernel32, asked, "VirtualProtect", NO_SUCH_ACCESS);
+    }
+  }
+
+  allocDualMapping(sizeBytes: number, flags: MemoryFlags): DualMapping {
+    if (this.#hasLargePagesFor(sizeBytes, flags)) {
+      const mapping = attempt(() => mapTwice(this.#kernel32, sizeBytes, true));
+      if (mapping !== undefined) return mapping;
+    }
+    return mapTwice(this.#kernel32, sizeBytes, false);
+  }
+
+  releaseDualMapping(mapping: DualMapping, sizeBytes: number): void {
+    this.#dualUnmapper.unmap(mapping, sizeBytes);
+  }
+
+  flushInstructionCache(address: Address, sizeBytes: number): void {
+    const kernel32 = this.#kernel32;
+    // x86 needs no flush, but Windows asks every program for this call, on every processor.
+    if (kernel32.FlushInstructionCache(kernel32.GetCurrentProcess(), address, sizeBytes) === 0) {
+      const asked = `flush the instruction cache at ${formatAddress(address)}`;
+      throw lastError(kernel32, asked, "FlushInstructionCache");
+    }
+  }
+
+  hardenedRuntimeInfo(): HardenedRuntimeInfo {
+    const { pageGranularity } = this.info();
+    const everything = { read: true, write: true, execute: true };
+    const writableCode = attempt(() => this.alloc(pageGranularity, everything));
+    if (writableCode !== undefined) this.release(writableCode, pageGranularity);
+    const dualMapping = attempt(() => this.allocDualMapping(pageGranularity, {}));
+    if (dualMapping !== undefined) this.releaseDualMapping(dualMapping, pageGranularity);
+    return { enabled: writableCode === undefined, mapJit: false, dualMapping: dualMapping !== undefined };
+  }
+
+  protectJitMemory(): void {
+    // Windows has no MAP_JIT memory: there is nothing to switch.
+  }
+
+  openView(address: Address, sizeBytes: number): Uint8Array {
+    return new Uint8Array(this.#ffi.view(address, sizeBytes));
+  }
+
+  closeView(view: Uint8Array): void {
+    const { buffer } = view;
+    if (buffer instanceof ArrayBuffer) this.#ffi.detach(buffer);
+  }
+
+  probe(): readonly ProbeStep[] {
+    return probe({
+      kernel32: this.#kernel32,
+      advapi32: this.#advapi32,
+      sizeBytes: this.info().pageGranularity,
+      largePageSize: this.largePageSize(),
+    });
+  }
+
+  limits(): readonly MemoryLimit[] {
+    // A job may limit what its processes commit; that is met at VirtualAlloc, and there is no file or count to run into.
+    return [];
+  }
+
+  #readInfo(): MemoryInfo {
+    const result = new DataView(new ArrayBuffer(SystemInfo.SIZE));
+    this.#kernel32.GetSystemInfo(result);
+    return {
+      pageSize: result.getUint32(SystemInfo.PAGE_SIZE, true),
+      pageGranularity: result.getUint32(SystemInfo.ALLOCATION_GRANULARITY, true),
+    };
+  }
+
+  /**
+   * The bytes that were mapped at `address` in one piece, 0 where no mapping begins there.
+   * VirtualQuery tells of runs of pages that are alike; the mapping ends where another one begins, or nothing is.
+   */
+  #mappedSize(address: Address, asked: string): number {
+    const result = new DataView(new ArrayBuffer(RegionInfo.SIZE));
+    for (let end = address; ;) {
+      if (this.#kernel32.VirtualQuery(end, result, RegionInfo.SIZE) === 0) {
+        throw lastError(this.#kernel32, asked, "VirtualQuery");
+      }
+      const base = Number(result.getBigUint64(RegionInfo.ALLOCATION_BASE, true));
+      if (base !== address) return end - address;
+      end += Number(result.getBigUint64(RegionInfo.REGION_SIZE, true));
+    }
+  }
+
+  #hasLargePagesFor(sizeBytes: number, flags: MemoryFlags): boolean {
+    if (flags.largePages !== true) return false;
+    const largePageSize = this.largePageSize();
+    if (largePageSize === 0 || sizeBytes % largePageSize !== 0) return false;
+    // Once the right is on it stays on; what was refused may be granted later.
+    this.#mayLockPages ||= attempt(() => mayLockPages(this.#kernel32, this.#advapi32)) === true;
+    return this.#mayLockPages;
+  }
+}
+
+/** Windows has no pages that can be written and not read. */
+function protectionOf({ read, write, execute }: MemoryFlags): number {
+  if (execute === true) {
+    if (write === true) return Page.EXECUTE_READWRITE;
+    return read === true ? Page.EXECUTE_READ : Page.EXECUTE;
+  }
+  if (write === true) return Page.READWRITE;
+  return read === true ? Page.READONLY : Page.NOACCESS;
+}

@@ -1,0 +1,81 @@
+/**
+ * Two views of one section, which is memory backed by the page file. Windows checks the access of a view against
+ * what it was mapped for: the executable view can never be made writable, nor the writable one executable.
+ */
+import { formatAddress } from "../../errors.ts";
+import type { DualMapping } from "../contract.ts";
+import { FileMap, NO_FILE, Page, Section } from "./kernel32.ts";
+import type { Handle, Kernel32 } from "./kernel32.ts";
+import { lastError } from "./last-error.ts";
+
+const WAY_OUT = "pass `useDualMapping: false` where memory may be writable and executable at once";
+const TWO_TO_32 = 2 ** 32;
+
+/**
+ * Maps both views.
+ *
+ * @param largePages with pages of the large size, of which `sizeBytes` is a multiple.
+ * @throws JitError; nothing is mapped and no handle open then.
+ */
+export function mapTwice(kernel32: Kernel32, sizeBytes: number, largePages: boolean): DualMapping {
+  const asked = `map ${sizeBytes} bytes twice, executable and writable`;
+  const backing = Section.COMMIT + (largePages ? Section.LARGE_PAGES : 0);
+  const section = kernel32.CreateFileMappingW(
+    NO_FILE,
+    0,
+    Page.EXECUTE_READWRITE + backing,
+    Math.floor(sizeBytes / TWO_TO_32),
+    sizeBytes % TWO_TO_32,
+    0,
+  );
+  if (section === 0) throw lastError(kernel32, asked, "CreateFileMappingW", WAY_OUT);
+  try {
+    return mapViews(kernel32, section, sizeBytes, largePages, asked);
+  } finally {
+    // The views hold the section. A handle that is open can be closed: there is no failure to look for.
+    kernel32.CloseHandle(section);
+  }
+}
+
+function mapViews(
+  kernel32: Kernel32,
+  section: Handle,
+  sizeBytes: number,
+  largePages: boolean,
+  asked: string,
+): DualMapping {
+  const map = (access: number): number =>
+    kernel32.MapViewOfFile(section, access + (largePages ? FileMap.LARGE_PAGES : 0), 0, 0, sizeBytes);
+  const rw = map(FileMap.READ + FileMap.WRITE);
+  if (rw === 0) throw lastError(kernel32, asked, "MapViewOfFile", WAY_OUT);
+  const rx = map(FileMap.READ + FileMap.EXECUTE);
+  if (rx !== 0) return { rx, rw };
+  const error = lastError(kernel32, asked, "MapViewOfFile", WAY_OUT);
+  kernel32.UnmapViewOfFile(rw);
+  throw error;
+}
+
+/** Gives dual mappings back, view by view: Windows has no call that unmaps two. */
+export class DualUnmapper {
+  readonly #kernel32: Kernel32;
+  /** Writable views whose executable one is gone already: what a second try must not unmap again. */
+  readonly #halves = new Set<number>();
+
+  constructor(kernel32: Kernel32) {
+    this.#kernel32 = kernel32;
+  }
+
+  /** @throws JitError; the same mapping can be given back again then, and the rest of it goes. */
+  unmap({ rx, rw }: DualMapping, sizeBytes: number): void {
+    if (!this.#halves.has(rw)) this.#unmapView(rx, sizeBytes);
+    this.#halves.add(rw);
+    this.#unmapView(rw, sizeBytes);
+    this.#halves.delete(rw);
+  }
+
+  #unmapView(address: number, sizeBytes: number): void {
+    if (this.#kernel32.UnmapViewOfFile(address) !== 0) return;
+    const asked = `unmap the view of ${sizeBytes} bytes at ${formatAddress(address)}`;
+    throw lastError(this.#kernel32, asked, "UnmapViewOfFile");
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * The functions of kernel32.dll that Windows memory is made of, and nothing else: one method a function, under its
+ * own name, its raw result returned. Tests put a fake of this interface in place of the system.
+ */
+import type { Address, Ffi, NativeFunction, NativeLibrary, NativeSignature } from "../../ffi/contract.ts";
+import { JitError } from "../../errors.ts";
+
+/** `VirtualAlloc` and `VirtualFree`: what is to be done with the range. */
+export const Memory = { COMMIT: 0x1000, RESERVE: 0x2000, RELEASE: 0x8000, LARGE_PAGES: 0x2000_0000 } as const;
+
+/** `VirtualAlloc`, `VirtualProtect`, `CreateFileMappingW`: what may be done with a page. */
+export const Page = {
+  NOACCESS: 0x01,
+  READONLY: 0x02,
+  READWRITE: 0x04,
+  EXECUTE: 0x10,
+  EXECUTE_READ: 0x20,
+  EXECUTE_READWRITE: 0x40,
+} as const;
+
+/** `CreateFileMappingW`: how the section is backed; added to the page's access. */
+export const Section = { COMMIT: 0x0800_0000, LARGE_PAGES: 0x8000_0000 } as const;
+
+/** `MapViewOfFile`: what the view is for. */
+export const FileMap = { WRITE: 0x02, READ: 0x04, EXECUTE: 0x20, LARGE_PAGES: 0x2000_0000 } as const;
+
+/** In place of a file: the section is backed by the page file. */
+export const NO_FILE = -1;
+
+/**
+ * SYSTEM_INFO of a 64-bit process, in bytes: the two fields of it that are read.
+ *
+ *     0         4          8              40                         48
+ *     ├ u32 … ──┼ pageSize ┼ pointers … ──┼ allocationGranularity ── ┤
+ */
+export const SystemInfo = { SIZE: 48, PAGE_SIZE: 4, ALLOCATION_GRANULARITY: 40 } as const;
+
+/** MEMORY_BASIC_INFORMATION of a 64-bit process, in bytes: the fields of it that are read, all of 8 bytes. */
+export const RegionInfo = { SIZE: 48, ALLOCATION_BASE: 8, REGION_SIZE: 24 } as const;
+
+/** A handle: opaque, and as wide as a pointer. */
+export type Handle = number;
+
+/**
+ * kernel32.dll, as far as it is needed here. Unless a method says otherwise, a result of 0 means that it failed and
+ * that {@link GetLastError} tells why; it must be read before anything else is called.
+ */
+export interface Kernel32 {
+  GetLastError(): number;
+  /** Fills a SYSTEM_INFO. Never fails. */
+  GetSystemInfo(result: DataView): void;
+  /** Bytes; 0 = the processor has no large pages. */
+  GetLargePageMinimum(): number;
+  /** A pseudo handle, which need not be closed. Never fails. */
+  GetCurrentProcess(): Handle;
+  VirtualAlloc(address: Address, sizeBytes: number, type: number, protection: number): Address;
+  /** With RELEASE the size is 0: the whole of what VirtualAlloc reserved. */
+  VirtualFree(address: Address, sizeBytes: number, type: number): number;
+  /** Leaves the protection of before in `previous`, one element. */
+  VirtualProtect(address: Address, sizeBytes: number, protection: number, previous: Uint32Array): number;
+  /** Fills a MEMORY_BASIC_INFORMATION, and returns the bytes it filled. */
+  VirtualQuery(address: Address, result: DataView, resultBytes: number): number;
+  CreateFileMappingW(
+    file: Handle,
+    attributes: Address,
+    protection: number,
+    sizeHigh: number,
+    sizeLow: number,
+    name: Address,
+  ): Handle;
+  MapViewOfFile(
+    section: Handle,
+    access: number,
+    offsetHigh: number,
+    offsetLow: number,
+    sizeBytes: number,
+  ): Address;
+  UnmapViewOfFile(address: Address): number;
+  CloseHandle(handle: Handle): number;
+  FlushInstructionCache(process: Handle, address: Address, sizeBytes: number): number;
+}
+
+/** The name by which every Windows finds the library. */
+const KERNEL32_NAMES = ["kernel32.dll"];
+
+/**
+ * Binds kernel32.dll through `ffi`. Each function is looked up when it is first called.
+ * `SIZE_T` and handles travel as `pointer`: of the types of their width it is the one that is a number.
+ * Windows has one calling convention for 64-bit programs, so that nothing is to be said of it.
+ */
+export function bindKernel32(ffi: Pick<Ffi, "open">): Kernel32 {
+  let kernel32: NativeLibrary | undefined;
+  const bind = (
+    symbol: keyof Kernel32,
+    parameters: NativeSignature["parameters"],
+    result: NativeSignature["result"] = "i32",
+  ): ((...args: readonly unknown[]) => number) => {
+    let bound: NativeFunction | undefined;
+    return (...args) => {
+      bound ??= (kernel32 ??= ffi.open(KERNEL32_NAMES)).find(symbol, { parameters, result });
+      if (bound === undefined) {
+        throw new JitError("ERR_FEATURE_NOT_ENABLED", `Cannot make memory: kernel32.dll has no ${symbol}`);
+      }
+      return bound(...args) as number;
+    };
+  };
+
+  const GetLastError = bind("GetLastError", [], "u32");
+  const GetSystemInfo = bind("GetSystemInfo", ["buffer"], "void");
+  const GetLargePageMinimum = bind("GetLargePageMinimum", [], "pointer");
+  const GetCurrentProcess = bind("GetCurrentProcess", [], "pointer");
+  const VirtualAlloc = bind("VirtualAlloc", ["pointer", "pointer", "u32", "u32"], "pointer");
+  const VirtualFree = bind("VirtualFree", ["pointer", "pointer", "u32"]);
+  const VirtualProtect = bind("VirtualProtect", ["pointer", "pointer", "u32", "buffer"]);
+  const VirtualQuery = bind("VirtualQuery", ["pointer", "buffer", "pointer"], "pointer");
+  const CreateFileMappingW = bind(
+    "CreateFileMappingW",
+    ["pointer", "pointer", "u32", "u32", "u32", "pointer"],
+    "pointer",
+  );
+  const MapViewOfFile = bind("MapViewOfFile", ["pointer", "u32", "u32", "u32", "pointer"], "pointer");
+  const UnmapViewOfFile = bind("UnmapViewOfFile", ["pointer"]);
+  const CloseHandle = bind("CloseHandle", ["pointer"]);
+  const FlushInstructionCache = bind("FlushInstructionCache", ["pointer", "pointer", "pointer"]);
+
+  return {
+    GetLastError: () => GetLastError(),
+    GetSystemInfo: (result) => void GetSystemInfo(result),
+    GetLargePageMinimum: () => GetLargePageMinimum(),
+    GetCurrentProcess: () => GetCurrentProcess(),
+    VirtualAlloc: (address, sizeBytes, type, protection) =>
+      VirtualAlloc(address, sizeBytes, type, protection),
+    VirtualFree: (address, sizeBytes, type) => VirtualFree(address, sizeBytes, type),
+    VirtualProtect: (address, sizeBytes, protection, previous) =>
+      VirtualProtect(address, sizeBytes, protection, previous),
+    VirtualQuery: (address, result, resultBytes) => VirtualQuery(address, result, resultBytes),
+    CreateFileMappingW: (file, attributes, protection, sizeHigh, sizeLow, name) =>
+      CreateFileMappingW(file, attributes, protection, sizeHigh, sizeLow, name),
+    MapViewOfFile: (section, access, offsetHigh, offsetLow, sizeBytes) =>
+      MapViewOfFile(section, access, offsetHigh, offsetLow, sizeBytes),
+    UnmapViewOfFile: (address) => UnmapViewOfFile(address),
+    CloseHandle: (handle) => CloseHandle(handle),
+    FlushInstructionCache: (process, address, sizeBytes) =>
+      FlushInstructionCache(process, address, sizeBytes),
+  };
+}

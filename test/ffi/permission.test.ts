@@ -1,0 +1,52 @@
+/** What a process is told that may not call native code, or not make functions from text. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { platform, type RuntimeName } from "../../src/platform.ts";
+import { needs } from "../support/requirements.ts";
+
+const skip = needs("machineCode");
+const child = fileURLToPath(new URL("./permission-child.js", import.meta.url));
+
+/** Flags, and what the child then prints. */
+type Case = readonly [flags: readonly string[], prints: RegExp];
+
+const permissionFlag =
+  Number(process.versions.node.split(".")[0]) < 22 ? "--experimental-permission" : "--permission";
+const cases: Readonly<Record<RuntimeName, readonly Case[]>> = {
+  node: [
+    [[permissionFlag, "--allow-fs-read=*"], /^JitError ERR_FEATURE_NOT_ENABLED .*--allow-addons/],
+    [[permissionFlag, "--allow-fs-read=*", "--allow-addons"], /^1000$/m],
+    [["--no-addons"], /^JitError ERR_FEATURE_NOT_ENABLED .*--no-addons/],
+    [["--disallow-code-generation-from-strings"], /^1000$/m],
+  ],
+  bun: [],
+  deno: [
+    [["run", "--no-prompt"], /^JitError ERR_FEATURE_NOT_ENABLED .*--allow-ffi/],
+    [
+      ["run", "--no-prompt", "--allow-ffi=/lib/libc.so.6"],
+      /^JitError ERR_FEATURE_NOT_ENABLED .*without a path/,
+    ],
+    [["run", "--no-prompt", "--allow-ffi"], /^1000$/m],
+    [["run", "--allow-all", "--v8-flags=--disallow-code-generation-from-strings"], /^1000$/m],
+  ],
+};
+
+describe("a process started with", { skip }, () => {
+  for (const [flags, prints] of cases[platform.runtime]) {
+    it(flags.join(" "), () => {
+      // Out of a variable of the shell, because Deno gives its own permissions to what looks like Deno to it.
+      const command = [process.execPath, ...flags, child].map((word) => `'${word}'`).join(" ");
+      const { stdout, stderr } = spawnSync("sh", ["-c", 'eval "exec $COMMAND"'], {
+        encoding: "utf8",
+        env: { ...process.env, COMMAND: command, NODE_V8_COVERAGE: "" }, // empty, not absent: that is inherited
+      });
+      assert.match(stdout, prints, stderr);
+    });
+  }
+  it("nothing: it works", () => {
+    const { stdout, stderr } = spawnSync(process.execPath, [child], { encoding: "utf8" });
+    assert.match(stdout, /^1000$/m, stderr);
+  });
+});

@@ -1,0 +1,54 @@
+/**
+ * What some tests need of the machine they run on. A test that cannot run says so by the reason it is skipped with:
+ * `describe("…", { skip: needs("linux") }, …)`. There is no other way in which a test asks for its machine.
+ */
+import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { platform } from "../../src/platform.ts";
+import { RUNS_HERE } from "./native-code.ts";
+
+/** Whether the machine has it, and what those that lack it are told. */
+interface Requirement {
+  readonly isMet: () => boolean;
+  readonly reason: string;
+}
+
+const isWindows = platform.system === "windows";
+
+const requirements = {
+  linux: {
+    isMet: () => platform.system === "linux",
+    reason: "it looks at Linux: /proc, libraries, limits",
+  },
+  windows: { isMet: () => isWindows, reason: "it looks at Windows" },
+  machineCode: { isMet: () => RUNS_HERE, reason: "there is no machine code for this processor and system" },
+  systemV: {
+    isMet: () => platform.processor === "x64" && !isWindows,
+    reason: "its machine code is x86-64 in the System V calling convention",
+  },
+  bash: { isMet: () => !isWindows, reason: "it sets limits in a shell, and this system has no bash" },
+  signals: {
+    isMet: () => !isWindows,
+    reason: "on Windows a process cannot be sent a signal that it may handle",
+  },
+  links: { isMet: canLinkFolders, reason: "this system makes no links to folders (Wine)" },
+} satisfies Readonly<Record<string, Requirement>>;
+
+/** False where the machine has all of it; else why not, as the `skip` of node:test wants it. */
+export function needs(...names: readonly (keyof typeof requirements)[]): string | false {
+  const lacking = names.filter((name) => !requirements[name].isMet());
+  return lacking.length === 0 ? false : lacking.map((name) => requirements[name].reason).join("; ");
+}
+
+function canLinkFolders(): boolean {
+  const folder = mkdtempSync(path.join(tmpdir(), "jit-allocator-links-"));
+  try {
+    symlinkSync(folder, path.join(folder, "link"), "junction");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
