@@ -1,9 +1,9 @@
 /** What an allocator does: the core decides, the virtual memory acts, and whatever fails leaves all as it was. */
+import type { AllocatorOperations } from "./allocator-contract.ts";
 import { BlockMemory, uniqueTagName } from "./block-memory.ts";
 import { Core } from "./core/core.ts";
 import { restore, shorten, strikeOut } from "./core/ledger.ts";
 import { Status } from "./core/status.ts";
-import { granulesOf, liveCountOf, totalLiveCount, totalUsedBytes, usedBytesOf } from "./core/survey.ts";
 import { verifyStructure } from "./core/verify.ts";
 import { JitError } from "./errors.ts";
 import type { Address } from "./ffi/contract.ts";
@@ -14,30 +14,13 @@ import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import * as refusals from "./refusals.ts";
 import { Span, spanAccess } from "./span.ts";
 import type { SpanOwner, SpanToken } from "./span.ts";
-import { makeStatistics } from "./statistics.ts";
+import { describeBlock, statisticsOf } from "./statistics.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { VirtualMemory } from "./vm/contract.ts";
-import type { CachePolicy, WriteScopeOwner } from "./write-scope.ts";
+import type { CachePolicy } from "./write-scope.ts";
 
 /** asmjit's largest request is one granule less. */
 const TOO_LARGE_BYTES = 2 ** 31;
-
-/** What an allocator does, whoever sees to it that one thread at a time does it. */
-export interface AllocatorOperations extends SpanOwner, WriteScopeOwner {
-  alloc(size: number): Span;
-  allocAddress(size: number): Address;
-  release(target: Span | Address): void;
-  shrink(target: Span | Address, newSize: number): void;
-  query(rx: Address): Span;
-  queryAddress(rx: Address): Address;
-  spanOf(token: SpanToken): Span;
-  statistics(): Statistics;
-  describeBlocks(): BlockInfo[];
-  reset(policy: "soft" | "hard"): void;
-  verify(): void;
-  dispose(): void;
-  checkOpen(action: string): void;
-}
 
 /** What an engine works on where the allocator is another thread's. */
 export interface SharedParts {
@@ -479,27 +462,11 @@ export class Engine implements AllocatorOperations {
   // --- telling ------------------------------------------------------------------------------------------------
 
   statistics(): Statistics {
-    const { core } = this;
-    return makeStatistics(
-      core.blockCount,
-      totalLiveCount(core.words),
-      totalUsedBytes(core.words),
-      core.reservedBytes,
-      core.overheadBytes,
-    );
+    return statisticsOf(this.core);
   }
 
   describeBlocks(): BlockInfo[] {
-    const { words } = this.core;
-    return this.blocks.all().map((mapped) => ({
-      rx: mapped.rx,
-      rw: mapped.rw,
-      size: mapped.sizeBytes,
-      granularity: 2 ** mapped.granuleShift,
-      allocationCount: liveCountOf(words, mapped.block),
-      usedSize: usedBytesOf(words, mapped.block),
-      granules: granulesOf(words, mapped.block),
-    }));
+    return this.blocks.all().map((mapped) => describeBlock(this.core, mapped));
   }
 
   verify(): void {

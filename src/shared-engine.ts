@@ -7,7 +7,8 @@
  */
 import { readLedger } from "./core/ledger.ts";
 import { granulesOf } from "./core/survey.ts";
-import type { Engine, AllocatorOperations } from "./engine.ts";
+import type { AllocatorOperations } from "./allocator-contract.ts";
+import type { Engine } from "./engine.ts";
 import { JitError } from "./errors.ts";
 import type { Address } from "./ffi/contract.ts";
 import type { MappedBlock } from "./mapped-block.ts";
