@@ -126,12 +126,13 @@ export default defineConfig(
     rules: { "@typescript-eslint/no-non-null-assertion": "off" },
   },
   {
-    // The core's enums are the offsets and sizes of its memory layout: numbers that the compiler writes in place, and
-    // that are computed from each other, equal by chance, and compared with numbers.
-    files: ["src/core/**/*.ts", "test/core/**/*.ts"],
+    // Enums there are the offsets and sizes of a memory layout: numbers that the compiler writes in place, and that are
+    // computed from each other, equal by chance, and compared with numbers.
+    files: ["src/core/**/*.ts", "src/sync/**/*.ts", "test/core/**/*.ts", "test/sync/**/*.ts"],
     rules: {
       "@typescript-eslint/no-duplicate-enum-values": "off",
       "@typescript-eslint/prefer-literal-enum-member": "off",
+      "@typescript-eslint/no-unsafe-enum-assignment": "off",
       "@typescript-eslint/no-unsafe-enum-comparison": "off",
     },
   },

@@ -27,7 +27,7 @@ export function buildAsmjitDriver(explain: (text: string) => void): AsmjitDriver
   const source = repositoryPath("bench/asmjit/driver.cpp");
   try {
     const compiler = run("g++", ["--version"]).split("\n")[0] ?? "g++";
-    run("g++", ["-O2", "-std=c++17", "-o", path, source, "-lasmjit"]);
+    run("g++", ["-O2", "-std=c++17", "-pthread", "-o", path, source, "-lasmjit"]);
     return { path, version: run(path, ["--version"]).trim(), compiler };
   } catch (error) {
     explain(error instanceof Error ? error.message : String(error));

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { buildAsmjitDriver, howToGetAsmjit } from "./asmjit.ts";
 import { checkBounds } from "./bounds.ts";
+import { runThreads } from "./threads.ts";
 import { resultsFolder } from "./paths.ts";
 import { runMicro } from "./micro.ts";
 import { boundsTable, microTable, toCsv, traceTable } from "./report.ts";
@@ -16,7 +17,7 @@ import { runTurns, type Side } from "./turns.ts";
 
 const help = `Usage: node dist/bench/run.js [options] [-- allocator flags for both sides]
 
-  --only NAME[,NAME]     these traces alone: ${suite.map((trace) => trace.name).join(", ")}, micro
+  --only NAME[,NAME]     these traces alone: ${suite.map((trace) => trace.name).join(", ")}, micro, threads
   --turns N              how often each side runs, each time in a new process (default 5)
   --rounds N             how many rounds a process runs, of which the best counts (default: by trace)
   --sides NAME[,NAME]    asmjit, address, span (default: all)
@@ -47,7 +48,8 @@ function main(): number {
     return 0;
   }
   const names = values.only?.split(",");
-  const unknown = names?.find((name) => name !== "micro" && !suite.some((trace) => trace.name === name));
+  const parts = ["micro", "threads", ...suite.map((trace) => trace.name)];
+  const unknown = names?.find((name) => !parts.includes(name));
   if (unknown !== undefined) throw new Error(`There is no trace ${unknown}; see --help`);
   if (values.mapping !== "dual" && values.mapping !== "single")
     throw new Error("--mapping takes dual or single");
@@ -86,6 +88,10 @@ function main(): number {
   }
 
   const micro = names === undefined || names.includes("micro") ? runMicro(turns, driver) : [];
+  const tier = suite.find((trace) => trace.name === "tier");
+  if (tier !== undefined && (names === undefined || names.includes("threads"))) {
+    micro.push(...runThreads(tier, turns, driver));
+  }
   if (micro.length > 0) print(`small measurements\n${microTable(micro)}\n`);
 
   const results: BenchResults = { environment, turns, allocatorFlags, traces, micro };

@@ -267,7 +267,7 @@ export const plantedFaults = [
   {
     name: "the span of another allocator accepted",
     file: "src/engine.ts",
-    find: "if (mapped.owner !== this) throw refusals.refuseStranger(action, span.rx);",
+    find: "if (mapped.owner !== this.owner) throw refusals.refuseStranger(action, span.rx);",
     replace: "",
     tests: ["semantics/release"],
   },
@@ -309,8 +309,8 @@ export const plantedFaults = [
   {
     name: "a view still open when its block is unmapped",
     file: "src/block-memory.ts",
-    find: "mapped.close();\n    this.#unmap(mapped, mapped.sizeBytes);",
-    replace: "this.#unmap(mapped, mapped.sizeBytes);",
+    find: "mapped.close();\n    this.#register?.markLeaving(mapped.entry);",
+    replace: "this.#register?.markLeaving(mapped.entry);",
     tests: ["semantics/mapping"],
   },
   {

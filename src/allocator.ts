@@ -1,12 +1,14 @@
-import { verifyStructure } from "./core/verify.ts";
-import { granulesOf, liveCountOf, totalLiveCount, totalUsedBytes, usedBytesOf } from "./core/survey.ts";
 import { Engine } from "./engine.ts";
+import { JitError } from "./errors.ts";
 import type { Address } from "./ffi/contract.ts";
 import { resolveOptions } from "./options.ts";
 import type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "./options.ts";
 import { refuseValue } from "./refusals.ts";
-import type { Span } from "./span.ts";
-import { makeStatistics } from "./statistics.ts";
+import { attachEngine, handleOf, shareEngine } from "./sharing.ts";
+import type { SharedAllocator } from "./sharing.ts";
+import { SharedEngine } from "./shared-engine.ts";
+import type { MemberInfo } from "./shared-engine.ts";
+import type { Span, SpanToken } from "./span.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { VirtualMemory } from "./vm/contract.ts";
 import { systemMemory } from "./vm/select.ts";
@@ -31,7 +33,10 @@ import type { CachePolicy } from "./write-scope.ts";
 export class JitAllocator implements Disposable {
   /** Every option, with the value in force. */
   readonly options: Readonly<ResolvedJitAllocatorOptions>;
-  readonly #engine: Engine;
+  readonly #memory: VirtualMemory;
+  readonly #isAttached: boolean;
+  /** An Engine, which takes no lock; from `share` on, and where the allocator is attached, a SharedEngine. */
+  #engine: Engine | SharedEngine;
 
   /**
    * Makes an allocator. Nothing is mapped before the first allocation.
@@ -41,10 +46,113 @@ export class JitAllocator implements Disposable {
    */
   constructor(options?: JitAllocatorOptions);
   /** @internal */
-  constructor(options: JitAllocatorOptions | undefined, memory: VirtualMemory);
-  constructor(options: JitAllocatorOptions = {}, memory: VirtualMemory = systemMemory()) {
-    this.options = resolveOptions(options, memory);
-    this.#engine = new Engine(this.options, memory);
+  constructor(options: JitAllocatorOptions | undefined, memory: VirtualMemory, attached?: SharedEngine);
+  constructor(
+    options: JitAllocatorOptions = {},
+    memory: VirtualMemory = systemMemory(),
+    attached?: SharedEngine,
+  ) {
+    this.options = attached?.engine.options ?? resolveOptions(options, memory);
+    this.#memory = memory;
+    this.#engine = attached ?? new Engine(this.options, memory);
+    this.#isAttached = attached !== undefined;
+  }
+
+  /**
+   * The allocator of another thread, in this one: the same blocks and allocations, the same methods.
+   *
+   * The attachment ends with the thread, or with {@link detach}; the end of a `using` block detaches. What this thread
+   * has allocated then stays allocated: see {@link allocationsOf}.
+   *
+   * @param handle what {@link share} returned there
+   * @throws JitError `ERR_INVALID_ARGUMENT` for anything else; `ERR_OUT_OF_MEMORY` where 1,023 threads have it already;
+   *   `ERR_DISPOSED`
+   * @example
+   * ```ts
+   * const handle = allocator.share(); // postMessage(handle), or workerData
+   * const shared = JitAllocator.attach(handle); // in the worker
+   * const address = shared.allocAddress(256);
+   * allocator.release(address); // any thread may
+   * ```
+   */
+  static attach(handle: SharedAllocator): JitAllocator;
+  /** @internal */
+  // eslint-disable-next-line @typescript-eslint/unified-signatures -- the other one is the public signature
+  static attach(handle: SharedAllocator, memory: VirtualMemory): JitAllocator;
+  static attach(handle: SharedAllocator, memory: VirtualMemory = systemMemory()): JitAllocator {
+    const attached = attachEngine(handle, memory);
+    try {
+      attached.checkOpen("attach to");
+    } catch (error) {
+      attached.detach();
+      throw error;
+    }
+    return new JitAllocator(undefined, memory, attached);
+  }
+
+  /**
+   * Makes the allocator one that other threads can have too, and returns what `postMessage` or `workerData` carries to
+   * them. From then on each operation takes a lock; before, none does. Calling it again returns the same.
+   *
+   * @throws JitError `ERR_OUT_OF_MEMORY` where there is no room for what is kept of each allocation then; `ERR_DISPOSED`
+   */
+  share(): SharedAllocator {
+    this.#engine.checkOpen("share");
+    if (this.#engine instanceof Engine) this.#engine = shareEngine(this.#engine, this.#memory);
+    return handleOf(this.#engine);
+  }
+
+  /** The number of this thread among those that share the allocator, from 1; 0 where it is not shared. */
+  get memberId(): number {
+    return this.#engine instanceof Engine ? 0 : this.#engine.memberId;
+  }
+
+  /** The threads that have, or had, a part in this allocator; none where it is not shared. */
+  members(): MemberInfo[] {
+    return this.#engine instanceof Engine ? [] : this.#engine.members();
+  }
+
+  /**
+   * Where each allocation begins (rx) that a thread made and nobody released, whether it lives or not. For what a
+   * worker held that was terminated.
+   *
+   * @param memberId its `memberId`
+   * @throws JitError `ERR_INVALID_ARGUMENT` where no thread has, or had, that number
+   */
+  allocationsOf(memberId: number): Address[] {
+    return this.#sharedBy(memberId).allocationsOf(memberId);
+  }
+
+  /**
+   * Releases all that {@link allocationsOf} lists, and returns how much that was. No code of it may be running.
+   * @throws JitError as {@link allocationsOf}
+   */
+  releaseAllOf(memberId: number): number {
+    return this.#sharedBy(memberId).releaseAllOf(memberId);
+  }
+
+  #sharedBy(memberId: unknown): SharedEngine {
+    const engine = this.#engine;
+    const isMember = engine instanceof SharedEngine && engine.members().some(({ id }) => id === memberId);
+    if (!isMember)
+      throw refuseValue("look up member", memberId, "it is the memberId of a thread that shares");
+    return engine;
+  }
+
+  /**
+   * Ends this thread's part in the allocator, for which it goes on elsewhere: this object and its spans can no longer
+   * be used, what it allocated stays allocated. Idempotent.
+   *
+   * @throws JitError `ERR_INVALID_ARGUMENT` where the allocator is not shared: it would be lost
+   */
+  detach(): void {
+    if (this.#engine instanceof Engine) {
+      throw new JitError(
+        "ERR_INVALID_ARGUMENT",
+        "Cannot detach: the allocator is not shared, and nobody could dispose of it; call dispose()",
+      );
+    }
+    this.#engine.detach();
   }
 
   /**
@@ -126,6 +234,17 @@ export class JitAllocator implements Disposable {
   }
 
   /**
+   * The span that a token tells of: how a span gets to another thread.
+   *
+   * @param token what `span.token` gave
+   * @throws JitError `ERR_RELEASED` where that allocation was released, also when its place was handed out again;
+   *   `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`
+   */
+  spanOf(token: SpanToken): Span {
+    return this.#engine.spanOf(token);
+  }
+
+  /**
    * The same without the object: the address (rx) at which the allocation begins that contains `rx`.
    *
    * @throws JitError as {@link query}
@@ -164,33 +283,17 @@ export class JitAllocator implements Disposable {
    */
   writeScope(policy?: CachePolicy): WriteScope {
     this.#engine.checkOpen("write");
-    return new WriteScope(this.#engine, checkPolicy(policy));
+    return new WriteScope(() => this.#engine, checkPolicy(policy));
   }
 
   /** What is allocated and reserved now. All zero but the overhead after the disposal. */
   statistics(): Statistics {
-    const { core } = this.#engine;
-    return makeStatistics(
-      core.blockCount,
-      totalLiveCount(core.words),
-      totalUsedBytes(core.words),
-      core.reservedBytes,
-      core.overheadBytes,
-    );
+    return this.#engine.statistics();
   }
 
   /** Every mapped block and what is where in it, in the order of their addresses: a copy, for tools and pictures. */
   blocks(): BlockInfo[] {
-    const { core, blocks } = this.#engine;
-    return blocks.all().map((mapped) => ({
-      rx: mapped.rx,
-      rw: mapped.rw,
-      size: mapped.sizeBytes,
-      granularity: 2 ** mapped.granuleShift,
-      allocationCount: liveCountOf(core.words, mapped.block),
-      usedSize: usedBytesOf(core.words, mapped.block),
-      granules: granulesOf(core.words, mapped.block),
-    }));
+    return this.#engine.describeBlocks();
   }
 
   /**
@@ -213,15 +316,11 @@ export class JitAllocator implements Disposable {
    * this library. Its cost grows with what is mapped: for tests.
    */
   verify(): void {
-    const { core, blocks } = this.#engine;
-    verifyStructure(core.words, core.doubles);
-    for (const mapped of blocks.all()) {
-      if (!mapped.isMapped) throw new Error("invariant 15 is broken: a block of the core is not mapped");
-    }
+    this.#engine.verify();
   }
 
   /**
-   * Unmaps every block. Idempotent. From then on whatever would allocate, release, look up or write throws
+   * Unmaps every block, for all threads that share it. Idempotent. From then on whatever would allocate, release, look up or write throws
    * `ERR_DISPOSED`, every span and function `ERR_RELEASED`; the options, `statistics`, `blocks` and `verify` still tell.
    *
    * @throws JitError what the system refused: that block stays mapped, and the call can be repeated
@@ -230,9 +329,10 @@ export class JitAllocator implements Disposable {
     this.#engine.dispose();
   }
 
-  /** = {@link dispose}: the end of a `using` block. */
+  /** The end of a `using` block: {@link dispose}, or {@link detach} where the allocator was attached to. */
   [Symbol.dispose](): void {
-    this.dispose();
+    if (this.#isAttached) this.detach();
+    else this.dispose();
   }
 }
 

@@ -4,25 +4,37 @@ import { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { outOfMetadata } from "./refusals.ts";
 import type { SpanOwner } from "./span.ts";
-import type { DualMapping, MemoryFlags, VirtualMemory } from "./vm/contract.ts";
+import type { BlockRegister, RegisterEntry } from "./sync/register.ts";
+import type { DualMapping, MappingTag, MemoryFlags, VirtualMemory } from "./vm/contract.ts";
+
+/** 48 random bits: two allocators of a process have the same by a chance of one in 281 million million. */
+export function uniqueTagName(): string {
+  return Math.floor(Math.random() * 2 ** 48).toString(36);
+}
 
 /** The blocks of one allocator, as one thread sees them. */
 export class BlockMemory {
-  readonly #owner: SpanOwner;
+  #owner: SpanOwner;
   readonly #core: Core;
   readonly #memory: VirtualMemory;
   readonly #options: Readonly<ResolvedJitAllocatorOptions>;
   readonly #flags: MemoryFlags;
   /** By the core's number of the block. */
   readonly #mapped: (MappedBlock | undefined)[] = [];
+  /** Where the threads of a shared allocator look up its blocks. */
+  #register: BlockRegister | undefined;
+  #tag: MappingTag;
 
+  /** @param tagName by which the system knows the memory of this allocator from all other */
   constructor(
     owner: SpanOwner,
     core: Core,
     memory: VirtualMemory,
     options: Readonly<ResolvedJitAllocatorOptions>,
+    tagName: string,
   ) {
     this.#owner = owner;
+    this.#tag = { name: tagName, isGuarded: false };
     this.#core = core;
     this.#memory = memory;
     this.#options = options;
@@ -31,9 +43,25 @@ export class BlockMemory {
 
   /** The mapped block of that index in the core. */
   at(block: number): MappedBlock {
-    const mapped = this.#mapped[this.#core.blockNumber(block)];
-    if (mapped === undefined) throw new Error("invariant 15 is broken: a block of the core is not mapped");
+    return this.#mapped[this.#core.blockNumber(block)] ?? this.#adopt(block);
+  }
+
+  /** A block that another thread mapped, seen for the first time. */
+  #adopt(block: number): MappedBlock {
+    const found = this.#register?.find(block);
+    if (found === undefined) throw new Error("invariant 15 is broken: a block of the core is not mapped");
+    const shift = this.#core.granuleShiftOf(found.pool);
+    const { rx, rw, sizeBytes } = found;
+    const mapped = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift, true);
+    mapped.block = block;
+    this.#enter(mapped, found.entry, found.serial);
     return mapped;
+  }
+
+  #enter(mapped: MappedBlock, entry: number, serial: number): void {
+    mapped.entry = entry;
+    mapped.serial = serial;
+    this.#mapped[this.#core.blockNumber(mapped.block)] = mapped;
   }
 
   /** All of them, in the order of their addresses. */
@@ -52,27 +80,101 @@ export class BlockMemory {
   add(pool: number, sizeBytes: number, size: number, inPlaceOf: readonly MappedBlock[] = []): void {
     const mapping = this.#map(sizeBytes);
     const shift = this.#core.granuleShiftOf(pool);
-    const mapped = new MappedBlock(this.#owner, this.#memory, mapping.rx, mapping.rw, sizeBytes, shift);
+    const isShared = this.#register !== undefined;
+    const { rx, rw } = mapping;
+    const mapped = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift, isShared);
     try {
       if (this.#options.fillUnusedMemory) this.fill(mapped, 0, sizeBytes);
       for (const replaced of inPlaceOf) this.remove(replaced);
       mapped.block = this.#core.addBlock(pool, mapping.rx, mapping.rw, sizeBytes);
       if (mapped.block === 0) throw outOfMetadata(size);
+      const entry = this.#register === undefined ? 0 : this.#registerBlock(this.#register, mapped, pool);
+      if (entry < 0) {
+        this.#core.removeBlock(mapped.block);
+        throw outOfMetadata(size);
+      }
+      this.#enter(mapped, entry, this.#register?.serialOf(entry) ?? 0);
     } catch (error) {
       mapped.close();
       this.#unmap(mapping, sizeBytes);
       throw error;
     }
-    this.#mapped[this.#core.blockNumber(mapped.block)] = mapped;
+  }
+
+  /** Returns its entry, or -1 where there is no room for what a shared allocator keeps of a block. */
+  #registerBlock(register: BlockRegister, mapped: MappedBlock, pool: number): number {
+    const { block, rx, rw, sizeBytes } = mapped;
+    const generations = this.#core.generationsOf(block);
+    if (generations === 0) return -1;
+    return register.add({ pool, block, generations, rx, rw, sizeBytes }) || -1;
+  }
+
+  /**
+   * From now on the blocks are in a register that other threads read and write too, and the spans ask `owner`.
+   * Precondition: each block has its generations.
+   */
+  share(register: BlockRegister, owner: SpanOwner): void {
+    this.attach(register, owner);
+    const blocks = this.all();
+    // In the order of their ages, which the register keeps: a pool's oldest block is the one that a reset keeps.
+    for (let pool = 0; pool < (this.#options.useMultiplePools ? 3 : 1); pool++) {
+      const oldest = this.#core.oldestBlock(pool);
+      blocks.sort((a, b) => Number(b.block === oldest) - Number(a.block === oldest));
+    }
+    for (const mapped of blocks) {
+      mapped.owner = owner;
+      mapped.close();
+      mapped.isShared = this.#memory.sharing !== undefined;
+      const entry = this.#registerBlock(register, mapped, this.#core.poolIndexOf(mapped.block));
+      this.#enter(mapped, entry, register.serialOf(entry));
+    }
+  }
+
+  /** The same for a thread that has no block yet. */
+  attach(register: BlockRegister, owner: SpanOwner): void {
+    this.#memory.sharing?.prepare();
+    this.#register = register;
+    this.#owner = owner;
+    this.#tag = { ...this.#tag, isGuarded: true };
+  }
+
+  /** Drops what this thread keeps of blocks that another one has unmapped, or of all of them. */
+  dropUnmapped(isAll: boolean): void {
+    for (const mapped of this.#mapped.splice(0)) {
+      if (mapped === undefined) continue;
+      if (!isAll && this.#register?.serialOf(mapped.entry) === mapped.serial) {
+        // A repair numbers the blocks anew.
+        this.#mapped[this.#core.blockNumber(mapped.block)] = mapped;
+      } else {
+        mapped.close();
+        mapped.isMapped = false;
+      }
+    }
+  }
+
+  /** Gives back what a thread that died had mapped and not registered, or registered as leaving. */
+  reclaim(kept: readonly RegisterEntry[]): void {
+    const ranges = kept.flatMap(({ rx, rw, sizeBytes }) => [
+      { address: rx, sizeBytes },
+      { address: rw, sizeBytes },
+    ]);
+    this.#memory.sharing?.reclaim(this.#tag.name, ranges);
   }
 
   /** Unmaps a block and takes it out of the core, whatever it holds. Where the system refuses, nothing has changed. */
   remove(mapped: MappedBlock): void {
     mapped.close();
-    this.#unmap(mapped, mapped.sizeBytes);
+    this.#register?.markLeaving(mapped.entry);
+    try {
+      this.#unmap(mapped, mapped.sizeBytes);
+    } catch (error) {
+      this.#register?.markStaying(mapped.entry);
+      throw error;
+    }
     mapped.isMapped = false;
     this.#mapped[this.#core.blockNumber(mapped.block)] = undefined;
     this.#core.removeBlock(mapped.block);
+    this.#register?.remove(mapped.entry);
   }
 
   /** Fills a range of a block that is free or about to be, in bytes from its start, with the fill pattern. */
@@ -93,8 +195,8 @@ export class BlockMemory {
   }
 
   #map(sizeBytes: number): DualMapping {
-    if (this.#options.useDualMapping) return this.#memory.allocDualMapping(sizeBytes, this.#flags);
-    const address = this.#memory.alloc(sizeBytes, this.#flags);
+    if (this.#options.useDualMapping) return this.#memory.allocDualMapping(sizeBytes, this.#flags, this.#tag);
+    const address = this.#memory.alloc(sizeBytes, this.#flags, this.#tag);
     return { rx: address, rw: address };
   }
 

@@ -1,27 +1,47 @@
 /** What an allocator does: the core decides, the virtual memory acts, and whatever fails leaves all as it was. */
-import { BlockMemory } from "./block-memory.ts";
-import { Core } from "./core/core.ts";
+import type { AllocatorOperations } from "./allocator-contract.ts";
+import { BlockMemory, uniqueTagName } from "./block-memory.ts";
+import type { Core } from "./core/core.ts";
+import { restore, shorten, strikeOut } from "./core/ledger.ts";
 import { Status } from "./core/status.ts";
+import { verifyStructure } from "./core/verify.ts";
 import { JitError } from "./errors.ts";
 import type { Address } from "./ffi/contract.ts";
 import { typedArrayLength } from "./intrinsics.ts";
+import { makeCore } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import * as refusals from "./refusals.ts";
 import { Span, spanAccess } from "./span.ts";
-import type { SpanOwner } from "./span.ts";
+import type { SpanOwner, SpanToken } from "./span.ts";
+import { describeBlock, statisticsOf } from "./statistics.ts";
+import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { VirtualMemory } from "./vm/contract.ts";
-import type { CachePolicy, WriteScopeOwner } from "./write-scope.ts";
+import type { CachePolicy } from "./write-scope.ts";
 
 /** asmjit's largest request is one granule less. */
 const TOO_LARGE_BYTES = 2 ** 31;
 
-/** The inside of a JitAllocator. Arguments come from users and are checked here. */
-export class Engine implements SpanOwner, WriteScopeOwner {
+/** What an engine works on where the allocator is another thread's. */
+export interface SharedParts {
+  /** The core's buffer. */
+  readonly buffer: SharedArrayBuffer;
+  readonly tagName: string;
+}
+
+/**
+ * The inside of a JitAllocator. Arguments come from users and are checked here. Knows of one thread alone: where there
+ * are several, SharedEngine stands before it.
+ */
+export class Engine implements AllocatorOperations {
   readonly core: Core;
   readonly blocks: BlockMemory;
   readonly isExecutable: boolean;
-  readonly #options: Readonly<ResolvedJitAllocatorOptions>;
+  readonly options: Readonly<ResolvedJitAllocatorOptions>;
+  /** By which the system knows the memory of this allocator from all other. */
+  readonly tagName: string;
+  /** Whom the spans ask: this object, or the one that locks before it asks this one. */
+  owner: SpanOwner = this;
   readonly #granuleShift: number;
   readonly #poolCount: 1 | 3;
   readonly #fills: boolean;
@@ -38,35 +58,18 @@ export class Engine implements SpanOwner, WriteScopeOwner {
    */
   releaseCount = 0;
 
-  constructor(options: Readonly<ResolvedJitAllocatorOptions>, memory: VirtualMemory) {
-    this.#options = options;
+  constructor(options: Readonly<ResolvedJitAllocatorOptions>, memory: VirtualMemory, shared?: SharedParts) {
+    this.options = options;
+    this.tagName = shared?.tagName ?? uniqueTagName();
     this.#granuleShift = 31 - Math.clz32(options.granularity);
     this.#poolCount = options.useMultiplePools ? 3 : 1;
     this.#fills = options.fillUnusedMemory;
     this.#granuleMask = options.granularity - 1;
     this.#largestSize = TOO_LARGE_BYTES - options.granularity;
     this.#largestPlainSize = this.#poolCount === 1 ? this.#largestSize : 0;
-    this.core = this.#makeCore();
-    this.blocks = new BlockMemory(this, this.core, memory, options);
+    this.core = makeCore(options, shared?.buffer);
+    this.blocks = new BlockMemory(this, this.core, memory, options, this.tagName);
     this.isExecutable = memory.name !== "simulated";
-  }
-
-  /** The core reserves addresses for all that its metadata may ever become: under a tight RLIMIT_AS there are none. */
-  #makeCore(): Core {
-    const options = this.#options;
-    try {
-      return new Core({
-        granularity: options.granularity,
-        poolCount: this.#poolCount,
-        padding: !options.disableInitialPadding,
-        immediateRelease: options.immediateRelease,
-        blockSize: options.blockSize,
-        maxReservedSize: options.maxReservedSize,
-      });
-    } catch (cause) {
-      if (cause instanceof RangeError) throw refusals.outOfAddresses(options.maxReservedSize, cause);
-      throw cause;
-    }
   }
 
   // --- allocation ---------------------------------------------------------------------------------------------
@@ -91,6 +94,20 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       if (isInNewBlock && mapped.isMapped) this.blocks.remove(mapped);
       throw error;
     }
+  }
+
+  /** As `allocAddress`, and gives the allocation a generation, as `alloc` does. */
+  allocTracked(size: number): Address {
+    const isInNewBlock = this.#place(size);
+    const core = this.core;
+    const { block, granule } = core;
+    if (core.generationAt(block, granule) === 0) {
+      const mapped = this.blocks.at(block);
+      this.#free(mapped, granule);
+      if (isInNewBlock && mapped.isMapped) this.blocks.remove(mapped);
+      throw refusals.outOfMetadata(size);
+    }
+    return core.addressOf(block, granule);
   }
 
   /** Takes room for `size` bytes; the core then holds the place. Returns true where a block was mapped for it. */
@@ -147,7 +164,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       room += mapped.sizeBytes;
       planned = core.planBlock(pool, count, true, room);
     }
-    if (planned === 0) throw refusals.outOfReserve(size, core.reservedBytes, this.#options.maxReservedSize);
+    if (planned === 0) throw refusals.outOfReserve(size, core.reservedBytes, this.options.maxReservedSize);
     this.blocks.add(pool, planned, size, replaced);
   }
 
@@ -187,7 +204,14 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       return;
     }
     const length = core.lengthAt(mapped.block, granule) << mapped.granuleShift;
-    this.blocks.fill(mapped, granule << mapped.granuleShift, length);
+    // What is filled is gone, should this thread stop before the rest is done.
+    const generation = strikeOut(core.words, mapped.block, granule);
+    try {
+      this.blocks.fill(mapped, granule << mapped.granuleShift, length);
+    } catch (error) {
+      restore(core.words, mapped.block, granule, generation);
+      throw error;
+    }
     core.free(mapped.block, granule);
   }
 
@@ -213,7 +237,13 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     }
     if (this.#fills) {
       const start = (granule + newCount) << mapped.granuleShift;
-      this.blocks.fill(mapped, start, (count - newCount) << mapped.granuleShift);
+      shorten(core.words, mapped.block, granule, newCount);
+      try {
+        this.blocks.fill(mapped, start, (count - newCount) << mapped.granuleShift);
+      } catch (error) {
+        shorten(core.words, mapped.block, granule, count);
+        throw error;
+      }
     }
     core.shrink(mapped.block, granule, count, newCount);
   }
@@ -256,6 +286,23 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     if (status !== Status.ok) throw this.#refuseAddress("query", rx, status);
   }
 
+  /** The span that a token tells of. */
+  spanOf(token: SpanToken): Span {
+    if (typeof token !== "object" || (token as unknown) === null) {
+      throw refusals.refuseValue("look up", token, "the token must be one that a span gave");
+    }
+    const { rx, generation } = token;
+    const isFound = isIndex(rx) && this.core.locateStart(rx) === Status.ok;
+    if (isFound && this.core.isLive(this.core.block, this.core.granule, generation)) {
+      return this.#makeSpan(this.blocks.at(this.core.block), this.core.granule);
+    }
+    this.checkOpen("look up");
+    if (!isIndex(rx) || !Number.isInteger(generation)) {
+      throw refusals.refuseValue("look up", rx, "the token must be one that a span gave");
+    }
+    throw refusals.refuseReleased("look up", rx);
+  }
+
   #makeSpan(mapped: MappedBlock, granule: number): Span {
     const generation = this.core.generationAt(mapped.block, granule);
     if (generation === 0) throw refusals.outOfMetadata(1 << mapped.granuleShift);
@@ -267,6 +314,10 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     return (
       mapped.isMapped && this.core.isLive(mapped.block, spanAccess.granule(span), spanAccess.generation(span))
     );
+  }
+
+  releaseIfLive(span: Span): void {
+    if (this.isLive(span)) this.release(span);
   }
 
   sizeOf(span: Span): number {
@@ -304,12 +355,21 @@ export class Engine implements SpanOwner, WriteScopeOwner {
   }
 
   writeCallback(span: Span, fill: (code: Uint8Array) => number | void, policy: CachePolicy): void {
+    const code = this.copyToWrite(span);
+    const size = code.length;
+    this.writeBack(span, code, size, fill(code), policy);
+  }
+
+  /** What a write callback gets: a copy of the whole span. */
+  copyToWrite(span: Span): Uint8Array {
     const mapped = this.#liveBlock(span, "write");
+    return mapped.read(spanAccess.granule(span) << mapped.granuleShift, this.#liveSize(span, mapped));
+  }
+
+  /** Puts in place what a callback made of its copy, which had `size` bytes. */
+  writeBack(span: Span, code: Uint8Array, size: number, kept: unknown, policy: CachePolicy): void {
+    const mapped = this.#liveBlock(span, "write"); // the callback may have released the span, or shrunk it
     const start = spanAccess.granule(span) << mapped.granuleShift;
-    const size = this.#liveSize(span, mapped);
-    const code = mapped.read(start, size);
-    const kept: unknown = fill(code);
-    this.#liveBlock(span, "write"); // the callback may have released the span, or shrunk it
     const sizeNow = this.#liveSize(span, mapped);
     if (kept !== undefined && !(isIndex(kept) && kept > 0 && kept <= sizeNow)) {
       throw refusals.refuseValue("keep", kept, `a write callback returns nothing, or 1 to ${sizeNow} bytes`);
@@ -343,7 +403,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       );
     }
     const mapped = spanAccess.block(span);
-    if (mapped.owner !== this) throw refusals.refuseStranger(action, span.rx);
+    if (mapped.owner !== this.owner) throw refusals.refuseStranger(action, span.rx);
     if (!this.isLive(span)) throw refusals.refuseReleased(action, span.rx);
     return mapped;
   }
@@ -361,7 +421,7 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     const kept: MappedBlock[] = [];
     for (let pool = 0; pool < this.#poolCount; pool++) {
       const oldest = this.core.oldestBlock(pool);
-      if (policy === "soft" && !this.#options.immediateRelease && oldest !== 0)
+      if (policy === "soft" && !this.options.immediateRelease && oldest !== 0)
         kept.push(this.blocks.at(oldest));
     }
     this.#unmapAllBut(kept);
@@ -375,6 +435,11 @@ export class Engine implements SpanOwner, WriteScopeOwner {
     if (this.#isDisposed) return;
     this.releaseCount++;
     this.#unmapAllBut([]);
+    this.closeDown();
+  }
+
+  /** Refuses everything from now on: the blocks are gone, or are for other threads to use. */
+  closeDown(): void {
     this.#isDisposed = true;
     this.#largestSize = 0;
     this.#largestPlainSize = 0;
@@ -392,6 +457,23 @@ export class Engine implements SpanOwner, WriteScopeOwner {
       }
     }
     if (failures.length > 0) throw failures[0];
+  }
+
+  // --- telling ------------------------------------------------------------------------------------------------
+
+  statistics(): Statistics {
+    return statisticsOf(this.core);
+  }
+
+  describeBlocks(): BlockInfo[] {
+    return this.blocks.all().map((mapped) => describeBlock(this.core, mapped));
+  }
+
+  verify(): void {
+    verifyStructure(this.core.words, this.core.doubles);
+    for (const mapped of this.blocks.all()) {
+      if (!mapped.isMapped) throw new Error("invariant 15 is broken: a block of the core is not mapped");
+    }
   }
 
   checkOpen(action: string): void {

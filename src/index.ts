@@ -20,7 +20,10 @@ export type {
 export type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "./options.ts";
 export { JitRuntime } from "./runtime.ts";
 export type { CodeInfo } from "./runtime.ts";
+export type { MemberInfo } from "./shared-engine.ts";
+export type { SharedAllocator } from "./sharing.ts";
 export { Span } from "./span.ts";
+export type { SpanToken } from "./span.ts";
 export type { BlockInfo, Statistics } from "./statistics.ts";
 export * as VirtMem from "./virt-mem.ts";
 export type { DualMapping, HardenedRuntimeInfo, MemoryFlags, MemoryInfo } from "./vm/contract.ts";

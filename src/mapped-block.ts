@@ -9,6 +9,9 @@ import type { VirtualMemory } from "./vm/contract.ts";
  */
 const LARGEST_KEPT_VIEW_BYTES = 256 * 1024 * 1024;
 
+/** A pattern is copied in pieces: large enough that the calls do not count, small enough for the heap. */
+const COPIED_AT_ONCE_BYTES = 64 * 1024;
+
 /**
  * Reads and writes one mapped block. Offsets and lengths are bytes within the block, and have been checked.
  * Never leaves the facade: no user of the library ever holds memory that can be unmapped.
@@ -16,15 +19,20 @@ const LARGEST_KEPT_VIEW_BYTES = 256 * 1024 * 1024;
 export class MappedBlock {
   /** The block's index in the core; set when the core has taken it in. */
   block = 0;
-  /** Whose block it is. */
-  readonly owner: SpanOwner;
+  /** Whose block it is; another object when the allocator is shared (see Engine.owner). */
+  owner: SpanOwner;
   readonly rx: Address;
   readonly rw: Address;
   readonly sizeBytes: number;
   /** log2 of the block's granularity in bytes. */
   readonly granuleShift: number;
-  /** False from the moment it is unmapped. */
+  /** False from the moment it is unmapped; where another thread did that, from the moment this one has noticed. */
   isMapped = true;
+  /** In a shared allocator: its entry in the register of blocks, and the serial that stands there while it lives. */
+  entry = 0;
+  serial = 0;
+  /** Where other threads have the block too: its bytes are then copied, and no view is kept. */
+  isShared: boolean;
 
   readonly #memory: VirtualMemory;
   #view: Uint8Array | undefined;
@@ -36,7 +44,9 @@ export class MappedBlock {
     rw: Address,
     sizeBytes: number,
     granuleShift: number,
+    isShared: boolean,
   ) {
+    this.isShared = isShared && memory.sharing !== undefined;
     this.owner = owner;
     this.#memory = memory;
     this.rx = rx;
@@ -48,11 +58,15 @@ export class MappedBlock {
   /** `length` is that of `bytes`. */
   write(offset: number, bytes: Uint8Array, length: number): void {
     if (this.#view !== undefined) this.#view.set(bytes, offset);
+    else if (this.isShared) this.#copyIn(offset, bytes, length);
     else this.#access(offset, length, (view, start) => view.set(bytes, start));
   }
 
   /** A copy. */
   read(offset: number, length: number): Uint8Array {
+    if (this.isShared && length > 0) {
+      return this.#memory.sharing?.copyOut(this.rw + offset, length) ?? new Uint8Array();
+    }
     const copy = new Uint8Array(length);
     this.#access(offset, length, (view, start) => copy.set(view.subarray(start, start + length)));
     return copy;
@@ -60,6 +74,14 @@ export class MappedBlock {
 
   /** Repeats a 32-bit word, lowest byte first; offset and length are multiples of 4. */
   fill(offset: number, length: number, pattern: number): void {
+    if (this.isShared) {
+      const words = new Uint32Array(Math.min(length, COPIED_AT_ONCE_BYTES) >>> 2).fill(pattern);
+      const bytes = new Uint8Array(words.buffer);
+      for (let done = 0; done < length; done += bytes.length) {
+        this.#copyIn(offset + done, bytes, Math.min(bytes.length, length - done));
+      }
+      return;
+    }
     this.#access(offset, length, (view, start) => {
       new Uint32Array(view.buffer, view.byteOffset + start, length >>> 2).fill(pattern);
     });
@@ -67,7 +89,7 @@ export class MappedBlock {
 
   /** Opens the view, so that the next access cannot fail. */
   open(): void {
-    if (this.#view === undefined && this.sizeBytes <= LARGEST_KEPT_VIEW_BYTES) {
+    if (this.#view === undefined && !this.isShared && this.sizeBytes <= LARGEST_KEPT_VIEW_BYTES) {
       this.#view = this.#memory.openView(this.rw, this.sizeBytes);
     }
   }
@@ -78,6 +100,10 @@ export class MappedBlock {
     const view = this.#view;
     this.#view = undefined;
     this.#memory.closeView(view);
+  }
+
+  #copyIn(offset: number, bytes: Uint8Array, length: number): void {
+    if (length > 0) this.#memory.sharing?.copyIn(this.rw + offset, bytes, length);
   }
 
   #access(offset: number, length: number, act: (view: Uint8Array, start: number) => void): void {

@@ -1,4 +1,5 @@
 /** The allocator's options: what they are, what they default to, and what is refused. */
+import type { CoreOptions } from "./core/store.ts";
 import { JitError } from "./errors.ts";
 import { platform } from "./platform.ts";
 import type { ProcessorName } from "./platform.ts";
@@ -120,6 +121,18 @@ export function resolveOptions(
     );
   }
   return Object.freeze(resolved);
+}
+
+/** The options that the core has a part in. */
+export function coreOptionsOf(options: Readonly<ResolvedJitAllocatorOptions>): CoreOptions {
+  return {
+    granularity: options.granularity,
+    poolCount: options.useMultiplePools ? 3 : 1,
+    padding: !options.disableInitialPadding,
+    immediateRelease: options.immediateRelease,
+    blockSize: options.blockSize,
+    maxReservedSize: options.maxReservedSize,
+  };
 }
 
 function isPowerOfTwo(value: number): boolean {

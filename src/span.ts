@@ -13,6 +13,19 @@ export interface SpanOwner {
   write(span: Span, offset: number, bytes: Uint8Array): void;
   shrink(span: Span, newSize: number): void;
   release(span: Span): void;
+  /** Nothing where it was released before. */
+  releaseIfLive(span: Span): void;
+}
+
+/**
+ * A span as a message to another thread: plain data. `JitAllocator.spanOf` makes a span of it there, as long as the
+ * allocation is live; a place that was handed out again is told apart, as an address alone could not do.
+ */
+export interface SpanToken {
+  /** Where the allocation begins. */
+  readonly rx: Address;
+  /** A number that no other allocation has (modulo 2**31). */
+  readonly generation: number;
 }
 
 /** The parts of a span that only the allocator sees. */
@@ -30,7 +43,8 @@ export let spanAccess: SpanAccess;
 const key = Symbol("span");
 
 /**
- * A live piece of executable memory. Made by `JitAllocator.alloc` and `query`; it belongs to the thread that made it.
+ * A live piece of executable memory. Made by `JitAllocator.alloc`, `query` and `spanOf`. The object belongs to the thread
+ * that made it; to another one its `token` or its `rx` is sent.
  *
  * A span knows when its memory is gone: after the release (through whichever span or address), a reset or the
  * disposal of its allocator, every access throws `ERR_RELEASED`, also when the same place has been handed out again.
@@ -73,6 +87,11 @@ export class Span implements Disposable {
   /** Where the code is written: read and write. Equal to `rx` unless the allocator maps its memory twice. */
   get rw(): Address {
     return this.#block.rw + (this.#granule << this.#block.granuleShift);
+  }
+
+  /** The span as a message to another thread that has the same allocator: see {@link SpanToken}. */
+  get token(): SpanToken {
+    return { rx: this.rx, generation: this.#generation };
   }
 
   /** Bytes: what was asked for, rounded up to the granularity; less after a shrink, 0 after the release. */
@@ -119,6 +138,6 @@ export class Span implements Disposable {
 
   /** Releases the span if it is still live: the end of a `using` block. */
   [Symbol.dispose](): void {
-    if (!this.isReleased) this.release();
+    this.#block.owner.releaseIfLive(this);
   }
 }

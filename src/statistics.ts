@@ -1,3 +1,7 @@
+import type { Core } from "./core/core.ts";
+import { granulesOf, liveCountOf, totalLiveCount, totalUsedBytes, usedBytesOf } from "./core/survey.ts";
+import type { MappedBlock } from "./mapped-block.ts";
+
 /** What an allocator holds at a moment; sizes are bytes. See asmjit's JitAllocator::Statistics. */
 export interface Statistics {
   /** Mapped blocks, over all pools. */
@@ -20,26 +24,21 @@ export interface Statistics {
   overheadRatio: number;
 }
 
-/** Puts the statistics together from what is counted. */
-export function makeStatistics(
-  blockCount: number,
-  allocationCount: number,
-  usedSize: number,
-  reservedSize: number,
-  overheadSize: number,
-): Statistics {
-  const ratio = (size: number): number => (reservedSize === 0 ? 0 : size / reservedSize);
-  const unusedSize = reservedSize - usedSize;
+/** Counts. */
+export function statisticsOf({ words, blockCount, reservedBytes, overheadBytes }: Core): Statistics {
+  const usedSize = totalUsedBytes(words);
+  const ratio = (size: number): number => (reservedBytes === 0 ? 0 : size / reservedBytes);
+  const unusedSize = reservedBytes - usedSize;
   return {
     blockCount,
-    allocationCount,
+    allocationCount: totalLiveCount(words),
     usedSize,
-    reservedSize,
+    reservedSize: reservedBytes,
     unusedSize,
-    overheadSize,
+    overheadSize: overheadBytes,
     usedRatio: ratio(usedSize),
     unusedRatio: ratio(unusedSize),
-    overheadRatio: ratio(overheadSize),
+    overheadRatio: ratio(overheadBytes),
   };
 }
 
@@ -59,4 +58,17 @@ export interface BlockInfo {
   usedSize: number;
   /** A byte a granule: 0 = free, 1 = used, 2 = used and the last of its allocation (or padding). */
   granules: Uint8Array;
+}
+
+/** Tells of a block. */
+export function describeBlock({ words }: Core, mapped: MappedBlock): BlockInfo {
+  return {
+    rx: mapped.rx,
+    rw: mapped.rw,
+    size: mapped.sizeBytes,
+    granularity: 2 ** mapped.granuleShift,
+    allocationCount: liveCountOf(words, mapped.block),
+    usedSize: usedBytesOf(words, mapped.block),
+    granules: granulesOf(words, mapped.block),
+  };
 }

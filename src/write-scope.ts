@@ -25,14 +25,15 @@ export interface WriteScopeOwner {
  * ```
  */
 export class WriteScope implements Disposable {
-  readonly #owner: WriteScopeOwner;
+  /** Asked for each time: an allocator that is shared in between goes by another way from then on. */
+  readonly #owner: () => WriteScopeOwner;
   readonly #flushes: boolean;
   /** Per block the range that was written, in bytes from its start. */
   readonly #written = new Map<MappedBlock, { start: number; end: number }>();
   #isDisposed = false;
 
   /** @internal */
-  constructor(owner: WriteScopeOwner, policy: CachePolicy) {
+  constructor(owner: () => WriteScopeOwner, policy: CachePolicy) {
     this.#owner = owner;
     this.#flushes = policy !== "never";
   }
@@ -49,12 +50,14 @@ export class WriteScope implements Disposable {
     bytes?: Uint8Array,
   ): void {
     this.#checkOpen("write in");
-    if (typeof offsetOrFill === "function") this.#owner.writeCallback(target, offsetOrFill, "never");
-    else this.#owner.writeBytes(target, offsetOrFill, bytes, "never");
-    if (!this.#flushes || target.isReleased) return; // a callback may have shrunk it to nothing
-    const block = this.#owner.blockOf(target);
+    const owner = this.#owner();
+    if (typeof offsetOrFill === "function") owner.writeCallback(target, offsetOrFill, "never");
+    else owner.writeBytes(target, offsetOrFill, bytes, "never");
+    const size = target.size;
+    if (!this.#flushes || size === 0) return; // a callback, or another thread, may have released it
+    const block = owner.blockOf(target);
     const start = target.rx - block.rx;
-    const end = start + target.size;
+    const end = start + size;
     const range = this.#written.get(block);
     if (range === undefined) {
       this.#written.set(block, { start, end });
@@ -78,7 +81,8 @@ export class WriteScope implements Disposable {
   }
 
   #flushAll(): void {
-    for (const [block, { start, end }] of this.#written) this.#owner.flushRange(block, start, end);
+    const owner = this.#owner();
+    for (const [block, { start, end }] of this.#written) owner.flushRange(block, start, end);
     this.#written.clear();
   }
 

@@ -25,8 +25,15 @@ export class Arena {
   /**
    * @param fixedIntegers how many integers, from index 0, the caller lays out itself
    * @param maxIntegers the most the buffer may ever hold
+   * @param shared a buffer that another arena laid out: this one then works on it too
    */
-  constructor(fixedIntegers: number, maxIntegers: number) {
+  constructor(fixedIntegers: number, maxIntegers: number, shared?: SharedArrayBuffer) {
+    if (shared !== undefined) {
+      this.buffer = shared;
+      this.words = new Int32Array(shared, 0, shared.byteLength >> 2);
+      this.doubles = new Float64Array(shared, 0, shared.byteLength >> 3);
+      return;
+    }
     const table = (fixedIntegers + Unit.integers - 1) >> Unit.shift;
     // The first owner table describes the fixed part, itself, and as much again: it serves the small allocators.
     const tableUnits = Math.ceil((2 * (table + 1)) / Unit.integers);
@@ -43,6 +50,13 @@ export class Arena {
     words[Header.ownersCapacity] = tableUnits << Unit.shift;
     words[Header.unitCount] = table + tableUnits;
     for (let bin = 0; bin < Bins.count; bin++) ringInit(words, Bins.start + bin * Size.record);
+  }
+
+  /** Makes the views anew, after another thread may have grown the buffer. */
+  refreshViews(): void {
+    if (this.words.byteLength === this.buffer.byteLength) return;
+    this.words = new Int32Array(this.buffer, 0, this.buffer.byteLength >> 2);
+    this.doubles = new Float64Array(this.buffer, 0, this.buffer.byteLength >> 3);
   }
 
   /**
@@ -81,7 +95,7 @@ export class Arena {
       count -= before;
       this.#forget(first);
     }
-    this.#remember(first, count);
+    rememberChunk(words, first, count);
   }
 
   /** A free chunk cut to size, its unit, or 0. Any chunk of a higher bin is large enough; in its own bin, the first. */
@@ -96,7 +110,7 @@ export class Arena {
       const length = -words[owners + unit]!;
       if (length < unitCount) continue;
       this.#forget(unit);
-      if (length > unitCount) this.#remember(unit + unitCount, length - unitCount);
+      if (length > unitCount) rememberChunk(words, unit + unitCount, length - unitCount);
       return unit;
     }
     return 0;
@@ -142,14 +156,6 @@ export class Arena {
     return true;
   }
 
-  #remember(unit: number, count: number): void {
-    const words = this.words;
-    const owners = words[Header.owners]!;
-    words[owners + unit] = -count;
-    words[owners + unit + count - 1] = -count;
-    ringInsert(words, Bins.start + binOf(count) * Size.record, unit << Unit.shift);
-  }
-
   #forget(unit: number): void {
     const words = this.words;
     const owners = words[Header.owners]!;
@@ -158,6 +164,14 @@ export class Arena {
     words[owners + unit + count - 1] = 0;
     ringRemove(words, unit << Unit.shift);
   }
+}
+
+/** Enters a free chunk, whose neighbours are not free, where the next `take` finds it. */
+export function rememberChunk(words: Int32Array, unit: number, count: number): void {
+  const owners = words[Header.owners]!;
+  words[owners + unit] = -count;
+  words[owners + unit + count - 1] = -count;
+  ringInsert(words, Bins.start + binOf(count) * Size.record, unit << Unit.shift);
 }
 
 function binOf(unitCount: number): number {

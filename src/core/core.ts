@@ -312,9 +312,10 @@ export class Core extends Holes {
     // Always negative, so that it is never taken for the length that may stand in the same place.
     const generation = (words[Header.generation]! + 1) | -0x8000_0000;
     words[Header.generation] = generation;
-    words[generations + granule] = generation;
+    // The length first: with the generation the allocation is entered, in one write (ledger.ts).
     const count = this.lengthAt(block, granule);
     if (count > 1) words[generations + granule + 1] = count;
+    words[generations + granule] = generation;
     return generation;
   }
 

@@ -3,7 +3,7 @@ import { Arena } from "./arena.ts";
 import { blockUnits, clearGranules, forgetIndex, generationUnits, layOutBlock, setPadding } from "./block.ts";
 import { treeFind, treeFirst, treeInsert, treeNext, treeRemove } from "./block-tree.ts";
 import { initClassRing, ringOfClass } from "./class-rings.ts";
-import { Block, Classes, Header, Link, Lookup, Pool, Pools, Size, Unit } from "./layout.ts";
+import { Block, Classes, Format, Header, Link, Lookup, Pool, Pools, Size, Unit } from "./layout.ts";
 import { ringInit, ringInsert, ringRemove } from "./ring.ts";
 import { closeTail } from "./tail.ts";
 
@@ -29,12 +29,15 @@ export function poolAt(poolIndex: number): number {
 export class Store {
   words: Int32Array;
   doubles: Float64Array;
-  readonly #arena: Arena;
+  /** Where the chunks of the buffer come from. */
+  readonly arena: Arena;
 
-  constructor(options: CoreOptions) {
-    this.#arena = new Arena(Pools.start + options.poolCount * Size.pool, mostIntegers(options));
-    this.words = this.#arena.words;
-    this.doubles = this.#arena.doubles;
+  /** @param shared the buffer of a store with the same options: this one then works on it too */
+  constructor(options: CoreOptions, shared?: SharedArrayBuffer) {
+    this.arena = new Arena(Pools.start + options.poolCount * Size.pool, mostIntegers(options), shared);
+    this.words = this.arena.words;
+    this.doubles = this.arena.doubles;
+    if (shared !== undefined) return;
     const { words, doubles } = this;
     const shift = 31 - Math.clz32(options.granularity);
     words[Header.granuleShift] = shift;
@@ -43,13 +46,29 @@ export class Store {
     words[Header.immediateRelease] = options.immediateRelease ? 1 : 0;
     doubles[Header.maxReservedSize] = options.maxReservedSize;
     doubles[Header.blockSize] = options.blockSize;
-    for (let index = 0; index < options.poolCount; index++) {
-      const pool = poolAt(index);
-      words[pool + Pool.granuleShift] = shift + index;
-      ringInit(words, pool + Pool.blocks);
-      ringInit(words, pool + Pool.dirtyBlocks);
-      for (let c = 0; c < Classes.count; c++) initClassRing(words, ringOfClass(pool, c));
-    }
+    for (let index = 0; index < options.poolCount; index++) layOutPool(words, index);
+  }
+
+  /** What a store of another thread works on. */
+  get buffer(): SharedArrayBuffer {
+    return this.arena.buffer;
+  }
+
+  /** Makes the views anew, after another thread may have grown the buffer. */
+  refreshViews(): void {
+    this.arena.refreshViews();
+    this.words = this.arena.words;
+    this.doubles = this.arena.doubles;
+  }
+
+  /** The generation that was given last. */
+  get generation(): number {
+    return this.words[Header.generation]!;
+  }
+
+  /** The next one given is the one behind it. Whoever sets it sees to it that none is given twice. */
+  set generation(value: number) {
+    this.words[Header.generation] = value;
   }
 
   // --- what there is ------------------------------------------------------------------------------------------
@@ -93,6 +112,11 @@ export class Store {
    */
   blockNumber(block: number): number {
     return this.words[block + Block.number]!;
+  }
+
+  /** Which pool a block is of, counted from 0. */
+  poolIndexOf(block: number): number {
+    return (this.words[block + Block.pool]! - Pools.start) / Size.pool;
   }
 
   /** log2 of a pool's granularity in bytes. */
@@ -158,22 +182,8 @@ export class Store {
     const capacity = sizeBytes / 2 ** shift;
     const block = this.#take(blockUnits(capacity), true);
     if (block === 0) return 0;
-    const { words, doubles } = this;
-    doubles[(block >> 1) + Block.rx] = rx;
-    doubles[(block >> 1) + Block.rw] = rw;
-    doubles[(block >> 1) + Block.size] = sizeBytes;
-    words[block + Block.rxLow] = rx;
-    words[block + Block.granuleShift] = shift;
-    words[block + Block.capacity] = capacity;
-    words[block + Block.pool] = pool;
-    words[block + Block.padding] = words[Header.padding]!;
-    words[block + Block.number] = this.#freeNumber();
-    layOutBlock(words, block, capacity);
-    setPadding(words, block);
-    treeInsert(words, doubles, block);
-    ringInsert(words, words[pool + Pool.blocks + Link.prev]!, block + Block.inPool);
-    words[Header.blockCount] = words[Header.blockCount]! + 1;
-    doubles[Header.reservedSize] = doubles[Header.reservedSize]! + sizeBytes;
+    const number = this.#freeNumber();
+    enterBlock(this.words, this.doubles, block, { pool: poolIndex, rx, rw, sizeBytes, number });
     this.makeCurrent(pool, block);
     return block;
   }
@@ -202,8 +212,8 @@ export class Store {
     doubles[Header.reservedSize] = doubles[Header.reservedSize]! - doubles[(block >> 1) + Block.size]!;
     words.fill(0, Lookup.start, Lookup.start + Lookup.entries);
     const generations = words[block + Block.generations]!;
-    if (generations !== 0) this.#arena.give(generations, generationUnits(capacity));
-    this.#arena.give(block, blockUnits(capacity));
+    if (generations !== 0) this.arena.give(generations, generationUnits(capacity));
+    this.arena.give(block, blockUnits(capacity));
   }
 
   /** Releases all that a block holds at once, and makes it its pool's empty one. */
@@ -238,11 +248,70 @@ export class Store {
   }
 
   #take(unitCount: number, isBlock: boolean): number {
-    const index = this.#arena.take(unitCount, isBlock);
-    this.words = this.#arena.words;
-    this.doubles = this.#arena.doubles;
+    const index = this.arena.take(unitCount, isBlock);
+    this.words = this.arena.words;
+    this.doubles = this.arena.doubles;
     return index;
   }
+}
+
+/** Whether a buffer is that of a store with these options. */
+export function isStoreBuffer(buffer: SharedArrayBuffer, options: CoreOptions): boolean {
+  if (buffer.byteLength < (Pools.start + options.poolCount * Size.pool) * 4) return false;
+  const words = new Int32Array(buffer, 0, Size.header);
+  const doubles = new Float64Array(buffer, 0, Size.header >> 1);
+  return (
+    words[Header.magic] === Format.magic &&
+    words[Header.version] === Format.version &&
+    words[Header.granuleShift] === 31 - Math.clz32(options.granularity) &&
+    words[Header.poolCount] === options.poolCount &&
+    words[Header.padding] === (options.padding ? 1 : 0) &&
+    words[Header.immediateRelease] === (options.immediateRelease ? 1 : 0) &&
+    doubles[Header.maxReservedSize] === options.maxReservedSize &&
+    doubles[Header.blockSize] === options.blockSize
+  );
+}
+
+/** Sets up an empty pool: its granularity and its rings. */
+export function layOutPool(words: Int32Array, poolIndex: number): void {
+  const pool = poolAt(poolIndex);
+  words.fill(0, pool, pool + Size.pool);
+  words[pool + Pool.granuleShift] = words[Header.granuleShift]! + poolIndex;
+  ringInit(words, pool + Pool.blocks);
+  ringInit(words, pool + Pool.dirtyBlocks);
+  for (let c = 0; c < Classes.count; c++) initClassRing(words, ringOfClass(pool, c));
+}
+
+/** Where a block is mapped, and for which pool, which counts from 0. */
+export interface BlockPlace {
+  readonly pool: number;
+  readonly rx: number;
+  readonly rw: number;
+  readonly sizeBytes: number;
+  /** One that no other block has. */
+  readonly number: number;
+}
+
+/** Writes an empty block into its zeroed chunk, and enters it in the tree, in its pool's ring and in the counts. */
+export function enterBlock(words: Int32Array, doubles: Float64Array, block: number, place: BlockPlace): void {
+  const pool = poolAt(place.pool);
+  const shift = words[pool + Pool.granuleShift]!;
+  const capacity = place.sizeBytes / 2 ** shift;
+  doubles[(block >> 1) + Block.rx] = place.rx;
+  doubles[(block >> 1) + Block.rw] = place.rw;
+  doubles[(block >> 1) + Block.size] = place.sizeBytes;
+  words[block + Block.rxLow] = place.rx;
+  words[block + Block.number] = place.number;
+  words[block + Block.granuleShift] = shift;
+  words[block + Block.capacity] = capacity;
+  words[block + Block.pool] = pool;
+  words[block + Block.padding] = words[Header.padding]!;
+  layOutBlock(words, block, capacity);
+  setPadding(words, block);
+  treeInsert(words, doubles, block);
+  ringInsert(words, words[pool + Pool.blocks + Link.prev]!, block + Block.inPool);
+  words[Header.blockCount] = words[Header.blockCount]! + 1;
+  doubles[Header.reservedSize] = doubles[Header.reservedSize]! + place.sizeBytes;
 }
 
 /**

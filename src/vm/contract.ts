@@ -67,6 +67,54 @@ export interface MemoryLimit {
   readonly meaning: string;
 }
 
+/** A thread as the system knows it. */
+export interface ThreadIdentity {
+  /** The native thread id: an integer from 1 to 2**31 − 1. */
+  readonly id: number;
+  /** When it began, in any unit, so that a later thread with the same id is told apart; 0 = not known. */
+  readonly startTime: number;
+}
+
+/** A range of addresses that is in use. */
+export interface MappedRange {
+  readonly address: Address;
+  readonly sizeBytes: number;
+}
+
+/** How a mapping is found again by somebody who did not make it. */
+export interface MappingTag {
+  /** Letters, digits and hyphens, at most 32 of them. */
+  readonly name: string;
+  /** Whether it must carry the tag from its first instant on, because whoever makes it may die at any. */
+  readonly isGuarded: boolean;
+}
+
+/** What an allocator that several threads share asks of the system, so that one of them may die at any instant. */
+export interface SharingSupport {
+  /** The thread that calls. */
+  currentThread(): ThreadIdentity;
+  /** Whether that thread still runs; undefined where this machine does not tell. */
+  isAlive(thread: ThreadIdentity): boolean | undefined;
+  /**
+   * Gives back what carries a tag of that name and is not part of `kept`: mappings, and whatever making them held for a moment
+   * (descriptors, files). What the system does not tell, or refuses, is left. Never throws.
+   * Precondition: no thread is mapping or unmapping anything with that tag.
+   */
+  reclaim(tagName: string, kept: readonly MappedRange[]): void;
+  /**
+   * Does now whatever the first call of anything here or in {@link VirtualMemory} would do once, so that a thread is
+   * not ended in the middle of it: a runtime's own books may not survive that.
+   */
+  prepare(): void;
+  /**
+   * Copies the first `length` bytes to `address`, and from there. In shared memory instead of views: a view that one
+   * thread keeps would outlive the memory that another one unmaps, and the making of one must not be interrupted.
+   * Precondition: mapped, `length` above 0.
+   */
+  copyIn(address: Address, bytes: Uint8Array, length: number): void;
+  copyOut(address: Address, length: number): Uint8Array;
+}
+
 /**
  * An operating system's virtual memory.
  * Every function either does the whole of what it says or throws a JitError (with `syscall` and `errno`)
@@ -80,10 +128,12 @@ export interface VirtualMemory {
   info(): MemoryInfo;
   /** The large page size in bytes, 0 = none. */
   largePageSize(): number;
-  alloc(sizeBytes: number, flags: MemoryFlags): Address;
+  /** @param tag the mapping carries it where the system can do that; a hint */
+  alloc(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): Address;
   release(address: Address, sizeBytes: number): void;
   protect(address: Address, sizeBytes: number, flags: MemoryFlags): void;
-  allocDualMapping(sizeBytes: number, flags: MemoryFlags): DualMapping;
+  /** @param tag as in {@link alloc} */
+  allocDualMapping(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): DualMapping;
   releaseDualMapping(mapping: DualMapping, sizeBytes: number): void;
   /** Makes code written to `[address, address + sizeBytes)` (the rx view) safe to run on every core. Any alignment. */
   flushInstructionCache(address: Address, sizeBytes: number): void;
@@ -97,6 +147,12 @@ export interface VirtualMemory {
    */
   openView(address: Address, sizeBytes: number): Uint8Array;
   closeView(view: Uint8Array): void;
+
+  /**
+   * Absent where nothing of it can be had: threads can share an allocator there too, but one that holds the lock for
+   * too long counts as dead, and a mapping that it was just making or giving back is lost.
+   */
+  readonly sharing?: SharingSupport;
 
   /** Tries every way of making executable memory and undoes each. Never throws. */
   probe(): readonly ProbeStep[];

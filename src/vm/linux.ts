@@ -5,13 +5,15 @@ import { attempt, describeAccess } from "./attempts.ts";
 import type {
   DualMapping,
   HardenedRuntimeInfo,
+  MappingTag,
   MemoryFlags,
   MemoryInfo,
   MemoryLimit,
   ProbeStep,
+  SharingSupport,
   VirtualMemory,
 } from "./contract.ts";
-import { DualMapper } from "./linux/dual-mapping.ts";
+import { DualMapper, fileNameOf } from "./linux/dual-mapping.ts";
 import { systemError } from "./linux/errno.ts";
 import type { SystemFiles } from "./linux/files.ts";
 import type { InstructionCache } from "./linux/instruction-cache.ts";
@@ -21,11 +23,12 @@ import {
   largePageBits,
   readLargePageSize,
 } from "./linux/large-pages.ts";
-import { MAP_FAILED, MapFlag, Protection } from "./linux/libc.ts";
+import { MAP_FAILED, MapFlag, Memfd, Protection } from "./linux/libc.ts";
 import type { LinuxLibc } from "./linux/libc.ts";
 import { readLimits } from "./linux/limits.ts";
 import { probe } from "./linux/probe.ts";
 import { reserve } from "./linux/reserve.ts";
+import { LinuxSharing } from "./linux/sharing.ts";
 
 /** What Linux memory is made of. */
 export interface LinuxMemoryParts {
@@ -38,6 +41,7 @@ export interface LinuxMemoryParts {
 /** {@link VirtualMemory} on Linux. */
 export class LinuxMemory implements VirtualMemory {
   readonly name = "linux";
+  readonly sharing: SharingSupport;
   readonly #instructionCache: InstructionCache;
   readonly #libc: LinuxLibc;
   readonly #files: SystemFiles;
@@ -51,6 +55,7 @@ export class LinuxMemory implements VirtualMemory {
     this.#files = parts.files;
     this.#ffi = parts.ffi;
     this.#dualMapper = new DualMapper(parts.libc, parts.files);
+    this.sharing = new LinuxSharing(parts.libc, parts.files);
     this.#instructionCache = parts.instructionCache;
   }
 
@@ -63,10 +68,14 @@ export class LinuxMemory implements VirtualMemory {
     return (this.#largePageSize ??= readLargePageSize(this.#files));
   }
 
-  alloc(sizeBytes: number, flags: MemoryFlags): Address {
+  alloc(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): Address {
     const libc = this.#libc;
     const asked = `map ${sizeBytes} bytes (${describeAccess(flags)})`;
     const protection = protectionOf(flags);
+    if (tag?.isGuarded === true) {
+      const named = this.#allocNamed(sizeBytes, protection, tag);
+      if (named !== MAP_FAILED) return named;
+    }
     const anonymous = MapFlag.PRIVATE | MapFlag.ANONYMOUS;
     const largePageSize = this.#largePageSizeFor(sizeBytes, flags);
     if (largePageSize !== 0 && sizeBytes % largePageSize === 0) {
@@ -90,6 +99,24 @@ export class LinuxMemory implements VirtualMemory {
     return address;
   }
 
+  /**
+   * Anonymous memory has no name, so memory that must bear one is a memfd's. MAP_FAILED where this machine has none
+   * that may be used so: a tag is a hint.
+   */
+  #allocNamed(sizeBytes: number, protection: number, tag: MappingTag): Address {
+    const libc = this.#libc;
+    const name = fileNameOf(tag.name);
+    let descriptor = libc.memfd_create(name, Memfd.CLOEXEC | Memfd.EXEC);
+    if (descriptor === -1) descriptor = libc.memfd_create(name, Memfd.CLOEXEC);
+    if (descriptor === -1) return MAP_FAILED;
+    const address =
+      libc.ftruncate(descriptor, sizeBytes) === 0
+        ? libc.mmap(0, sizeBytes, protection, MapFlag.SHARED, descriptor, 0)
+        : MAP_FAILED;
+    libc.close(descriptor);
+    return address;
+  }
+
   release(address: Address, sizeBytes: number): void {
     if (this.#libc.munmap(address, sizeBytes) !== 0) {
       throw systemError(
@@ -107,13 +134,14 @@ export class LinuxMemory implements VirtualMemory {
     }
   }
 
-  allocDualMapping(sizeBytes: number, flags: MemoryFlags): DualMapping {
+  allocDualMapping(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): DualMapping {
     const largePageSize = this.#largePageSizeFor(sizeBytes, flags);
     const mapping = this.#dualMapper.map({
       sizeBytes,
       alignment: largePageSize === 0 ? this.info().pageSize : largePageSize,
       hugetlbPageSize: largePageSize !== 0 && sizeBytes % largePageSize === 0 ? largePageSize : 0,
       preferTmp: flags.preferTmp === true,
+      tag,
     });
     if (largePageSize !== 0) {
       adviseLargePagesShared(this.#libc, mapping, sizeBytes, this.info().pageSize, largePageSize);

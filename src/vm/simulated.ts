@@ -12,6 +12,8 @@ import type { Address } from "../ffi/contract.ts";
 import type {
   DualMapping,
   HardenedRuntimeInfo,
+  MappedRange,
+  MappingTag,
   MemoryFlags,
   MemoryInfo,
   MemoryLimit,
@@ -73,6 +75,7 @@ interface Mapping {
   readonly rw: Address;
   readonly sizeBytes: number;
   flags: MemoryFlags;
+  readonly tagName: string | undefined;
   /** Made when it is first looked at, so that a test can map gigabytes. A new page reads zero, as a real one. */
   bytes: Uint8Array | undefined;
   openViews: number;
@@ -189,6 +192,20 @@ export class SimulatedMemory implements VirtualMemory {
     bytesOf(mapping).set(bytes, offset);
   }
 
+  /** The bytes at any mapped address, aliased and uncounted: what a view of another thread would show. */
+  alias(address: Address, sizeBytes: number): Uint8Array {
+    const { mapping, offset } = this.#locate(address, sizeBytes);
+    return bytesOf(mapping).subarray(offset, offset + sizeBytes);
+  }
+
+  /** What `SharingSupport.reclaim` does. */
+  reclaim(tagName: string, kept: readonly MappedRange[]): void {
+    const addresses = new Set(kept.map(({ address }) => address));
+    for (const mapping of new Set(this.#byAddress.values())) {
+      if (mapping.tagName === tagName && !addresses.has(mapping.rx)) this.#remove(mapping);
+    }
+  }
+
   // ---- VirtualMemory --------------------------------------------------------------------------------------------
 
   info(): MemoryInfo {
@@ -199,7 +216,7 @@ export class SimulatedMemory implements VirtualMemory {
     return this.#options.largePageSize;
   }
 
-  alloc(sizeBytes: number, flags: MemoryFlags): Address {
+  alloc(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): Address {
     this.#enter("alloc", "mmap");
     if (this.#options.hardened && flags.write === true && flags.execute === true) {
       throw new JitError(
@@ -217,6 +234,7 @@ export class SimulatedMemory implements VirtualMemory {
       rw: address,
       sizeBytes,
       flags,
+      tagName: tag?.name,
       bytes: undefined,
       openViews: 0,
     });
@@ -235,12 +253,13 @@ export class SimulatedMemory implements VirtualMemory {
     this.#locate(address, sizeBytes).mapping.flags = flags;
   }
 
-  allocDualMapping(sizeBytes: number, flags: MemoryFlags): DualMapping {
+  allocDualMapping(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): DualMapping {
     this.#enter("allocDualMapping", "mmap");
     this.#takeBytes(sizeBytes);
     const rx = this.#place(2 * sizeBytes);
     const rw = rx + sizeBytes;
-    const mapping: Mapping = { rx, rw, sizeBytes, flags, bytes: undefined, openViews: 0 };
+    const tagName = tag?.name;
+    const mapping: Mapping = { rx, rw, sizeBytes, flags, tagName, bytes: undefined, openViews: 0 };
     this.#byAddress.add(rx, mapping);
     this.#byAddress.add(rw, mapping);
     return { rx, rw };

@@ -5,14 +5,17 @@
  */
 import type { Address } from "../../src/ffi/contract.ts";
 import { Errno } from "../../src/vm/linux/errno.ts";
-import type { SystemFiles } from "../../src/vm/linux/files.ts";
+import type { OpenFile, SystemFiles } from "../../src/vm/linux/files.ts";
 import { MAP_FAILED, MapFlag, Memfd, Protection, Resource, Seal } from "../../src/vm/linux/libc.ts";
 import type { LinuxLibc } from "../../src/vm/linux/libc.ts";
 
 export const PAGE = 4096;
 export const LARGE_PAGE = 2 * 1024 * 1024;
 
-export type LibcCall = Exclude<keyof LinuxLibc, "errno" | "getpagesize">;
+export type LibcCall = Exclude<
+  keyof LinuxLibc,
+  "errno" | "getpagesize" | "prepare" | "memcpyIn" | "memcpyOut"
+>;
 
 /** What the machine is like. */
 export interface FakeMachine {
@@ -31,6 +34,10 @@ export interface FakeMachine {
   hugetlbPages?: number;
   /** Files that can be read. */
   files?: Readonly<Record<string, string>>;
+  /** What /proc/self/fd says. */
+  openFiles?: () => readonly OpenFile[];
+  /** The native threads that live; the first one calls. Default: one, 100. */
+  threads?: readonly number[];
   temporaryDirectories?: readonly string[];
 }
 
@@ -105,6 +112,7 @@ export class FakeLibc implements LinuxLibc {
   files(): SystemFiles {
     return {
       read: (path) => this.machine.files?.[path],
+      openFiles: () => this.machine.openFiles?.() ?? [],
       temporaryDirectories: () => this.machine.temporaryDirectories ?? ["/tmp"],
     };
   }
@@ -130,7 +138,8 @@ export class FakeLibc implements LinuxLibc {
     const file = (flags & MapFlag.ANONYMOUS) !== 0 ? undefined : this.descriptors.get(descriptor);
     if ((flags & MapFlag.ANONYMOUS) === 0) {
       if (file === undefined) return this.#fail(Errno.EBADF);
-      if (file.sizeBytes < offset + sizeBytes)
+      // What cannot be accessed may reach over the end: such a mapping only holds the addresses.
+      if (protection !== Protection.NONE && file.sizeBytes < offset + sizeBytes)
         throw new Error("a mapping past the end of its file: SIGBUS later");
       const wantsExecute = (protection & Protection.EXEC) !== 0;
       if (wantsExecute && this.machine.noexec?.includes(file.place)) return this.#fail(Errno.EPERM);
@@ -249,6 +258,35 @@ export class FakeLibc implements LinuxLibc {
     if (!this.descriptors.delete(descriptor))
       throw new Error(`descriptor ${descriptor} is not open: a double close`);
     return failed ? -1 : 0;
+  }
+
+  prepare(): void {
+    // Nothing has to be looked up.
+  }
+
+  memcpyIn(address: Address, _bytes: Uint8Array, sizeBytes: number): void {
+    this.#checkMapped(address, sizeBytes);
+  }
+
+  memcpyOut(_bytes: Uint8Array, address: Address, sizeBytes: number): void {
+    this.#checkMapped(address, sizeBytes);
+  }
+
+  #checkMapped(address: Address, sizeBytes: number): void {
+    const mapping = this.mappingAt(address);
+    if (mapping === undefined || address + sizeBytes > mapping.start + mapping.sizeBytes) {
+      throw new Error("memcpy of what is not mapped: SIGSEGV");
+    }
+  }
+
+  gettid(): number {
+    if (this.#begin("gettid", [])) return -1;
+    return this.machine.threads?.[0] ?? 100;
+  }
+
+  tgkill(process: number, thread: number, signal: number): number {
+    if (this.#begin("tgkill", [process, thread, signal])) return -1;
+    return (this.machine.threads ?? [100]).includes(thread) ? 0 : this.#fail(Errno.ESRCH);
   }
 
   getrlimit(resource: number, result: BigUint64Array): number {

@@ -14,7 +14,7 @@
  */
 import { JitError } from "../../errors.ts";
 import type { Address } from "../../ffi/contract.ts";
-import type { DualMapping } from "../contract.ts";
+import type { DualMapping, MappingTag } from "../contract.ts";
 import type { SystemFiles } from "./files.ts";
 import { Errno, codeOfErrno, errnoName, systemError } from "./errno.ts";
 import { largePageBits } from "./large-pages.ts";
@@ -24,7 +24,15 @@ import { readLimit } from "./limits.ts";
 import { reserve } from "./reserve.ts";
 
 /** `/proc/self/maps` then says `/memfd:jit-allocator (deleted)`: whoever looks knows whose memory it is. */
-const MEMFD_NAME = "jit-allocator";
+const FILE_NAME = "jit-allocator";
+
+/** What the files of memory with that tag are called, or begin with. */
+export function fileNameOf(tagName: string | undefined): string {
+  return tagName === undefined ? FILE_NAME : `${FILE_NAME}-${tagName}`;
+}
+
+/** What stands for none; also what a call returns that failed. */
+const NO_DESCRIPTOR = -1;
 
 /** The alternative that every message of a failed dual mapping names. */
 const WAY_OUT = "pass `useDualMapping: false` (memory is then writable and executable at once)";
@@ -35,8 +43,8 @@ export interface LadderStep {
   readonly name: string;
   /** Tried only if the step before it failed in `syscall` with one of these; else it would fail the same way. */
   readonly onlyAfter?: { readonly syscall: string; readonly errnos: readonly number[] };
-  /** Returns a descriptor of a file that no name leads to any more. Throws a StepFailure. */
-  open(): number;
+  /** Returns a descriptor of a file of that name, that the name does not lead to any more. Throws a StepFailure. */
+  open(fileName: string): number;
   /** True where the file's blocks are to be allocated now, because a write past the room left would be SIGBUS. */
   readonly allocate: boolean;
   /** True where the file can be sealed. */
@@ -62,6 +70,7 @@ export interface DualMappingRequest {
   /** Try hugetlb pages of this size first; 0 = do not. Divides `sizeBytes` and `alignment`. */
   readonly hugetlbPageSize: number;
   readonly preferTmp: boolean;
+  readonly tag?: MappingTag | undefined;
 }
 
 /** The maker of dual mappings. It remembers which step of the ladder worked, and begins there the next time. */
@@ -87,9 +96,8 @@ export class DualMapper {
    */
   map(request: DualMappingRequest): DualMapping {
     const { sizeBytes } = request;
-    const asked = describe(sizeBytes);
     this.#checkFileSizeLimit(sizeBytes);
-    const rx = reserve(this.#libc, 2 * sizeBytes, request.alignment, this.#libc.getpagesize(), asked);
+    const rx = this.#reserve(request);
     try {
       if (request.hugetlbPageSize === 0 || !this.#tryHugetlb(rx, request)) this.#climb(rx, request);
     } catch (error) {
@@ -99,13 +107,26 @@ export class DualMapper {
     return { rx, rw: rx + sizeBytes };
   }
 
+  /** Takes the range for both views; it bears the tag already, where whoever maps may die right behind this. */
+  #reserve({ sizeBytes, alignment, tag }: DualMappingRequest): Address {
+    const libc = this.#libc;
+    const asked = describe(sizeBytes);
+    const guard =
+      tag?.isGuarded === true ? libc.memfd_create(fileNameOf(tag.name), Memfd.CLOEXEC) : NO_DESCRIPTOR;
+    try {
+      return reserve(libc, 2 * sizeBytes, alignment, libc.getpagesize(), asked, guard);
+    } finally {
+      if (guard !== NO_DESCRIPTOR) libc.close(guard);
+    }
+  }
+
   /** Maps by one step alone and gives all back: what `doctor` does. Throws a StepFailure or JitError. */
   tryStep(step: LadderStep, sizeBytes: number): void {
     const libc = this.#libc;
     this.#checkFileSizeLimit(sizeBytes);
     const rx = reserve(libc, 2 * sizeBytes, libc.getpagesize(), libc.getpagesize(), describe(sizeBytes));
     try {
-      this.#fill(rx, sizeBytes, step);
+      this.#fill(rx, sizeBytes, step, undefined);
     } finally {
       libc.munmap(rx, 2 * sizeBytes);
     }
@@ -134,7 +155,7 @@ export class DualMapper {
 
   #tryHugetlb(rx: Address, request: DualMappingRequest): boolean {
     try {
-      this.#fill(rx, request.sizeBytes, this.hugetlbStep(request.hugetlbPageSize));
+      this.#fill(rx, request.sizeBytes, this.hugetlbStep(request.hugetlbPageSize), request.tag);
       return true;
     } catch (error) {
       // Large pages are a hint. Most machines have none set aside.
@@ -143,13 +164,13 @@ export class DualMapper {
     }
   }
 
-  #climb(rx: Address, { sizeBytes, preferTmp }: DualMappingRequest): void {
+  #climb(rx: Address, { sizeBytes, preferTmp, tag }: DualMappingRequest): void {
     const failures: { step: LadderStep; failure: StepFailure }[] = [];
     for (const step of this.#order(preferTmp)) {
       const last = failures.at(-1)?.failure;
       if (step !== this.#lastWorking && !isWorthTrying(step, last)) continue;
       try {
-        this.#fill(rx, sizeBytes, step);
+        this.#fill(rx, sizeBytes, step, tag);
         if (!preferTmp) this.#lastWorking = step;
         return;
       } catch (error) {
@@ -185,10 +206,10 @@ export class DualMapper {
    * Puts both views of a new file over the reserved range. On a failure the range may be partly filled: it is
    * still one range, which the next step maps over, or the caller gives back whole.
    */
-  #fill(rx: Address, sizeBytes: number, step: LadderStep): void {
+  #fill(rx: Address, sizeBytes: number, step: LadderStep, tag: MappingTag | undefined): void {
     const libc = this.#libc;
     const rw = rx + sizeBytes;
-    const descriptor = step.open();
+    const descriptor = step.open(fileNameOf(tag?.name));
     try {
       if (step.allocate) {
         const errno = libc.posix_fallocate(descriptor, 0, sizeBytes);
@@ -264,7 +285,7 @@ function makeLadder(libc: LinuxLibc, temporaryDirectories: readonly string[]): r
       onlyAfter: { syscall: "memfd_create", errnos: [Errno.EINVAL, Errno.EACCES] },
     }),
     namedStep(libc, "shm_open", {
-      path: () => `/${uniqueName()}`,
+      path: (fileName) => `/${uniqueName(fileName)}`,
       create: (path) => libc.shm_open(path, Open.RDWR | Open.CREAT | Open.EXCL | Open.CLOEXEC, 0o600),
       unlink: (path) => libc.shm_unlink(path),
       createCall: "shm_open",
@@ -272,7 +293,7 @@ function makeLadder(libc: LinuxLibc, temporaryDirectories: readonly string[]): r
     }),
     ...temporaryDirectories.map((directory) =>
       namedStep(libc, `open (an unlinked file in ${directory})`, {
-        path: () => `${directory.replace(/\/$/, "")}/${uniqueName()}`,
+        path: (fileName) => `${directory.replace(/\/$/, "")}/${uniqueName(fileName)}`,
         create: (path) => libc.open(path, Open.RDWR | Open.CREAT | Open.EXCL | Open.CLOEXEC, 0o600),
         unlink: (path) => libc.unlink(path),
         createCall: "open",
@@ -283,9 +304,9 @@ function makeLadder(libc: LinuxLibc, temporaryDirectories: readonly string[]): r
 }
 
 /** Other processes and threads make names too, and O_EXCL refuses one that exists. */
-function uniqueName(): string {
+function uniqueName(fileName: string): string {
   const random = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER).toString(36);
-  return `${MEMFD_NAME}-${process.pid}-${random}`;
+  return `${fileName}-${process.pid}-${random}`;
 }
 
 function memfdStep(
@@ -299,8 +320,8 @@ function memfdStep(
     ...(options.onlyAfter === undefined ? {} : { onlyAfter: options.onlyAfter }),
     allocate: options.allocate ?? false,
     sealable: true,
-    open() {
-      const descriptor = libc.memfd_create(MEMFD_NAME, flags);
+    open(fileName) {
+      const descriptor = libc.memfd_create(fileName, flags);
       if (descriptor === -1) throw new StepFailure("memfd_create", libc.errno());
       return descriptor;
     },
@@ -308,7 +329,7 @@ function memfdStep(
 }
 
 interface NamedFile {
-  path(): string;
+  path(fileName: string): string;
   create(path: string): number;
   unlink(path: string): number;
   readonly createCall: string;
@@ -320,8 +341,8 @@ function namedStep(libc: LinuxLibc, name: string, file: NamedFile): LadderStep {
     name,
     allocate: true,
     sealable: false,
-    open() {
-      const path = file.path();
+    open(fileName) {
+      const path = file.path(fileName);
       const descriptor = file.create(path);
       if (descriptor === -1) throw new StepFailure(file.createCall, libc.errno());
       if (file.unlink(path) === 0) return descriptor;

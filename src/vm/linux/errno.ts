@@ -10,6 +10,7 @@ import type { JitErrorCode } from "../../errors.ts";
 export const Errno = {
   EPERM: 1,
   ENOENT: 2,
+  ESRCH: 3,
   EINTR: 4,
   EIO: 5,
   EBADF: 9,

@@ -69,6 +69,14 @@ export interface LinuxLibc {
   fcntl(descriptor: number, command: number, argument: number): number;
   /** The descriptor is gone also when this fails (Linux). */
   close(descriptor: number): number;
+  /** Looks up every function now, which otherwise is done when it is first called. */
+  prepare(): void;
+  memcpyIn(address: Address, bytes: Uint8Array, sizeBytes: number): void;
+  memcpyOut(bytes: Uint8Array, address: Address, sizeBytes: number): void;
+  /** The native id of the calling thread. */
+  gettid(): number;
+  /** Signal 0 only asks whether the thread is there. */
+  tgkill(process: number, thread: number, signal: number): number;
   /** Writes the soft and the hard limit to `result`; all ones = unlimited. */
   getrlimit(resource: number, result: BigUint64Array): number;
 }
@@ -85,6 +93,7 @@ const LIBRT_NAMES = ["librt.so.1"];
 export function bindLibc(ffi: Ffi): LinuxLibc {
   let libc: NativeLibrary | undefined;
   let lastCallMissing = false;
+  const lookUps: (() => void)[] = [];
   // All memfds have one name; encoding it anew would be a tenth of what mapping a block costs.
   let lastName = "";
   let lastNameBytes = cString(lastName);
@@ -109,12 +118,15 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
   ): ((...args: readonly unknown[]) => number) => {
     let bound: NativeFunction | undefined;
     let missing = false;
+    const lookUp = (): void => {
+      if (bound !== undefined || missing) return;
+      const signature = { parameters, result };
+      bound = find(symbol, fixedParameters === undefined ? signature : { ...signature, fixedParameters });
+      missing = bound === undefined;
+    };
+    lookUps.push(lookUp);
     return (...args) => {
-      if (bound === undefined && !missing) {
-        const signature = { parameters, result };
-        bound = find(symbol, fixedParameters === undefined ? signature : { ...signature, fixedParameters });
-        missing = bound === undefined;
-      }
+      lookUp();
       lastCallMissing = missing;
       return bound === undefined ? -1 : (bound(...args) as number);
     };
@@ -134,6 +146,10 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
   const posixFallocate = bind("posix_fallocate", ["i32", "pointer", "pointer"]);
   const fcntl = bind("fcntl", ["i32", "i32", "i32"], "i32", 2);
   const close = bind("close", ["i32"]);
+  const memcpyIn = bind("memcpy", ["pointer", "buffer", "pointer"], "void");
+  const memcpyOut = bind("memcpy", ["buffer", "pointer", "pointer"], "void");
+  const gettid = bind("gettid", []);
+  const tgkill = bind("tgkill", ["i32", "i32", "i32"]);
   const getrlimit = bind("getrlimit", ["i32", "buffer"]);
 
   return {
@@ -162,6 +178,13 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
     },
     fcntl: (descriptor, command, argument) => fcntl(descriptor, command, argument),
     close: (descriptor) => close(descriptor),
+    prepare: () => {
+      for (const lookUp of lookUps) lookUp();
+    },
+    memcpyIn: (address, bytes, sizeBytes) => void memcpyIn(address, bytes, sizeBytes),
+    memcpyOut: (bytes, address, sizeBytes) => void memcpyOut(bytes, address, sizeBytes),
+    gettid: () => gettid(),
+    tgkill: (process, thread, signal) => tgkill(process, thread, signal),
     getrlimit: (resource, result) => getrlimit(resource, result),
   };
 }

@@ -10,6 +10,7 @@ import type { LinuxLibc } from "./libc.ts";
  * which then cannot hit a mapping of somebody else.
  *
  * @param asked for the error: what the caller was asked, as it follows `Cannot`.
+ * @param descriptor a file whose name the range is to bear in /proc/self/maps; -1 = none
  */
 export function reserve(
   libc: LinuxLibc,
@@ -17,6 +18,7 @@ export function reserve(
   alignment: number,
   pageSize: number,
   asked: string,
+  descriptor = -1,
 ): Address {
   // mmap aligns to pages alone. An aligned range lies somewhere in one that is longer by what may be skipped.
   const slackBytes = alignment - pageSize;
@@ -25,8 +27,8 @@ export function reserve(
     0,
     totalBytes,
     Protection.NONE,
-    MapFlag.PRIVATE | MapFlag.ANONYMOUS | MapFlag.NORESERVE,
-    -1,
+    MapFlag.PRIVATE | MapFlag.NORESERVE | (descriptor === -1 ? MapFlag.ANONYMOUS : 0),
+    descriptor,
     0,
   );
   if (start === MAP_FAILED) throw systemError(asked, "mmap", libc.errno());

@@ -1,0 +1,75 @@
+/**
+ * `node dist/bench/threads-child.js TRACE THREADS ROUNDS`: that many workers replay the trace at once, each with
+ * places of its own, on one shared allocator. Prints the milliseconds of the best round. In a worker it is one of them.
+ */
+import { readFileSync } from "node:fs";
+import { isMainThread, Worker, workerData } from "node:worker_threads";
+import { readTrace } from "../src/cli/trace.ts";
+import { replayAddresses } from "../src/cli/replay-rounds.ts";
+import { JitAllocator, type SharedAllocator } from "../src/index.ts";
+
+/** What a worker gets: a round's handle comes in a message, since each round has a fresh allocator. */
+interface ReplayerData {
+  readonly path: string;
+  readonly gate: SharedArrayBuffer;
+  readonly handles: readonly SharedAllocator[];
+}
+
+/** The gate: how many stand before it; the round that is on; how many are through. */
+const WAITING = 0;
+const ROUND = 1;
+const DONE = 2;
+
+/** Adds one, and wakes whoever waits for it. */
+function countUp(gate: Int32Array, at: number): void {
+  Atomics.add(gate, at, 1);
+  Atomics.notify(gate, at);
+}
+
+function waitFor(gate: Int32Array, at: number, value: number): void {
+  for (let now = Atomics.load(gate, at); now !== value; now = Atomics.load(gate, at))
+    Atomics.wait(gate, at, now);
+}
+
+function work({ path, gate: buffer, handles }: ReplayerData): void {
+  const gate = new Int32Array(buffer);
+  const trace = readTrace(path, readFileSync(path));
+  handles.forEach((handle, round) => {
+    const allocator = JitAllocator.attach(handle);
+    const addresses = new Float64Array(trace.slotCount);
+    countUp(gate, WAITING);
+    waitFor(gate, ROUND, round + 1);
+    replayAddresses(allocator, trace, addresses, 0, trace.operationCount);
+    countUp(gate, DONE);
+    allocator.detach();
+  });
+}
+
+function main(path: string, threadCount: number, roundCount: number): void {
+  const gate = new Int32Array(new SharedArrayBuffer(12));
+  // The clock is read by this thread, which does nothing meanwhile. A reserve for all of them at their peak.
+  const allocators = Array.from({ length: roundCount }, () => new JitAllocator({ maxReservedSize: 2 ** 32 }));
+  const handles = allocators.map((allocator) => allocator.share());
+  const data: ReplayerData = { path, gate: gate.buffer, handles };
+  for (let thread = 0; thread < threadCount; thread++) {
+    new Worker(new URL(import.meta.url), { workerData: data });
+  }
+  let best = Number.POSITIVE_INFINITY;
+  // The workers load their modules without this thread; it may wait.
+  for (const [round, allocator] of allocators.entries()) {
+    waitFor(gate, WAITING, threadCount * (round + 1));
+    const before = performance.now();
+    countUp(gate, ROUND);
+    waitFor(gate, DONE, threadCount * (round + 1));
+    best = Math.min(best, performance.now() - before);
+    allocator.dispose();
+  }
+  process.stdout.write(`${best}\n`);
+}
+
+if (isMainThread) {
+  const [path = "", threads = "1", rounds = "3"] = process.argv.slice(2);
+  main(path, Number(threads), Number(rounds));
+} else {
+  work(workerData as ReplayerData);
+}

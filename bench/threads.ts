@@ -1,0 +1,62 @@
+/** One allocator, 1, 2 and 4 threads: `tier` replayed by each of them, here and by as many C++ threads on asmjit. */
+import { execFileSync } from "node:child_process";
+import type { AsmjitDriver } from "./asmjit.ts";
+import { repositoryPath } from "./paths.ts";
+import type { MicroResult } from "./results.ts";
+import { placeTrace, type SuiteTrace } from "./suite.ts";
+import { median } from "./turns.ts";
+
+const THREAD_COUNTS = [1, 2, 4];
+
+/** The best of so many counts here, because the first runs before the loop is compiled; a C++ round takes seconds. */
+const ROUNDS = 3;
+
+/** Nanoseconds of the clock per operation, over the operations of all threads: less than with one thread is a gain. */
+export function runThreads(
+  trace: SuiteTrace,
+  turns: number,
+  driver: AsmjitDriver | undefined,
+): MicroResult[] {
+  const path = placeTrace(trace);
+  const operations = trace
+    .read()
+    .reduce((lines, byte, at, text) => (byte === 10 && isOperation(text, at) ? lines + 1 : lines), 0);
+  const sources = THREAD_COUNTS.flatMap((threads) => {
+    const ours = {
+      name: `${trace.name}, ${threads} thread${threads === 1 ? "" : "s"}, shared`,
+      run: () => Number(runNode([path, String(threads), String(ROUNDS)])),
+      threads,
+    };
+    if (driver === undefined) return [ours];
+    const theirs = {
+      name: `${ours.name} (asmjit)`,
+      run: () => Number(run(driver.path, [path, "--threads", String(threads), DUAL])),
+      threads,
+    };
+    return [ours, theirs];
+  });
+  const found = sources.map((source) => ({ ...source, ofTurns: [] as number[] }));
+  for (let turn = 0; turn < turns; turn++) {
+    for (const { run: runOnce, threads, ofTurns } of found) {
+      ofTurns.push((runOnce() * 1e6) / (operations * threads));
+    }
+  }
+  return found.map(({ name, ofTurns }) => ({ name, unit: "ns", ofTurns, value: median(ofTurns) }));
+}
+
+const DUAL = "--use-dual-mapping";
+
+/** Whether the line that ends at `end` is one of a, f, s and q: neither a phase nor a remark. */
+function isOperation(text: Uint8Array, end: number): boolean {
+  let start = end;
+  while (start > 0 && text[start - 1] !== 10) start--;
+  return "afsq".includes(String.fromCharCode(text[start] ?? 0)) && start < end;
+}
+
+function runNode(args: readonly string[]): string {
+  return run(process.execPath, [repositoryPath("dist/bench/threads-child.js"), ...args]);
+}
+
+function run(program: string, args: readonly string[]): string {
+  return execFileSync(program, args, { encoding: "utf8" });
+}

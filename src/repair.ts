@@ -1,0 +1,69 @@
+/** Puts right what a thread left that stopped in the middle of an operation. The lock is held. */
+import { rebuild } from "./core/rebuild.ts";
+import { granulesOf } from "./core/survey.ts";
+import type { Engine } from "./engine.ts";
+import { JitError } from "./errors.ts";
+import { Intent } from "./sync/layout.ts";
+import type { SharedState } from "./sync/shared-state.ts";
+
+/**
+ * Derives everything anew from the register of blocks and the ledgers, which are right at every instant, and gives
+ * back what is mapped and in neither. Can be stopped anywhere, and be done again. All threads, this one too, then have
+ * to make anew what they keep of their own.
+ */
+export function repair(engine: Engine, state: SharedState): void {
+  const { core, blocks } = engine;
+  const { register } = state;
+  state.isTorn = true;
+  core.refreshViews();
+  finishIntent(engine, state);
+  const staying = register.staying();
+  const leaving = register.leaving();
+  const surplus = rebuild(core.words, core.doubles, staying);
+  blocks.dropUnmapped(false);
+  blocks.reclaim(staying);
+  for (const { entry } of leaving) register.remove(entry);
+  register.bumpEpoch();
+  for (const block of surplus) {
+    try {
+      blocks.remove(blocks.at(block));
+    } catch (error) {
+      // The system refuses: the block stays, empty, until the next repair.
+      if (!(error instanceof JitError)) throw error;
+    }
+  }
+  if (engine.options.fillUnusedMemory) fillFree(engine);
+  state.countRepair();
+  state.isTorn = false;
+}
+
+/** A reset or a disposal that somebody began is finished. */
+function finishIntent({ core }: Engine, state: SharedState): void {
+  const { intent } = state;
+  if (intent === Intent.none) return;
+  for (const { entry, generations, pool, sizeBytes } of state.register.staying()) {
+    core.words.fill(0, generations, generations + sizeBytes / 2 ** core.granuleShiftOf(pool));
+    if (intent !== Intent.resetSoft) state.register.markLeaving(entry);
+  }
+  if (intent === Intent.dispose) state.isDisposed = true;
+  state.intent = Intent.none;
+}
+
+/** Some of what was being released may not have been filled yet. */
+function fillFree({ core, blocks }: Engine): void {
+  for (const mapped of blocks.all()) {
+    const granules = granulesOf(core.words, mapped.block);
+    for (let start = 0; start < granules.length; start++) {
+      if (granules[start] !== 0) continue;
+      const used = granules.subarray(start).findIndex((granule) => granule !== 0);
+      const count = used === -1 ? granules.length - start : used;
+      try {
+        blocks.fill(mapped, start << mapped.granuleShift, count << mapped.granuleShift);
+      } catch (error) {
+        // No view of the block is to be had now. The repair must go on: without it nothing works any more.
+        if (!(error instanceof JitError)) throw error;
+      }
+      start += count;
+    }
+  }
+}

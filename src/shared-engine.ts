@@ -1,0 +1,476 @@
+/**
+ * An allocator that several threads share: takes the lock, lets the engine of this thread do what was asked, and lets
+ * go. What a thread that died left in the middle is put right by the next one that takes the lock.
+ *
+ * What is true at every instant: the register of blocks, and the ledger of each block (core/ledger.ts). An operation
+ * has happened when its write there is done, and not before; all else is derived from them.
+ */
+import { readLedger } from "./core/ledger.ts";
+import { granulesOf } from "./core/survey.ts";
+import type { AllocatorOperations } from "./allocator-contract.ts";
+import type { Engine } from "./engine.ts";
+import { JitError } from "./errors.ts";
+import type { Address } from "./ffi/contract.ts";
+import type { MappedBlock } from "./mapped-block.ts";
+import { outOfMetadata, refuseDisposed } from "./refusals.ts";
+import { repair } from "./repair.ts";
+import type { Span, SpanToken } from "./span.ts";
+import type { BlockInfo, Statistics } from "./statistics.ts";
+import { batchOf, isLastOfBatch } from "./sync/batches.ts";
+import { Lock } from "./sync/lock.ts";
+import { MemberTable } from "./sync/members.ts";
+import type { ThreadInspector } from "./sync/members.ts";
+import type { RegisterEntry } from "./sync/register.ts";
+import { Field, Intent } from "./sync/layout.ts";
+import type { SharedState } from "./sync/shared-state.ts";
+import type { CachePolicy } from "./write-scope.ts";
+
+/** A thread that has, or had, a part in a shared allocator. */
+export interface MemberInfo {
+  /** Its number: `JitAllocator.memberId` there. */
+  id: number;
+  /** False where its thread has ended; undefined where this system does not tell. */
+  isAlive: boolean | undefined;
+  /** Whether it has called `detach`. */
+  hasLeft: boolean;
+  /** What it allocated, whoever uses it now, and is not released. */
+  allocationCount: number;
+}
+
+/** The inside of a shared JitAllocator, as one thread has it. */
+export class SharedEngine implements AllocatorOperations {
+  readonly isExecutable: boolean;
+  /** Others can release at any time: functions look their span up at each call. */
+  readonly releaseCount = NaN;
+  readonly engine: Engine;
+  readonly state: SharedState;
+  /** The number of this thread among those that share. */
+  readonly memberId: number;
+  readonly #members: MemberTable;
+  readonly #lock: Lock;
+  /** The epoch that what this thread keeps of its own belongs to. */
+  #epoch: number;
+  /** The generation this thread gave last; at the end of a batch where the next one needs a new batch. */
+  #generation = -1;
+  /** How long the core's buffer was when this thread last looked. */
+  #length = 0;
+  #hasLeft = false;
+
+  /** @throws JitError `ERR_OUT_OF_MEMORY` where all numbers of threads are given */
+  constructor(engine: Engine, state: SharedState, threads: ThreadInspector) {
+    this.engine = engine;
+    this.isExecutable = engine.isExecutable;
+    this.state = state;
+    this.#members = new MemberTable(state.atomics, threads);
+    this.memberId = this.#members.join() || this.#joinInPlace();
+    this.#lock = this.#lockAs(this.memberId);
+    this.#epoch = NaN; // nothing that this thread has is known to be right
+    this.#length = engine.core.words.length;
+    engine.owner = this;
+    engine.releaseCount = NaN; // also for functions that were made before
+  }
+
+  #lockAs(number: number): Lock {
+    return new Lock(this.state.atomics, Field.lock, number, this.#members);
+  }
+
+  // --- the lock -----------------------------------------------------------------------------------------------
+
+  #enter(): void {
+    // Its number may be another thread's by now.
+    if (this.#hasLeft) throw refuseDisposed("use what was detached from");
+    const isInherited = this.#lock.acquire();
+    const { state } = this;
+    if (isInherited || state.isTorn) repair(this.engine, state);
+    if (state.epoch !== this.#epoch) this.#catchUp();
+    if (isLastOfBatch(this.#generation)) {
+      this.#generation = state.batches.take(this.memberId, (batch) => this.#isBatchInUse(batch));
+    }
+    this.engine.core.generation = this.#generation;
+  }
+
+  #leave(): void {
+    const { core } = this.engine;
+    this.#generation = core.generation;
+    if (core.words.length !== this.#length) {
+      // The others' views are too short now.
+      this.#length = core.words.length;
+      this.state.register.bumpEpoch();
+    }
+    this.#lock.release();
+  }
+
+  /** An error that is not this library's (the stack was used up, say) may have come in the middle of a change. */
+  #noteTorn(error: unknown): void {
+    if (!(error instanceof JitError)) this.state.isTorn = true;
+  }
+
+  /** For what is not called often: takes the lock, acts, and lets go. */
+  #run<T>(act: () => T): T {
+    this.#enter();
+    try {
+      return act();
+    } catch (error) {
+      this.#noteTorn(error);
+      throw error;
+    } finally {
+      this.#leave();
+    }
+  }
+
+  /** Another thread grew the buffer, unmapped a block, repaired, or disposed of it all. */
+  #catchUp(): void {
+    const { engine, state } = this;
+    engine.core.refreshViews();
+    this.#length = engine.core.words.length;
+    const isOver = state.isDisposed || this.#hasLeft;
+    engine.blocks.dropUnmapped(isOver);
+    if (isOver) engine.closeDown();
+    this.#epoch = state.epoch;
+  }
+
+  // --- sharing ------------------------------------------------------------------------------------------------
+
+  /**
+   * Makes an allocator that one thread has had for itself ready to be shared: every allocation gets a generation,
+   * every block its entry. Called once, before anybody else knows of it.
+   * @throws JitError `ERR_OUT_OF_MEMORY` where there is no room for what is kept of each allocation then
+   */
+  enrol(): void {
+    const { core, blocks } = this.engine;
+    for (let block = core.firstBlock(); block !== 0; block = core.nextBlock(block)) {
+      if (core.generationsOf(block) === 0) throw outOfMetadata(blocks.at(block).sizeBytes);
+    }
+    for (const mapped of blocks.all()) {
+      const granules = granulesOf(core.words, mapped.block);
+      const padding = this.engine.options.disableInitialPadding ? 0 : 1;
+      for (let granule = padding; granule < granules.length; granule++) {
+        if (granules[granule] === 0) continue;
+        core.generationAt(mapped.block, granule);
+        granule += core.lengthAt(mapped.block, granule) - 1;
+      }
+    }
+    this.state.batches.claimUpTo(core.generation, this.memberId);
+    this.#generation = core.generation;
+    blocks.share(this.state.register, this);
+    this.#length = core.words.length;
+    this.#epoch = this.state.epoch;
+  }
+
+  /** Takes part in what another thread has enrolled. */
+  join(): void {
+    this.engine.blocks.attach(this.state.register, this);
+    this.#run(() => undefined);
+  }
+
+  /** Ends this thread's part: its views are closed, its spans are no longer usable here; the allocations stay. */
+  detach(): void {
+    if (this.#hasLeft) return;
+    this.#run(() => {
+      this.#hasLeft = true;
+      this.#catchUp();
+      this.#members.leave(this.memberId);
+    });
+  }
+
+  /** All numbers are given: takes that of a thread that is over, and of which nothing is live. */
+  #joinInPlace(): number {
+    for (let number = 1; number <= this.#members.count(); number++) {
+      const lock = this.#lockAs(number);
+      // In this order: a thread that is over does not take the lock any more, but may not have let go of it yet.
+      if (!this.#members.isOver(number) || lock.holder() === number) continue;
+      const before = this.#members.claim(number);
+      if (before === undefined) continue;
+      if (lock.acquire()) repair(this.engine, this.state);
+      this.engine.core.refreshViews();
+      const isFree = this.#allocationsBy(number).length === 0;
+      lock.release();
+      if (isFree) return number;
+      this.#members.giveBack(number, before);
+    }
+    throw new JitError(
+      "ERR_OUT_OF_MEMORY",
+      "Cannot attach: as many threads have this allocator as it has numbers for; release what dead threads allocated",
+    );
+  }
+
+  #isBatchInUse(batch: number): boolean {
+    let isInUse = false;
+    this.#readLedgers((_entry, _granule, generation) => {
+      if (batchOf(generation) === batch) isInUse = true;
+    });
+    return isInUse;
+  }
+
+  #readLedgers(visit: (entry: RegisterEntry, granule: number, generation: number) => void): void {
+    const { core, options } = this.engine;
+    for (const entry of this.state.register.staying()) {
+      const capacity = entry.sizeBytes / 2 ** core.granuleShiftOf(entry.pool);
+      const start = options.disableInitialPadding ? 0 : 1;
+      readLedger(core.words, entry.generations, start, capacity, (granule, _count, generation) => {
+        visit(entry, granule, generation);
+      });
+    }
+  }
+
+  #allocationsBy(member: number): Address[] {
+    const addresses: Address[] = [];
+    this.#readLedgers((entry, granule, generation) => {
+      if (this.state.batches.ownerOf(generation) !== member) return;
+      addresses.push(entry.rx + granule * 2 ** this.engine.core.granuleShiftOf(entry.pool));
+    });
+    return addresses;
+  }
+
+  /** Every thread that has, or had, a part in this. */
+  members(): MemberInfo[] {
+    return this.#run(() => {
+      const counts = new Map<number, number>();
+      this.#readLedgers((_entry, _granule, generation) => {
+        const owner = this.state.batches.ownerOf(generation);
+        counts.set(owner, (counts.get(owner) ?? 0) + 1);
+      });
+      return Array.from({ length: this.#members.count() }, (_, index) => ({
+        id: index + 1,
+        isAlive: this.#members.isAlive(index + 1),
+        hasLeft: this.#members.hasLeft(index + 1),
+        allocationCount: counts.get(index + 1) ?? 0,
+      }));
+    });
+  }
+
+  /** Where what a member allocated and nobody released begins. */
+  allocationsOf(member: number): Address[] {
+    return this.#run(() => this.#allocationsBy(member));
+  }
+
+  /** Releases all of it. Returns how many there were. */
+  releaseAllOf(member: number): number {
+    return this.#run(() => {
+      const addresses = this.#allocationsBy(member);
+      for (const address of addresses) this.engine.release(address);
+      return addresses.length;
+    });
+  }
+
+  // --- operations ---------------------------------------------------------------------------------------------
+  // Written out where calls are frequent: a function made for each would cost as much as the lock.
+
+  alloc(size: number): Span {
+    this.#enter();
+    try {
+      return this.engine.alloc(size);
+    } catch (error) {
+      this.#noteTorn(error);
+      throw error;
+    } finally {
+      this.#leave();
+    }
+  }
+
+  allocAddress(size: number): Address {
+    this.#enter();
+    try {
+      return this.engine.allocTracked(size);
+    } catch (error) {
+      this.#noteTorn(error);
+      throw error;
+    } finally {
+      this.#leave();
+    }
+  }
+
+  release(target: Span | Address): void {
+    this.#enter();
+    try {
+      this.engine.release(target);
+    } catch (error) {
+      this.#noteTorn(error);
+      throw error;
+    } finally {
+      this.#leave();
+    }
+  }
+
+  releaseIfLive(span: Span): void {
+    if (this.#hasLeft) return;
+    this.#run(() => this.engine.releaseIfLive(span));
+  }
+
+  shrink(target: Span | Address, newSize: number): void {
+    this.#enter();
+    try {
+      this.engine.shrink(target, newSize);
+    } catch (error) {
+      this.#noteTorn(error);
+      throw error;
+    } finally {
+      this.#leave();
+    }
+  }
+
+  query(rx: Address): Span {
+    this.#enter();
+    try {
+      return this.engine.query(rx);
+    } catch (error) {
+      this.#noteTorn(error);
+      throw error;
+    } finally {
+      this.#leave();
+    }
+  }
+
+  queryAddress(rx: Address): Address {
+    this.#enter();
+    try {
+      return this.engine.queryAddress(rx);
+    } catch (error) {
+      this.#noteTorn(error);
+      throw error;
+    } finally {
+      this.#leave();
+    }
+  }
+
+  spanOf(token: SpanToken): Span {
+    // The token is a user's object, and reading it may run a user's code: not under the lock.
+    const plain =
+      typeof token === "object" && (token as unknown) !== null
+        ? { rx: token.rx, generation: token.generation }
+        : token;
+    return this.#run(() => this.engine.spanOf(plain));
+  }
+
+  /**
+   * Needs no lock as long as the epoch is the one that this thread knows: then no block has gone since, and what
+   * stands in the ledger is the span's.
+   */
+  isLive(span: Span): boolean {
+    if (this.state.epoch === this.#epoch || this.#hasLeft) return this.engine.isLive(span);
+    return this.#run(() => this.engine.isLive(span));
+  }
+
+  sizeOf(span: Span): number {
+    if (this.#hasLeft) return 0;
+    return this.#run(() => this.engine.sizeOf(span));
+  }
+
+  read(span: Span, offset: number, length: number | undefined): Uint8Array {
+    return this.#run(() => this.engine.read(span, offset, length));
+  }
+
+  write(span: Span, offset: number, bytes: Uint8Array): void {
+    this.writeBytes(span, offset, bytes, "default");
+  }
+
+  /** Under the lock, so that nobody unmaps the memory in the meantime. */
+  writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
+    this.#enter();
+    try {
+      this.engine.writeBytes(span, offset, bytes, policy);
+    } catch (error) {
+      this.#noteTorn(error);
+      throw error;
+    } finally {
+      this.#leave();
+    }
+  }
+
+  /** The callback runs without the lock: it may take long, and use the allocator. */
+  writeCallback(span: Span, fill: (code: Uint8Array) => number | void, policy: CachePolicy): void {
+    const code = this.#run(() => this.engine.copyToWrite(span));
+    const size = code.length;
+    const kept: unknown = fill(code);
+    this.#run(() => this.engine.writeBack(span, code, size, kept, policy));
+  }
+
+  blockOf(span: Span): MappedBlock {
+    return this.engine.blockOf(span);
+  }
+
+  flushRange(block: MappedBlock, start: number, end: number): void {
+    this.#run(() => this.engine.flushRange(block, start, end));
+  }
+
+  statistics(): Statistics {
+    return this.#run(() => this.engine.statistics());
+  }
+
+  describeBlocks(): BlockInfo[] {
+    return this.#run(() => this.engine.describeBlocks());
+  }
+
+  reset(policy: "soft" | "hard"): void {
+    this.#run(() => {
+      this.engine.checkOpen("reset");
+      this.state.intent = policy === "soft" ? Intent.resetSoft : Intent.resetHard;
+      try {
+        this.engine.reset(policy);
+      } finally {
+        this.state.intent = Intent.none;
+      }
+    });
+  }
+
+  /** For all threads. */
+  dispose(): void {
+    this.#run(() => {
+      this.state.intent = Intent.dispose;
+      try {
+        this.engine.dispose();
+        this.state.isDisposed = true;
+        this.state.register.bumpEpoch();
+      } finally {
+        this.state.intent = Intent.none;
+      }
+    });
+  }
+
+  checkOpen(action: string): void {
+    if (this.state.epoch !== this.#epoch && !this.#hasLeft) this.#run(() => undefined);
+    this.engine.checkOpen(action);
+  }
+
+  /** Walks everything, the register and the ledgers too. */
+  verify(): void {
+    this.#run(() => {
+      this.engine.verify();
+      this.#verifyRegister();
+    });
+  }
+
+  #verifyRegister(): void {
+    const { core, blocks } = this.engine;
+    const { register } = this.state;
+    const check = (holds: boolean, invariant: number, what: string): void => {
+      if (!holds) throw new Error(`invariant ${invariant} is broken: ${what}`);
+    };
+    const staying = register.staying();
+    check(register.leaving().length === 0, 16, "a block is leaving, and nobody unmaps it");
+    check(
+      staying.length === core.blockCount,
+      16,
+      `${staying.length} blocks registered, not as many as there are`,
+    );
+    const live = new Map<number, number>();
+    this.#readLedgers((entry) => live.set(entry.block, (live.get(entry.block) ?? 0) + 1));
+    for (const { block, rx, rw, sizeBytes } of staying) {
+      const mapped = core.find(rx) === block ? blocks.at(block) : undefined;
+      check(
+        mapped?.rx === rx && mapped.rw === rw && mapped.sizeBytes === sizeBytes,
+        16,
+        "an entry and its block",
+      );
+    }
+    for (const info of this.engine.describeBlocks()) {
+      const registered = staying.find(({ rx }) => rx === info.rx);
+      const known = live.get(registered?.block ?? 0) ?? 0;
+      check(
+        known === info.allocationCount,
+        17,
+        `${info.allocationCount} allocations, ${known} in the ledger`,
+      );
+    }
+  }
+}

@@ -1,0 +1,109 @@
+/** How an allocator gets from one thread to another: the handle that is sent, and what is made of it there. */
+import { isStoreBuffer } from "./core/store.ts";
+import { Engine } from "./engine.ts";
+import { JitError } from "./errors.ts";
+import { coreOptionsOf, resolveOptions } from "./options.ts";
+import type { ResolvedJitAllocatorOptions } from "./options.ts";
+import { refuseValue } from "./refusals.ts";
+import { SharedEngine } from "./shared-engine.ts";
+import type { ThreadInspector } from "./sync/members.ts";
+import { SharedState } from "./sync/shared-state.ts";
+import type { VirtualMemory } from "./vm/contract.ts";
+
+/**
+ * A shared allocator as a message: what `JitAllocator.share` returns, for `postMessage` or `workerData`, and what
+ * `JitAllocator.attach` takes. Its fields are nobody's business; changing what the buffers hold breaks the allocator.
+ */
+export interface SharedAllocator {
+  /** Tells it from other messages. */
+  readonly kind: "jit-allocator";
+  /** Where the allocator keeps its books. */
+  readonly buffer: SharedArrayBuffer;
+  /** Where its threads find each other. */
+  readonly state: SharedArrayBuffer;
+  /** By which the system knows its memory. */
+  readonly tagName: string;
+  /** Those of the allocator. */
+  readonly options: Readonly<ResolvedJitAllocatorOptions>;
+}
+
+/** What {@link uniqueTagName} makes: at most ten digits to the base 36. */
+const TAG_NAME = /^[0-9a-z]{1,10}$/;
+
+/** A member of its own in a thread whose system tells nothing: no two threads have the same. */
+const UNKNOWN_IDS = 2 ** 30;
+
+/** Puts the locking engine before an engine that one thread has had for itself. */
+export function shareEngine(engine: Engine, memory: VirtualMemory): SharedEngine {
+  const { options } = engine;
+  // The smallest block of all is the base block. A new one may be there already when the one it replaces goes.
+  const mostBlocks = Math.ceil(options.maxReservedSize / options.blockSize) + 4;
+  const { releaseCount } = engine;
+  const shared = new SharedEngine(engine, SharedState.create(mostBlocks), threadsOf(memory));
+  try {
+    shared.enrol();
+  } catch (error) {
+    engine.owner = engine; // nobody knows of the attempt
+    engine.releaseCount = releaseCount + 1;
+    throw error;
+  }
+  return shared;
+}
+
+/** What is sent. */
+export function handleOf({ engine, state }: SharedEngine): SharedAllocator {
+  return {
+    kind: "jit-allocator",
+    buffer: engine.core.buffer,
+    state: state.buffer,
+    tagName: engine.tagName,
+    options: { ...engine.options },
+  };
+}
+
+/** Makes this thread's engine for the allocator of a handle. @throws JitError as `JitAllocator.attach` */
+export function attachEngine(handle: unknown, memory: VirtualMemory): SharedEngine {
+  const { buffer, state, tagName, options } = checkHandle(handle, memory);
+  const engine = new Engine(options, memory, { buffer, tagName });
+  const shared = new SharedEngine(engine, new SharedState(state), threadsOf(memory));
+  shared.join();
+  return shared;
+}
+
+function checkHandle(handle: unknown, memory: VirtualMemory): SharedAllocator {
+  if (typeof handle !== "object" || handle === null) throw noHandle(handle);
+  // Each field is read once: a getter must not be able to give another value after the check.
+  const { kind, buffer, state, tagName, options } = handle as Partial<Record<keyof SharedAllocator, unknown>>;
+  if (
+    kind !== "jit-allocator" ||
+    !(buffer instanceof SharedArrayBuffer) ||
+    !(state instanceof SharedArrayBuffer) ||
+    typeof tagName !== "string" ||
+    !TAG_NAME.test(tagName) ||
+    typeof options !== "object" ||
+    options === null
+  ) {
+    throw noHandle(handle);
+  }
+  const resolved = resolveOptions(options, memory);
+  if (!isStoreBuffer(buffer, coreOptionsOf(resolved)) || !SharedState.isOne(state)) {
+    throw new JitError(
+      "ERR_INVALID_ARGUMENT",
+      "Cannot attach: the handle was changed, or is of another version of this library",
+    );
+  }
+  return { kind, buffer, state, tagName, options: resolved };
+}
+
+function noHandle(handle: unknown): JitError {
+  return refuseValue("attach to", handle, "the handle must be one that JitAllocator.share() returned");
+}
+
+function threadsOf(memory: VirtualMemory): ThreadInspector {
+  const { sharing } = memory;
+  if (sharing !== undefined) {
+    return { current: () => sharing.currentThread(), isAlive: (thread) => sharing.isAlive(thread) };
+  }
+  const unknown = { id: 1 + Math.floor(Math.random() * (UNKNOWN_IDS - 1)), startTime: 0 };
+  return { current: () => unknown, isAlive: () => undefined };
+}

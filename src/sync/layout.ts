@@ -1,0 +1,98 @@
+/**
+ * Where everything lives in the buffer that coordinates the threads of a shared allocator. It is a buffer of its own,
+ * beside the core's: an allocator that nobody shares has none, and the core's layout knows nothing of threads.
+ *
+ * Read as 32-bit integers (`words`), as doubles over the same bytes (`doubles`), and the owners as 16-bit integers.
+ * ```
+ * ┌ fields ┬ members: 4 integers each ┬ generation batches: an owner each ┬ blocks: 12 integers each ┐
+ * └────────┴──────────────────────────┴───────────────────────────────────┴──────────────────────────┘
+ * ```
+ * What is never touched is never committed: the system gives such a buffer its pages one by one.
+ */
+
+export const enum Format {
+  /** "JITS" in ASCII: tells this buffer from any other. */
+  magic = 0x4a495453,
+  /** Counts up whenever the meaning of a field changes. */
+  version = 1,
+}
+
+export const enum Field {
+  magic = 0,
+  version = 1,
+  /** Changes whenever what a thread keeps of its own may be stale: a block went, the core's buffer grew, a repair. */
+  epoch = 2,
+  /** 1 where an operation ended in the middle although its thread lives: repair before the next one. */
+  isTorn = 3,
+  /** What is being done to all blocks at once, an {@link Intent}. */
+  intent = 4,
+  isDisposed = 5,
+  /** The batch of generations that is handed out next; it only grows, modulo 2**32. */
+  nextBatch = 6,
+  /** The serial of the block that is entered next. */
+  nextSerial = 7,
+  /** How many entries of the register were ever in use. */
+  entryCount = 8,
+  /** How often a repair was done. */
+  repairs = 9,
+  /**
+   * The lock has a cache line of its own: waiting threads look at it again and again. The integer behind it counts
+   * acquisitions; the waiting tell by it a holder that is slow from one that will never let go.
+   */
+  lock = 16,
+  count = 32,
+}
+
+/** What `Field.intent` says: whoever repairs finishes it. */
+export const enum Intent {
+  none = 0,
+  resetSoft = 1,
+  resetHard = 2,
+  dispose = 3,
+}
+
+/** The threads that have attached. Number 0 is nobody, so that 0 in the lock is free. */
+export const enum Members {
+  start = Field.count,
+  /**
+   * Ten bits. A number is given to another thread only when all were given once, its thread has gone, and nothing
+   * that it allocated is live.
+   */
+  count = 1024,
+  integers = 4,
+  /** The native thread id, 0 = this number was never given. */
+  id = 0,
+  /** 1 where the thread has said that it is done. */
+  hasLeft = 1,
+  /** As a double, at `(member >> 1) + …`: when the thread began, in the system's own unit; 0 = not known. */
+  startTime = 1,
+}
+
+/**
+ * A generation tells who allocated: generations are handed to threads in batches, and each batch has an owner. So an
+ * allocation carries its owner at no cost.
+ */
+export const enum Batches {
+  start = Members.start + Members.count * Members.integers,
+  /** 4,096 generations: one look at the shared counter in as many allocations. */
+  shift = 12,
+  /** All batches of 2**31 generations. */
+  count = 2 ** (31 - shift),
+  integers = count >> 1,
+}
+
+/** The register of blocks: the one place that is right about them at every instant. */
+export const enum Entry {
+  start = Batches.start + Batches.integers,
+  integers = 12,
+  /** 0 = this entry is free; below 0 = its block is being unmapped. Written last when a block is entered. */
+  serial = 0,
+  pool = 1,
+  /** Its index in the core, and that of its generations. */
+  block = 2,
+  generations = 3,
+  /** As doubles, at `(entry >> 1) + …`. */
+  rx = 2,
+  rw = 3,
+  size = 4,
+}

@@ -1,0 +1,332 @@
+/**
+ * A shared allocator on a stage: two threads, of which one dies in the middle of an operation, and what the other one
+ * must find then.
+ */
+import assert from "node:assert/strict";
+import {
+  JitAllocator,
+  JitError,
+  type JitAllocatorOptions,
+  type SharedAllocator,
+  type Span,
+} from "../../src/index.ts";
+import { SimulatedMemory } from "../../src/vm/simulated.ts";
+import { Fate, Killed, memoryOf, mortalThread, type MortalThread } from "./mortal-thread.ts";
+import { someBytes } from "./rows.ts";
+
+/** What is allocated where: size by address. */
+type Live = ReadonlyMap<number, number>;
+
+/** Two threads on one allocator: the test's own, and one that will die. */
+interface Stage {
+  readonly machine: SimulatedMemory;
+  readonly allocator: JitAllocator;
+  readonly handle: SharedAllocator;
+  readonly victim: MortalThread;
+  readonly bystanders: readonly { readonly span: Span; readonly contents: Uint8Array }[];
+  /** What the operations are done to: of one word, of several words, alone in a block, and the victim's own. */
+  readonly short: number;
+  readonly long: number;
+  readonly lonely: number;
+  readonly own: number;
+}
+
+const BLOCK = 65536;
+const SMALL: JitAllocatorOptions = { maxReservedSize: 16 * BLOCK };
+
+function setStage(options: JitAllocatorOptions): Stage {
+  const machine = new SimulatedMemory();
+  const memory = memoryOf(machine, new Fate(() => assert.fail("this thread does not die")));
+  const allocator = new JitAllocator({ ...SMALL, ...options }, memory);
+  // One from before the sharing, without a span and a generation.
+  const old = allocator.allocAddress(700);
+  const handle = allocator.share();
+  const victim = mortalThread(handle, machine);
+  const spans = [allocator.query(old), ...[64, 3000, 192, 20_000, 64].map((size) => allocator.alloc(size))];
+  const short = allocator.allocAddress(320);
+  const long = allocator.allocAddress(9000);
+  spans.push(allocator.alloc(64));
+  const own = victim.engine.allocAddress(640);
+  spans.push(allocator.alloc(128));
+  // Fills the first block, so that one allocation is alone in a block; a hole in the middle for the next.
+  const filler = allocator.alloc(BLOCK / 4);
+  const lonely = victim.engine.allocAddress(BLOCK - 512);
+  spans.push(filler);
+  const hole = allocator.allocAddress(1024);
+  spans.push(allocator.alloc(256));
+  allocator.release(hole);
+  const bystanders = spans.map((span, index) => {
+    const contents = someBytes(span.size, index);
+    span.write(0, contents);
+    return { span, contents };
+  });
+  return { machine, allocator, handle, victim, bystanders, short, long, lonely, own };
+}
+
+function liveIn(allocator: JitAllocator): Live {
+  const live = new Map<number, number>();
+  const padding = allocator.hasOption("disableInitialPadding") ? 0 : 1;
+  for (const { rx, granularity, granules } of allocator.blocks()) {
+    let start = -1;
+    for (let granule = padding; granule < granules.length; granule++) {
+      if (granules[granule] === 0) continue;
+      if (start === -1) start = granule;
+      if (granules[granule] !== 2) continue;
+      live.set(rx + start * granularity, (granule + 1 - start) * granularity);
+      start = -1;
+    }
+  }
+  return live;
+}
+
+/** What an operation of the victim does, and what is live when it is done. */
+export interface Operation {
+  readonly name: string;
+  readonly options?: JitAllocatorOptions;
+  readonly run: (stage: Stage) => unknown;
+  /** From what was live before; `found` is what is live now, for places that the allocator chooses. */
+  readonly done: (before: Live, stage: Stage, found: Live) => Live;
+  /** It takes the bystanders too. */
+  readonly isForAll?: true;
+}
+
+const without =
+  (which: "short" | "long" | "lonely" | "own") =>
+  (before: Live, stage: Stage): Live =>
+    new Map([...before].filter(([address]) => address !== stage[which]));
+
+const withOneOf =
+  (sizeBytes: number) =>
+  (before: Live, _stage: Stage, found: Live): Live => {
+    const added = [...found].filter(([address]) => !before.has(address));
+    return new Map([...before, ...added.slice(0, 1).map(([address]) => [address, sizeBytes] as const)]);
+  };
+
+const shrunk =
+  (which: "short" | "long", sizeBytes: number) =>
+  (before: Live, stage: Stage): Live =>
+    new Map([...before].map(([address, size]) => [address, address === stage[which] ? sizeBytes : size]));
+
+const nothing = (): Live => new Map();
+
+/** Every operation, done by the thread that dies. */
+export const OPERATIONS: readonly Operation[] = [
+  { name: "alloc in a word", run: ({ victim }) => victim.engine.alloc(192), done: withOneOf(192) },
+  { name: "alloc over words", run: ({ victim }) => victim.engine.alloc(5000), done: withOneOf(5056) },
+  { name: "allocAddress", run: ({ victim }) => victim.engine.allocAddress(64), done: withOneOf(64) },
+  {
+    name: "alloc in a new block",
+    run: ({ victim }) => victim.engine.alloc(2 * BLOCK),
+    done: withOneOf(2 * BLOCK),
+  },
+  {
+    name: "release in a word",
+    run: ({ victim, short }) => victim.engine.release(short),
+    done: without("short"),
+  },
+  {
+    name: "release over words",
+    run: ({ victim, long }) => victim.engine.release(long),
+    done: without("long"),
+  },
+  { name: "release of its own", run: ({ victim, own }) => victim.engine.release(own), done: without("own") },
+  {
+    name: "release of a span",
+    run: ({ victim, long }) => victim.engine.release(victim.engine.query(long)),
+    done: without("long"),
+  },
+  {
+    name: "release of the last in a block, which is kept",
+    run: ({ victim, lonely }) => victim.engine.release(lonely),
+    done: without("lonely"),
+  },
+  {
+    name: "release of the last in a block, which is unmapped",
+    options: { immediateRelease: true },
+    run: ({ victim, lonely }) => victim.engine.release(lonely),
+    done: without("lonely"),
+  },
+  {
+    name: "shrink in a word",
+    run: ({ victim, short }) => victim.engine.shrink(short, 100),
+    done: shrunk("short", 128),
+  },
+  {
+    name: "shrink to a granule",
+    run: ({ victim, long }) => victim.engine.shrink(long, 1),
+    done: shrunk("long", 64),
+  },
+  {
+    name: "shrink over words",
+    run: ({ victim, long }) => victim.engine.shrink(long, 4000),
+    done: shrunk("long", 4032),
+  },
+  {
+    name: "shrink to nothing",
+    run: ({ victim, long }) => victim.engine.shrink(long, 0),
+    done: without("long"),
+  },
+  { name: "query", run: ({ victim, long }) => victim.engine.query(long), done: (before) => before },
+  {
+    name: "write",
+    run: ({ victim, long }) => {
+      victim.engine.write(victim.engine.query(long), 0, someBytes(500));
+    },
+    done: (before) => before,
+  },
+  { name: "soft reset", run: ({ victim }) => victim.engine.reset("soft"), done: nothing, isForAll: true },
+  { name: "hard reset", run: ({ victim }) => victim.engine.reset("hard"), done: nothing, isForAll: true },
+  { name: "dispose", run: ({ victim }) => victim.engine.dispose(), done: nothing, isForAll: true },
+  { name: "detach", run: ({ victim }) => victim.engine.detach(), done: (before) => before },
+  {
+    name: "release of all that the dead held",
+    run: ({ victim }) => victim.engine.releaseAllOf(victim.engine.memberId),
+    // Many operations, of which each has happened or not.
+    done: (before, { own, lonely }, found) =>
+      new Map(
+        [...before].filter(([address]) => (address !== own && address !== lonely) || found.has(address)),
+      ),
+  },
+];
+
+/** The options that change what an operation writes. */
+export const CONFIGURATIONS: readonly JitAllocatorOptions[] = [
+  {},
+  { useMultiplePools: true },
+  { fillUnusedMemory: true },
+  { disableInitialPadding: true, useDualMapping: false },
+];
+
+/** Runs the operation until its moment `fatal`. Returns false where it was done before. */
+function diesAt(stage: Stage, operation: Operation, fatal: number): boolean {
+  stage.victim.fate.arm(fatal);
+  try {
+    operation.run(stage);
+    return false;
+  } catch (error) {
+    if (!stage.victim.fate.isDead) throw error;
+    stage.victim.undoAfterlife();
+    return true;
+  }
+}
+
+/** All that must hold in the eyes of the thread that lives. */
+function inspect(stage: Stage, operation: Operation, before: Live): "done" | "not done" {
+  const { allocator, machine, bystanders } = stage;
+  allocator.verify();
+  const found = liveIn(allocator);
+  const isUndone = sameLive(found, before);
+  assert.ok(
+    isUndone || sameLive(found, operation.done(before, stage, found)),
+    "the operation has happened, or has not",
+  );
+  assert.deepEqual(
+    machine.mappings.map(({ rx, rw, sizeBytes }) => [rx, rw, sizeBytes]),
+    allocator.blocks().map(({ rx, rw, size }) => [rx, rw, size]),
+    "what is mapped is what the blocks say",
+  );
+  const isGone = operation.isForAll === true && found.size === 0;
+  for (const { span, contents } of bystanders) {
+    assert.equal(span.isReleased, isGone);
+    if (!isGone) assert.deepEqual(span.read(), contents);
+  }
+  return isUndone ? "not done" : "done";
+}
+
+function sameLive(a: Live, b: Live): boolean {
+  return a.size === b.size && [...a].every(([address, size]) => b.get(address) === size);
+}
+
+/** The allocator works on, and gives everything back at the end. */
+function workOn({ allocator, machine, victim, bystanders }: Stage): void {
+  let isDisposed = false;
+  try {
+    const spans = [64, 1000, 7000, 64, 40_000].map((size) => allocator.alloc(size));
+    for (const span of spans) span.write(0, someBytes(span.size, 7));
+    for (const span of spans) assert.deepEqual(span.read(), someBytes(span.size, 7));
+    const mine = allocator.allocationsOf(victim.engine.memberId);
+    assert.equal(allocator.releaseAllOf(victim.engine.memberId), mine.length);
+    assert.deepEqual(allocator.allocationsOf(victim.engine.memberId), []);
+    for (const { span, contents } of bystanders)
+      if (!span.isReleased) assert.deepEqual(span.read(), contents);
+    for (const span of spans) span.release();
+  } catch (error) {
+    // The death of a thread that was disposing of it all.
+    if (!(error instanceof JitError && error.code === "ERR_DISPOSED")) throw error;
+    isDisposed = true;
+  }
+  if (!isDisposed) allocator.verify();
+  allocator.dispose();
+  assert.deepEqual(machine.mappings, []);
+}
+
+/** Ends the operation at each of its moments in turn. Returns how often it had happened then, and how often not. */
+export function everyMoment(
+  options: JitAllocatorOptions,
+  operation: Operation,
+): { done: number; undone: number } {
+  let done = 0;
+  let undone = 0;
+  for (let fatal = 1; ; fatal++) {
+    const stage = setStage({ ...options, ...operation.options });
+    const before = liveIn(stage.allocator);
+    try {
+      if (!diesAt(stage, operation, fatal)) {
+        inspect(stage, operation, before);
+        workOn(stage);
+        return { done, undone };
+      }
+      if (inspect(stage, operation, before) === "done") done += 1;
+      else undone += 1;
+      workOn(stage);
+    } catch (error) {
+      throw new Error(`${operation.name}, ended at moment ${fatal}: ${String(error)}`, { cause: error });
+    }
+  }
+}
+
+/** How many moments the operation has. */
+function countMoments(operation: Operation): number {
+  const stage = setStage(operation.options ?? {});
+  assert.ok(!diesAt(stage, operation, Number.POSITIVE_INFINITY));
+  return stage.victim.fate.moments;
+}
+
+/**
+ * Ends the operation at some of its moments, and the repair behind it at moments all over, the later ones further
+ * apart. Returns how often a repair was ended.
+ */
+export function everyRepair(operation: Operation): number {
+  const moments = countMoments(operation);
+  let ended = 0;
+  for (const fatal of new Set([Math.ceil(moments / 4), Math.ceil(moments / 2), moments])) {
+    let isWhole = false;
+    for (let moment = 1; !isWhole; moment += 1 + Math.floor(moment / 6)) {
+      const stage = setStage(operation.options ?? {});
+      const before = liveIn(stage.allocator);
+      try {
+        assert.ok(diesAt(stage, operation, fatal));
+        isWhole = !mortalHeir(stage, moment);
+        if (!isWhole) ended += 1;
+        inspect(stage, operation, before);
+        workOn(stage);
+      } catch (error) {
+        throw new Error(`${operation.name}, ended at ${fatal}, and its repair at ${moment}`, {
+          cause: error,
+        });
+      }
+    }
+  }
+  return ended;
+}
+
+/** A second thread attaches, which repairs, and dies at that moment. Returns false where it was done before. */
+function mortalHeir({ handle, machine }: Stage, moment: number): boolean {
+  try {
+    mortalThread(handle, machine, moment);
+    return false;
+  } catch (error) {
+    if (!(error instanceof Killed)) throw error;
+    return true;
+  }
+}

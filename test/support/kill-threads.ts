@@ -1,0 +1,93 @@
+/** Terminates workers at random moments of a mixed load on a shared allocator. */
+import assert from "node:assert/strict";
+import { JitAllocator, type JitAllocatorOptions } from "../../src/index.ts";
+import { Field } from "../../src/sync/layout.ts";
+import { openDescriptors, ownMapLines } from "./process-state.ts";
+import { Random } from "./random.ts";
+import { ThreadLoad } from "./thread-load.ts";
+
+/** What to do. */
+export interface KillOptions {
+  readonly kills: number;
+  readonly seed: number;
+  readonly workerCount: number;
+  readonly options?: JitAllocatorOptions;
+  /** Told after each kill. */
+  readonly onKill?: (kills: number) => void;
+}
+
+/** What was found. */
+export interface KillReport {
+  readonly kills: number;
+  /** How many of the terminated left the lock taken, and the structure to be repaired. */
+  readonly repairs: number;
+  /** What they held, and somebody else released. */
+  readonly released: number;
+  /** What the workers held that were told to stop at the end. */
+  readonly held: number;
+}
+
+/**
+ * Terminates, repairs, releases what the dead held, and looks at everything after each.
+ * @throws where anything is lost or broken; the message has the seed
+ */
+export async function killThreads(settings: KillOptions): Promise<KillReport> {
+  const { kills, seed, workerCount } = settings;
+  const random = new Random(seed);
+  const descriptors = openDescriptors().length;
+  const allocator = new JitAllocator(settings.options);
+  const kept = Array.from({ length: 50 }, (_, index) => {
+    const span = allocator.alloc(64 + 100 * index);
+    span.write(0, new Uint8Array(span.size).fill(index));
+    return span;
+  });
+  // Without a second view, only what is mapped from now on bears a name; the spans above keep these blocks.
+  const nameless = allocator.hasOption("useDualMapping") ? 0 : allocator.blocks().length;
+  const { state } = allocator.share();
+  const load = new ThreadLoad(allocator, random, workerCount);
+  let released = 0;
+  try {
+    for (let kill = 1; kill <= kills; kill++) {
+      const index = random.below(workerCount);
+      await load.progressOf(index, random.between(1, 400));
+      await load.replace(index);
+      allocator.verify();
+      for (const { id, isAlive, allocationCount } of allocator.members()) {
+        if (isAlive !== false || allocationCount === 0) continue;
+        assert.equal(allocator.allocationsOf(id).length, allocationCount);
+        released += allocator.releaseAllOf(id);
+      }
+      allocator.verify();
+      kept.forEach((span, mark) => assert.ok(span.read().every((byte) => byte === mark)));
+      settings.onKill?.(kill);
+    }
+    const reports = await load.stop();
+    const held = reports.flatMap((report) => report.held);
+    allocator.verify();
+    assert.equal(
+      allocator.statistics().allocationCount,
+      held.length + kept.length,
+      "nothing else is allocated",
+    );
+    for (const { rx, size, mark } of held) {
+      const span = allocator.query(rx);
+      assert.equal(span.size, size);
+      assert.ok(span.read().every((byte) => byte === mark));
+      span.release();
+    }
+    const lines = allocator.hasOption("useDualMapping") ? 2 : 1;
+    const named = lines * allocator.blocks().length - nameless;
+    assert.equal(ownMapLines().length, named, "each mapping is a block's");
+    allocator.dispose();
+    assert.deepEqual(ownMapLines(), []);
+    assert.deepEqual(
+      openDescriptors().filter((line) => line.includes("jit-allocator")),
+      [],
+    );
+    assert.ok(openDescriptors().length <= descriptors + 2, "no descriptor is lost");
+    const repairs = new Int32Array(state)[Field.repairs] ?? 0;
+    return { kills, repairs, released, held: held.length };
+  } catch (error) {
+    throw new Error(`seed ${seed}: ${String(error)}`, { cause: error });
+  }
+}

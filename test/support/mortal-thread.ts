@@ -1,0 +1,193 @@
+/**
+ * A thread that dies at a given moment, in JavaScript alone: an allocator whose buffers are seen through proxies that
+ * count writes, on memory that counts calls. At the moment chosen, everything shared is copied; whatever the code that
+ * is being killed does after that (its `finally` blocks run, which those of a killed thread do not) is undone by
+ * putting the copies back.
+ */
+import { Engine } from "../../src/engine.ts";
+import type { SharedAllocator } from "../../src/index.ts";
+import { resolveOptions } from "../../src/options.ts";
+import { SharedEngine } from "../../src/shared-engine.ts";
+import type { ThreadInspector } from "../../src/sync/members.ts";
+import { SharedState } from "../../src/sync/shared-state.ts";
+import type { VirtualMemory } from "../../src/vm/contract.ts";
+import type { SimulatedMemory } from "../../src/vm/simulated.ts";
+
+/** What is thrown in place of the thread's end. */
+export class Killed extends Error {}
+
+/** All simulated threads run in this one, which is what tells the others that none of them is inside the lock. */
+const THREADS: ThreadInspector = {
+  current: () => ({ id: 1, startTime: 1 }),
+  isAlive: () => true,
+};
+
+/** Counts moments, and ends the thread at one of them. */
+export class Fate {
+  /** How many moments passed since `arm`. */
+  moments = 0;
+  #fatal = Number.POSITIVE_INFINITY;
+  #isDead = false;
+  readonly #onDeath: () => void;
+
+  constructor(onDeath: () => void) {
+    this.#onDeath = onDeath;
+  }
+
+  get isDead(): boolean {
+    return this.#isDead;
+  }
+
+  /** The moment with that number, from 1, is the last. */
+  arm(fatal: number): void {
+    this.moments = 0;
+    this.#fatal = fatal;
+  }
+
+  /** A moment passes. */
+  pass(): void {
+    if (this.#isDead) throw new Killed();
+    this.moments += 1;
+    if (this.moments < this.#fatal) return;
+    this.#onDeath();
+    this.#isDead = true;
+    throw new Killed();
+  }
+}
+
+/** Memory as one simulated thread uses it: its views are its own, and each call has a moment before and one after. */
+export function memoryOf(machine: SimulatedMemory, fate: Fate): VirtualMemory {
+  const mortal = <T>(act: () => T): T => {
+    fate.pass();
+    const result = act();
+    fate.pass();
+    return result;
+  };
+  return {
+    name: "simulated",
+    info: () => machine.info(),
+    largePageSize: () => machine.largePageSize(),
+    hardenedRuntimeInfo: () => machine.hardenedRuntimeInfo(),
+    probe: () => machine.probe(),
+    limits: () => machine.limits(),
+    protectJitMemory: () => undefined,
+    alloc: (size, flags, tag) => mortal(() => machine.alloc(size, flags, tag)),
+    release: (address, size) => mortal(() => machine.release(address, size)),
+    protect: (address, size, flags) => mortal(() => machine.protect(address, size, flags)),
+    allocDualMapping: (size, flags, tag) => mortal(() => machine.allocDualMapping(size, flags, tag)),
+    releaseDualMapping: (mapping, size) => mortal(() => machine.releaseDualMapping(mapping, size)),
+    flushInstructionCache: (address, size) => mortal(() => machine.flushInstructionCache(address, size)),
+    openView: (address, size) => machine.alias(address, size),
+    closeView: () => undefined,
+    sharing: {
+      currentThread: () => THREADS.current(),
+      isAlive: () => true,
+      prepare: () => undefined,
+      copyIn: (address, bytes, length) =>
+        mortal(() => machine.alias(address, length).set(bytes.subarray(0, length))),
+      copyOut: (address, length) => machine.alias(address, length).slice(),
+      reclaim: (tagName, kept) => mortal(() => machine.reclaim(tagName, kept)),
+    },
+  };
+}
+
+/** The same array, with a moment before each write; `fill` and `copyWithin` have one in the middle too. */
+function watched<T extends Int32Array | Float64Array>(array: T, fate: Fate): T {
+  const fill = (value: number, start = 0, end = array.length): T => {
+    if (array.subarray(start, end).every((element) => element === value)) return array;
+    const middle = (start + end) >>> 1;
+    fate.pass();
+    array.fill(value, start, middle);
+    fate.pass();
+    array.fill(value, middle, end);
+    return array;
+  };
+  const copyWithin = (target: number, start: number, end: number): T => {
+    const middle = (start + end) >>> 1;
+    const rest = array.slice(middle, end);
+    fate.pass();
+    array.copyWithin(target, start, middle);
+    fate.pass();
+    array.set(rest, target + middle - start);
+    return array;
+  };
+  return new Proxy(array, {
+    get: (_, key) => {
+      if (key === "fill") return fill;
+      if (key === "copyWithin") return copyWithin;
+      const value: unknown = Reflect.get(array, key, array);
+      return typeof value === "function" ? (value.bind(array) as unknown) : value;
+    },
+    set: (_, key, value) => {
+      // A write that changes nothing leaves the state that the moment before it had.
+      if (array[Number(key)] !== value) fate.pass();
+      return Reflect.set(array, key, value, array);
+    },
+  });
+}
+
+/** A thread attached to a shared allocator, which dies at the moment that `fate.arm` names. */
+export interface MortalThread {
+  readonly engine: SharedEngine;
+  readonly fate: Fate;
+  /** After its death: puts back what was shared at that moment. */
+  undoAfterlife(): void;
+}
+
+/**
+ * Attaches a mortal thread.
+ * @param fatal a moment of the attaching itself, which may have to repair
+ * @throws Killed where that moment comes; what the thread did after its death is undone
+ */
+export function mortalThread(
+  handle: SharedAllocator,
+  machine: SimulatedMemory,
+  fatal = Number.POSITIVE_INFINITY,
+): MortalThread {
+  let coreBytes = new Uint8Array();
+  let stateBytes = new Uint8Array();
+  const fate = new Fate(() => {
+    coreBytes = new Uint8Array(handle.buffer).slice();
+    stateBytes = new Uint8Array(handle.state).slice();
+  });
+  const memory = memoryOf(machine, fate);
+  const options = resolveOptions(handle.options, memory);
+  const engine = new Engine(options, memory, handle);
+  const state = new SharedState(
+    handle.state,
+    watched(new Int32Array(handle.state), fate),
+    watched(new Float64Array(handle.state), fate),
+  );
+  watchCore(engine, fate);
+  const shared = new SharedEngine(engine, state, THREADS);
+  const undoAfterlife = (): void => {
+    new Uint8Array(handle.buffer).fill(0).set(coreBytes);
+    new Uint8Array(handle.state).set(stateBytes);
+  };
+  fate.arm(fatal);
+  try {
+    shared.join();
+  } catch (error) {
+    if (fate.isDead) undoAfterlife();
+    throw error;
+  }
+  return { engine: shared, fate, undoAfterlife };
+}
+
+/** Whenever the core's arena makes its views anew, they are watched too; the core takes them from there. */
+function watchCore({ core }: Engine, fate: Fate): void {
+  const { arena } = core;
+  let { words, doubles } = arena;
+  Object.defineProperty(arena, "words", {
+    get: () => words,
+    set: (array: Int32Array) => (words = watched(array, fate)),
+  });
+  Object.defineProperty(arena, "doubles", {
+    get: () => doubles,
+    set: (array: Float64Array) => (doubles = watched(array, fate)),
+  });
+  arena.words = words;
+  arena.doubles = doubles;
+  core.words = arena.words;
+  core.doubles = arena.doubles;
+}

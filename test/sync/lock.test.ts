@@ -1,0 +1,162 @@
+/** The lock, its members and their batches of generations, each on a buffer of its own. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { batchOf, isLastOfBatch } from "../../src/sync/batches.ts";
+import { Batches, Field, Members } from "../../src/sync/layout.ts";
+import { Lock } from "../../src/sync/lock.ts";
+import { MemberTable, type ThreadIdentity } from "../../src/sync/members.ts";
+import { SharedState } from "../../src/sync/shared-state.ts";
+
+/** A member as the system sees it: which threads live is for the test to say. */
+function member(
+  state: SharedState,
+  self: ThreadIdentity,
+  alive: (thread: ThreadIdentity) => boolean | undefined,
+): { lock: Lock; number: number; members: MemberTable } {
+  const members = new MemberTable(state.atomics, { current: () => self, isAlive: alive });
+  const number = members.join();
+  return { lock: new Lock(state.atomics, Field.lock, number, members), number, members };
+}
+
+const lockWord = (state: SharedState): number => Atomics.load(state.atomics, Field.lock);
+
+describe("the lock", () => {
+  test("names its holder, and is free again", () => {
+    const state = SharedState.create(1);
+    const { lock, number } = member(state, { id: 10, startTime: 5 }, () => true);
+    assert.equal(lock.acquire(), false);
+    assert.equal(lockWord(state), number);
+    lock.release();
+    assert.equal(lockWord(state), 0);
+  });
+
+  test("is inherited from a thread that is gone", () => {
+    const state = SharedState.create(1);
+    const dead = member(state, { id: 10, startTime: 5 }, () => true);
+    const asked: ThreadIdentity[] = [];
+    const heir = member(state, { id: 11, startTime: 6 }, (thread) => {
+      asked.push(thread);
+      return false;
+    });
+    dead.lock.acquire();
+    assert.equal(heir.lock.acquire(), true);
+    // Once while it waited, and once more with the lock in hand.
+    assert.deepEqual(asked, [
+      { id: 10, startTime: 5 },
+      { id: 10, startTime: 5 },
+    ]);
+    heir.lock.release();
+    assert.equal(lockWord(state), 0);
+    assert.equal(heir.lock.acquire(), false);
+  });
+
+  test("is waited for as long as its holder lives", () => {
+    const state = SharedState.create(1);
+    const holder = member(state, { id: 10, startTime: 5 }, () => true);
+    let looks = 0;
+    const waiting = member(state, { id: 11, startTime: 6 }, () => {
+      looks += 1;
+      // The third time that somebody looks, the holder lets go, still alive.
+      if (looks === 3) holder.lock.release();
+      return true;
+    });
+    holder.lock.acquire();
+    assert.equal(waiting.lock.acquire(), false);
+    assert.equal(looks, 3);
+  });
+
+  test("is inherited at once from this very thread, whose operation ended in the middle", () => {
+    const state = SharedState.create(1);
+    const self = { id: 10, startTime: 5 };
+    const torn = member(state, self, () => assert.fail("nobody has to be asked"));
+    const other = member(state, self, () => assert.fail("nobody has to be asked"));
+    torn.lock.acquire();
+    assert.equal(torn.lock.acquire(), true);
+    assert.equal(other.lock.acquire(), true);
+    other.lock.release();
+  });
+
+  test("is inherited after ten seconds without a pause where the system does not tell", () => {
+    const state = SharedState.create(1);
+    const silent = member(state, { id: 10, startTime: 0 }, () => undefined);
+    assert.equal(silent.members.isGone(7, 9_990), false);
+    assert.equal(silent.members.isGone(7, 10_000), true);
+  });
+});
+
+describe("the members", () => {
+  test("have numbers from 1 on; a thread with the id of a dead one is not it", () => {
+    const state = SharedState.create(1);
+    const alive = (thread: ThreadIdentity): boolean => thread.startTime === 9;
+    const first = member(state, { id: 10, startTime: 5 }, alive);
+    const second = member(state, { id: 10, startTime: 9 }, alive);
+    assert.deepEqual([first.number, second.number, second.members.count()], [1, 2, 2]);
+    assert.equal(second.members.isAlive(1), false);
+    assert.equal(second.members.isAlive(2), true);
+    assert.ok(second.members.isOver(1) && !second.members.isOver(2));
+    second.members.leave(2);
+    assert.ok(second.members.hasLeft(2) && second.members.isOver(2));
+  });
+
+  test("a number is given again when all are, to one alone", () => {
+    const state = SharedState.create(1);
+    const members = new MemberTable(state.atomics, {
+      current: () => ({ id: 10, startTime: 5 }),
+      isAlive: () => false,
+    });
+    for (let number = 1; number < Members.count; number++) assert.equal(members.join(), number);
+    assert.equal(members.join(), 0);
+    const others = (id: number): MemberTable =>
+      new MemberTable(state.atomics, {
+        current: () => ({ id, startTime: 6 }),
+        isAlive: (thread) => thread.id >= 20,
+      });
+    const next = others(20);
+    assert.ok(next.isOver(3));
+    const before = next.claim(3);
+    assert.deepEqual(before, { id: 10, startTime: 5 });
+    assert.ok(next.isThisThread(3) && !others(21).isOver(3));
+    assert.ok(before);
+    next.giveBack(3, before);
+    assert.ok(others(21).isOver(3));
+  });
+
+  test("a number that was given anew since its holder was seen to be gone keeps the lock", () => {
+    const state = SharedState.create(1);
+    const dead = member(state, { id: 10, startTime: 5 }, () => false);
+    const born = new MemberTable(state.atomics, {
+      current: () => ({ id: 30, startTime: 9 }),
+      isAlive: () => false,
+    });
+    let looks = 0;
+    const heir = member(state, { id: 11, startTime: 6 }, (thread) => {
+      looks += 1;
+      // Between this look and what follows from it, a living thread comes by the number and takes the lock.
+      if (looks === 1) assert.ok(born.claim(dead.number));
+      if (looks === 4) dead.lock.release();
+      return thread.id === 30 && looks !== 1;
+    });
+    dead.lock.acquire();
+    // The first look says gone, of the dead; the second, with the lock in hand, sees who lives.
+    const wasGone = heir.lock.acquire();
+    assert.equal(wasGone, false);
+    assert.equal(looks, 4);
+  });
+});
+
+describe("the batches of generations", () => {
+  test("tell who allocated, and skip what is in use when all were given once", () => {
+    const { batches, words } = SharedState.create(1);
+    const before = -0x8000_0000 + 5000; // 5,000 generations, from before there was a second thread
+    batches.claimUpTo(before, 1);
+    assert.equal(batches.ownerOf(before), 1);
+    const second = batches.take(2, () => assert.fail("no batch can be in use yet"));
+    const next = (second + 1) | -0x8000_0000;
+    assert.ok(isLastOfBatch(second) && !isLastOfBatch(next));
+    assert.deepEqual([batches.ownerOf(next), batches.ownerOf(before)], [2, 1]);
+    words[Field.nextBatch] = Batches.count;
+    const again = batches.take(3, (batch) => batch < 4);
+    assert.equal(batchOf(again + 1), 4);
+    assert.deepEqual([batches.ownerOf(again + 1), batches.ownerOf(next)], [3, 2]);
+  });
+});
