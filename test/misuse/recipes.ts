@@ -22,6 +22,10 @@ export interface Fixture {
   readonly runtime: JitRuntime;
   /** Of the runtime. */
   readonly published: Span;
+  /** Shared, so that what is for threads can be called on it; no other thread attaches. */
+  readonly shared: JitAllocator;
+  /** Of the shared allocator. */
+  readonly common: Span;
   /** All that can be seen of both allocators, as text. */
   observe(): string;
   dispose(): void;
@@ -47,7 +51,12 @@ export function makeFixture(): Fixture {
   const scope = allocator.writeScope();
   const runtime = new JitRuntime();
   const published = runtime.add(RETURN, { name: "return" });
+  const shared = new JitAllocator();
+  const handle = shared.share();
+  const common = shared.alloc(256);
   return {
+    shared,
+    common,
     allocator,
     span,
     scope,
@@ -59,6 +68,7 @@ export function makeFixture(): Fixture {
       return [
         figuresOf(allocator),
         figuresOf(runtime.allocator),
+        sharedFiguresOf(shared),
         [span.isReleased, span.size, digest(span)].join(),
         [published.isReleased, digest(published), runtime.nameOf(published.rx)].join(),
       ].join("; ");
@@ -66,8 +76,26 @@ export function makeFixture(): Fixture {
     dispose() {
       allocator.dispose();
       runtime[Symbol.dispose]();
+      // Who has detached cannot end it for all; another attachment can.
+      if (isDetached(shared)) JitAllocator.attach(handle).dispose();
+      else shared.dispose();
     },
   };
+}
+
+function isDetached(allocator: JitAllocator): boolean {
+  return sharedFiguresOf(allocator).startsWith("ERR");
+}
+
+/** The same of an allocator from which this thread may have detached: then the error's code. */
+function sharedFiguresOf(allocator: JitAllocator): string {
+  try {
+    allocator.verify();
+    return `${figuresOf(allocator)}, member ${allocator.memberId} of ${allocator.members().length}`;
+  } catch (error) {
+    if (error instanceof JitError) return error.code;
+    throw error;
+  }
 }
 
 function figuresOf(allocator: JitAllocator): string {
@@ -148,6 +176,8 @@ const onAllocator = (name: string | symbol, args: Recipe["args"], ...allows: rea
   method(JitAllocator.prototype, name, ({ allocator }) => allocator, args, ...allows);
 const onSpan = (name: string | symbol, args: Recipe["args"], ...allows: readonly Allows[]): Recipe =>
   method(Span.prototype, name, ({ span }) => span, args, ...allows);
+const onShared = (name: string | symbol, args: Recipe["args"], ...allows: readonly Allows[]): Recipe =>
+  method(JitAllocator.prototype, name, ({ shared }) => shared, args, ...allows);
 const onScope = (name: string | symbol, args: Recipe["args"], ...allows: readonly Allows[]): Recipe =>
   method(WriteScope.prototype, name, ({ scope }) => scope, args, ...allows);
 const onRuntime = (name: string | symbol, args: Recipe["args"], ...allows: readonly Allows[]): Recipe =>
@@ -210,10 +240,35 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   "JitAllocator.dispose": onAllocator("dispose", noArguments),
   "JitAllocator.dispose@@": onAllocator(Symbol.dispose, noArguments),
 
+  "JitAllocator.share": onAllocator("share", noArguments),
+  "JitAllocator.share again": onShared("share", noArguments),
+  "JitAllocator.memberId": onShared("memberId", noArguments),
+  "JitAllocator.members": onShared("members", noArguments),
+  "JitAllocator.allocationsOf": onShared("allocationsOf", ({ shared }) => [shared.memberId], isOneOf(1)),
+  "JitAllocator.releaseAllOf": onShared("releaseAllOf", ({ shared }) => [shared.memberId], isOneOf(1)),
+  "JitAllocator.detach": onShared("detach", noArguments),
+  "JitAllocator.spanOf": onShared("spanOf", ({ common }) => [common.token], nothing),
+  "JitAllocator.alloc, shared": onShared("alloc", () => [64], isSize),
+  "JitAllocator.allocAddress, shared": onShared("allocAddress", () => [64], isSize),
+  "JitAllocator.release, shared": onShared("release", ({ common }) => [common], nothing),
+  "JitAllocator.release by address, shared": onShared("release", ({ common }) => [common.rx], nothing),
+  "JitAllocator.shrink, shared": onShared("shrink", ({ common }) => [common, 64], nothing, isIndexUpTo(256)),
+  "JitAllocator.query, shared": onShared("query", ({ common }) => [common.rx], nothing),
+  "JitAllocator.write, shared": onShared(
+    "write",
+    ({ common }) => [common, 0, RETURN, "default"],
+    nothing,
+    either(isIndexUpTo(255), isFunction),
+    either(isBytes, isPolicy),
+    isPolicy,
+  ),
+  "JitAllocator.reset, shared": onShared("reset", () => ["soft"], isOneOf(undefined, "hard")),
+
   "Span.rx": onSpan("rx", noArguments),
   "Span.rw": onSpan("rw", noArguments),
   "Span.size": onSpan("size", noArguments),
   "Span.isReleased": onSpan("isReleased", noArguments),
+  "Span.token": onSpan("token", noArguments),
   "Span.write": onSpan("write", () => [0, RETURN], isIndexUpTo(255), isBytes),
   "Span.read": onSpan(
     "read",
@@ -341,6 +396,12 @@ export const moduleRecipes: Readonly<Record<string, Recipe>> = {
       },
     ]),
   ),
+  "JitAllocator.attach": {
+    args: ({ shared }) => [shared.share()],
+    allows: [nothing],
+    call: (_self, [handle]) => JitAllocator.attach(wrong(handle)),
+    undo: (result) => (result as JitAllocator).detach(),
+  },
   JitError: {
     // What becomes of the message is the work of Error itself.
     args: () => ["ERR_DISPOSED", {}],
