@@ -15,6 +15,7 @@ import {
 } from "../test/support/simulation.ts";
 import type { FuzzJob, FuzzResult } from "./runs-worker.ts";
 import { shrink } from "./shrink.ts";
+import { fuzzThreads, MOST_THREADS } from "./threads.ts";
 
 const HELP = `Usage: npm run fuzz -- [options]
 
@@ -23,6 +24,9 @@ compares each answer with a naive model's. verify() walks the structure on the w
 
   --seed S        what the first run is made from, an integer; the next runs count up (default: the time)
   --ops N         how many operations (default 1000000)
+  --threads T     T threads share one allocator on memory of this machine, release what others allocated, and meet in
+                  every order: a failure names the seed, the thread and its last operations, but cannot be replayed
+                  step by step; the options below are not for this
   --kind KIND     only runs of one kind: small, large (thousands of allocations), faulty (a machine that fails)
   --verify N      verify() after every Nth operation of a small run (default 16)
   --program FILE  runs a program that an earlier failure left, and looks at everything after each step
@@ -46,6 +50,7 @@ async function main(): Promise<number> {
       options: {
         seed: { type: "string", default: String(Date.now() % 2 ** 31) },
         ops: { type: "string", default: "1000000" },
+        threads: { type: "string" },
         kind: { type: "string" },
         verify: { type: "string", default: "16" },
         program: { type: "string" },
@@ -58,6 +63,14 @@ async function main(): Promise<number> {
       return 0;
     }
     if (values.program !== undefined) return replay(values.program);
+    if (values.threads !== undefined) {
+      if (values.kind !== undefined) throw new UsageError("--kind is not for runs of several threads");
+      return await fuzzThreads({
+        seed: integer("--seed", values.seed, 0),
+        operationCount: integer("--ops", values.ops, 1),
+        threadCount: integer("--threads", values.threads, 1, MOST_THREADS),
+      });
+    }
     const { "no-shrink": isKeptLong } = values;
     const job = {
       seed: integer("--seed", values.seed, 0),
@@ -74,10 +87,10 @@ async function main(): Promise<number> {
   }
 }
 
-function integer(name: string, text: string, least: number): number {
+function integer(name: string, text: string, least: number, most = Number.MAX_SAFE_INTEGER): number {
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < least) {
-    throw new UsageError(`${name} must be an integer of at least ${least}, but is ${text}`);
+  if (!Number.isSafeInteger(value) || value < least || value > most) {
+    throw new UsageError(`${name} must be an integer from ${least} to ${most}, but is ${text}`);
   }
   return value;
 }

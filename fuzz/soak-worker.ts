@@ -1,51 +1,63 @@
-/** One thread of the soak: allocates, writes, runs, shrinks, releases, resets and begins anew, until it is told to stop. */
+/**
+ * One thread of the soak: attaches to the allocator that all share, allocates, writes, runs, shrinks, hands over and
+ * releases, for one turn after the other.
+ */
 import assert from "node:assert/strict";
 import { parentPort, workerData } from "node:worker_threads";
-import { JitAllocator, toFunction, type JitAllocatorOptions, type Span } from "../src/index.ts";
+import { JitAllocator, toFunction, type SharedAllocator, type Span } from "../src/index.ts";
 import { returnConstant, RUNS_HERE } from "../test/support/native-code.ts";
 import { Random } from "../test/support/random.ts";
+import { Mailbox } from "./mailbox.ts";
 
 /** What a thread is started with. */
 export interface SoakJob {
   readonly seed: number;
-  /** Its first integer: 1 = stop. Its second: how many operations all threads have done. */
+  /** Its first integer: 1 = stop. From its second eight bytes on: how many operations all threads have done. */
   readonly control: SharedArrayBuffer;
+  /** For what one thread allocates and another one releases. */
+  readonly mailbox: SharedArrayBuffer;
 }
 
-/** So many operations on one allocator before it is disposed of and another one made with other options. */
-const OPERATIONS_PER_ALLOCATOR = 200_000;
+/** What a thread is told. */
+export type SoakCommand =
+  | { readonly what: "heap" }
+  /** A turn of the load. */
+  | { readonly what: "work"; readonly handle: SharedAllocator }
+  /** All that it has was reset, or is to be released; then it leaves the allocator. */
+  | { readonly what: "forget" | "leave" };
+
+/** What it answers. */
+export interface SoakAnswer {
+  readonly what: SoakCommand["what"];
+  /** Of its heap. */
+  readonly usedBytes: number;
+}
+
+/** So many operations of each thread between two moments at which all stand still. */
+const OPERATIONS_PER_TURN = 100_000;
 /** Live allocations waver around this: some megabytes of code, as an engine of some size has. */
 const LIVE_COUNT = 2000;
 /** Between two looks at whether to stop, and at the messages of the other thread. */
 const BATCH = 1000;
 /** Making a function takes some microseconds and is garbage for the collector: one allocation in so many is run. */
 const RUN_SHARE = 0.02;
+/** How many of the releases are left to another thread. */
+const GIVEN_SHARE = 0.1;
 
-const { seed, control } = workerData as SoakJob;
-const shared = new Int32Array(control, 0, 1);
-const operations = new BigInt64Array(control, 8, 1);
-const random = new Random(seed);
+const job = workerData as SoakJob;
+const shared = new Int32Array(job.control, 0, 1);
+const operations = new BigInt64Array(job.control, 8, 1);
+const mailbox = new Mailbox(job.mailbox);
+const random = new Random(job.seed);
+const live: Span[] = [];
+let allocator: JitAllocator | undefined;
 
-/** An allocator to work on. Where threads can share one, this is the place that attaches to it. */
-function makeAllocator(): JitAllocator {
-  const options: JitAllocatorOptions = {
-    useDualMapping: random.chance(0.8),
-    useMultiplePools: random.chance(0.5),
-    fillUnusedMemory: random.chance(0.3),
-    immediateRelease: random.chance(0.3),
-    useLargePages: random.chance(0.1),
-  };
-  return new JitAllocator(options);
-}
-
-function step(allocator: JitAllocator, live: Span[]): void {
+function step(from: JitAllocator): void {
   const place = random.below(LIVE_COUNT);
   const span = live[place];
   if (span === undefined || random.chance(0.05)) {
     const value = random.next() | 0;
-    const made = allocator.alloc(
-      random.chance(0.02) ? random.between(4096, 100_000) : random.between(6, 2000),
-    );
+    const made = from.alloc(random.chance(0.02) ? random.between(4096, 100_000) : random.between(6, 2000));
     made.write(0, returnConstant(value));
     if (RUNS_HERE && random.chance(RUN_SHARE)) {
       assert.equal(toFunction(made, { parameters: [], result: "i32" })(), value);
@@ -56,32 +68,53 @@ function step(allocator: JitAllocator, live: Span[]): void {
   if (random.chance(0.2)) {
     span.shrink(Math.max(64, span.size >> 1));
   } else if (random.chance(0.05)) {
-    allocator.write(span, (code) => void code.fill(0x90));
+    from.write(span, (code) => void code.fill(0x90));
   } else {
     const last = live.pop();
     if (last !== undefined && last !== span) live[place] = last;
-    span.release();
+    if (!random.chance(GIVEN_SHARE) || !give(span)) span.release();
+    else receive(from);
   }
 }
 
-/** Resets now and then, and lets other messages through between batches. */
-async function work(): Promise<void> {
-  while (Atomics.load(shared, 0) === 0) {
-    const allocator = makeAllocator();
-    const live: Span[] = [];
-    for (let done = 0; done < OPERATIONS_PER_ALLOCATOR && Atomics.load(shared, 0) === 0; done += BATCH) {
-      for (let count = 0; count < BATCH; count++) step(allocator, live);
-      Atomics.add(operations, 0, BigInt(BATCH));
-      if (random.chance(0.005)) {
-        allocator.reset(random.chance(0.5) ? "soft" : "hard");
-        live.length = 0;
-      }
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    allocator.verify();
-    allocator.dispose();
+function give({ token: { rx, generation }, size: sizeBytes }: Span): boolean {
+  return mailbox.put(random, { rx, generation, sizeBytes, poolGranularity: 0, mark: 0, claim: 0 });
+}
+
+function receive(from: JitAllocator): void {
+  const parcel = mailbox.take(random);
+  if (parcel === undefined) return;
+  const span = from.spanOf(parcel);
+  assert.equal(span.size, parcel.sizeBytes);
+  span.release();
+}
+
+/** Lets other messages through between batches. */
+async function work(handle: SharedAllocator): Promise<void> {
+  const from = (allocator ??= JitAllocator.attach(handle));
+  for (let done = 0; done < OPERATIONS_PER_TURN && Atomics.load(shared, 0) === 0; done += BATCH) {
+    for (let count = 0; count < BATCH; count++) step(from);
+    Atomics.add(operations, 0, BigInt(BATCH));
+    await new Promise((resolve) => setImmediate(resolve));
   }
 }
 
-parentPort?.on("message", () => parentPort?.postMessage(process.memoryUsage().heapUsed));
-void work().then(() => parentPort?.close());
+function leave(): void {
+  for (const span of live.splice(0)) span.release();
+  allocator?.detach();
+  allocator = undefined;
+}
+
+function forget(): void {
+  for (const span of live.splice(0)) assert.ok(span.isReleased, "a reset releases the spans of all threads");
+}
+
+async function obey(command: SoakCommand): Promise<void> {
+  if (command.what === "work") await work(command.handle);
+  else if (command.what === "leave") leave();
+  else if (command.what === "forget") forget();
+  const answer: SoakAnswer = { what: command.what, usedBytes: process.memoryUsage().heapUsed };
+  parentPort?.postMessage(answer);
+}
+
+parentPort?.on("message", (command: SoakCommand) => void obey(command));

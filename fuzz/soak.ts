@@ -1,13 +1,16 @@
 /**
- * A mixed load for minutes in several threads, and what the process holds meanwhile:
+ * A mixed load for minutes in several threads that share one allocator, and what the process holds meanwhile:
  * `npm run soak -- --minutes 10 --workers 4`. Fails where something grows.
  */
-import { once } from "node:events";
+import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 import { draw } from "../bench/charts.ts";
-import type { SoakJob } from "./soak-worker.ts";
+import { JitAllocator, type JitAllocatorOptions } from "../src/index.ts";
+import { Random } from "../test/support/random.ts";
+import { Mailbox } from "./mailbox.ts";
+import type { SoakAnswer, SoakCommand, SoakJob } from "./soak-worker.ts";
 
 const { values } = parseArgs({
   options: {
@@ -41,32 +44,85 @@ const GROWTH_LIMIT = 1.15;
 
 const durationMs = Number(values.minutes) * 60_000;
 const control = new SharedArrayBuffer(16);
-const workers = Array.from({ length: Number(values.workers) }, (_, index) => {
-  const workerData: SoakJob = { seed: Number(values.seed) + index, control };
+const stop = new Int32Array(control, 0, 1);
+const mailbox = Mailbox.create();
+const random = new Random(Number(values.seed));
+const workers = Array.from({ length: Number(values.workers) }, () => {
+  const workerData: SoakJob = { seed: random.next(), control, mailbox };
   return new Worker(new URL("soak-worker.js", import.meta.url), { workerData });
 });
-const ends = workers.map((worker) => once(worker, "exit"));
 const startMs = performance.now();
 const samples: Sample[] = [];
-while (performance.now() - startMs < durationMs) {
-  await new Promise((resolve) => setTimeout(resolve, durationMs / SAMPLE_COUNT));
-  samples.push(await sample());
-}
-Atomics.store(new Int32Array(control), 0, 1);
-for (const [code] of await Promise.all(ends)) {
-  if (code !== 0) throw new Error(`A thread ended with ${String(code)}`);
-}
-const afterwards = await sample();
+const load = takeTurns();
+// A thread that fails is told of at once, not when the time is over.
+await Promise.race([load, takeSamples()]);
+Atomics.store(stop, 0, 1);
+await load;
+await Promise.all(workers.map(async (worker) => worker.terminate()));
+const afterwards = await sample([]);
 process.exitCode = report();
 
-async function sample(): Promise<Sample> {
+async function takeSamples(): Promise<void> {
+  while (performance.now() - startMs < durationMs) {
+    await new Promise((resolve) => setTimeout(resolve, durationMs / SAMPLE_COUNT));
+    samples.push(await sample(workers));
+  }
+}
+
+/** One allocator after the other, with other options each, and each for a few turns with resets between them. */
+async function takeTurns(): Promise<void> {
+  while (Atomics.load(stop, 0) === 0) {
+    const allocator = new JitAllocator(randomOptions());
+    const handle = allocator.share();
+    for (;;) {
+      await tellAll({ what: "work", handle });
+      allocator.verify();
+      if (Atomics.load(stop, 0) === 1 || random.chance(0.5)) break;
+      // No code runs now: it would be gone under it.
+      allocator.reset(random.chance(0.5) ? "soft" : "hard");
+      new Mailbox(mailbox).empty();
+      await tellAll({ what: "forget" });
+    }
+    for (const parcel of new Mailbox(mailbox).empty()) allocator.spanOf(parcel).release();
+    await tellAll({ what: "leave" });
+    allocator.verify();
+    assert.equal(allocator.statistics().allocationCount, 0, "all is released");
+    allocator.dispose();
+  }
+}
+
+function randomOptions(): JitAllocatorOptions {
+  return {
+    useDualMapping: random.chance(0.8),
+    useMultiplePools: random.chance(0.5),
+    fillUnusedMemory: random.chance(0.3),
+    immediateRelease: random.chance(0.3),
+    useLargePages: random.chance(0.1),
+  };
+}
+
+async function tellAll(command: SoakCommand): Promise<void> {
+  await Promise.all(workers.map(async (worker) => tell(worker, command)));
+}
+
+/** Waits for the answer to that command; another one may be under way. Fails where the thread fails. */
+function tell(worker: Worker, command: SoakCommand): Promise<SoakAnswer> {
+  return new Promise((resolve, reject) => {
+    const listen = (answer: SoakAnswer): void => {
+      if (answer.what !== command.what) return;
+      worker.off("message", listen);
+      worker.off("error", reject);
+      resolve(answer);
+    };
+    worker.on("message", listen);
+    worker.on("error", reject);
+    worker.postMessage(command);
+  });
+}
+
+async function sample(living: readonly Worker[]): Promise<Sample> {
   const heaps = await Promise.all(
-    workers.map(async (worker) => {
-      if (worker.threadId === -1) return 0; // it has ended
-      worker.postMessage("heap");
-      const [bytes] = (await once(worker, "message")) as [number];
-      return bytes;
-    }),
+    living.map(async (worker) => (await tell(worker, { what: "heap" })).usedBytes),
   );
   return {
     seconds: Math.round((performance.now() - startMs) / 1000),
@@ -87,7 +143,7 @@ function report(): number {
   const operations = Number(new BigInt64Array(control, 8, 1)[0]);
   const seconds = durationMs / 1000;
   console.log(
-    `${operations.toLocaleString("en-US")} operations in ${seconds} s by ${workers.length} threads (${Math.round(operations / seconds).toLocaleString("en-US")} a second)`,
+    `${operations.toLocaleString("en-US")} operations in ${seconds} s by ${workers.length} threads on one allocator (${Math.round(operations / seconds).toLocaleString("en-US")} a second)`,
   );
   let grown = 0;
   for (const name of ["residentMiB", "heapMiB", "mappings", "descriptors"] as const) {

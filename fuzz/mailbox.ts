@@ -1,0 +1,89 @@
+/** Allocations on their way from one thread to another, in shared memory: whoever comes first takes one out. */
+import type { Random } from "../test/support/random.ts";
+
+/** An allocation as it is handed over: what the next one to have it must know. */
+export interface Parcel {
+  readonly rx: number;
+  /** Of the span's token. */
+  readonly generation: number;
+  readonly sizeBytes: number;
+  /** The granularity of its pool, in bytes. */
+  readonly poolGranularity: number;
+  /** Which pattern its bytes are. */
+  readonly mark: number;
+  /** By which its bytes are claimed. */
+  readonly claim: number;
+}
+
+/** A place is changed by one thread alone while it says so. */
+const enum State {
+  empty = 0,
+  beingChanged = 1,
+  full = 2,
+}
+
+/** Few enough that threads meet there. */
+const PLACES = 32;
+const FIELDS = ["rx", "generation", "sizeBytes", "poolGranularity", "mark", "claim"] as const;
+
+/** Places for parcels; no thread waits for another one. */
+export class Mailbox {
+  readonly #states: Int32Array;
+  readonly #fields: Float64Array;
+
+  /** @param buffer what {@link create} made */
+  constructor(buffer: SharedArrayBuffer) {
+    this.#states = new Int32Array(buffer, 0, PLACES);
+    this.#fields = new Float64Array(buffer, 4 * PLACES);
+  }
+
+  /** An empty one. */
+  static create(): SharedArrayBuffer {
+    return new SharedArrayBuffer(PLACES * (4 + 8 * FIELDS.length));
+  }
+
+  /** Puts a parcel in one of the places. Returns false where that is not empty. */
+  put(random: Random, parcel: Parcel): boolean {
+    const place = random.below(PLACES);
+    if (Atomics.compareExchange(this.#states, place, State.empty, State.beingChanged) !== State.empty) {
+      return false;
+    }
+    FIELDS.forEach((name, index) => (this.#fields[place * FIELDS.length + index] = parcel[name]));
+    Atomics.store(this.#states, place, State.full);
+    return true;
+  }
+
+  /** Takes what is in one of the places, if anything. */
+  take(random: Random): Parcel | undefined {
+    return this.#takeFrom(random.below(PLACES));
+  }
+
+  /** Takes everything out. */
+  empty(): Parcel[] {
+    return Array.from({ length: PLACES }, (_, place) => this.#takeFrom(place)).filter(
+      (parcel) => parcel !== undefined,
+    );
+  }
+
+  /** What is in it; only while no thread puts or takes. */
+  contents(): Parcel[] {
+    return Array.from({ length: PLACES }, (_, place) => place)
+      .filter((place) => this.#states[place] === State.full)
+      .map((place) => this.#read(place));
+  }
+
+  #takeFrom(place: number): Parcel | undefined {
+    if (Atomics.compareExchange(this.#states, place, State.full, State.beingChanged) !== State.full) {
+      return undefined;
+    }
+    const parcel = this.#read(place);
+    Atomics.store(this.#states, place, State.empty);
+    return parcel;
+  }
+
+  #read(place: number): Parcel {
+    const [rx = 0, generation = 0, sizeBytes = 0, poolGranularity = 0, mark = 0, claim = 0] =
+      this.#fields.subarray(place * FIELDS.length, (place + 1) * FIELDS.length);
+    return { rx, generation, sizeBytes, poolGranularity, mark, claim };
+  }
+}
