@@ -15,12 +15,10 @@ export interface Parcel {
   readonly claim: number;
 }
 
-/** A place is changed by one thread alone while it says so. */
-const enum State {
-  empty = 0,
-  beingChanged = 1,
-  full = 2,
-}
+/** What a place is. It is changed by one thread alone while it says so. */
+const EMPTY = 0;
+const BEING_CHANGED = 1;
+const FULL = 2;
 
 /** Few enough that threads meet there. */
 const PLACES = 32;
@@ -45,11 +43,11 @@ export class Mailbox {
   /** Puts a parcel in one of the places. Returns false where that is not empty. */
   put(random: Random, parcel: Parcel): boolean {
     const place = random.below(PLACES);
-    if (Atomics.compareExchange(this.#states, place, State.empty, State.beingChanged) !== State.empty) {
+    if (Atomics.compareExchange(this.#states, place, EMPTY, BEING_CHANGED) !== EMPTY) {
       return false;
     }
     FIELDS.forEach((name, index) => (this.#fields[place * FIELDS.length + index] = parcel[name]));
-    Atomics.store(this.#states, place, State.full);
+    Atomics.store(this.#states, place, FULL);
     return true;
   }
 
@@ -68,16 +66,16 @@ export class Mailbox {
   /** What is in it; only while no thread puts or takes. */
   contents(): Parcel[] {
     return Array.from({ length: PLACES }, (_, place) => place)
-      .filter((place) => this.#states[place] === State.full)
+      .filter((place) => this.#states[place] === FULL)
       .map((place) => this.#read(place));
   }
 
   #takeFrom(place: number): Parcel | undefined {
-    if (Atomics.compareExchange(this.#states, place, State.full, State.beingChanged) !== State.full) {
+    if (Atomics.compareExchange(this.#states, place, FULL, BEING_CHANGED) !== FULL) {
       return undefined;
     }
     const parcel = this.#read(place);
-    Atomics.store(this.#states, place, State.empty);
+    Atomics.store(this.#states, place, EMPTY);
     return parcel;
   }
 

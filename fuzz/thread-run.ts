@@ -368,20 +368,15 @@ export class ThreadRun {
   }
 
   #misuse(owned: Owned): void {
-    switch (this.#random.below(6)) {
-      case 0:
-        return this.#misuseStaleSpan();
-      case 1:
-        return this.#misuseSize(owned);
-      case 2:
-        return this.#misuseForeign();
-      case 3:
-        return this.#misuseWrite(owned);
-      case 4:
-        return this.#misuseNeighbour(owned);
-      default:
-        return this.#misuseAddress(owned);
-    }
+    const misuses = [
+      () => this.#misuseStaleSpan(),
+      () => this.#misuseSize(owned),
+      () => this.#misuseForeign(),
+      () => this.#misuseWrite(owned),
+      () => this.#misuseNeighbour(owned),
+      () => this.#misuseAddress(owned),
+    ];
+    this.#random.pick(misuses)();
   }
 
   /** Whoever has its place now. */
