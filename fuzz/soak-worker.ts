@@ -33,8 +33,11 @@ export interface SoakAnswer {
   readonly usedBytes: number;
 }
 
-/** So many operations of each thread between two moments at which all stand still. */
-const OPERATIONS_PER_TURN = 100_000;
+/**
+ * So many operations of each thread between two moments at which all stand still. What an allocator holds depends on its
+ * options, and there is one at a time: only the means over many turns can be compared.
+ */
+const OPERATIONS_PER_TURN = 20_000;
 /** Live allocations waver around this: some megabytes of code, as an engine of some size has. */
 const LIVE_COUNT = 2000;
 /** Between two looks at whether to stop, and at the messages of the other thread. */
