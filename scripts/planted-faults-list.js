@@ -281,8 +281,8 @@ export const plantedFaults = [
   {
     name: "a span not looked at again behind a callback",
     file: "src/engine.ts",
-    find: 'this.#liveBlock(span, "write"); // the callback may have released the span, or shrunk it',
-    replace: "",
+    find: 'const mapped = this.#liveBlock(span, "write"); // the callback may have released the span, or shrunk it',
+    replace: "const mapped = spanAccess.block(span);",
     tests: ["semantics/write"],
   },
   {
