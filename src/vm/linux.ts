@@ -105,7 +105,8 @@ export class LinuxMemory implements VirtualMemory {
    */
   #allocNamed(sizeBytes: number, protection: number, tag: MappingTag): Address {
     const libc = this.#libc;
-    const name = fileNameOf(tag.name);
+    // Whoever reads the maps shall see that somebody has asked for memory that is writable and executable at once.
+    const name = `${fileNameOf(tag.name)}-rwx`;
     let descriptor = libc.memfd_create(name, Memfd.CLOEXEC | Memfd.EXEC);
     if (descriptor === -1) descriptor = libc.memfd_create(name, Memfd.CLOEXEC);
     if (descriptor === -1) return MAP_FAILED;
