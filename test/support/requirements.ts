@@ -32,6 +32,10 @@ const requirements = {
     isMet: () => !isWindows,
     reason: "on Windows a process cannot be sent a signal that it may handle",
   },
+  termination: {
+    isMet: () => platform.runtime !== "deno",
+    reason: "Deno reports the end of a terminated worker before it has stopped",
+  },
   links: { isMet: canLinkFolders, reason: "this system makes no links to folders (Wine)" },
 } satisfies Readonly<Record<string, Requirement>>;
 
