@@ -21,10 +21,21 @@ let fixture = makeFixture();
 let values = nastyValues();
 let stateBefore = observe();
 
+/** Says it at once, whatever the next call does. A pipe whose reader is slow is full for a while: then again. */
+function say(text: string): void {
+  for (let left = Buffer.from(text); left.length > 0; ) {
+    try {
+      left = left.subarray(writeSync(2, left));
+    } catch (error) {
+      if (!(error instanceof Error) || !("code" in error) || error.code !== "EAGAIN") throw error;
+    }
+  }
+}
+
 /** One call, with values by their names; undefined = the right one of the recipe. */
 function attempt(name: string, recipe: Recipe, chosen: readonly (string | undefined)[], self?: string): void {
   const label = `${name}(${chosen.map((value) => value ?? "right").join(", ")})${self === undefined ? "" : ` on ${self}`}`;
-  writeSync(2, `${label}\n`);
+  say(`${label}\n`);
   called.add(name);
   outcomes.calls++;
   const right = recipe.args(fixture);
