@@ -23,7 +23,7 @@ let stateBefore = observe();
 
 /** Says it at once, whatever the next call does. A pipe whose reader is slow is full for a while: then again. */
 function say(text: string): void {
-  for (let left = Buffer.from(text); left.length > 0; ) {
+  for (let left = Buffer.from(text); left.length > 0;) {
     try {
       left = left.subarray(writeSync(2, left));
     } catch (error) {
