@@ -65,7 +65,7 @@ export class Core extends Holes {
   /** Whether an allocation begins at `address`: what most look-ups ask, and the quickest way to a yes. A no may be wrong. */
   begins(address: number): boolean {
     const words = this.words;
-    const block = words[Lookup.start + ((address >>> Lookup.shift) & (Lookup.entries - 1))]!;
+    const block = words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
     const shift = words[block + Block.granuleShift]!;
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
     if (granule >= words[block + Block.tail]!) return false;
@@ -130,7 +130,7 @@ export class Core extends Holes {
    */
   release(address: number): Status {
     const words = this.words;
-    const block = words[Lookup.start + ((address >>> Lookup.shift) & (Lookup.entries - 1))]!;
+    const block = words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
     const shift = words[block + Block.granuleShift]!;
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
     // Whatever block and granule came out: if they are of this address, they lead back to it.
@@ -203,7 +203,7 @@ export class Core extends Holes {
    */
   shrinkInWord(address: number, newSize: number): boolean {
     const words = this.words;
-    const block = words[Lookup.start + ((address >>> Lookup.shift) & (Lookup.entries - 1))]!;
+    const block = words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
     const shift = words[block + Block.granuleShift]!;
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
     if (

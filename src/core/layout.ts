@@ -86,6 +86,8 @@ export const enum Header {
   ownersCapacity = 12,
   /** How many units are laid out, in use or free. */
   unitCount = 13,
+  /** log2 of the bytes of a frame of the look-up. */
+  frameShift = 14,
   /** Bytes, as doubles: all blocks together; the most they may be; the base block size. */
   reservedSize = 16 >> 1,
   maxReservedSize = 18 >> 1,
@@ -93,14 +95,15 @@ export const enum Header {
 }
 
 /**
- * Blocks by address: an entry for each mebibyte of addresses modulo 1024 names a block that lies there, or 0. 4 KiB
- * that stay in the first-level cache cover a gigabyte of code without conflict.
+ * Blocks by address: an entry for each frame of addresses, modulo 1024, names a block that lies there, or 0. These
+ * 4 KiB stay in the first-level cache. A frame is as small as will do: where several blocks lie in one, all but one of
+ * them are looked up in the tree.
  */
 export const enum Lookup {
   start = Size.header,
   entries = 1024,
-  /** log2 of a mebibyte. */
-  shift = 20,
+  /** log2 of the smallest frame, 64 KiB: the smallest block there is. */
+  leastShift = 16,
 }
 
 /** A record. */
