@@ -217,7 +217,7 @@ export class Engine implements AllocatorOperations {
 
   shrink(target: Span | Address, newSize: number): void {
     const isPlain = typeof target === "number" && typeof newSize === "number" && !this.#fills;
-    if (!isPlain || !this.core.shrinkInWord(target, newSize)) this.#shrinkTarget(target, newSize);
+    if (!isPlain || !this.core.shrinkShort(target, newSize)) this.#shrinkTarget(target, newSize);
   }
 
   #shrinkTarget(target: Span | Address, newSize: number): void {

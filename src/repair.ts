@@ -20,6 +20,7 @@ export function repair(engine: Engine, state: SharedState): void {
   const staying = register.staying();
   const leaving = register.leaving();
   const surplus = rebuild(core.words, core.doubles, staying);
+  core.indexAll();
   blocks.dropUnmapped(false);
   blocks.reclaim(staying);
   for (const { entry } of leaving) register.remove(entry);

@@ -49,7 +49,7 @@ export class Arena {
     words[Header.owners] = table << Unit.shift;
     words[Header.ownersCapacity] = tableUnits << Unit.shift;
     words[Header.unitCount] = table + tableUnits;
-    for (let bin = 0; bin < Bins.count; bin++) ringInit(words, Bins.start + bin * Size.record);
+    for (let bin = 0; bin < Bins.count; bin++) ringInit(words, Bins.start + bin * Size.node);
   }
 
   /** Makes the views anew, after another thread may have grown the buffer. */
@@ -103,7 +103,7 @@ export class Arena {
     const words = this.words;
     const owners = words[Header.owners]!;
     for (let bin = binOf(unitCount); bin < Bins.count; bin++) {
-      const sentinel = Bins.start + bin * Size.record;
+      const sentinel = Bins.start + bin * Size.node;
       const node = words[sentinel + Link.next]!;
       if (node === sentinel) continue;
       const unit = node >> Unit.shift;
@@ -171,7 +171,7 @@ export function rememberChunk(words: Int32Array, unit: number, count: number): v
   const owners = words[Header.owners]!;
   words[owners + unit] = -count;
   words[owners + unit + count - 1] = -count;
-  ringInsert(words, Bins.start + binOf(count) * Size.record, unit << Unit.shift);
+  ringInsert(words, Bins.start + binOf(count) * Size.node, unit << Unit.shift);
 }
 
 function binOf(unitCount: number): number {

@@ -1,7 +1,6 @@
-/** The parts of a block's chunk: how large it is, how it is laid out, and how its index is emptied. */
+/** The parts of a block's chunk: how large it is, how it is laid out, and how it is emptied. */
 import { lowBits } from "./bits.ts";
-import { unlistRecord } from "./class-rings.ts";
-import { Block, Link, Pool, Size, Unit, Word } from "./layout.ts";
+import { Block, Link, Size, Unit, Word } from "./layout.ts";
 import { ringRemove } from "./ring.ts";
 
 /** One group more than the words need: behind the last word there is always a clear bit to stop at. */
@@ -13,6 +12,7 @@ function summaryCount(capacity: number): number {
   return (groupCount(capacity) >>> 5) + 1;
 }
 
+/** Where record 0 lies, behind a guard. */
 function recordsOffset(capacity: number): number {
   const bitmaps = Block.dirty + 2 * (groupCount(capacity) + summaryCount(capacity));
   return Math.ceil(bitmaps / Size.record) * Size.record + Size.record;
@@ -20,7 +20,8 @@ function recordsOffset(capacity: number): number {
 
 /** How many units the chunk of a block of `capacity` granules takes. */
 export function blockUnits(capacity: number): number {
-  const integers = recordsOffset(capacity) + ((capacity >>> 5) + 1) * Size.record;
+  // Behind the last record a guard, and one more that is read together with it, and never looked at.
+  const integers = recordsOffset(capacity) + ((capacity >>> 5) + 2) * Size.record;
   return (integers + Unit.integers - 1) >> Unit.shift;
 }
 
@@ -31,15 +32,16 @@ export function generationUnits(capacity: number): number {
 
 /** Sets where the parts of a zeroed chunk lie, and the guards before the first record and behind the last. */
 export function layOutBlock(words: Int32Array, block: number, capacity: number): void {
+  const records = block + recordsOffset(capacity);
   const groups = groupCount(capacity);
   const summaries = summaryCount(capacity);
-  const records = block + recordsOffset(capacity);
   words[block + Block.dirtySummary] = block + Block.dirty + groups;
   words[block + Block.full] = block + Block.dirty + groups + summaries;
   words[block + Block.fullSummary] = block + Block.dirty + 2 * groups + summaries;
   words[block + Block.records] = records;
-  // A guard is not free, and ends something at every granule: no run and no allocation is ever seen to go on into it.
-  words[records - Size.record + Word.stop] = -1;
+  // A guard is not free, and ends something: no run and no allocation is ever seen to go on into it. Where the block
+  // begins with padding, nothing may be seen to begin there, and the padding itself ends what comes before the rest.
+  words[records - Size.record + Word.stop] = words[block + Block.padding] === 0 ? -1 : 0;
   words[records + (capacity >>> 5) * Size.record + Word.stop] = -1;
 }
 
@@ -51,23 +53,16 @@ export function setPadding(words: Int32Array, block: number): void {
   words[block + Block.tail] = padding;
 }
 
-/** Takes all words of a block out of the index, and clears the dirty and full bits. */
-export function forgetIndex(words: Int32Array, block: number): void {
-  const pool = words[block + Block.pool]!;
-  const records = words[block + Block.records]!;
-  // Behind the tail nothing was ever listed.
-  const end = records + (((words[block + Block.tail]! + 31) >>> 5) << 2);
-  for (let record = records; record < end && words[pool + Pool.classSummary] !== 0; record += Size.record) {
-    if (words[record + Word.next] !== 0) unlistRecord(words, pool, record);
-  }
+/** Takes a block that is cleared or removed from those with dirty words. */
+export function forgetDirty(words: Int32Array, block: number): void {
   if (words[block + Block.inDirty + Link.next] !== 0) ringRemove(words, block + Block.inDirty);
-  words.fill(0, block + Block.dirty, records - Size.record);
 }
 
-/** Makes an empty block untouched again, from the padding on. */
+/** Makes an empty block untouched again, from the padding on. What lists its free runs says so in vain from now on. */
 export function clearGranules(words: Int32Array, block: number): void {
-  forgetIndex(words, block);
   const records = words[block + Block.records]!;
-  words.fill(0, records, records + (((words[block + Block.tail]! + 31) >>> 5) << 2));
+  forgetDirty(words, block);
+  words.fill(0, block + Block.dirty, records - Size.record);
+  words.fill(0, records, records + (((words[block + Block.tail]! + 31) >>> 5) << 1));
   setPadding(words, block);
 }

@@ -7,16 +7,14 @@
  * An allocation that lies in one word of granules, as nearly all do, is a matter of one record: the paths for it are
  * written out, because each step between them would cost as much as the work.
  */
-import { bitRange, lowestBit } from "./bits.ts";
+import { bitsFrom, lowestBit } from "./bits.ts";
 import { clearGranules } from "./block.ts";
 import { setFull } from "./full-words.ts";
-import { freeOverWords, lengthOverWords, startOf } from "./granules.ts";
+import { freeGranules, lengthFrom, startOf } from "./granules.ts";
 import { Holes } from "./holes.ts";
-import { Block, Header, Link, Lookup, Pool, Size, Word } from "./layout.ts";
+import { Block, Eager, Header, Link, Lookup, Pool, Size, Word } from "./layout.ts";
 import { Status } from "./status.ts";
 import { poolAt } from "./store.ts";
-import { unlistAboveTail } from "./tail.ts";
-import { rememberRun } from "./waiting-runs.ts";
 
 export class Core extends Holes {
   // --- allocation ---------------------------------------------------------------------------------------------
@@ -25,20 +23,26 @@ export class Core extends Holes {
    * Finds `count` granules in the pool and takes them. False where none of its blocks has room: then `planBlock`,
    * map, `addBlock`, and ask again.
    *
-   * What costs least and spoils nothing comes first: a run of just that length that was released lately; a hole the
-   * index knows, once it has heard of what was released since; the current block's tail. Then the rest is looked
-   * through, and at last the empty block used.
+   * A hole comes first, then the current block's tail; then the rest is looked through, and at last the empty block used.
    */
   alloc(poolIndex: number, count: number): boolean {
     const words = this.words;
     const pool = poolAt(poolIndex);
-    // Whether there is anything that may do: a recent run of just this length, runs that wait, a class that holds it.
-    // For lengths above 32 the first two shifts mean another length: a look in vain, never a hole that is missed.
-    const recent = words[pool + Pool.recentBits]! & (1 << (count - 1));
+    words[pool + Pool.releasesInARow] = 0;
+    // Whether any class may hold it. For lengths above 32 the shift means another length: a look in vain, never a hole
+    // that is missed.
     const short = words[pool + Pool.classBits]! & (-1 << (count - 1));
-    const long = words[pool + Pool.classSummary]! & ~1;
-    const holes = recent | short | long | words[pool + Pool.waitingCount]!;
-    if (holes !== 0 && this.takeHole(pool, count)) return true;
+    const long =
+      words[pool + Pool.classBits + 1]! |
+      words[pool + Pool.classBits + 2]! |
+      words[pool + Pool.classBits + 3]!;
+    const dirtyBlocks = pool + Pool.dirtyBlocks;
+    if (words[dirtyBlocks + Link.next] !== dirtyBlocks) {
+      this.indexDirtyWords(pool, false);
+      if (this.takeHole(pool, count)) return true;
+    } else if ((short | long) !== 0 && this.takeHole(pool, count)) {
+      return true;
+    }
     // The untouched tail of the current block: the cheapest allocation there is.
     const block = words[pool + Pool.current]!;
     const granule = words[block + Block.tail]!;
@@ -46,7 +50,7 @@ export class Core extends Holes {
     const live = words[block + Block.live]!;
     if (end > words[block + Block.capacity]! || live === 0) return this.takeElsewhere(pool, count);
     words[block + Block.tail] = end;
-    const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 2) + Word.stop;
+    const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 1) + Word.stop;
     words[stop] = words[stop]! | (1 << ((end - 1) & 31));
     words[block + Block.used] = words[block + Block.used]! + count;
     words[block + Block.live] = live + 1;
@@ -68,15 +72,21 @@ export class Core extends Holes {
     const block = words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
     const shift = words[block + Block.granuleShift]!;
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
-    if (granule >= words[block + Block.tail]!) return false;
-    const record = words[block + Block.records]! + ((granule >>> 5) << 2);
-    const bit = granule & 31;
-    const free = words[record]!;
     return (
-      (((free | words[record + Word.stop]!) >>> (bit - 1)) & ~(free >>> bit) & 1) !== 0 &&
-      bit !== 0 &&
+      granule < words[block + Block.tail]! &&
+      this.#beginsAt(block, granule) &&
       this.doubles[(block >> 1) + Block.rx]! + (granule << shift) === address
     );
+  }
+
+  /** Whether an allocation begins at a granule below the tail: it is not free, and the one before is or ends something. */
+  #beginsAt(block: number, granule: number): boolean {
+    const words = this.words;
+    const records = words[block + Block.records]!;
+    const before = records + (((granule - 1) >> 5) << 1); // for granule 0, the guard
+    const free = words[records + ((granule >>> 5) << 1)]!;
+    const ends = words[before]! | words[before + Word.stop]!;
+    return ((ends >>> ((granule - 1) & 31)) & ~(free >>> (granule & 31)) & 1) !== 0;
   }
 
   /** Finds the allocation that begins at `address`: Status.ok, Status.unknownAddress, Status.notAllocated or Status.interiorAddress. */
@@ -89,23 +99,16 @@ export class Core extends Holes {
     const granule = offset >>> shift;
     this.block = block;
     this.granule = granule;
-    const record = words[block + Block.records]! + ((granule >>> 5) << 2);
+    const record = words[block + Block.records]! + ((granule >>> 5) << 1);
     const bit = granule & 31;
     const free = words[record]!;
     if (granule < words[block + Block.padding]! || granule >= words[block + Block.tail]!) {
       return Status.notAllocated;
     }
     if (((free >>> bit) & 1) !== 0) return Status.notAllocated;
-    if (granule << shift === offset && this.#begins(record, bit)) return Status.ok;
+    if (granule << shift === offset && this.#beginsAt(block, granule)) return Status.ok;
     this.granule = startOf(words, block, granule);
     return Status.interiorAddress;
-  }
-
-  /** Whether something begins at a granule that is not free: the one before is free or ends something. The guard does. */
-  #begins(record: number, bit: number): boolean {
-    const words = this.words;
-    const before = bit !== 0 ? record : record - Size.record;
-    return (((words[before]! | words[before + Word.stop]!) >>> ((bit - 1) & 31)) & 1) !== 0;
   }
 
   /** Finds the allocation that contains `address`: Status.ok, Status.unknownAddress or Status.notAllocated. */
@@ -116,10 +119,7 @@ export class Core extends Holes {
 
   /** The length in granules of the allocation that begins at `granule`. */
   lengthAt(block: number, granule: number): number {
-    const words = this.words;
-    const record = words[block + Block.records]! + ((granule >>> 5) << 2);
-    const stops = words[record + Word.stop]! >>> (granule & 31);
-    return stops !== 0 ? lowestBit(stops) + 1 : lengthOverWords(words, record, granule & 31);
+    return lengthFrom(this.words, block, granule);
   }
 
   // --- release ------------------------------------------------------------------------------------------------
@@ -127,53 +127,73 @@ export class Core extends Holes {
   /**
    * Releases the allocation that begins at `address`. Status.surplusBlock (it is the last one of a block that is not kept)
    * and the failures of `locateStart` change nothing.
+   *
+   * Written out for what nearly all code is: no longer than 32 granules, amid other allocations. It lies in two
+   * neighbouring records, of which the second may have no part in it.
    */
   release(address: number): Status {
     const words = this.words;
     const block = words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
     const shift = words[block + Block.granuleShift]!;
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
+    const tail = words[block + Block.tail]!;
     // Whatever block and granule came out: if they are of this address, they lead back to it.
-    return granule < words[block + Block.tail]! &&
-      this.doubles[(block >> 1) + Block.rx]! + (granule << shift) === address
-      ? this.#releaseAt(block, granule)
-      : this.#releaseElsewhere(address);
-  }
-
-  /** Releases what begins at a granule below the tail, if anything does. */
-  #releaseAt(block: number, granule: number): Status {
-    const words = this.words;
-    const record = words[block + Block.records]! + ((granule >>> 5) << 2);
-    const bit = granule & 31;
-    const stop = words[record + Word.stop]!;
-    const free = words[record]!;
-    const live = words[block + Block.live]! - 1;
-    // Something begins where the granule before is free or ends something. For the first of a word the record before
-    // tells; granule 0 may be padding.
-    const before =
-      bit !== 0
-        ? (free | stop) >>> (bit - 1)
-        : granule === 0
-          ? 0
-          : (words[record - Size.record]! | words[record - Size.record + Word.stop]!) >>> 31;
-    if ((before & ~(free >>> bit) & 1) === 0 || live === 0) {
-      return this.#releaseElsewhere(this.addressOf(block, granule));
+    if (granule >= tail || this.doubles[(block >> 1) + Block.rx]! + (granule << shift) !== address) {
+      return this.#releaseElsewhere(address);
     }
+    const records = words[block + Block.records]!;
+    const record = records + ((granule >>> 5) << 1);
+    const bit = granule & 31;
+    const recordBefore = records + (((granule - 1) >> 5) << 1); // for granule 0, the guard
+    const bitBefore = (granule - 1) & 31;
+    const free = words[record]!;
+    const freeBefore = words[recordBefore]!;
+    const stop = words[record + Word.stop]!;
+    const nextStop = words[record + Size.record + Word.stop]!;
+    const begins = ((freeBefore | words[recordBefore + Word.stop]!) >>> bitBefore) & ~(free >>> bit) & 1;
+    const stops = (stop >>> bit) | ((nextStop << 1) << (31 - bit));
+    const last = stops & -stops;
+    const count = 32 - Math.clz32(last); // 0 where it is longer
+    const end = granule + count;
+    const live = words[block + Block.live]! - 1;
+    if (begins === 0 || live === 0) return this.#releaseElsewhere(address);
     words[block + Block.live] = live;
-    const stops = stop >>> bit;
-    const count = lowestBit(stops) + 1; // 0 where it ends in a later word
-    if (count === 0 || granule + count === words[block + Block.tail]) {
-      this.#vacate(block, record, granule, count === 0 ? lengthOverWords(words, record, bit) : count);
+    if (count === 0 || end === tail || words[block + Block.generations] !== 0) {
+      this.#vacate(block, granule, count === 0 ? lengthFrom(words, block, granule) : count);
       return Status.ok;
     }
-    // What is left is the release of nearly all code: inside a word, amid other allocations.
     words[block + Block.used] = words[block + Block.used]! - count;
-    words[record + Word.stop] = stop & ~((stops & -stops) << bit);
-    const freeNow = free | bitRange(bit, count);
+    words[record + Word.stop] = stop & ~(last << bit);
+    words[record + Size.record + Word.stop] = nextStop & ~((last >>> 1) >>> (31 - bit));
+    const all = -1 >>> (32 - count);
+    const high = (all >>> 1) >>> (31 - bit);
+    const freeNow = free | (all << bit);
+    const nextFreeNow = words[record + Size.record]! | high;
     words[record] = freeNow;
+    words[record + Size.record] = nextFreeNow;
     if (freeNow === -1) setFull(words, block, granule >>> 5);
-    if (words[block + Block.generations] !== 0) this.#forgetGeneration(block, granule, count);
-    rememberRun(words, block, (record << 3) + bit, count);
+    if (nextFreeNow === -1 && high !== 0) setFull(words, block, (granule >>> 5) + 1);
+    const pool = words[block + Block.pool]!;
+    const inARow = words[pool + Pool.releasesInARow]!;
+    if (inARow === Eager.releases) {
+      this.makeDirty(block, granule);
+      return Status.ok;
+    }
+    words[pool + Pool.releasesInARow] = inARow + 1;
+    // The granules that are in use around it, as in free-runs.ts.
+    const usedBefore = ~((freeBefore << (31 - bitBefore)) | ((words[recordBefore - Size.record]! >>> 1) >>> bitBefore));
+    const recordAfter = records + ((end >>> 5) << 1);
+    const bitAfter = end & 31;
+    const usedAfter = ~(
+      (words[recordAfter]! >>> bitAfter) |
+      ((words[recordAfter + Size.record]! << 1) << (31 - bitAfter))
+    );
+    if (usedBefore === 0 || usedAfter === 0) {
+      this.joinRun(block, granule, count);
+      return Status.ok;
+    }
+    const ahead = Math.clz32(usedBefore);
+    this.listRun(block, granule - ahead, ahead + count + 31 - Math.clz32(usedAfter & -usedAfter));
     return Status.ok;
   }
 
@@ -191,45 +211,33 @@ export class Core extends Holes {
     this.granule = granule;
     if (live === 0 && this.#isSurplus(block)) return Status.surplusBlock;
     words[block + Block.live] = live;
-    const record = words[block + Block.records]! + ((granule >>> 5) << 2);
-    this.#vacate(block, record, granule, this.lengthAt(block, granule));
+    this.#vacate(block, granule, this.lengthAt(block, granule));
     if (live === 0) this.#becameEmpty(block);
     return Status.ok;
   }
 
   /**
-   * Shortens the allocation that begins at `address` to `newSize` bytes, where that leaves something and it lies in one
-   * word. False where not, or where it cannot be: nothing has changed then.
+   * Shortens the allocation that begins at `address` to `newSize` bytes, where that leaves something and it is no longer
+   * than 32 granules. False where not, or where it cannot be: nothing has changed then.
    */
-  shrinkInWord(address: number, newSize: number): boolean {
+  shrinkShort(address: number, newSize: number): boolean {
     const words = this.words;
     const block = words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
     const shift = words[block + Block.granuleShift]!;
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
     if (
       granule >= words[block + Block.tail]! ||
-      this.doubles[(block >> 1) + Block.rx]! + (granule << shift) !== address
+      this.doubles[(block >> 1) + Block.rx]! + (granule << shift) !== address ||
+      !this.#beginsAt(block, granule)
     ) {
       return false;
     }
-    const record = words[block + Block.records]! + ((granule >>> 5) << 2);
-    const bit = granule & 31;
-    const free = words[record]!;
-    const stop = words[record + Word.stop]!;
-    const count = lowestBit(stop >>> bit) + 1; // 0 where it ends in a later word
-    if (bit === 0 || (((free | stop) >>> (bit - 1)) & ~(free >>> bit) & 1) === 0) return false;
+    const record = words[block + Block.records]! + ((granule >>> 5) << 1) + Word.stop;
+    const stops = bitsFrom(words[record]!, words[record + Size.record]!, granule & 31);
+    const count = lowestBit(stops) + 1; // 0 where it is longer
     if ((newSize | 0) !== newSize || newSize <= 0 || newSize > count << shift) return false;
     const newCount = (newSize + (1 << shift) - 1) >>> shift;
-    const freed = count - newCount;
-    if (freed === 0) return true;
-    if (granule + count === words[block + Block.tail] || words[block + Block.generations] !== 0) {
-      this.shrink(block, granule, count, newCount);
-      return true;
-    }
-    words[block + Block.used] = words[block + Block.used]! - freed;
-    words[record + Word.stop] = (stop & ~(1 << (bit + count - 1))) | (1 << (bit + newCount - 1));
-    words[record] = free | bitRange(bit + newCount, freed);
-    rememberRun(words, block, (record << 3) + bit + newCount, freed);
+    if (newCount !== count) this.shrink(block, granule, count, newCount);
     return true;
   }
 
@@ -237,42 +245,36 @@ export class Core extends Holes {
   shrink(block: number, granule: number, count: number, newCount: number): void {
     const words = this.words;
     const last = granule + newCount - 1;
-    const records = words[block + Block.records]!;
-    const record = records + ((last >>> 5) << 2);
-    this.#vacate(block, records + (((last + 1) >>> 5) << 2), last + 1, count - newCount);
-    words[record + Word.stop] = words[record + Word.stop]! | (1 << (last & 31));
+    const stop = words[block + Block.records]! + ((last >>> 5) << 1) + Word.stop;
+    words[stop] = words[stop]! | (1 << (last & 31));
+    this.#vacate(block, last + 1, count - newCount);
     const generations = words[block + Block.generations]!;
     if (generations !== 0 && newCount > 1 && words[generations + granule] !== 0) {
       words[generations + granule + 1] = newCount;
     }
   }
 
-  /**
-   * Frees the granules at the end of an allocation, clears its stop bit, and lets the tail take them, or keeps their run
-   * for the next allocation of that length, or for the index.
-   */
-  #vacate(block: number, record: number, granule: number, count: number): void {
+  /** Frees the granules at the end of an allocation, clears its stop bit, and lets the tail or a free run take them. */
+  #vacate(block: number, granule: number, count: number): void {
     const words = this.words;
-    const bit = granule & 31;
     const end = granule + count;
     words[block + Block.used] = words[block + Block.used]! - count;
     if (words[block + Block.generations] !== 0) this.#forgetGeneration(block, granule, count);
     if (end === words[block + Block.tail] && words[words[block + Block.pool]! + Pool.current] === block) {
       words[block + Block.tail] = granule; // it was the last one before the tail, where nothing is free
-      const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 2) + Word.stop;
+      const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 1) + Word.stop;
       words[stop] = words[stop]! & ~(1 << ((end - 1) & 31));
-      if ((granule - 1) >>> 5 !== (end - 1) >>> 5) unlistAboveTail(words, block, end);
       return;
     }
-    if (bit + count <= 32) {
-      words[record + Word.stop] = words[record + Word.stop]! & ~(1 << (bit + count - 1));
-      const free = words[record]! | bitRange(bit, count);
-      words[record] = free;
-      if (free === -1) setFull(words, block, granule >>> 5);
+    freeGranules(words, block, granule, count);
+    const pool = words[block + Block.pool]!;
+    const inARow = words[pool + Pool.releasesInARow]!;
+    if (inARow === Eager.releases) {
+      this.makeDirty(block, granule);
     } else {
-      freeOverWords(words, block, record, granule >>> 5, bit, bit + count - 1);
+      words[pool + Pool.releasesInARow] = inARow + 1;
+      this.joinRun(block, granule, count);
     }
-    rememberRun(words, block, (record << 3) + bit, count);
   }
 
   /** Whether the block has one allocation left, and will not be kept when that is released. */
@@ -292,9 +294,7 @@ export class Core extends Holes {
     const words = this.words;
     const padding = words[block + Block.padding]!;
     words[words[block + Block.pool]! + Pool.empty] = block;
-    const isUntouched =
-      words[block + Block.tail] === padding && words[block + Block.inDirty + Link.next] === 0;
-    if (!isUntouched) clearGranules(words, block);
+    if (words[block + Block.tail] !== padding) clearGranules(words, block);
   }
 
   // --- generations --------------------------------------------------------------------------------------------
@@ -322,8 +322,8 @@ export class Core extends Holes {
   /** The length in granules of an allocation that has a generation: at the same cost however long it is. */
   lengthWithGeneration(block: number, granule: number): number {
     const words = this.words;
-    const stops =
-      words[words[block + Block.records]! + ((granule >>> 5) << 2) + Word.stop]! >>> (granule & 31);
+    const record = words[block + Block.records]! + ((granule >>> 5) << 1) + Word.stop;
+    const stops = bitsFrom(words[record]!, words[record + Size.record]!, granule & 31);
     if (stops !== 0) return lowestBit(stops) + 1;
     return words[words[block + Block.generations]! + granule + 1]!;
   }

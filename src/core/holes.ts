@@ -1,42 +1,73 @@
 /** Finds room for an allocation anywhere but at the end of the current block. */
 import { classOfRun, classThatHolds } from "./classes.ts";
-import { firstClassFrom, nextListed, ringOfClass } from "./class-rings.ts";
-import { areFree, takeGranules } from "./granules.ts";
-import { Block, Header, Pool, Recent, Unit, Word } from "./layout.ts";
-import { findInWord, relist } from "./run-index.ts";
-import { poolAt, Store } from "./store.ts";
+import { freeFrom } from "./free-runs.ts";
+import { clearFull } from "./full-words.ts";
+import { takeGranules } from "./granules.ts";
+import { Block, Header, Place, Pool, Size, Unit, Word } from "./layout.ts";
+import { firstClassFrom, granuleOfPlace, RunIndex } from "./run-index.ts";
+import { poolAt } from "./store.ts";
 import { absorbIntoTail } from "./tail.ts";
-import {
-  blockOfPlace,
-  granuleOfPlace,
-  indexAllRuns,
-  indexGranules,
-  indexWaitingRuns,
-  letWait,
-} from "./waiting-runs.ts";
 
 /** How many holes of the class below the one that surely holds a request are tried before a block is mapped. */
 const SAME_CLASS_TRIES = 16;
 
 /** The part of the core that takes holes. A pool is named by its index in the buffer here. */
-export class Holes extends Store {
+export class Holes extends RunIndex {
   /** The block of the place the last operation found. */
   block = 0;
   /** Its first granule, counted from the block's start. */
   granule = 0;
 
-  /** Takes a run of just that length that was released lately, or a hole of the index once it is up to date. */
+  /**
+   * Takes the front of a hole of the first class that has one and whose runs all are long enough.
+   *
+   * Written out for up to 32 granules, which lie in two neighbouring records: `lengthOfEntry`, `takeGranules` and
+   * `#count` in one.
+   */
   protected takeHole(pool: number, count: number): boolean {
     const words = this.words;
-    if (
-      count <= Recent.longest &&
-      words[pool + Pool.recentCounts + count] !== 0 &&
-      this.#takeRecent(pool, count)
-    ) {
+    const wanted = classThatHolds(count);
+    for (;;) {
+      const c = firstClassFrom(words, pool, wanted);
+      if (c < 0) return false;
+      const top = words[pool + Pool.classTops + c]!;
+      const place = words[top]!;
+      words[pool + Pool.classTops + c] = top - 1;
+      if ((top & (Unit.integers - 1)) === 1) this.chunkEmptied(pool, c, top - 1);
+
+      const record = (place >>> 5) << 1;
+      const bit = place & 31;
+      const block = words[words[Header.owners]! + (record >>> Unit.shift)]!;
+      if (block <= 0 || words[block + Block.pool] !== pool) continue;
+      const granule = place - (words[block + Block.records]! << Place.shift);
+      if (granule < 0) continue;
+      const free = words[record]!;
+      const nextFree = words[record + Size.record]!;
+      const used = ~((free >>> bit) | ((nextFree << 1) << (31 - bit)));
+      const freeBefore = words[((place - 1) >>> 5) << 1]! >>> ((place - 1) & 31);
+      if (((used | freeBefore) & 1) !== 0) continue;
+      const length = used !== 0 ? 31 - Math.clz32(used & -used) : freeFrom(words, block, granule);
+      if (classOfRun(length) !== c) continue;
+
+      if (count > 32) {
+        takeGranules(words, block, granule, count);
+      } else {
+        const all = -1 >>> (32 - count);
+        const high = (all >>> 1) >>> (31 - bit);
+        words[record] = free & ~(all << bit);
+        words[record + Size.record] = nextFree & ~high;
+        if (free === -1) clearFull(words, block, granule >>> 5);
+        if (nextFree === -1 && high !== 0) clearFull(words, block, (granule >>> 5) + 1);
+        const stop = record + (((bit + count - 1) >>> 5) << 1) + Word.stop;
+        words[stop] = words[stop]! | (1 << ((bit + count - 1) & 31));
+      }
+      words[block + Block.used] = words[block + Block.used]! + count;
+      words[block + Block.live] = words[block + Block.live]! + 1; // an empty block has no holes
+      this.block = block;
+      this.granule = granule;
+      if (length !== count) this.listRun(block, granule + count, length - count);
       return true;
     }
-    if (words[pool + Pool.waitingCount] !== 0) indexWaitingRuns(words, pool);
-    return words[pool + Pool.classSummary] !== 0 && this.#takeIndexed(pool, count);
   }
 
   /** After `alloc` found no room: looks at every hole that may do, before the request is refused for good. */
@@ -51,7 +82,7 @@ export class Holes extends Store {
     const end = granule + count;
     if (end > words[block + Block.capacity]!) return false;
     words[block + Block.tail] = end;
-    const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 2) + Word.stop;
+    const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 1) + Word.stop;
     words[stop] = words[stop]! | (1 << ((end - 1) & 31));
     this.#count(block, granule, count);
     return true;
@@ -63,50 +94,15 @@ export class Holes extends Store {
     const current = words[pool + Pool.current]!;
     if (this.#append(current, count)) return true; // it was empty
     if (current !== 0 && absorbIntoTail(words, current) && this.#append(current, count)) return true;
-    indexAllRuns(words, pool);
-    if (this.#takeIndexed(pool, count)) return true;
+    this.indexDirtyWords(pool, true);
+    if (words[pool + Pool.isIncomplete] !== 0) this.indexAll();
+    if (this.takeHole(pool, count)) return true;
     if (this.#takeFromClassBelow(pool, count, SAME_CLASS_TRIES)) return true;
-    const empty = words[pool + Pool.empty]!;
+    const empty = this.words[pool + Pool.empty]!;
     if (empty === 0 || empty === current) return false;
-    if (words[empty + Block.tail]! + count > words[empty + Block.capacity]!) return false;
+    if (this.words[empty + Block.tail]! + count > this.words[empty + Block.capacity]!) return false;
     this.makeCurrent(pool, empty);
     return this.#append(empty, count);
-  }
-
-  /** Takes a run that was released lately, if one of that length is still free. */
-  #takeRecent(pool: number, count: number): boolean {
-    const words = this.words;
-    const counter = pool + Pool.recentCounts + count;
-    for (let top = words[counter]! - 1; top >= 0; top--) {
-      words[counter] = top;
-      if (top === 0) words[pool + Pool.recentBits] = words[pool + Pool.recentBits]! & ~(1 << (count - 1));
-      const place = words[pool + Pool.recentPlaces + (count << Recent.runsShift) + top]!;
-      const block = blockOfPlace(words, pool, place, count);
-      if (block === 0) continue;
-      const granule = granuleOfPlace(words, block, place);
-      if (!areFree(words, block, granule, count)) {
-        indexGranules(words, block, granule, count); // part of it was taken; the rest must not be lost
-        continue;
-      }
-      takeGranules(words, block, granule, count);
-      this.#count(block, granule, count);
-      // Where the run was longer, what is left of it begins behind the end, and the index has to hear of that.
-      const after = words[block + Block.records]! + (((granule + count) >>> 5) << 2);
-      if (((words[after]! >>> ((granule + count) & 31)) & 1) !== 0) letWait(words, block, place + count);
-      return true;
-    }
-    return false;
-  }
-
-  /** Takes the front of a hole the index knows. */
-  #takeIndexed(pool: number, count: number): boolean {
-    const words = this.words;
-    const wanted = classThatHolds(count);
-    for (let c = firstClassFrom(words, pool, wanted); c >= 0; c = firstClassFrom(words, pool, wanted)) {
-      if (this.#takeFromRecord(nextListed(words, ringOfClass(pool, c)), count)) return true;
-      // The index said too much; now the record stands in a lower class, or in none.
-    }
-    return false;
   }
 
   /** Looks through up to `limit` holes whose class does not promise enough room, though they may have it. */
@@ -114,31 +110,29 @@ export class Holes extends Store {
     const words = this.words;
     const below = classOfRun(count);
     if (below === classThatHolds(count)) return false;
-    const sentinel = ringOfClass(pool, below);
-    let record = words[sentinel + Word.prev]!;
-    for (let tries = 0; tries < limit && record !== sentinel; tries++) {
-      const previous = words[record + Word.prev]!; // before the record moves to the end of a ring
-      if (this.#takeFromRecord(record, count)) return true;
-      record = previous;
+    let entry = words[pool + Pool.classTops + below]!;
+    for (let tries = 0; tries < limit; tries++) {
+      if ((entry & (Unit.integers - 1)) === 0) entry = words[entry]!; // it was the last of its chunk
+      if (entry < 0) return false;
+      const place = words[entry]!;
+      const length = this.lengthOfEntry(pool, below, place);
+      if (length >= count) {
+        this.#takeFront(pool, place, length, count);
+        return true;
+      }
+      entry -= 1;
     }
     return false;
   }
 
-  #takeFromRecord(record: number, count: number): boolean {
+  /** Takes the front of the run of `length` granules at a place; the rest of it is a run. */
+  #takeFront(pool: number, place: number, length: number, count: number): void {
     const words = this.words;
-    const block = words[words[Header.owners]! + (record >> Unit.shift)]!;
-    const word = (record - words[block + Block.records]!) >> 2;
-    const granule = findInWord(words, block, word, count);
-    if (granule < 0) {
-      relist(words, block, word);
-      return false;
-    }
+    const block = this.blockOfPlace(pool, place);
+    const granule = granuleOfPlace(words, block, place);
     takeGranules(words, block, granule, count);
     this.#count(block, granule, count);
-    relist(words, block, word);
-    const after = (granule + count) >>> 5;
-    if (after !== word) relist(words, block, after);
-    return true;
+    if (length !== count) this.listRun(block, granule + count, length - count);
   }
 
   /** Counts an allocation whose bits are set. */

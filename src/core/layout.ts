@@ -6,27 +6,26 @@
  * into `words`; index 0 is the magic number, so 0 can stand for "none" everywhere.
  *
  * ```
- * ┌ header ┬ look-up ┬ bins ┬ pool 0 ┬ pool 1 ┬ pool 2 ┬ units … ──────────────────────────┐
- * │ 32     │ 1024    │ 128  │ 868    │  (only as many   │ chunks of 64-integer units: the  │
- * │        │         │      │        │   as there are)  │ owner table, blocks, generations │
- * └────────┴─────────┴──────┴────────┴──────────────────┴──────────────────────────────────┘
+ * ┌ header ┬ look-up ┬ bins ┬ pool 0 ┬ pool 1 ┬ pool 2 ┬ units … ──────────────────────────────┐
+ * │ 32     │ 1024    │ 128  │ 148    │  (only as many   │ chunks of 64-integer units: the      │
+ * │        │         │      │        │   as there are)  │ owner table, blocks, generations and │
+ * │        │         │      │        │                  │ the lists of free runs               │
+ * └────────┴─────────┴──────┴────────┴──────────────────┴──────────────────────────────────────┘
  * ```
  *
  * A block's chunk:
  * ```
- * ┌ header ┬ dirty ┬ dirty summary ┬ full ┬ full summary ┬ guard ┬ record 0 … record n-1 ┬ guard ┐
- * │ 32     │ a bit a word of granules, a bit a word of those     │ 4 integers each       │       │
- * └────────┴───────┴───────────────┴──────┴──────────────┴───────┴───────────────────────┴───────┘
+ * ┌ header ┬ dirty ┬ dirty summary ┬ full ┬ full summary ┬ guard ┬ record 0 … record n-1 ┬ guard ┬ spare ┐
+ * │ 32     │ a bit a word of granules, a bit a word of those     │ 2 integers each                       │
+ * └────────┴───────┴───────────────┴──────┴──────────────┴───────┴───────────────────────┴───────┴───────┘
  * ```
  *
- * A record describes 32 granules (2 KiB of code at 64 bytes a granule), and is all that one operation needs:
+ * A record describes 32 granules (2 KiB of code at 64 bytes a granule):
  * ```
  * +0 free   bit g: granule g was allocated and is free again
  * +1 stop   bit g: granule g is the last of its allocation (or of the padding)
- * +2 next   the ring of records whose longest free run is of the same class: 25 bits the next record's number,
- *           7 bits the class; 0 = in no ring
- * +3 prev   the index of the record before it in the ring
  * ```
+ * Records lie side by side, so 32 granules from any one on are a matter of two neighbours (bits.ts).
  *
  * asmjit's `used` is the complement of `free` below the tail. Turned round, the untouched tail of a block is zeros:
  * an allocation at its end sets one stop bit, and no scan for free granules ever has to be told where the tail begins.
@@ -39,11 +38,11 @@ export const enum Format {
   /** "JITA" in ASCII: tells an allocator's buffer from any other. */
   magic = 0x4a495441,
   /** Counts up whenever the meaning of a field changes. */
-  version = 1,
+  version = 2,
   /**
-   * The highest index the buffer may reach: a record's number, a quarter of its index, must fit 25 bits, and a place
-   * (a granule's number over the whole buffer, 8 times the index of its record) a signed 32-bit integer.
-   * 2**27 integers are 512 MiB of metadata, enough for 60 GiB of code without spans.
+   * The highest index the buffer may reach: a place (a granule's number over the whole buffer, 16 times the index of
+   * its record) must fit a signed 32-bit integer.
+   * 2**27 integers are 512 MiB of metadata, enough for 100 GiB of code without spans.
    */
   maxIntegers = 2 ** 27,
 }
@@ -51,10 +50,12 @@ export const enum Format {
 /** How many integers the fixed things take. */
 export const enum Size {
   header = 32,
-  record = 4,
+  record = 2,
+  /** What a member of a ring, or its sentinel, takes. */
+  node = 4,
   block = 32,
-  /** Pool.recentPlaces, and the places themselves. */
-  pool = 604 + 33 * 8,
+  /** Pool.classTops, and the tops themselves. */
+  pool = 20 + 128,
 }
 
 /** The header, at index 0. */
@@ -110,17 +111,15 @@ export const enum Lookup {
 export const enum Word {
   free = 0,
   stop = 1,
-  next = 2,
-  prev = 3,
 }
 
-/** What `Word.next` holds beside the next record. */
-export const enum Listed {
-  classBits = 7,
-  classMask = (1 << classBits) - 1,
+/** Where the places of granules come from: a record has one for each of its 32. */
+export const enum Place {
+  /** log2 of the places an integer of a record takes. */
+  shift = 4,
 }
 
-/** The links of the nodes of all other rings: blocks, dirty blocks and free chunks. */
+/** The links of the nodes of rings: blocks and free chunks. */
 export const enum Link {
   next = 2,
   prev = 3,
@@ -142,29 +141,11 @@ export const enum Unit {
 }
 
 export const enum Pools {
-  start = Bins.start + Bins.count * Size.record,
+  start = Bins.start + Bins.count * Size.node,
 }
 
 export const enum Classes {
   count = 128,
-}
-
-/**
- * The runs released last, by length: what a program that frees and allocates the same sizes is served from, without
- * the index ever having looked at them. Up to 32 granules (2 KiB of code at 64 bytes), most of what compilers free;
- * 8 of each length serve a burst of releases. More of both makes the recorded HotSpot trace need more memory, since
- * a run that waits here is not joined with its neighbours. An entry is a place, and only a hint: whoever takes it
- * checks it.
- */
-export const enum Recent {
-  longest = 32,
-  runsShift = 3,
-  runs = 1 << runsShift,
-  /**
-   * Released runs that found no room among those wait here, in the order they came, until an allocation wants a hole:
-   * as many as a program releases between two allocations, but for those that release everything.
-   */
-  waiting = 32,
 }
 
 export const enum Pool {
@@ -172,28 +153,36 @@ export const enum Pool {
   current = 0,
   /** The one empty block that is kept, 0 = none. */
   empty = 1,
-  /** Bit g: one of the four words of class bits is not 0, number g. */
-  classSummary = 2,
-  /** Bit n-1: there are recent runs of length n. */
-  recentBits = 3,
-  /** How many runs wait for the index; never 0 while a block has dirty words. */
-  waitingCount = 4,
+  /** The first of the chunks of lists that wait to be used again, 0 = none; their integer 0 names the next. */
+  spareChunks = 2,
+  /** How many chunks the lists have, the spare ones among them. */
+  chunkCount = 3,
+  /** With so many chunks, the lists are made anew before they get another. */
+  chunkLimit = 4,
   /** log2 of this pool's granularity in bytes. */
   granuleShift = 5,
-  /** Four words: bit c of them = the ring of class c is not empty. */
+  /** 1 where a free run may be in no list, because there was no room for one more chunk. */
+  isIncomplete = 6,
+  /** How many allocations were released since the last one was made, as far as `Eager.releases` counts. */
+  releasesInARow = 7,
+  /** Four words: bit c of them = the list of class c is not empty. */
   classBits = 8,
   /** The sentinel of the ring of the pool's blocks, oldest first. */
   blocks = 12,
   /** The sentinel of the ring of blocks that have dirty words. */
   dirtyBlocks = 16,
-  /** A sentinel each: one ring a class. */
-  classes = 20,
-  /** How many recent runs there are of length n, at `+ n`. */
-  recentCounts = classes + Classes.count * Size.record,
-  /** The places of the runs that wait for the index. */
-  waitingPlaces = recentCounts + Recent.longest + 4,
-  /** Their places, at `+ n * Recent.runs`. */
-  recentPlaces = waitingPlaces + Recent.waiting + 4,
+  /** The list of each class: the index of its last entry; of its first chunk where it is empty; -1 where it has none. */
+  classTops = 20,
+}
+
+/** When a release enters the run it makes in the index. */
+export const enum Eager {
+  /**
+   * So many releases in a row do at once. A program that releases more than that before it allocates again will most
+   * likely go on: what it releases then makes a word dirty, which costs less than half, and the index looks at the word when it
+   * is asked for a hole.
+   */
+  releases = 8,
 }
 
 export const enum Block {
@@ -234,7 +223,7 @@ export const enum Block {
   fullSummary = 22,
   /** A number below the count of blocks, or not far above it, that no other block has. */
   number = 23,
-  /** Ring nodes: the pool's blocks, and the pool's blocks with dirty words. */
+  /** The nodes in the rings of the pool's blocks, and of those with dirty words. */
   inPool = 24,
   inDirty = 28,
   /** The dirty bits begin right behind the header. */

@@ -12,7 +12,6 @@ import { setFull } from "./full-words.ts";
 import { readLedger } from "./ledger.ts";
 import { Bins, Block, Header, Lookup, Pool, Pools, Size, Unit, Word } from "./layout.ts";
 import { ringInit } from "./ring.ts";
-import { indexRunAt } from "./run-index.ts";
 import { enterBlock, layOutPool, poolAt } from "./store.ts";
 import type { BlockPlace } from "./store.ts";
 import { closeTail } from "./tail.ts";
@@ -34,7 +33,7 @@ interface Chunk {
 }
 
 /**
- * Rebuilds.
+ * Rebuilds all but the index of free runs, whose lists are empty then: `RunIndex.indexAll` fills them.
  * @param blocks all there are, the oldest first
  * @returns the blocks that are empty and that the pools do not keep: to be unmapped and removed
  */
@@ -78,7 +77,7 @@ function rebuildUnits(words: Int32Array, blocks: readonly KnownBlock[]): void {
   words[Header.ownersCapacity] = capacity;
   words[Header.unitCount] = unitCount;
   words.fill(0, owners, owners + capacity);
-  for (let bin = 0; bin < Bins.count; bin++) ringInit(words, Bins.start + bin * Size.record);
+  for (let bin = 0; bin < Bins.count; bin++) ringInit(words, Bins.start + bin * Size.node);
   // Whoever extends the buffer takes what lies behind for zero.
   words.fill(0, unitCount << Unit.shift);
   let end = 0;
@@ -123,17 +122,13 @@ function rebuildBlock(words: Int32Array, doubles: Float64Array, known: KnownBloc
   enterBlock(words, doubles, block, { ...known, number });
   words[block + Block.generations] = generations;
   const records = words[block + Block.records]!;
-  const holes: number[] = [];
   let tail = words[block + Block.padding]!;
   let used = tail;
   let live = 0;
   readLedger(words, generations, tail, capacity, (granule, count) => {
-    if (granule > tail) {
-      setFree(words, block, tail, granule);
-      holes.push(tail);
-    }
+    setFree(words, block, tail, granule);
     tail = granule + count;
-    const stop = records + (((tail - 1) >>> 5) << 2) + Word.stop;
+    const stop = records + (((tail - 1) >>> 5) << 1) + Word.stop;
     words[stop] = words[stop]! | (1 << ((tail - 1) & 31));
     used += count;
     live += 1;
@@ -142,8 +137,6 @@ function rebuildBlock(words: Int32Array, doubles: Float64Array, known: KnownBloc
   words[block + Block.live] = live;
   words[block + Block.tail] = tail;
   if (live === 0 && keepAsEmpty(words, block)) return true;
-  // When all that is free is marked, so that each run is as long as it is.
-  for (const hole of holes) indexRunAt(words, block, hole);
   closeTail(words, block);
   return live > 0;
 }
@@ -161,7 +154,7 @@ function setFree(words: Int32Array, block: number, start: number, end: number): 
   for (let granule = start; granule < end;) {
     const word = granule >>> 5;
     const count = Math.min(end, (word + 1) << 5) - granule;
-    const record = words[block + Block.records]! + (word << 2);
+    const record = words[block + Block.records]! + (word << 1);
     const free = words[record]! | bitRange(granule & 31, count);
     words[record] = free;
     if (free === -1) setFull(words, block, word);

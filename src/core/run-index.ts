@@ -1,107 +1,307 @@
 /**
  * The index of free runs: finds a hole of a given length at a cost that depends on no number of holes or blocks.
  *
- * The unit of the index is the word of 32 granules. A word stands in the ring of the class of the longest free run
- * that *begins* in it, wherever that run ends (the full bits measure those that go on through free words).
+ * Each class of lengths has a list, of which the last entry is taken first. An entry is the place at which a run begins,
+ * and only a hint: it is true if a run of just that class begins there still. What makes a run longer, shorter or used
+ * leaves its entry where it is; whoever takes an entry looks at the bits, and drops one that is not true. So a list is
+ * only ever written at its end, and no operation has to find anything in the middle of one.
  *
- * The index never says too little of a run it has heard of, but it may say too much: a run that another one has joined
- * keeps the listing it had, and so does one that was taken without asking. So a listing is checked against the bits
- * when it is taken at its word. A release then touches one record: that of the word in which its run begins now.
+ * Every free run has a true entry, or a *dirty* word: whoever releases much at once only marks the words in which it
+ * lay, and an allocation that wants a hole has them looked at first. If the block empties before, nobody ever does.
+ *
+ * Now and then there are many entries that are not: then all lists are made anew from
+ * the bits, which costs less than the making of those entries did.
+ *
+ * A list is a stack of chunks of 64 integers: the first names the last entry of the chunk below, or is -1.
  */
-import { findRun, leadingOnes, longestRun, lowBits, lowestBit, trailingOnes } from "./bits.ts";
+import { bitsFrom, lowestBit } from "./bits.ts";
 import { classOfRun } from "./classes.ts";
-import { listRecord, unlistRecord } from "./class-rings.ts";
-import { firstNotFull, lastNotFull } from "./full-words.ts";
-import { Block, Listed, Size, Word } from "./layout.ts";
-
-/** How many granules are free from the first one of `word` on. */
-function runFromStartOf(words: Int32Array, block: number, word: number): number {
-  const free = words[words[block + Block.records]! + (word << 2)]!;
-  if (free !== -1) return trailingOnes(free);
-  const end = firstNotFull(words, block, word);
-  return ((end - word) << 5) + trailingOnes(words[words[block + Block.records]! + (end << 2)]!);
-}
-
-/** Lists the run that holds `granule`, if it is free, at least as high as it is long. */
-export function indexRunAt(words: Int32Array, block: number, granule: number): void {
-  const bit = granule & 31;
-  let word = granule >>> 5;
-  let record = words[block + Block.records]! + (word << 2);
-  let free = words[record]!;
-  if (((free >>> bit) & 1) === 0) return;
-  // Where it begins: behind the last granule below that is not free.
-  const usedBelow = ~free & lowBits(bit);
-  let first = 32 - Math.clz32(usedBelow);
-  if (usedBelow === 0 && words[record - Size.record]! < 0) {
-    word = lastNotFull(words, block, word - 1);
-    record = words[block + Block.records]! + (word << 2); // of -1, the guard, whose granules are not free
-    free = words[record]!;
-    const leaving = leadingOnes(free);
-    if (leaving === 0) {
-      word += 1;
-      record += Size.record;
-      free = -1;
-    }
-    first = (32 - leaving) & 31;
-  }
-  const usedAbove = ~free & (-1 << first);
-  const length =
-    usedAbove !== 0 ? lowestBit(usedAbove) - first : 32 - first + runFromStartOf(words, block, word + 1);
-  const runClass = classOfRun(length);
-  const link = words[record + Word.next]!;
-  if (link !== 0) {
-    if ((link & Listed.classMask) >= runClass) return;
-    unlistRecord(words, words[block + Block.pool]!, record);
-  }
-  listRecord(words, words[block + Block.pool]!, record, runClass);
-}
-
-/** The granules of a record that are free and belong to runs that begin in it: not to one that enters it. */
-function beginningIn(words: Int32Array, record: number): number {
-  const free = words[record]!;
-  if ((free & 1) === 0 || words[record - Size.record]! >= 0) return free;
-  return free & (free + 1); // all of it where it is free all over: -1 & 0
-}
-
-/** Puts a word into the ring of the longest free run that begins in it, or into none. */
-export function relist(words: Int32Array, block: number, word: number): void {
-  const record = words[block + Block.records]! + (word << 2);
-  const begins = beginningIn(words, record);
-  const link = words[record + Word.next]!;
-  const pool = words[block + Block.pool]!;
-  if (begins === 0) {
-    if (link !== 0) unlistRecord(words, pool, record);
-    return;
-  }
-  let length = longestRun(begins);
-  if (begins < 0) {
-    length = Math.max(length, leadingOnes(begins) + runFromStartOf(words, block, word + 1));
-  }
-  const runClass = classOfRun(length);
-  if (link !== 0) {
-    if ((link & Listed.classMask) === runClass) return;
-    unlistRecord(words, pool, record);
-  }
-  listRecord(words, pool, record, runClass);
-}
-
-/** Lists a word of which nothing is known any more, and the run that enters it. */
-export function indexWord(words: Int32Array, block: number, word: number): void {
-  relist(words, block, word);
-  indexRunAt(words, block, word << 5);
-}
+import { freeBefore, freeFrom } from "./free-runs.ts";
+import { Block, Classes, Header, Link, Place, Pool, Size, Unit } from "./layout.ts";
+import { ringInsert, ringRemove } from "./ring.ts";
+import { LEAST_CHUNK_LIMIT, poolAt, Store } from "./store.ts";
+import { closeTail } from "./tail.ts";
 
 /**
- * Where `count` free granules begin in a run that begins in `word`, as a granule of the block, or -1.
- * Prefers a run inside the word to the one that leaves it.
+ * So many groups of 32 dirty words are looked at before an allocation takes a hole: enough to keep up with any mix of
+ * releases and allocations, and a bound on what one allocation pays for the releases before it.
  */
-export function findInWord(words: Int32Array, block: number, word: number, count: number): number {
-  const begins = beginningIn(words, words[block + Block.records]! + (word << 2));
-  if (count <= 32) {
-    const bit = findRun(begins, count);
-    if (bit >= 0) return (word << 5) + bit;
+const GROUPS_AT_ONCE = 8;
+
+/** No pool ever has as many chunks. */
+const NO_LIMIT = 2 ** 30;
+
+/** The part of the core that knows where free runs are. A pool is named by its index in the buffer here. */
+export class RunIndex extends Store {
+  /** Adds a mapped block, empty, as the one its pool appends to. Returns it, or 0 as in {@link Store}. */
+  override addBlock(poolIndex: number, rx: number, rw: number, sizeBytes: number): number {
+    const block = super.addBlock(poolIndex, rx, rw, sizeBytes);
+    if (block !== 0) this.makeCurrent(poolAt(poolIndex), block);
+    return block;
   }
-  const leaving = leadingOnes(begins);
-  if (leaving === 0 || leaving + runFromStartOf(words, block, word + 1) < count) return -1;
-  return ((word + 1) << 5) - leaving;
+
+  /** Forgets a block that has been unmapped; with the last one of a pool, its lists too. */
+  override removeBlock(block: number): void {
+    const pool = this.words[block + Block.pool]!;
+    super.removeBlock(block);
+    if (this.words[pool + Pool.blocks + Link.next] === pool + Pool.blocks) this.#indexPool(pool);
+  }
+
+  /** From now on the pool appends to this block; what is left of the tail it appended to becomes a free run. */
+  protected makeCurrent(pool: number, block: number): void {
+    const words = this.words;
+    const before = words[pool + Pool.current]!;
+    words[pool + Pool.current] = block;
+    if (words[block + Block.live] === 0 && words[pool + Pool.empty] === 0) words[pool + Pool.empty] = block;
+    // An empty block stays untouched as it is, for the day it is used again.
+    if (before === 0 || words[pool + Pool.empty] === before) return;
+    const tail = closeTail(words, before);
+    const count = words[before + Block.capacity]! - tail;
+    if (count > 0) this.joinRun(before, tail, count);
+  }
+
+  /** Makes all lists anew from the bits: after a repair. */
+  indexAll(): void {
+    for (let index = 0; index < this.words[Header.poolCount]!; index++) this.#indexPool(poolAt(index));
+  }
+
+  // --- entering -----------------------------------------------------------------------------------------------
+
+  /** `count` granules have become free, and together with those beside them they are a run. */
+  protected joinRun(block: number, granule: number, count: number): void {
+    const words = this.words;
+    const before = freeBefore(words, block, granule);
+    const length = before + count + freeFrom(words, block, granule + count);
+    // A run that has grown within its class has its entry already.
+    if (before === 0 || classOfRun(before) !== classOfRun(length)) this.listRun(block, granule - before, length);
+  }
+
+  /** Enters the run of `length` granules that begins at `granule`. */
+  protected listRun(block: number, granule: number, length: number): void {
+    const words = this.words;
+    const pool = words[block + Block.pool]!;
+    const runClass = classOfRun(length);
+    const place = (words[block + Block.records]! << Place.shift) + granule;
+    const top = words[pool + Pool.classTops + runClass]! + 1;
+    if ((top & (Unit.integers - 1)) === 0) {
+      this.#listInNewChunk(pool, runClass, place);
+      return;
+    }
+    words[top] = place;
+    words[pool + Pool.classTops + runClass] = top;
+    // Without asking whether it is set: that would be a branch no processor can foresee.
+    const group = pool + Pool.classBits + (runClass >>> 5);
+    words[group] = words[group]! | (1 << (runClass & 31));
+  }
+
+  #listInNewChunk(pool: number, runClass: number, place: number): void {
+    if (this.words[pool + Pool.chunkCount]! >= this.words[pool + Pool.chunkLimit]!) {
+      this.#indexPool(pool); // which enters this run as well
+      return;
+    }
+    const chunk = this.#takeChunk(pool);
+    const words = this.words;
+    if (chunk === 0) {
+      words[pool + Pool.isIncomplete] = 1;
+      return;
+    }
+    words[chunk] = words[pool + Pool.classTops + runClass]!;
+    words[chunk + 1] = place;
+    words[pool + Pool.classTops + runClass] = chunk + 1;
+    const group = pool + Pool.classBits + (runClass >>> 5);
+    words[group] = words[group]! | (1 << (runClass & 31));
+  }
+
+  /** A chunk for entries, or 0 where there is no room for one. */
+  #takeChunk(pool: number): number {
+    const spare = this.words[pool + Pool.spareChunks]!;
+    if (spare !== 0) {
+      this.words[pool + Pool.spareChunks] = this.words[spare]!;
+      return spare;
+    }
+    const chunk = this.takeUnits(1, false);
+    if (chunk !== 0) this.words[pool + Pool.chunkCount] = this.words[pool + Pool.chunkCount]! + 1;
+    return chunk;
+  }
+
+  // --- dirty words --------------------------------------------------------------------------------------------
+
+  /** Leaves what has become free in the word of a granule, and the run it is part of, to the next allocation. */
+  protected makeDirty(block: number, granule: number): void {
+    const words = this.words;
+    const index = block + Block.dirty + (granule >>> 10);
+    const before = words[index]!;
+    words[index] = before | (1 << ((granule >>> 5) & 31));
+    if (before === 0) this.#queueGroup(block, granule >>> 10);
+  }
+
+  /** A group of 32 words has its first dirty one. */
+  #queueGroup(block: number, group: number): void {
+    const words = this.words;
+    const summary = words[block + Block.dirtySummary]! + (group >>> 5);
+    words[summary] = words[summary]! | (1 << (group & 31));
+    if (words[block + Block.inDirty + Link.next] !== 0) return;
+    ringInsert(words, words[block + Block.pool]! + Pool.dirtyBlocks, block + Block.inDirty);
+  }
+
+  /** Has dirty words looked at: all, or as many as one allocation should pay for. */
+  protected indexDirtyWords(pool: number, isAll: boolean): void {
+    const words = this.words;
+    const queue = pool + Pool.dirtyBlocks;
+    let left = isAll ? Infinity : GROUPS_AT_ONCE;
+    for (let node = words[queue + Link.next]!; node !== queue; node = words[queue + Link.next]!) {
+      const block = node - Block.inDirty;
+      // The summary lies between the dirty bits and the full bits.
+      const first = words[block + Block.dirtySummary]!;
+      const end = words[block + Block.full]!;
+      for (let summary = first; summary < end; summary++) {
+        while (words[summary] !== 0) {
+          if (left === 0) return;
+          left -= 1;
+          const bit = lowestBit(words[summary]!);
+          words[summary] = words[summary]! & ~(1 << bit);
+          this.#indexGroup(block, ((summary - first) << 5) + bit);
+        }
+      }
+      ringRemove(words, node);
+    }
+  }
+
+  /** Looks at the dirty words of one group of 32. */
+  #indexGroup(block: number, group: number): void {
+    const words = this.words;
+    const records = words[block + Block.records]!;
+    let dirty = words[block + Block.dirty + group]!;
+    words[block + Block.dirty + group] = 0;
+    while (dirty !== 0) {
+      const word = (group << 5) + lowestBit(dirty);
+      const record = records + (word << 1);
+      dirty &= dirty - 1;
+      // A word inside a run that goes on into the next dirty one: that one enters the run.
+      const isNextDirty = ((dirty >>> (word & 31)) >>> 1) & words[record + Size.record]! & 1;
+      if (words[record] !== -1 || isNextDirty === 0) this.#indexWord(block, word);
+    }
+  }
+
+  /** Enters all runs of which a part lies in a word. */
+  #indexWord(block: number, word: number): void {
+    const words = this.words;
+    const granule = word << 5;
+    const free = words[words[block + Block.records]! + (word << 1)]!;
+    const before = (free & 1) !== 0 ? freeBefore(words, block, granule) : 0;
+    if (before !== 0) this.listRun(block, granule - before, before + freeFrom(words, block, granule));
+    this.#listRunsBeginningIn(block, word, before !== 0 ? 1 : 0);
+  }
+
+  /** Enters the runs that begin in a word; `entering` is 1 where the granule before it is free. */
+  #listRunsBeginningIn(block: number, word: number, entering: number): void {
+    const free = this.words[this.words[block + Block.records]! + (word << 1)]!;
+    for (let starts = free & ~((free << 1) | entering); starts !== 0; starts &= starts - 1) {
+      const granule = (word << 5) + lowestBit(starts);
+      this.listRun(block, granule, freeFrom(this.words, block, granule));
+    }
+  }
+
+  // --- finding ------------------------------------------------------------------------------------------------
+
+  /** The last entry of a list's last chunk was taken: the chunk below is the last one now. The lowest one stays. */
+  protected chunkEmptied(pool: number, runClass: number, chunk: number): void {
+    const words = this.words;
+    const below = words[chunk]!;
+    if (below < 0) {
+      const group = pool + Pool.classBits + (runClass >>> 5);
+      words[group] = words[group]! & ~(1 << (runClass & 31));
+      return;
+    }
+    words[pool + Pool.classTops + runClass] = below;
+    words[chunk] = words[pool + Pool.spareChunks]!;
+    words[pool + Pool.spareChunks] = chunk;
+  }
+
+  /** The length of the run of that class that begins at a place, or 0 where there is none: the entry is not true. */
+  protected lengthOfEntry(pool: number, runClass: number, place: number): number {
+    const words = this.words;
+    const block = this.blockOfPlace(pool, place);
+    if (block === 0) return 0;
+    const granule = granuleOfPlace(words, block, place);
+    const record = (place >>> 5) << 1;
+    const free = bitsFrom(words[record]!, words[record + Size.record]!, place & 31);
+    const before = ((place - 1) >>> 5) << 1;
+    if ((free & ~(words[before]! >>> ((place - 1) & 31)) & 1) === 0) return 0;
+    const length = free !== -1 ? lowestBit(~free) : freeFrom(words, block, granule);
+    return classOfRun(length) === runClass ? length : 0;
+  }
+
+  /** The block that a place lies in, or 0 where it is none of this pool's now. */
+  protected blockOfPlace(pool: number, place: number): number {
+    const words = this.words;
+    const block = words[words[Header.owners]! + (place >>> (Place.shift + Unit.shift))]!;
+    const isOfPool = block > 0 && words[block + Block.pool] === pool;
+    return isOfPool && granuleOfPlace(words, block, place) >= 0 ? block : 0;
+  }
+
+  // --- making anew --------------------------------------------------------------------------------------------
+
+  /** Empties the lists of a pool and enters each of its free runs once. */
+  #indexPool(pool: number): void {
+    const words = this.words;
+    for (let c = 0; c < Classes.count; c++) {
+      for (let top = words[pool + Pool.classTops + c]!; top >= 0;) {
+        const chunk = top & -Unit.integers;
+        top = words[chunk]!;
+        words[chunk] = words[pool + Pool.spareChunks]!;
+        words[pool + Pool.spareChunks] = chunk;
+      }
+      words[pool + Pool.classTops + c] = -1;
+    }
+    words.fill(0, pool + Pool.classBits, pool + Pool.classBits + (Classes.count >>> 5));
+    words[pool + Pool.isIncomplete] = 0;
+    words[pool + Pool.chunkLimit] = NO_LIMIT;
+    let wordCount = 0;
+    const sentinel = pool + Pool.blocks;
+    for (let node = words[sentinel + Link.next]!; node !== sentinel; node = this.words[node + Link.next]!) {
+      this.#listRunsOf(node - Block.inPool);
+      wordCount += words[node - Block.inPool + Block.capacity]! >>> 5;
+    }
+    this.#giveSpareChunks(pool);
+    // Until the next time at least as many entries are made as were made now, and one for each eight words looked at.
+    this.words[pool + Pool.chunkLimit] =
+      2 * this.words[pool + Pool.chunkCount]! + LEAST_CHUNK_LIMIT + (wordCount >>> 9);
+  }
+
+  #listRunsOf(block: number): void {
+    const tail = this.words[block + Block.tail]!;
+    const records = this.words[block + Block.records]!;
+    for (let word = 0; word << 5 < tail; word++) {
+      this.#listRunsBeginningIn(block, word, this.words[records + (word << 1) - Size.record]! >>> 31);
+    }
+  }
+
+  #giveSpareChunks(pool: number): void {
+    const words = this.words;
+    for (let chunk = words[pool + Pool.spareChunks]!; chunk !== 0;) {
+      const next = words[chunk]!;
+      this.arena.give(chunk, 1);
+      words[pool + Pool.chunkCount] = words[pool + Pool.chunkCount]! - 1;
+      chunk = next;
+    }
+    words[pool + Pool.spareChunks] = 0;
+  }
+}
+
+/** The granule of a block that a place names; negative where it lies before the block's records. */
+export function granuleOfPlace(words: Int32Array, block: number, place: number): number {
+  return place - (words[block + Block.records]! << Place.shift);
+}
+
+/** The first class from `fromClass` up whose list is not empty, or -1. */
+export function firstClassFrom(words: Int32Array, pool: number, fromClass: number): number {
+  let group = fromClass >>> 5;
+  let bits = words[pool + Pool.classBits + group]! & (-1 << (fromClass & 31));
+  while (bits === 0) {
+    group += 1;
+    if (group === Classes.count >>> 5) return -1;
+    bits = words[pool + Pool.classBits + group]!;
+  }
+  return (group << 5) + lowestBit(bits);
 }

@@ -1,11 +1,9 @@
 /** The buffer and the blocks in it: what is mapped, where, and how large the next one is to be. */
 import { Arena } from "./arena.ts";
-import { blockUnits, clearGranules, forgetIndex, generationUnits, layOutBlock, setPadding } from "./block.ts";
+import { blockUnits, clearGranules, forgetDirty, generationUnits, layOutBlock, setPadding } from "./block.ts";
 import { treeFind, treeFirst, treeInsert, treeNext, treeRemove } from "./block-tree.ts";
-import { initClassRing, ringOfClass } from "./class-rings.ts";
 import { Block, Classes, Format, Header, Link, Lookup, Pool, Pools, Size, Unit } from "./layout.ts";
 import { ringInit, ringInsert, ringRemove } from "./ring.ts";
-import { closeTail } from "./tail.ts";
 
 /** Natural block sizes stop doubling here (asmjit's largest block): larger ones only delay what they give back. */
 const LARGEST_NATURAL_BLOCK_BYTES = 64 * 1024 * 1024;
@@ -15,6 +13,12 @@ const LARGEST_NATURAL_BLOCK_BYTES = 64 * 1024 * 1024;
  * size would pay tens of nanoseconds more for its share of the mapping.
  */
 const LEAST_HALVED_STEP = 16;
+
+/**
+ * The lists of a pool take 64 KiB before they are looked through: by then every class can have a chunk or two, and making
+ * them anew costs little beside what was listed since.
+ */
+export const LEAST_CHUNK_LIMIT = 256;
 
 /** How a core is set up; every value has been checked. Sizes in bytes. */
 export interface CoreOptions {
@@ -184,18 +188,16 @@ export class Store {
   }
 
   /**
-   * Adds a mapped block, empty, as the one its pool appends to. Returns it, or 0 where there is no room for its
-   * metadata (nothing has changed).
+   * Adds a mapped block, empty. Returns it, or 0 where there is no room for its metadata (nothing has changed).
    */
   addBlock(poolIndex: number, rx: number, rw: number, sizeBytes: number): number {
     const pool = poolAt(poolIndex);
     const shift = this.words[pool + Pool.granuleShift]!;
     const capacity = sizeBytes / 2 ** shift;
-    const block = this.#take(blockUnits(capacity), true);
+    const block = this.takeUnits(blockUnits(capacity), true);
     if (block === 0) return 0;
     const number = this.#freeNumber();
     enterBlock(this.words, this.doubles, block, { pool: poolIndex, rx, rw, sizeBytes, number });
-    this.makeCurrent(pool, block);
     return block;
   }
 
@@ -214,7 +216,7 @@ export class Store {
     const { words, doubles } = this;
     const pool = words[block + Block.pool]!;
     const capacity = words[block + Block.capacity]!;
-    forgetIndex(words, block);
+    forgetDirty(words, block);
     if (words[pool + Pool.current] === block) words[pool + Pool.current] = 0;
     if (words[pool + Pool.empty] === block) words[pool + Pool.empty] = 0;
     ringRemove(words, block + Block.inPool);
@@ -239,26 +241,17 @@ export class Store {
     words[pool + Pool.empty] = block;
   }
 
-  /** From now on the pool appends to this block; what is left of the tail it appended to goes to the index. */
-  makeCurrent(pool: number, block: number): void {
-    const words = this.words;
-    const before = words[pool + Pool.current]!;
-    // An empty block stays untouched as it is, for the day it is used again.
-    if (before !== 0 && words[pool + Pool.empty] !== before) closeTail(words, before);
-    words[pool + Pool.current] = block;
-    if (words[block + Block.live] === 0 && words[pool + Pool.empty] === 0) words[pool + Pool.empty] = block;
-  }
-
   /** The generations of a block, made if it has none yet; 0 where there is no room for them. */
   generationsOf(block: number): number {
     const known = this.words[block + Block.generations]!;
     if (known !== 0) return known;
-    const generations = this.#take(generationUnits(this.words[block + Block.capacity]!), false);
+    const generations = this.takeUnits(generationUnits(this.words[block + Block.capacity]!), false);
     this.words[block + Block.generations] = generations;
     return generations;
   }
 
-  #take(unitCount: number, isBlock: boolean): number {
+  /** A zeroed chunk, or 0; the views may be new ones then. */
+  protected takeUnits(unitCount: number, isBlock: boolean): number {
     const index = this.arena.take(unitCount, isBlock);
     this.words = this.arena.words;
     this.doubles = this.arena.doubles;
@@ -283,14 +276,15 @@ export function isStoreBuffer(buffer: SharedArrayBuffer, options: CoreOptions): 
   );
 }
 
-/** Sets up an empty pool: its granularity and its rings. */
+/** Sets up an empty pool: its granularity, its ring and its lists. */
 export function layOutPool(words: Int32Array, poolIndex: number): void {
   const pool = poolAt(poolIndex);
   words.fill(0, pool, pool + Size.pool);
   words[pool + Pool.granuleShift] = words[Header.granuleShift]! + poolIndex;
+  words[pool + Pool.chunkLimit] = LEAST_CHUNK_LIMIT;
   ringInit(words, pool + Pool.blocks);
   ringInit(words, pool + Pool.dirtyBlocks);
-  for (let c = 0; c < Classes.count; c++) initClassRing(words, ringOfClass(pool, c));
+  words.fill(-1, pool + Pool.classTops, pool + Pool.classTops + Classes.count);
 }
 
 /** Where a block is mapped, and for which pool, which counts from 0. */
@@ -338,12 +332,13 @@ function fitFrames(words: Int32Array, reservedSize: number): void {
 }
 
 /**
- * The most the buffer may have to hold: for every word of granules its record and its generations, half as much again
- * for chunks that lie free in between, and room for the fixed part of many small blocks.
+ * The most the buffer may have to hold: for every word of granules its record, its generations and what is listed of it
+ * (16 runs at the most, each of them twice, and as many listings that are out of date), half as much again for chunks
+ * that lie free in between, and room for the fixed part of many small blocks.
  */
 function mostIntegers(options: CoreOptions): number {
   const wordBytes = 32 * options.granularity;
-  const perWord = Size.record + 32;
+  const perWord = Size.record + 32 + 64;
   const blocks = Math.ceil(options.maxReservedSize / options.blockSize) + options.poolCount;
   const perBlock = 2 * Unit.integers + Size.block;
   const blockIntegers = blocks * perBlock + (options.maxReservedSize / wordBytes) * perWord;

@@ -6,22 +6,7 @@ import { countOnes, lowBits } from "./bits.ts";
 import { blockUnits, generationUnits } from "./block.ts";
 import { treeFirst, treeNext } from "./block-tree.ts";
 import { classOfRun } from "./classes.ts";
-import { classOfListed, nextListed, ringOfClass } from "./class-rings.ts";
-import {
-  Bins,
-  Block,
-  Classes,
-  Format,
-  Header,
-  Link,
-  Pool,
-  Pools,
-  Recent,
-  Size,
-  Unit,
-  Word,
-} from "./layout.ts";
-import { blockOfPlace } from "./waiting-runs.ts";
+import { Bins, Block, Classes, Format, Header, Link, Place, Pool, Pools, Size, Unit, Word } from "./layout.ts";
 
 function check(holds: boolean, invariant: number, what: string): void {
   if (!holds) throw new Error(`invariant ${invariant} is broken: ${what}`);
@@ -39,8 +24,7 @@ export function verifyStructure(words: Int32Array, doubles: Float64Array): void 
   verifyUnits(words);
   for (let index = 0; index < words[Header.poolCount]!; index++) {
     const pool = Pools.start + index * Size.pool;
-    const classes = verifyRings(words, pool);
-    verifyPool(words, pool, classes);
+    verifyPool(words, pool, verifyLists(words, pool));
   }
 }
 
@@ -94,7 +78,7 @@ function verifySubtree(words: Int32Array, node: number): number {
 
 // --- the buffer -----------------------------------------------------------------------------------------------
 
-/** Every unit belongs to the fixed part, a block, its generations, the owner table or one free chunk. */
+/** Every unit belongs to the fixed part, a block, its generations, the owner table, a list or one free chunk. */
 function verifyUnits(words: Int32Array): void {
   const owners = words[Header.owners]!;
   const unitCount = words[Header.unitCount]!;
@@ -119,8 +103,11 @@ function verifyUnits(words: Int32Array): void {
     const generations = words[block + Block.generations]!;
     if (generations !== 0) claim(generations, generationUnits(words[block + Block.capacity]!), "generations");
   }
+  for (let index = 0; index < words[Header.poolCount]!; index++) {
+    for (const chunk of chunksOf(words, Pools.start + index * Size.pool)) claim(chunk, 1, "a list");
+  }
   for (let bin = 0; bin < Bins.count; bin++) {
-    const sentinel = Bins.start + bin * Size.record;
+    const sentinel = Bins.start + bin * Size.node;
     for (let node = words[sentinel + Link.next]!; node !== sentinel; node = words[node + Link.next]!) {
       const unit = node >> Unit.shift;
       const count = -words[owners + unit]!;
@@ -140,45 +127,52 @@ function verifyUnits(words: Int32Array): void {
 
 // --- pools ----------------------------------------------------------------------------------------------------
 
-/** Checks the rings of a pool's classes; returns the class of each listed record. */
-function verifyRings(words: Int32Array, pool: number): Map<number, number> {
-  const classes = new Map<number, number>();
+/** The chunks of a pool's lists, the spare ones too. */
+function chunksOf(words: Int32Array, pool: number): number[] {
+  const chunks: number[] = [];
   for (let c = 0; c < Classes.count; c++) {
-    const sentinel = ringOfClass(pool, c);
-    let before = sentinel;
-    for (let node = nextListed(words, sentinel); node !== sentinel; node = nextListed(words, node)) {
-      check(words[node + Word.prev] === before, 12, `the ring of class ${c} is torn`);
-      check(!classes.has(node), 12, `a record is in two rings, the second of class ${c}`);
-      check(classOfListed(words, node) === c, 12, `a record in the ring of class ${c} names another class`);
-      classes.set(node, c);
-      const block = blockOfPlace(words, pool, node << 3, 0);
-      check(block !== 0, 12, `the ring of class ${c} holds a stranger`);
-      before = node;
+    for (let top = words[pool + Pool.classTops + c]!; top >= 0; top = words[top & -Unit.integers]!) {
+      chunks.push(top & -Unit.integers);
     }
-    check(words[sentinel + Word.prev] === before, 12, `the ring of class ${c} is torn`);
-    const bit = (words[pool + Pool.classBits + (c >>> 5)]! >>> (c & 31)) & 1;
-    check((bit === 1) === (before !== sentinel), 12, `the bit of class ${c} is wrong`);
   }
-  for (let group = 0; group < Classes.count >>> 5; group++) {
-    const bit = (words[pool + Pool.classSummary]! >>> group) & 1;
-    check((bit === 1) === (words[pool + Pool.classBits + group] !== 0), 12, "the summary of the classes");
-  }
-  return classes;
+  for (let chunk = words[pool + Pool.spareChunks]!; chunk !== 0; chunk = words[chunk]!) chunks.push(chunk);
+  return chunks;
 }
 
-function verifyPool(words: Int32Array, pool: number, classes: ReadonlyMap<number, number>): void {
+/** Checks the lists of a pool's classes; returns for each place the classes it is listed in. */
+function verifyLists(words: Int32Array, pool: number): Map<number, number[]> {
+  const listed = new Map<number, number[]>();
+  for (let c = 0; c < Classes.count; c++) {
+    let top = words[pool + Pool.classTops + c]!;
+    const bit = (words[pool + Pool.classBits + (c >>> 5)]! >>> (c & 31)) & 1;
+    const isEmpty = top < 0 || (top & (Unit.integers - 1)) === 0;
+    check((bit === 0) === isEmpty, 12, `the bit of class ${c} is wrong`);
+    check(!isEmpty || top < 0 || words[top]! === -1, 12, `the list of class ${c} has an empty chunk on others`);
+    while (top >= 0) {
+      for (; (top & (Unit.integers - 1)) !== 0; top--) {
+        const place = words[top]!;
+        listed.set(place, [...(listed.get(place) ?? []), c]);
+      }
+      top = words[top]!;
+      check(top < 0 || (top & (Unit.integers - 1)) === Unit.integers - 1, 12, `class ${c} has a gap`);
+    }
+  }
+  const chunkCount = chunksOf(words, pool).length;
+  check(
+    chunkCount === words[pool + Pool.chunkCount],
+    12,
+    `${chunkCount} chunks of lists, ${words[pool + Pool.chunkCount]} counted`,
+  );
+  return listed;
+}
+
+function verifyPool(words: Int32Array, pool: number, listed: ReadonlyMap<number, readonly number[]>): void {
   const dirtyBlocks = new Set<number>();
   const queue = pool + Pool.dirtyBlocks;
   for (let node = words[queue + Link.next]!; node !== queue; node = words[node + Link.next]!) {
     check(words[words[node + Link.next]! + Link.prev] === node, 11, "the ring of dirty blocks is torn");
     dirtyBlocks.add(node - Block.inDirty);
   }
-  check(
-    dirtyBlocks.size === 0 || words[pool + Pool.waitingCount]! > 0,
-    11,
-    "dirty words, and nothing says so",
-  );
-  const waiting = waitingPlaces(words, pool);
   const blocks = new Set<number>();
   const sentinel = pool + Pool.blocks;
   for (let node = words[sentinel + Link.next]!; node !== sentinel; node = words[node + Link.next]!) {
@@ -188,7 +182,8 @@ function verifyPool(words: Int32Array, pool: number, classes: ReadonlyMap<number
     check(words[block + Block.pool] === pool, 4, "a block is in the ring of another pool");
     check(words[block + Block.granuleShift] === words[pool + Pool.granuleShift], 4, "a block's granularity");
     verifyBlock(words, pool, block);
-    verifyIndex(words, block, classes, dirtyBlocks.has(block), waiting);
+    verifyFullBits(words, block);
+    verifyIndex(words, block, listed, dirtyBlocks.has(block), words[pool + Pool.isIncomplete] === 0);
   }
   for (let block = treeFirst(words); block !== 0; block = treeNext(words, block)) {
     check(
@@ -231,7 +226,6 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
     check((followers & ~freeBits & ~stopBits) === 0, 7, `an allocation in word ${word} has no end`);
     const behindTail = tail <= word << 5 ? -1 : tail >= (word + 1) << 5 ? 0 : -1 << (tail & 31);
     check(((freeBits | stopBits) & behindTail) === 0, 9, `word ${word} is touched behind the tail`);
-    check(words[record + Word.next] === 0 || word << 5 < tail, 9, `word ${word} is listed behind the tail`);
   }
   const used = tail - free;
   check(used === words[block + Block.used], 8, `${used} granules used, ${words[block + Block.used]} counted`);
@@ -246,12 +240,12 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
     8,
     "the padding is free, or goes on",
   );
-  for (const guard of [records - Size.record, records + (capacity >>> 5) * Size.record]) {
-    check(
-      words[guard] === 0 && words[guard + Word.stop] === -1 && words[guard + Word.next] === 0,
-      7,
-      "a guard is damaged",
-    );
+  const guards = [
+    [records - Size.record, padding === 0 ? -1 : 0],
+    [records + (capacity >>> 5) * Size.record, -1],
+  ] as const;
+  for (const [guard, stops] of guards) {
+    check(words[guard] === 0 && words[guard + Word.stop] === stops, 7, "a guard is damaged");
   }
   const open = words[pool + Pool.current] === block || words[pool + Pool.empty] === block;
   check(tail === capacity || (open && tail >= padding), 9, "a block that nothing is appended to has a tail");
@@ -294,49 +288,14 @@ function bitAt(granule: number, word: number): number {
   return granule >> 5 === word ? 1 << (granule & 31) : 0;
 }
 
-/** The places of the pool's runs that wait, a place for each granule. */
-function waitingPlaces(words: Int32Array, pool: number): ReadonlySet<number> {
-  const places = new Set<number>();
-  const add = (place: number, count: number): void => {
-    if (blockOfPlace(words, pool, place, count) === 0) return;
-    for (let p = place; p < place + count; p++) places.add(p);
-  };
-  for (let count = 1; count <= Recent.longest; count++) {
-    const entries = words[pool + Pool.recentCounts + count]!;
-    const bit = (words[pool + Pool.recentBits]! >>> (count - 1)) & 1;
-    check((bit === 1) === entries > 0, 12, `the bit of the recent runs of ${count} granules`);
-    check(entries >= 0 && entries <= Recent.runs, 12, `${entries} recent runs of ${count} granules`);
-    for (let entry = 0; entry < entries; entry++) {
-      add(words[pool + Pool.recentPlaces + count * Recent.runs + entry]!, count);
-    }
-  }
-  const waiting = words[pool + Pool.waitingCount]!;
-  check(waiting >= 0 && waiting <= Recent.waiting, 12, `${waiting} runs wait`);
-  for (let entry = 0; entry < waiting; entry++) add(words[pool + Pool.waitingPlaces + entry]!, 1);
-  return places;
-}
-
-/** The index says of every free run at least as much as is true, or part of the run waits to be looked at. */
-function verifyIndex(
-  words: Int32Array,
-  block: number,
-  classes: ReadonlyMap<number, number>,
-  queued: boolean,
-  waiting: ReadonlySet<number>,
-): void {
+/** A word's full bit, and the bit of a group of those. */
+function verifyFullBits(words: Int32Array, block: number): void {
   const records = words[block + Block.records]!;
   const wordCount = words[block + Block.capacity]! >>> 5;
   const groupCount = (wordCount >>> 5) + 1;
   const bit = (base: number, index: number): boolean =>
     ((words[base + (index >>> 5)]! >>> (index & 31)) & 1) !== 0;
   for (let group = 0; group < groupCount; group++) {
-    const dirtyBits = words[block + Block.dirty + group]!;
-    check(
-      (dirtyBits !== 0) === bit(words[block + Block.dirtySummary]!, group),
-      11,
-      "the summary of dirty words",
-    );
-    check(dirtyBits === 0 || queued, 11, "a block with dirty words does not wait to be looked at");
     const fullBits = words[words[block + Block.full]! + group]!;
     check(
       (fullBits === -1) === bit(words[block + Block.fullSummary]!, group),
@@ -348,19 +307,40 @@ function verifyIndex(
     const isFull = word < wordCount && words[records + word * Size.record] === -1;
     check(bit(words[block + Block.full]!, word) === isFull, 13, `the full bit of word ${word}`);
   }
+}
+
+/** Each free run is in the list of its class, or one of its words is dirty. */
+function verifyIndex(
+  words: Int32Array,
+  block: number,
+  listed: ReadonlyMap<number, readonly number[]>,
+  isQueued: boolean,
+  isComplete: boolean,
+): void {
+  const records = words[block + Block.records]!;
+  const capacity = words[block + Block.capacity]!;
+  const bit = (base: number, index: number): boolean =>
+    ((words[base + (index >>> 5)]! >>> (index & 31)) & 1) !== 0;
+  for (let group = 0; group <= capacity >>> 10; group++) {
+    const isDirty = words[block + Block.dirty + group] !== 0;
+    check(isDirty === bit(words[block + Block.dirtySummary]!, group), 11, "the summary of dirty words");
+    check(!isDirty || isQueued, 11, "a block with dirty words does not wait to be looked at");
+  }
+  if (!isComplete) return;
   const isFree = (granule: number): boolean =>
-    granule < wordCount << 5 &&
+    granule < capacity &&
     ((words[records + (granule >>> 5) * Size.record]! >>> (granule & 31)) & 1) !== 0;
-  for (let start = 0; start < wordCount << 5; start++) {
+  for (let start = 0; start < capacity; start++) {
     if (!isFree(start)) continue;
-    let isWaiting = false;
     let end = start;
-    for (; isFree(end); end++) {
-      isWaiting ||= waiting.has((records << 3) + end) || bit(block + Block.dirty, end >>> 5);
-    }
-    const listed = classes.get(records + (start >>> 5) * Size.record) ?? -1;
-    const isKnown = isWaiting || listed >= classOfRun(end - start);
-    check(isKnown, 12, `${end - start} free granules from granule ${start} on are lost`);
+    let isDirty = false;
+    for (; isFree(end); end++) isDirty ||= bit(block + Block.dirty, end >>> 5);
+    const classes = listed.get((records << Place.shift) + start) ?? [];
+    check(
+      isDirty || classes.includes(classOfRun(end - start)),
+      12,
+      `${end - start} free granules from granule ${start} on are lost`,
+    );
     start = end;
   }
 }

@@ -108,7 +108,7 @@ class ArenaModel {
       }
     }
     for (let bin = 0; bin < BIN_COUNT; bin++) {
-      const sentinel = Bins.start + bin * Size.record;
+      const sentinel = Bins.start + bin * Size.node;
       let before = sentinel;
       for (
         let node = this.word(sentinel + Link.next);

@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {
   bitRange,
+  bitsFrom,
+  bitsUpTo,
   countOnes,
-  findRun,
   leadingOnes,
-  longestRun,
   lowBits,
   lowestBit,
   trailingOnes,
@@ -60,9 +60,6 @@ function agrees(actual: (word: number) => number, naive: (bits: string) => numbe
   }
 }
 
-function runsIn(bits: string): number[] {
-  return (bits.match(/1+/g) ?? []).map((run) => run.length);
-}
 
 describe("operations on words", () => {
   test("lowBits, for every count", () => {
@@ -84,15 +81,17 @@ describe("operations on words", () => {
   test("trailingOnes", () => agrees(trailingOnes, (bits) => `${bits}0`.indexOf("0")));
   test("leadingOnes", () => agrees(leadingOnes, (bits) => 31 - bits.lastIndexOf("0")));
   test("countOnes", () => agrees(countOnes, (bits) => bits.replaceAll("0", "").length));
-  test("longestRun", () => agrees(longestRun, (bits) => Math.max(0, ...runsIn(bits))));
 
-  test("findRun, of every length", () => {
-    for (let count = 1; count <= 32; count++) {
-      const run = "1".repeat(count);
-      agrees(
-        (word) => findRun(word, count),
-        (bits) => bits.indexOf(run),
-      );
+  test("bitsFrom and bitsUpTo, from and up to every bit", () => {
+    let neighbour = 0x2545_f491 | 0;
+    for (const word of words()) {
+      const bits = bitsOf(word);
+      const others = bitsOf(neighbour);
+      for (let bit = 0; bit < 32; bit++) {
+        assert.equal(bitsOf(bitsFrom(word, neighbour, bit)), (bits + others).slice(bit, bit + 32));
+        assert.equal(bitsOf(bitsUpTo(word, neighbour, bit)), (others + bits).slice(bit + 1, bit + 33));
+      }
+      neighbour = Math.imul(neighbour, 0x41c6_4e6d) + word;
     }
   });
 });
