@@ -53,16 +53,18 @@ export function setPadding(words: Int32Array, block: number): void {
   words[block + Block.tail] = padding;
 }
 
-/** Takes a block that is cleared or removed from those with dirty words. */
+/** From now on a block has no dirty words. */
 export function forgetDirty(words: Int32Array, block: number): void {
-  if (words[block + Block.inDirty + Link.next] !== 0) ringRemove(words, block + Block.inDirty);
+  if (words[block + Block.inDirty + Link.next] === 0) return;
+  ringRemove(words, block + Block.inDirty);
+  words.fill(0, block + Block.dirty, words[block + Block.full]); // the bits, and their summary behind them
 }
 
 /** Makes an empty block untouched again, from the padding on. What lists its free runs says so in vain from now on. */
 export function clearGranules(words: Int32Array, block: number): void {
   const records = words[block + Block.records]!;
   forgetDirty(words, block);
-  words.fill(0, block + Block.dirty, records - Size.record);
+  words.fill(0, words[block + Block.full], records - Size.record);
   words.fill(0, records, records + (((words[block + Block.tail]! + 31) >>> 5) << 1));
   setPadding(words, block);
 }

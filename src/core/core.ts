@@ -127,20 +127,28 @@ export class Core extends Holes {
   /**
    * Releases the allocation that begins at `address`. Status.surplusBlock (it is the last one of a block that is not kept)
    * and the failures of `locateStart` change nothing.
-   *
-   * Written out for what nearly all code is: no longer than 32 granules, amid other allocations. It lies in two
-   * neighbouring records, of which the second may have no part in it.
    */
   release(address: number): Status {
     const words = this.words;
     const block = words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
     const shift = words[block + Block.granuleShift]!;
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
-    const tail = words[block + Block.tail]!;
     // Whatever block and granule came out: if they are of this address, they lead back to it.
-    if (granule >= tail || this.doubles[(block >> 1) + Block.rx]! + (granule << shift) !== address) {
-      return this.#releaseElsewhere(address);
-    }
+    return granule < words[block + Block.tail]! &&
+      this.doubles[(block >> 1) + Block.rx]! + (granule << shift) === address
+      ? this.#releaseAt(block, granule)
+      : this.#releaseElsewhere(address);
+  }
+
+  /**
+   * Releases what begins at a granule below the tail, if anything does. A function of its own that is given integers: it is
+   * too large to be inlined, and an address that is passed on would become an object on the heap.
+   *
+   * Written out for what nearly all code is: no longer than 32 granules, amid other allocations. It lies in two
+   * neighbouring records, of which the second may have no part in it.
+   */
+  #releaseAt(block: number, granule: number): Status {
+    const words = this.words;
     const records = words[block + Block.records]!;
     const record = records + ((granule >>> 5) << 1);
     const bit = granule & 31;
@@ -156,9 +164,9 @@ export class Core extends Holes {
     const count = 32 - Math.clz32(last); // 0 where it is longer
     const end = granule + count;
     const live = words[block + Block.live]! - 1;
-    if (begins === 0 || live === 0) return this.#releaseElsewhere(address);
+    if (begins === 0 || live === 0) return this.#releaseElsewhere(this.addressOf(block, granule));
     words[block + Block.live] = live;
-    if (count === 0 || end === tail || words[block + Block.generations] !== 0) {
+    if (count === 0 || end === words[block + Block.tail] || words[block + Block.generations] !== 0) {
       this.#vacate(block, granule, count === 0 ? lengthFrom(words, block, granule) : count);
       return Status.ok;
     }

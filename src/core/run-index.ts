@@ -14,7 +14,8 @@
  *
  * A list is a stack of chunks of 64 integers: the first names the last entry of the chunk below, or is -1.
  */
-import { bitsFrom, lowestBit } from "./bits.ts";
+import { bitsFrom, lowestBit, trailingOnes } from "./bits.ts";
+import { forgetDirty } from "./block.ts";
 import { classOfRun } from "./classes.ts";
 import { freeBefore, freeFrom } from "./free-runs.ts";
 import { Block, Classes, Header, Link, Place, Pool, Size, Unit } from "./layout.ts";
@@ -163,7 +164,8 @@ export class RunIndex extends Store {
           this.#indexGroup(block, ((summary - first) << 5) + bit);
         }
       }
-      ringRemove(words, node);
+      // Unless the lists were made anew in between, and there are no dirty words any more.
+      if (words[node + Link.next] !== 0) ringRemove(words, node);
     }
   }
 
@@ -197,8 +199,10 @@ export class RunIndex extends Store {
   #listRunsBeginningIn(block: number, word: number, entering: number): void {
     const free = this.words[this.words[block + Block.records]! + (word << 1)]!;
     for (let starts = free & ~((free << 1) | entering); starts !== 0; starts &= starts - 1) {
-      const granule = (word << 5) + lowestBit(starts);
-      this.listRun(block, granule, freeFrom(this.words, block, granule));
+      const bit = lowestBit(starts);
+      const granule = (word << 5) + bit;
+      const end = bit + trailingOnes(free >> bit); // beyond the word where the run reaches its end
+      this.listRun(block, granule, end < 32 ? end - bit : freeFrom(this.words, block, granule));
     }
   }
 
@@ -260,6 +264,7 @@ export class RunIndex extends Store {
     let wordCount = 0;
     const sentinel = pool + Pool.blocks;
     for (let node = words[sentinel + Link.next]!; node !== sentinel; node = this.words[node + Link.next]!) {
+      forgetDirty(this.words, node - Block.inPool);
       this.#listRunsOf(node - Block.inPool);
       wordCount += words[node - Block.inPool + Block.capacity]! >>> 5;
     }
