@@ -104,14 +104,14 @@ export class BlockMemory {
   /** Returns its entry, or -1 where there is no room for what a shared allocator keeps of a block. */
   #registerBlock(register: BlockRegister, mapped: MappedBlock, pool: number): number {
     const { block, rx, rw, sizeBytes } = mapped;
-    const generations = this.#core.generationsOf(block);
+    const generations = this.#core.ledgerOf(block);
     if (generations === 0) return -1;
     return register.add({ pool, block, generations, rx, rw, sizeBytes }) || -1;
   }
 
   /**
    * From now on the blocks are in a register that other threads read and write too, and the spans ask `owner`.
-   * Precondition: each block has its generations.
+   * Precondition: each block has its ledger.
    */
   share(register: BlockRegister, owner: SpanOwner): void {
     this.attach(register, owner);
@@ -150,6 +150,16 @@ export class BlockMemory {
         mapped.isMapped = false;
       }
     }
+  }
+
+  /** After a reset: another object stands for the block, so that the spans of before know that they are over. */
+  renew(mapped: MappedBlock): void {
+    mapped.close();
+    mapped.isMapped = false;
+    const { block, rx, rw, sizeBytes, granuleShift, entry, serial, isShared } = mapped;
+    const renewed = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, granuleShift, isShared);
+    renewed.block = block;
+    this.#enter(renewed, entry, serial);
   }
 
   /** Gives back what a thread that died had mapped and not registered, or registered as leaving. */

@@ -2,7 +2,9 @@
 import type { AllocatorOperations } from "./allocator-contract.ts";
 import { BlockMemory, uniqueTagName } from "./block-memory.ts";
 import type { Core } from "./core/core.ts";
-import { restore, shorten, strikeOut } from "./core/ledger.ts";
+import { enterInLedger, giveGeneration, shortenEntry, valueAt, watchBlock } from "./core/generations.ts";
+import { restore, strikeOut } from "./core/ledger.ts";
+import { Block, Spans } from "./core/layout.ts";
 import { Status } from "./core/status.ts";
 import { verifyStructure } from "./core/verify.ts";
 import { JitError } from "./errors.ts";
@@ -21,6 +23,11 @@ import type { CachePolicy } from "./write-scope.ts";
 
 /** asmjit's largest request is one granule less. */
 const TOO_LARGE_BYTES = 2 ** 31;
+
+/** Of no allocation ever: generations are given from −2**31 + 1 on. */
+const NO_GENERATION = -(2 ** 31);
+
+const NOT_GIVEN = [0, 0] as const;
 
 /** What an engine works on where the allocator is another thread's. */
 export interface SharedParts {
@@ -90,7 +97,7 @@ export class Engine implements AllocatorOperations {
     try {
       return this.#makeSpan(mapped, granule);
     } catch (error) {
-      this.#free(mapped, granule);
+      this.#free(mapped, granule, true);
       if (isInNewBlock && mapped.isMapped) this.blocks.remove(mapped);
       throw error;
     }
@@ -98,15 +105,10 @@ export class Engine implements AllocatorOperations {
 
   /** As `allocAddress`, and gives the allocation a generation, as `alloc` does. */
   allocTracked(size: number): Address {
-    const isInNewBlock = this.#place(size);
+    this.#place(size);
     const core = this.core;
     const { block, granule } = core;
-    if (core.generationAt(block, granule) === 0) {
-      const mapped = this.blocks.at(block);
-      this.#free(mapped, granule);
-      if (isInNewBlock && mapped.isMapped) this.blocks.remove(mapped);
-      throw refusals.outOfMetadata(size);
-    }
+    enterInLedger(core.words, block, granule);
     return core.addressOf(block, granule);
   }
 
@@ -188,18 +190,24 @@ export class Engine implements AllocatorOperations {
 
   #releaseTarget(target: Span | Address): void {
     if (typeof target !== "number") {
-      this.#free(this.#liveBlock(target, "release"), spanAccess.granule(target));
+      this.#freeSpan(this.#liveBlock(target, "release"), target);
     } else {
       const mapped = this.#locateStart(target, "release");
-      this.#free(mapped, this.core.granule);
+      this.#free(mapped, this.core.granule, false);
     }
   }
 
-  /** Releases the allocation that begins at `granule`. */
-  #free(mapped: MappedBlock, granule: number): void {
+  #freeSpan(mapped: MappedBlock, span: Span): void {
+    // What has a generation may be known to other spans.
+    this.#free(mapped, spanAccess.granule(span), spanAccess.generation(span) >= 0);
+    spanAccess.end(span);
+  }
+
+  /** Releases the allocation that begins at `granule`; `isOwn` as for the core. */
+  #free(mapped: MappedBlock, granule: number, isOwn: boolean): void {
     const core = this.core;
     if (!this.#fills || core.isLastOfSurplus(mapped.block)) {
-      const status = core.free(mapped.block, granule);
+      const status = core.free(mapped.block, granule, isOwn);
       if (status === Status.surplusBlock) this.blocks.remove(mapped);
       return;
     }
@@ -212,7 +220,7 @@ export class Engine implements AllocatorOperations {
       restore(core.words, mapped.block, granule, generation);
       throw error;
     }
-    core.free(mapped.block, granule);
+    core.free(mapped.block, granule, isOwn);
   }
 
   shrink(target: Span | Address, newSize: number): void {
@@ -232,16 +240,17 @@ export class Engine implements AllocatorOperations {
     if (newCount === count) return;
     if (newCount === 0) {
       this.releaseCount++;
-      this.#free(mapped, granule);
+      if (isAddress) this.#free(mapped, granule, false);
+      else this.#freeSpan(mapped, target);
       return;
     }
     if (this.#fills) {
       const start = (granule + newCount) << mapped.granuleShift;
-      shorten(core.words, mapped.block, granule, newCount);
+      shortenEntry(core.words, mapped.block, granule, newCount);
       try {
         this.blocks.fill(mapped, start, (count - newCount) << mapped.granuleShift);
       } catch (error) {
-        shorten(core.words, mapped.block, granule, count);
+        shortenEntry(core.words, mapped.block, granule, count);
         throw error;
       }
     }
@@ -270,8 +279,8 @@ export class Engine implements AllocatorOperations {
   // --- spans --------------------------------------------------------------------------------------------------
 
   query(rx: Address): Span {
-    this.#locate(rx);
-    return this.#makeSpan(this.blocks.at(this.core.block), this.core.granule);
+    if (typeof rx !== "number" || !this.core.begins(rx)) this.#locate(rx);
+    return this.#makeAnotherSpan(this.blocks.at(this.core.block), this.core.granule);
   }
 
   queryAddress(rx: Address): Address {
@@ -292,9 +301,10 @@ export class Engine implements AllocatorOperations {
       throw refusals.refuseValue("look up", token, "the token must be one that a span gave");
     }
     const { rx, generation } = token;
-    const isFound = isIndex(rx) && this.core.locateStart(rx) === Status.ok;
-    if (isFound && this.core.isLive(this.core.block, this.core.granule, generation)) {
-      return this.#makeSpan(this.blocks.at(this.core.block), this.core.granule);
+    if (isIndex(rx) && generation < 0 && this.core.locateStart(rx) === Status.ok) {
+      const { words, block, granule } = this.core;
+      const mapped = this.blocks.at(block);
+      if (generation === valueAt(words, block, granule)) return this.#makeAnotherSpan(mapped, granule);
     }
     this.checkOpen("look up");
     if (!isIndex(rx) || !Number.isInteger(generation)) {
@@ -303,17 +313,60 @@ export class Engine implements AllocatorOperations {
     throw refusals.refuseReleased("look up", rx);
   }
 
+  /** Whether every allocation is in a ledger. */
+  get #isShared(): boolean {
+    return this.owner !== this;
+  }
+
+  /** The span of an allocation that was just made. */
   #makeSpan(mapped: MappedBlock, granule: number): Span {
-    const generation = this.core.generationAt(mapped.block, granule);
-    if (generation === 0) throw refusals.outOfMetadata(1 << mapped.granuleShift);
-    return spanAccess.make(mapped, granule, generation);
+    const { core } = this;
+    const { block } = mapped;
+    if (this.#isShared) return spanAccess.make(mapped, granule, enterInLedger(core.words, block, granule));
+    if (core.generationsOf(block) === 0) throw refusals.outOfMetadata(1 << mapped.granuleShift);
+    return spanAccess.make(mapped, granule, valueAt(core.words, block, granule));
+  }
+
+  /** A span of an allocation that others may have a span of. */
+  #makeAnotherSpan(mapped: MappedBlock, granule: number): Span {
+    const span = this.#makeSpan(mapped, granule);
+    if (!this.#isShared) watchBlock(this.core.words, mapped.block);
+    return span;
+  }
+
+  tokenOf(span: Span): SpanToken {
+    const { rx } = span;
+    if (!this.isLive(span)) return { rx, generation: NO_GENERATION };
+    const before = spanAccess.generation(span);
+    if (before >= 0) {
+      const mapped = spanAccess.block(span);
+      const granule = spanAccess.granule(span);
+      const given = giveGeneration(this.core.words, mapped.block, granule);
+      mapped.noteGeneration(granule, given, before);
+      spanAccess.setGeneration(span, given);
+    }
+    return { rx, generation: spanAccess.generation(span) };
   }
 
   isLive(span: Span): boolean {
     const mapped = spanAccess.block(span);
-    return (
-      mapped.isMapped && this.core.isLive(mapped.block, spanAccess.granule(span), spanAccess.generation(span))
-    );
+    const granule = spanAccess.granule(span);
+    if (granule < 0 || !mapped.isMapped) return false;
+    const { words } = this.core;
+    const isMarked = (words[mapped.block + Block.spans]! & (Spans.marked | Spans.ledger)) !== 0;
+    return !isMarked || this.#isKnown(mapped, granule, span);
+  }
+
+  /** Whether what stands at the start of an allocation is what the span knows. */
+  #isKnown(mapped: MappedBlock, granule: number, span: Span): boolean {
+    const value = valueAt(this.core.words, mapped.block, granule);
+    const generation = spanAccess.generation(span);
+    if (value === generation && (generation < 0 || !this.#isShared)) return true;
+    // It may have been given its generation after its span was made.
+    const [given, before] = mapped.numbered?.get(granule) ?? NOT_GIVEN;
+    if (value >= 0 || value !== given || generation !== before) return false;
+    spanAccess.setGeneration(span, value);
+    return true;
   }
 
   releaseIfLive(span: Span): void {
@@ -409,7 +462,11 @@ export class Engine implements AllocatorOperations {
   }
 
   #liveSize(span: Span, mapped: MappedBlock): number {
-    return this.core.lengthWithGeneration(mapped.block, spanAccess.granule(span)) << mapped.granuleShift;
+    const granule = spanAccess.granule(span);
+    const count = this.#isShared
+      ? this.core.lengthInLedger(mapped.block, granule)
+      : this.core.lengthAt(mapped.block, granule);
+    return count << mapped.granuleShift;
   }
 
   // --- all at once --------------------------------------------------------------------------------------------
@@ -428,6 +485,7 @@ export class Engine implements AllocatorOperations {
     for (const mapped of kept) {
       if (this.#fills) this.blocks.fill(mapped, 0, mapped.sizeBytes);
       this.core.clearBlock(mapped.block);
+      this.blocks.renew(mapped);
     }
   }
 

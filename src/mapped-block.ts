@@ -26,8 +26,16 @@ export class MappedBlock {
   readonly sizeBytes: number;
   /** log2 of the block's granularity in bytes. */
   readonly granuleShift: number;
-  /** False from the moment it is unmapped; where another thread did that, from the moment this one has noticed. */
+  /**
+   * False from the moment it is unmapped, where another thread did that from the moment this one has noticed; or reset, and
+   * another object stands for it. Spans of before know it by that.
+   */
   isMapped = true;
+  /**
+   * By the granule at which an allocation begins: the generation it was given, and what stood in its place when its span
+   * was made, which still knows it by that (core/generations.ts).
+   */
+  numbered: Map<number, readonly [generation: number, before: number]> | undefined;
   /** In a shared allocator: its entry in the register of blocks, and the serial that stands there while it lives. */
   entry = 0;
   serial = 0;
@@ -53,6 +61,12 @@ export class MappedBlock {
     this.rw = rw;
     this.sizeBytes = sizeBytes;
     this.granuleShift = granuleShift;
+  }
+
+  /** Notes that an allocation, whose span knew it by `before`, was given a generation. */
+  noteGeneration(granule: number, generation: number, before: number): void {
+    this.numbered ??= new Map();
+    this.numbered.set(granule, [generation, before]);
   }
 
   /** `length` is that of `bytes`. */

@@ -5,6 +5,7 @@
  * What is true at every instant: the register of blocks, and the ledger of each block (core/ledger.ts). An operation
  * has happened when its write there is done, and not before; all else is derived from them.
  */
+import { makeLedger } from "./core/generations.ts";
 import { readLedger } from "./core/ledger.ts";
 import { granulesOf } from "./core/survey.ts";
 import type { AllocatorOperations } from "./allocator-contract.ts";
@@ -141,20 +142,30 @@ export class SharedEngine implements AllocatorOperations {
     for (let block = core.firstBlock(); block !== 0; block = core.nextBlock(block)) {
       if (core.generationsOf(block) === 0) throw outOfMetadata(blocks.at(block).sizeBytes);
     }
+    // From here on nothing can fail.
     for (const mapped of blocks.all()) {
-      const granules = granulesOf(core.words, mapped.block);
-      const padding = this.engine.options.disableInitialPadding ? 0 : 1;
-      for (let granule = padding; granule < granules.length; granule++) {
-        if (granules[granule] === 0) continue;
-        core.generationAt(mapped.block, granule);
-        granule += core.lengthAt(mapped.block, granule) - 1;
-      }
+      makeLedger(core.words, mapped.block, this.#startsOf(mapped.block), (granule, generation, before) => {
+        mapped.noteGeneration(granule, generation, before);
+      });
     }
     this.state.batches.claimUpTo(core.generation, this.memberId);
     this.#generation = core.generation;
     blocks.share(this.state.register, this);
     this.#length = core.words.length;
     this.#epoch = this.state.epoch;
+  }
+
+  /** The granules at which the allocations of a block begin. */
+  #startsOf(block: number): number[] {
+    const { core } = this.engine;
+    const granules = granulesOf(core.words, block);
+    const starts: number[] = [];
+    for (let granule = this.engine.options.disableInitialPadding ? 0 : 1; granule < granules.length; granule++) {
+      if (granules[granule] === 0) continue;
+      starts.push(granule);
+      granule += core.lengthAt(block, granule) - 1;
+    }
+    return starts;
   }
 
   /** Takes part in what another thread has enrolled. */
@@ -349,6 +360,10 @@ export class SharedEngine implements AllocatorOperations {
   isLive(span: Span): boolean {
     if (this.state.epoch === this.#epoch || this.#hasLeft) return this.engine.isLive(span);
     return this.#run(() => this.engine.isLive(span));
+  }
+
+  tokenOf(span: Span): SpanToken {
+    return this.#hasLeft ? this.engine.tokenOf(span) : this.#run(() => this.engine.tokenOf(span));
   }
 
   sizeOf(span: Span): number {

@@ -11,6 +11,7 @@ export interface SpanOwner {
   sizeOf(span: Span): number;
   read(span: Span, offset: number, length: number | undefined): Uint8Array;
   write(span: Span, offset: number, bytes: Uint8Array): void;
+  tokenOf(span: Span): SpanToken;
   shrink(span: Span, newSize: number): void;
   release(span: Span): void;
   /** Nothing where it was released before. */
@@ -32,8 +33,13 @@ export interface SpanToken {
 export interface SpanAccess {
   make(block: MappedBlock, granule: number, generation: number): Span;
   block(span: Span): MappedBlock;
+  /** Where it begins in its block; negative once it was released through this span. */
   granule(span: Span): number;
+  /** What it knows its allocation by: see core/generations.ts. */
   generation(span: Span): number;
+  setGeneration(span: Span, generation: number): void;
+  /** From now on the span knows that it was released. */
+  end(span: Span): void;
 }
 
 /** Set by the class below, which alone can reach its private fields. Not exported by the package. */
@@ -59,8 +65,9 @@ const key = Symbol("span");
 export class Span implements Disposable {
   // As little as will do, and no doubles: what a span costs is mostly what the collector does with it.
   readonly #block: MappedBlock;
-  readonly #granule: number;
-  readonly #generation: number;
+  /** Its complement once the span was released through itself. */
+  #granule: number;
+  #generation: number;
 
   static {
     spanAccess = {
@@ -68,6 +75,12 @@ export class Span implements Disposable {
       block: (span) => span.#block,
       granule: (span) => span.#granule,
       generation: (span) => span.#generation,
+      setGeneration: (span, generation) => {
+        span.#generation = generation;
+      },
+      end: (span) => {
+        if (span.#granule >= 0) span.#granule = ~span.#granule;
+      },
     };
   }
 
@@ -81,17 +94,22 @@ export class Span implements Disposable {
 
   /** Where the code runs: read and execute. The address stays what it was after the release. */
   get rx(): Address {
-    return this.#block.rx + (this.#granule << this.#block.granuleShift);
+    return this.#block.rx + this.#offset;
   }
 
   /** Where the code is written: read and write. Equal to `rx` unless the allocator maps its memory twice. */
   get rw(): Address {
-    return this.#block.rw + (this.#granule << this.#block.granuleShift);
+    return this.#block.rw + this.#offset;
+  }
+
+  get #offset(): number {
+    const granule = this.#granule;
+    return (granule < 0 ? ~granule : granule) << this.#block.granuleShift;
   }
 
   /** The span as a message to another thread that has the same allocator: see {@link SpanToken}. */
   get token(): SpanToken {
-    return { rx: this.rx, generation: this.#generation };
+    return this.#block.owner.tokenOf(this);
   }
 
   /** Bytes: what was asked for, rounded up to the granularity; less after a shrink, 0 after the release. */

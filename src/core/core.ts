@@ -10,9 +10,10 @@
 import { bitsFrom, lowestBit } from "./bits.ts";
 import { clearGranules } from "./block.ts";
 import { setFull } from "./full-words.ts";
+import { forgetAllocation, shortenEntry } from "./generations.ts";
 import { freeGranules, lengthFrom, startOf } from "./granules.ts";
 import { Holes } from "./holes.ts";
-import { Block, Eager, Header, Link, Lookup, Pool, Size, Word } from "./layout.ts";
+import { Block, Eager, Header, Link, Lookup, Pool, Size, Spans, Word } from "./layout.ts";
 import { Status } from "./status.ts";
 import { poolAt } from "./store.ts";
 
@@ -66,12 +67,17 @@ export class Core extends Holes {
     return this.doubles[(block >> 1) + Block.rx]! + (granule << this.words[block + Block.granuleShift]!);
   }
 
-  /** Whether an allocation begins at `address`: what most look-ups ask, and the quickest way to a yes. A no may be wrong. */
+  /**
+   * Whether an allocation begins at `address`: what most look-ups ask, and the quickest way to a yes, which leaves its
+   * place in `block` and `granule`. A no may be wrong.
+   */
   begins(address: number): boolean {
     const words = this.words;
     const block = words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
     const shift = words[block + Block.granuleShift]!;
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
+    this.block = block;
+    this.granule = granule;
     return (
       granule < words[block + Block.tail]! &&
       this.#beginsAt(block, granule) &&
@@ -135,9 +141,30 @@ export class Core extends Holes {
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
     // Whatever block and granule came out: if they are of this address, they lead back to it.
     return granule < words[block + Block.tail]! &&
+      words[block + Block.spans] === Spans.none &&
       this.doubles[(block >> 1) + Block.rx]! + (granule << shift) === address
       ? this.#releaseAt(block, granule)
       : this.#releaseElsewhere(address);
+  }
+
+  /** The same for an address of which nothing is known, or whose block has spans. */
+  #releaseElsewhere(address: number): Status {
+    const status = this.locateStart(address);
+    return status === Status.ok ? this.free(this.block, this.granule, false) : status;
+  }
+
+  /**
+   * Releases the allocation that begins at `granule`, which is known to be one. Status.ok or Status.surplusBlock.
+   * @param isOwn through a span that `alloc` made
+   */
+  free(block: number, granule: number, isOwn: boolean): Status {
+    const words = this.words;
+    const spans = words[block + Block.spans]!;
+    if (spans === Spans.none || (isOwn && spans === Spans.made)) return this.#releaseAt(block, granule);
+    const count = lengthFrom(words, block, granule);
+    const status = this.#releaseAt(block, granule);
+    if (status === Status.ok) forgetAllocation(this.words, block, granule, count, isOwn);
+    return status;
   }
 
   /**
@@ -164,9 +191,9 @@ export class Core extends Holes {
     const count = 32 - Math.clz32(last); // 0 where it is longer
     const end = granule + count;
     const live = words[block + Block.live]! - 1;
-    if (begins === 0 || live === 0) return this.#releaseElsewhere(this.addressOf(block, granule));
+    if (live === 0 || begins === 0) return this.#releaseLast(block, granule);
     words[block + Block.live] = live;
-    if (count === 0 || end === words[block + Block.tail] || words[block + Block.generations] !== 0) {
+    if (count === 0 || end === words[block + Block.tail]) {
       this.#vacate(block, granule, count === 0 ? lengthFrom(words, block, granule) : count);
       return Status.ok;
     }
@@ -205,22 +232,15 @@ export class Core extends Holes {
     return Status.ok;
   }
 
-  /** The same for an address of which nothing is known. */
-  #releaseElsewhere(address: number): Status {
-    const status = this.locateStart(address);
-    return status === Status.ok ? this.free(this.block, this.granule) : status;
-  }
-
-  /** Releases the allocation that begins at `granule`, which is known to be one. Status.ok or Status.surplusBlock. */
-  free(block: number, granule: number): Status {
+  /** Releases the block's last allocation, if it begins at `granule`; Status.notAllocated or interiorAddress where it does not. */
+  #releaseLast(block: number, granule: number): Status {
     const words = this.words;
-    const live = words[block + Block.live]! - 1;
-    this.block = block;
-    this.granule = granule;
-    if (live === 0 && this.#isSurplus(block)) return Status.surplusBlock;
-    words[block + Block.live] = live;
+    const status = this.locateStart(this.addressOf(block, granule));
+    if (status !== Status.ok) return status;
+    if (this.#isSurplus(block)) return Status.surplusBlock;
+    words[block + Block.live] = 0;
     this.#vacate(block, granule, this.lengthAt(block, granule));
-    if (live === 0) this.#becameEmpty(block);
+    this.#becameEmpty(block);
     return Status.ok;
   }
 
@@ -256,10 +276,7 @@ export class Core extends Holes {
     const stop = words[block + Block.records]! + ((last >>> 5) << 1) + Word.stop;
     words[stop] = words[stop]! | (1 << (last & 31));
     this.#vacate(block, last + 1, count - newCount);
-    const generations = words[block + Block.generations]!;
-    if (generations !== 0 && newCount > 1 && words[generations + granule] !== 0) {
-      words[generations + granule + 1] = newCount;
-    }
+    shortenEntry(this.words, block, granule, newCount);
   }
 
   /** Frees the granules at the end of an allocation, clears its stop bit, and lets the tail or a free run take them. */
@@ -267,7 +284,6 @@ export class Core extends Holes {
     const words = this.words;
     const end = granule + count;
     words[block + Block.used] = words[block + Block.used]! - count;
-    if (words[block + Block.generations] !== 0) this.#forgetGeneration(block, granule, count);
     if (end === words[block + Block.tail] && words[words[block + Block.pool]! + Pool.current] === block) {
       words[block + Block.tail] = granule; // it was the last one before the tail, where nothing is free
       const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 1) + Word.stop;
@@ -307,45 +323,12 @@ export class Core extends Holes {
 
   // --- generations --------------------------------------------------------------------------------------------
 
-  /**
-   * The generation of the live allocation that begins at `granule`; given now if it had none. Never 0, except where
-   * there is no room for the block's generations.
-   */
-  generationAt(block: number, granule: number): number {
-    const generations = this.words[block + Block.generations]! || this.generationsOf(block);
-    if (generations === 0) return 0;
-    const words = this.words;
-    const known = words[generations + granule]!;
-    if (known !== 0) return known;
-    // Always negative, so that it is never taken for the length that may stand in the same place.
-    const generation = (words[Header.generation]! + 1) | -0x8000_0000;
-    words[Header.generation] = generation;
-    // The length first: with the generation the allocation is entered, in one write (ledger.ts).
-    const count = this.lengthAt(block, granule);
-    if (count > 1) words[generations + granule + 1] = count;
-    words[generations + granule] = generation;
-    return generation;
-  }
-
-  /** The length in granules of an allocation that has a generation: at the same cost however long it is. */
-  lengthWithGeneration(block: number, granule: number): number {
+  /** The length in granules of an allocation that is in a ledger: at the same cost however long it is. */
+  lengthInLedger(block: number, granule: number): number {
     const words = this.words;
     const record = words[block + Block.records]! + ((granule >>> 5) << 1) + Word.stop;
     const stops = bitsFrom(words[record]!, words[record + Size.record]!, granule & 31);
     if (stops !== 0) return lowestBit(stops) + 1;
     return words[words[block + Block.generations]! + granule + 1]!;
-  }
-
-  /** What spans of the allocation that begins at `granule` know it by is gone. */
-  #forgetGeneration(block: number, granule: number, count: number): void {
-    const words = this.words;
-    const generations = words[block + Block.generations]!;
-    words[generations + granule] = 0;
-    if (count > 1) words[generations + granule + 1] = 0;
-  }
-
-  /** Whether the allocation that begins at `granule` is still the one that was given `generation`. */
-  isLive(block: number, granule: number, generation: number): boolean {
-    return this.words[this.words[block + Block.generations]! + granule] === generation;
   }
 }

@@ -89,6 +89,8 @@ export const enum Header {
   unitCount = 13,
   /** log2 of the bytes of a frame of the look-up. */
   frameShift = 14,
+  /** The mark given last (generations.ts). */
+  mark = 15,
   /** Bytes, as doubles: all blocks together; the most they may be; the base block size. */
   reservedSize = 16 >> 1,
   maxReservedSize = 18 >> 1,
@@ -175,6 +177,19 @@ export const enum Pool {
   classTops = 20,
 }
 
+/** What there is of spans in a block: bits, and 0 where no Span was made in it. */
+export const enum Spans {
+  none = 0,
+  /** Some were made, and the block has its table of generations. */
+  made = 1,
+  /** Not all that stands in the table is 0. */
+  marked = 2,
+  /** An allocation may have several spans: every release leaves a mark. */
+  watched = 4,
+  /** The allocator is shared: the table has the generations and lengths of all allocations (ledger.ts). */
+  ledger = 8,
+}
+
 /** When a release enters the run it makes in the index. */
 export const enum Eager {
   /**
@@ -206,10 +221,7 @@ export const enum Block {
   pool = 12,
   /** 1 where granule 0 is padding. */
   padding = 13,
-  /**
-   * The index of the generations, an integer a granule; 0 = no Span was made in this block yet. At the first granule
-   * of an allocation that a Span was made for stands its generation, which is negative; at the second its length.
-   */
+  /** The index of the block's generations (generations.ts), an integer a granule; 0 = no Span was made in it yet. */
   generations = 14,
   /** The lower 32 bits of rx: the offset of an address is a difference of integers. */
   rxLow = 15,
@@ -223,6 +235,8 @@ export const enum Block {
   fullSummary = 22,
   /** A number below the count of blocks, or not far above it, that no other block has. */
   number = 23,
+  /** Bits of `Spans`. It stands where a node has no link. */
+  spans = 24,
   /** The nodes in the rings of the pool's blocks, and of those with dirty words. */
   inPool = 24,
   inDirty = 28,

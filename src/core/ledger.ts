@@ -8,7 +8,7 @@
  * cannot do that for what reaches over several words. So whenever a thread stops, the ledger is right, and everything
  * else can be derived from it (rebuild.ts).
  */
-import { Block } from "./layout.ts";
+import { Block, Spans } from "./layout.ts";
 
 /**
  * Calls `visit` for each allocation that the ledger at `generations` has from granule `start` on, in order. Clears
@@ -41,8 +41,8 @@ export function readLedger(
  * had, or 0.
  */
 export function strikeOut(words: Int32Array, block: number, granule: number): number {
+  if ((words[block + Block.spans]! & Spans.ledger) === 0) return 0;
   const generations = words[block + Block.generations]!;
-  if (generations === 0) return 0;
   const generation = words[generations + granule]!;
   words[generations + granule] = 0;
   return generation;
@@ -50,13 +50,6 @@ export function strikeOut(words: Int32Array, block: number, granule: number): nu
 
 /** Undoes {@link strikeOut}. */
 export function restore(words: Int32Array, block: number, granule: number, generation: number): void {
-  const generations = words[block + Block.generations]!;
-  if (generations !== 0) words[generations + granule] = generation;
-}
-
-/** Makes the allocation that begins at `granule` `newCount` granules long in the ledger; its bits are as they were. */
-export function shorten(words: Int32Array, block: number, granule: number, newCount: number): void {
-  const generations = words[block + Block.generations]!;
-  if (generations === 0 || words[generations + granule] === 0) return;
-  words[generations + granule + 1] = newCount > 1 ? newCount : 0;
+  if ((words[block + Block.spans]! & Spans.ledger) === 0) return;
+  words[words[block + Block.generations]! + granule] = generation;
 }

@@ -10,7 +10,7 @@ import { bitRange } from "./bits.ts";
 import { blockUnits, generationUnits } from "./block.ts";
 import { setFull } from "./full-words.ts";
 import { readLedger } from "./ledger.ts";
-import { Bins, Block, Header, Lookup, Pool, Pools, Size, Unit, Word } from "./layout.ts";
+import { Bins, Block, Header, Lookup, Pool, Pools, Size, Spans, Unit, Word } from "./layout.ts";
 import { ringInit } from "./ring.ts";
 import { enterBlock, layOutPool, poolAt } from "./store.ts";
 import type { BlockPlace } from "./store.ts";
@@ -121,6 +121,7 @@ function rebuildBlock(words: Int32Array, doubles: Float64Array, known: KnownBloc
   words.fill(0, block, block + (blockUnits(capacity) << Unit.shift));
   enterBlock(words, doubles, block, { ...known, number });
   words[block + Block.generations] = generations;
+  words[block + Block.spans] = Spans.ledger;
   const records = words[block + Block.records]!;
   let tail = words[block + Block.padding]!;
   let used = tail;

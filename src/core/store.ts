@@ -2,7 +2,7 @@
 import { Arena } from "./arena.ts";
 import { blockUnits, clearGranules, forgetDirty, generationUnits, layOutBlock, setPadding } from "./block.ts";
 import { treeFind, treeFirst, treeInsert, treeNext, treeRemove } from "./block-tree.ts";
-import { Block, Classes, Format, Header, Link, Lookup, Pool, Pools, Size, Unit } from "./layout.ts";
+import { Block, Classes, Format, Header, Link, Lookup, Pool, Pools, Size, Spans, Unit } from "./layout.ts";
 import { ringInit, ringInsert, ringRemove } from "./ring.ts";
 
 /** Natural block sizes stop doubling here (asmjit's largest block): larger ones only delay what they give back. */
@@ -229,7 +229,7 @@ export class Store {
     this.arena.give(block, blockUnits(capacity));
   }
 
-  /** Releases all that a block holds at once, and makes it its pool's empty one. */
+  /** Releases all that a block holds at once, and makes it its pool's empty one. Spans of it are not told. */
   clearBlock(block: number): void {
     const words = this.words;
     const pool = words[block + Block.pool]!;
@@ -237,6 +237,7 @@ export class Store {
     clearGranules(words, block);
     const generations = words[block + Block.generations]!;
     if (generations !== 0) words.fill(0, generations, generations + capacity);
+    words[block + Block.spans] = words[block + Block.spans]! & ~(Spans.marked | Spans.watched);
     words[block + Block.live] = 0;
     words[pool + Pool.empty] = block;
   }
@@ -247,6 +248,14 @@ export class Store {
     if (known !== 0) return known;
     const generations = this.takeUnits(generationUnits(this.words[block + Block.capacity]!), false);
     this.words[block + Block.generations] = generations;
+    if (generations !== 0) this.words[block + Block.spans] = Spans.made;
+    return generations;
+  }
+
+  /** The same as a ledger, which for a block without allocations is empty. */
+  ledgerOf(block: number): number {
+    const generations = this.generationsOf(block);
+    if (generations !== 0) this.words[block + Block.spans] = Spans.ledger;
     return generations;
   }
 

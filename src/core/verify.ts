@@ -6,7 +6,7 @@ import { countOnes, lowBits } from "./bits.ts";
 import { blockUnits, generationUnits } from "./block.ts";
 import { treeFirst, treeNext } from "./block-tree.ts";
 import { classOfRun } from "./classes.ts";
-import { Bins, Block, Classes, Format, Header, Link, Place, Pool, Pools, Size, Unit, Word } from "./layout.ts";
+import { Bins, Block, Classes, Format, Header, Link, Place, Pool, Pools, Size, Spans, Unit, Word } from "./layout.ts";
 
 function check(holds: boolean, invariant: number, what: string): void {
   if (!holds) throw new Error(`invariant ${invariant} is broken: ${what}`);
@@ -261,11 +261,16 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
   if (generations !== 0) verifyGenerations(words, block, generations);
 }
 
-/** A generation stands at the start of an allocation only, and the allocation's length in its second granule. */
+/**
+ * A ledger has the generation and the length of every allocation, and nothing else. Another table has generations only where an
+ * allocation begins, and nothing at all as long as it says so.
+ */
 function verifyGenerations(words: Int32Array, block: number, generations: number): void {
   const records = words[block + Block.records]!;
   const padding = words[block + Block.padding]!;
   const tail = words[block + Block.tail]!;
+  const spans = words[block + Block.spans]!;
+  check(spans !== Spans.none, 14, "a block has generations, and says that it has no spans");
   const has = (granule: number, field: number): boolean =>
     ((words[records + (granule >>> 5) * Size.record + field]! >>> (granule & 31)) & 1) !== 0;
   let start = 0;
@@ -274,10 +279,21 @@ function verifyGenerations(words: Int32Array, block: number, generations: number
     const isAllocated = start < tail && !has(start, Word.free) && start >= padding;
     while (isAllocated && !has(end - 1, Word.stop)) end++;
     const generation = words[generations + start]!;
-    check(generation === 0 || (isAllocated && generation < 0), 14, `granule ${start} has a generation`);
+    check(generation >= 0 || isAllocated, 14, `granule ${start} has a generation`);
+    check((spans & ~(Spans.made | Spans.watched)) !== 0 || generation === 0, 14, `granule ${start} has a mark in a block without`);
+    check(
+      (spans & Spans.ledger) === 0 || generation < 0 === isAllocated,
+      14,
+      `granule ${start} is not in the ledger as it is`,
+    );
     for (let granule = start + 1; granule < end; granule++) {
-      const expected = granule === start + 1 && generation !== 0 ? end - start : 0;
-      check(words[generations + granule] === expected, 14, `granule ${granule} has a wrong length`);
+      const value = words[generations + granule]!;
+      const length = granule === start + 1 ? end - start : 0;
+      check(
+        (spans & Spans.ledger) !== 0 ? value === length : value >= 0,
+        14,
+        `granule ${granule} has a wrong length`,
+      );
     }
     start = end;
   }
