@@ -91,7 +91,22 @@ export class Engine implements AllocatorOperations {
   }
 
   alloc(size: number): Span {
-    const isInNewBlock = this.#place(size);
+    const core = this.core;
+    const isPlain =
+      typeof size === "number" && (size | 0) === size && size > 0 && size <= this.#largestPlainSize;
+    if (isPlain && core.alloc(0, (size + this.#granuleMask) >>> this.#granuleShift)) {
+      const { block, granule } = core;
+      // Nearly always: there is nothing to look up for it, and nothing that can fail.
+      if (core.words[block + Block.spans] === Spans.made) {
+        return spanAccess.make(this.blocks.at(block), granule, 0);
+      }
+      return this.#allocatedSpan(false);
+    }
+    return this.#allocatedSpan(this.#place(size));
+  }
+
+  /** The span of the place that the core has taken, which is given back where it cannot be made. */
+  #allocatedSpan(isInNewBlock: boolean): Span {
     const { block, granule } = this.core;
     const mapped = this.blocks.at(block);
     try {
@@ -177,9 +192,26 @@ export class Engine implements AllocatorOperations {
     if (typeof target === "number" && !this.#fills) {
       const status = this.core.release(target);
       if (status !== Status.ok) this.#finishRelease(target, status);
-    } else {
+    } else if (typeof target === "number" || !this.#releaseOwn(target)) {
       this.#releaseTarget(target);
     }
+  }
+
+  /**
+   * Releases a span that `alloc` made, in a block where nothing has to be looked up. False where it is none, or there is
+   * more to do: nothing has changed then.
+   */
+  #releaseOwn(span: Span): boolean {
+    if (this.#fills || !(span instanceof Span)) return false;
+    const mapped = spanAccess.block(span);
+    const granule = spanAccess.granule(span);
+    const { core } = this;
+    const { block } = mapped;
+    if (mapped.owner !== this || granule < 0 || !mapped.isMapped) return false;
+    if (core.words[block + Block.spans] !== Spans.made) return false;
+    if (core.free(block, granule, true) !== Status.ok) return false;
+    spanAccess.end(span);
+    return true;
   }
 
   /** What the core left to do, or refused. */
@@ -313,8 +345,8 @@ export class Engine implements AllocatorOperations {
     throw refusals.refuseReleased("look up", rx);
   }
 
-  /** Whether every allocation is in a ledger. */
-  get #isShared(): boolean {
+  /** Whether every allocation is in a ledger. A method: engines call their runtime for a private getter. */
+  #isShared(): boolean {
     return this.owner !== this;
   }
 
@@ -322,16 +354,19 @@ export class Engine implements AllocatorOperations {
   #makeSpan(mapped: MappedBlock, granule: number): Span {
     const { core } = this;
     const { block } = mapped;
-    if (this.#isShared) return spanAccess.make(mapped, granule, enterInLedger(core.words, block, granule));
-    if (core.generationsOf(block) === 0) throw refusals.outOfMetadata(1 << mapped.granuleShift);
+    if (this.#isShared()) return spanAccess.make(mapped, granule, enterInLedger(core.words, block, granule));
+    if (core.words[block + Block.spans] === Spans.none && core.generationsOf(block) === 0) throw refusals.outOfMetadata(1 << mapped.granuleShift);
     return spanAccess.make(mapped, granule, valueAt(core.words, block, granule));
   }
 
   /** A span of an allocation that others may have a span of. */
   #makeAnotherSpan(mapped: MappedBlock, granule: number): Span {
-    const span = this.#makeSpan(mapped, granule);
-    if (!this.#isShared) watchBlock(this.core.words, mapped.block);
-    return span;
+    const { words } = this.core;
+    if ((words[mapped.block + Block.spans]! & (Spans.watched | Spans.ledger)) === 0) {
+      if (this.core.generationsOf(mapped.block) === 0) throw refusals.outOfMetadata(1 << mapped.granuleShift);
+      watchBlock(this.core.words, mapped.block);
+    }
+    return spanAccess.make(mapped, granule, valueAt(words, mapped.block, granule));
   }
 
   tokenOf(span: Span): SpanToken {
@@ -361,7 +396,7 @@ export class Engine implements AllocatorOperations {
   #isKnown(mapped: MappedBlock, granule: number, span: Span): boolean {
     const value = valueAt(this.core.words, mapped.block, granule);
     const generation = spanAccess.generation(span);
-    if (value === generation && (generation < 0 || !this.#isShared)) return true;
+    if (value === generation && (generation < 0 || !this.#isShared())) return true;
     // It may have been given its generation after its span was made.
     const [given, before] = mapped.numbered?.get(granule) ?? NOT_GIVEN;
     if (value >= 0 || value !== given || generation !== before) return false;
@@ -463,7 +498,7 @@ export class Engine implements AllocatorOperations {
 
   #liveSize(span: Span, mapped: MappedBlock): number {
     const granule = spanAccess.granule(span);
-    const count = this.#isShared
+    const count = this.#isShared()
       ? this.core.lengthInLedger(mapped.block, granule)
       : this.core.lengthAt(mapped.block, granule);
     return count << mapped.granuleShift;

@@ -94,15 +94,16 @@ export class Span implements Disposable {
 
   /** Where the code runs: read and execute. The address stays what it was after the release. */
   get rx(): Address {
-    return this.#block.rx + this.#offset;
+    return this.#block.rx + this.#offset();
   }
 
   /** Where the code is written: read and write. Equal to `rx` unless the allocator maps its memory twice. */
   get rw(): Address {
-    return this.#block.rw + this.#offset;
+    return this.#block.rw + this.#offset();
   }
 
-  get #offset(): number {
+  /** Bytes from the start of the block. A method: engines call their runtime for a private getter. */
+  #offset(): number {
     const granule = this.#granule;
     return (granule < 0 ? ~granule : granule) << this.#block.granuleShift;
   }

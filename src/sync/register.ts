@@ -36,7 +36,7 @@ export class BlockRegister {
   add(known: RegisteredBlock): number {
     const words = this.#words;
     let index = 0;
-    while (words[at(index)] !== 0 && index < this.#count) index++;
+    while (words[at(index)] !== 0 && index < this.#count()) index++;
     const entry = at(index);
     if (entry + Entry.integers > words.length) return 0;
     words[entry + Entry.pool] = known.pool;
@@ -45,7 +45,7 @@ export class BlockRegister {
     this.#doubles[(entry >> 1) + Entry.rx] = known.rx;
     this.#doubles[(entry >> 1) + Entry.rw] = known.rw;
     this.#doubles[(entry >> 1) + Entry.size] = known.sizeBytes;
-    if (index === this.#count) words[Field.entryCount] = index + 1;
+    if (index === this.#count()) words[Field.entryCount] = index + 1;
     const serial = (words[Field.nextSerial] ?? 0) & 0x7fff_ffff || 1;
     words[Field.nextSerial] = serial + 1;
     words[entry + Entry.serial] = serial;
@@ -91,20 +91,20 @@ export class BlockRegister {
 
   /** The entry of the block with that index in the core. */
   find(block: number): RegisterEntry | undefined {
-    for (let index = 0; index < this.#count; index++) {
+    for (let index = 0; index < this.#count(); index++) {
       if (this.#words[at(index) + Entry.block] === block && this.serialOf(at(index)) > 0)
         return this.#read(at(index));
     }
     return undefined;
   }
 
-  get #count(): number {
+  #count(): number {
     return this.#words[Field.entryCount] ?? 0;
   }
 
   #entries(isWanted: (serial: number) => boolean): RegisterEntry[] {
     const entries: RegisterEntry[] = [];
-    for (let index = 0; index < this.#count; index++) {
+    for (let index = 0; index < this.#count(); index++) {
       if (isWanted(this.serialOf(at(index)))) entries.push(this.#read(at(index)));
     }
     return entries;
