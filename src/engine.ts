@@ -311,7 +311,8 @@ export class Engine implements AllocatorOperations {
   // --- spans --------------------------------------------------------------------------------------------------
 
   query(rx: Address): Span {
-    if (typeof rx !== "number" || !this.core.begins(rx)) this.#locate(rx);
+    if (typeof rx === "number" && this.core.begins(rx)) this.core.noteStart(rx);
+    else this.#locate(rx);
     return this.#makeAnotherSpan(this.blocks.at(this.core.block), this.core.granule);
   }
 

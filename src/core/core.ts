@@ -67,22 +67,25 @@ export class Core extends Holes {
     return this.doubles[(block >> 1) + Block.rx]! + (granule << this.words[block + Block.granuleShift]!);
   }
 
-  /**
-   * Whether an allocation begins at `address`: what most look-ups ask, and the quickest way to a yes, which leaves its
-   * place in `block` and `granule`. A no may be wrong.
-   */
+  /** Whether an allocation begins at `address`: what most look-ups ask, and the quickest way to a yes. A no may be wrong. */
   begins(address: number): boolean {
     const words = this.words;
     const block = words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
     const shift = words[block + Block.granuleShift]!;
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
-    this.block = block;
-    this.granule = granule;
     return (
       granule < words[block + Block.tail]! &&
       this.#beginsAt(block, granule) &&
       this.doubles[(block >> 1) + Block.rx]! + (granule << shift) === address
     );
+  }
+
+  /** Leaves the place of an address at which something begins in `block` and `granule`. */
+  noteStart(address: number): void {
+    const words = this.words;
+    const block = words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
+    this.block = block;
+    this.granule = ((address | 0) - words[block + Block.rxLow]!) >>> words[block + Block.granuleShift]!;
   }
 
   /** Whether an allocation begins at a granule below the tail: it is not free, and the one before is or ends something. */
