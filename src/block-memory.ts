@@ -152,6 +152,20 @@ export class BlockMemory {
     }
   }
 
+  /** The same for all but some. One that the system refuses to unmap stays; its error is thrown when the others are gone. */
+  removeAllBut(kept: readonly MappedBlock[]): void {
+    const failures: unknown[] = [];
+    for (const mapped of this.all()) {
+      if (kept.includes(mapped)) continue;
+      try {
+        this.remove(mapped);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+
   /** After a reset: another object stands for the block, so that the spans of before know that they are over. */
   renew(mapped: MappedBlock): void {
     mapped.close();

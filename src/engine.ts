@@ -2,9 +2,8 @@
 import type { AllocatorOperations } from "./allocator-contract.ts";
 import { BlockMemory, uniqueTagName } from "./block-memory.ts";
 import type { Core } from "./core/core.ts";
-import { enterInLedger, giveGeneration, shortenEntry, valueAt, watchBlock } from "./core/generations.ts";
+import { enterInLedger, shortenEntry } from "./core/generations.ts";
 import { restore, strikeOut } from "./core/ledger.ts";
-import { Block, Spans } from "./core/layout.ts";
 import { Status } from "./core/status.ts";
 import { verifyStructure } from "./core/verify.ts";
 import { JitError } from "./errors.ts";
@@ -14,6 +13,7 @@ import { makeCore } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import * as refusals from "./refusals.ts";
+import { SpanIdentity } from "./span-identity.ts";
 import { Span, spanAccess } from "./span.ts";
 import type { SpanOwner, SpanToken } from "./span.ts";
 import { describeBlock, statisticsOf } from "./statistics.ts";
@@ -23,11 +23,6 @@ import type { CachePolicy } from "./write-scope.ts";
 
 /** asmjit's largest request is one granule less. */
 const TOO_LARGE_BYTES = 2 ** 31;
-
-/** Of no allocation ever: generations are given from −2**31 + 1 on. */
-const NO_GENERATION = -(2 ** 31);
-
-const NOT_GIVEN = [0, 0] as const;
 
 /** What an engine works on where the allocator is another thread's. */
 export interface SharedParts {
@@ -49,6 +44,7 @@ export class Engine implements AllocatorOperations {
   readonly tagName: string;
   /** Whom the spans ask: this object, or the one that locks before it asks this one. */
   owner: SpanOwner = this;
+  readonly #identity: SpanIdentity;
   readonly #granuleShift: number;
   readonly #poolCount: 1 | 3;
   readonly #fills: boolean;
@@ -76,6 +72,7 @@ export class Engine implements AllocatorOperations {
     this.#largestPlainSize = this.#poolCount === 1 ? this.#largestSize : 0;
     this.core = makeCore(options, shared?.buffer);
     this.blocks = new BlockMemory(this, this.core, memory, options, this.tagName);
+    this.#identity = new SpanIdentity(this.core, this.blocks);
     this.isExecutable = memory.name !== "simulated";
   }
 
@@ -95,11 +92,6 @@ export class Engine implements AllocatorOperations {
     const isPlain =
       typeof size === "number" && (size | 0) === size && size > 0 && size <= this.#largestPlainSize;
     if (isPlain && core.alloc(0, (size + this.#granuleMask) >>> this.#granuleShift)) {
-      const { block, granule } = core;
-      // Nearly always: there is nothing to look up for it, and nothing that can fail.
-      if (core.words[block + Block.spans] === Spans.made) {
-        return spanAccess.make(this.blocks.at(block), granule, 0);
-      }
       return this.#allocatedSpan(false);
     }
     return this.#allocatedSpan(this.#place(size));
@@ -108,10 +100,10 @@ export class Engine implements AllocatorOperations {
   /** The span of the place that the core has taken, which is given back where it cannot be made. */
   #allocatedSpan(isInNewBlock: boolean): Span {
     const { block, granule } = this.core;
-    const mapped = this.blocks.at(block);
     try {
-      return this.#makeSpan(mapped, granule);
+      return this.#identity.make(block, granule);
     } catch (error) {
+      const mapped = this.blocks.at(block);
       this.#free(mapped, granule, true);
       if (isInNewBlock && mapped.isMapped) this.blocks.remove(mapped);
       throw error;
@@ -202,14 +194,9 @@ export class Engine implements AllocatorOperations {
    * more to do: nothing has changed then.
    */
   #releaseOwn(span: Span): boolean {
-    if (this.#fills || !(span instanceof Span)) return false;
-    const mapped = spanAccess.block(span);
-    const granule = spanAccess.granule(span);
-    const { core } = this;
-    const { block } = mapped;
-    if (mapped.owner !== this || granule < 0 || !mapped.isMapped) return false;
-    if (core.words[block + Block.spans] !== Spans.made) return false;
-    if (core.free(block, granule, true) !== Status.ok) return false;
+    if (this.#fills || !this.#identity.isSole(span, this)) return false;
+    const { block } = spanAccess.block(span);
+    if (this.core.free(block, spanAccess.granule(span), true) !== Status.ok) return false;
     spanAccess.end(span);
     return true;
   }
@@ -313,7 +300,7 @@ export class Engine implements AllocatorOperations {
   query(rx: Address): Span {
     if (typeof rx === "number" && this.core.begins(rx)) this.core.noteStart(rx);
     else this.#locate(rx);
-    return this.#makeAnotherSpan(this.blocks.at(this.core.block), this.core.granule);
+    return this.#identity.makeAnother(this.core.block, this.core.granule);
   }
 
   queryAddress(rx: Address): Address {
@@ -334,10 +321,11 @@ export class Engine implements AllocatorOperations {
       throw refusals.refuseValue("look up", token, "the token must be one that a span gave");
     }
     const { rx, generation } = token;
-    if (isIndex(rx) && generation < 0 && this.core.locateStart(rx) === Status.ok) {
-      const { words, block, granule } = this.core;
-      const mapped = this.blocks.at(block);
-      if (generation === valueAt(words, block, granule)) return this.#makeAnotherSpan(mapped, granule);
+    if (isIndex(rx) && this.core.locateStart(rx) === Status.ok) {
+      const { block, granule } = this.core;
+      if (this.#identity.hasGeneration(block, granule, generation)) {
+        return this.#identity.makeAnother(block, granule);
+      }
     }
     this.checkOpen("look up");
     if (!isIndex(rx) || !Number.isInteger(generation)) {
@@ -346,63 +334,12 @@ export class Engine implements AllocatorOperations {
     throw refusals.refuseReleased("look up", rx);
   }
 
-  /** Whether every allocation is in a ledger. A method: engines call their runtime for a private getter. */
-  #isShared(): boolean {
-    return this.owner !== this;
-  }
-
-  /** The span of an allocation that was just made. */
-  #makeSpan(mapped: MappedBlock, granule: number): Span {
-    const { core } = this;
-    const { block } = mapped;
-    if (this.#isShared()) return spanAccess.make(mapped, granule, enterInLedger(core.words, block, granule));
-    if (core.words[block + Block.spans] === Spans.none && core.generationsOf(block) === 0) throw refusals.outOfMetadata(1 << mapped.granuleShift);
-    return spanAccess.make(mapped, granule, valueAt(core.words, block, granule));
-  }
-
-  /** A span of an allocation that others may have a span of. */
-  #makeAnotherSpan(mapped: MappedBlock, granule: number): Span {
-    const { words } = this.core;
-    if ((words[mapped.block + Block.spans]! & (Spans.watched | Spans.ledger)) === 0) {
-      if (this.core.generationsOf(mapped.block) === 0) throw refusals.outOfMetadata(1 << mapped.granuleShift);
-      watchBlock(this.core.words, mapped.block);
-    }
-    return spanAccess.make(mapped, granule, valueAt(words, mapped.block, granule));
-  }
-
   tokenOf(span: Span): SpanToken {
-    const { rx } = span;
-    if (!this.isLive(span)) return { rx, generation: NO_GENERATION };
-    const before = spanAccess.generation(span);
-    if (before >= 0) {
-      const mapped = spanAccess.block(span);
-      const granule = spanAccess.granule(span);
-      const given = giveGeneration(this.core.words, mapped.block, granule);
-      mapped.noteGeneration(granule, given, before);
-      spanAccess.setGeneration(span, given);
-    }
-    return { rx, generation: spanAccess.generation(span) };
+    return this.#identity.tokenOf(span);
   }
 
   isLive(span: Span): boolean {
-    const mapped = spanAccess.block(span);
-    const granule = spanAccess.granule(span);
-    if (granule < 0 || !mapped.isMapped) return false;
-    const { words } = this.core;
-    const isMarked = (words[mapped.block + Block.spans]! & (Spans.marked | Spans.ledger)) !== 0;
-    return !isMarked || this.#isKnown(mapped, granule, span);
-  }
-
-  /** Whether what stands at the start of an allocation is what the span knows. */
-  #isKnown(mapped: MappedBlock, granule: number, span: Span): boolean {
-    const value = valueAt(this.core.words, mapped.block, granule);
-    const generation = spanAccess.generation(span);
-    if (value === generation && (generation < 0 || !this.#isShared())) return true;
-    // It may have been given its generation after its span was made.
-    const [given, before] = mapped.numbered?.get(granule) ?? NOT_GIVEN;
-    if (value >= 0 || value !== given || generation !== before) return false;
-    spanAccess.setGeneration(span, value);
-    return true;
+    return this.#identity.isLive(span);
   }
 
   releaseIfLive(span: Span): void {
@@ -498,11 +435,7 @@ export class Engine implements AllocatorOperations {
   }
 
   #liveSize(span: Span, mapped: MappedBlock): number {
-    const granule = spanAccess.granule(span);
-    const count = this.#isShared()
-      ? this.core.lengthInLedger(mapped.block, granule)
-      : this.core.lengthAt(mapped.block, granule);
-    return count << mapped.granuleShift;
+    return this.#identity.lengthOf(span) << mapped.granuleShift;
   }
 
   // --- all at once --------------------------------------------------------------------------------------------
@@ -517,7 +450,7 @@ export class Engine implements AllocatorOperations {
       if (policy === "soft" && !this.options.immediateRelease && oldest !== 0)
         kept.push(this.blocks.at(oldest));
     }
-    this.#unmapAllBut(kept);
+    this.blocks.removeAllBut(kept);
     for (const mapped of kept) {
       if (this.#fills) this.blocks.fill(mapped, 0, mapped.sizeBytes);
       this.core.clearBlock(mapped.block);
@@ -528,7 +461,7 @@ export class Engine implements AllocatorOperations {
   dispose(): void {
     if (this.#isDisposed) return;
     this.releaseCount++;
-    this.#unmapAllBut([]);
+    this.blocks.removeAllBut([]);
     this.closeDown();
   }
 
@@ -537,20 +470,6 @@ export class Engine implements AllocatorOperations {
     this.#isDisposed = true;
     this.#largestSize = 0;
     this.#largestPlainSize = 0;
-  }
-
-  /** A block that the system refuses to unmap stays as it is; its error is thrown when the others are gone. */
-  #unmapAllBut(kept: readonly MappedBlock[]): void {
-    const failures: unknown[] = [];
-    for (const mapped of this.blocks.all()) {
-      if (kept.includes(mapped)) continue;
-      try {
-        this.blocks.remove(mapped);
-      } catch (error) {
-        failures.push(error);
-      }
-    }
-    if (failures.length > 0) throw failures[0];
   }
 
   // --- telling ------------------------------------------------------------------------------------------------

@@ -160,7 +160,11 @@ export class SharedEngine implements AllocatorOperations {
     const { core } = this.engine;
     const granules = granulesOf(core.words, block);
     const starts: number[] = [];
-    for (let granule = this.engine.options.disableInitialPadding ? 0 : 1; granule < granules.length; granule++) {
+    for (
+      let granule = this.engine.options.disableInitialPadding ? 0 : 1;
+      granule < granules.length;
+      granule++
+    ) {
       if (granules[granule] === 0) continue;
       starts.push(granule);
       granule += core.lengthAt(block, granule) - 1;

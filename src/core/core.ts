@@ -219,7 +219,10 @@ export class Core extends Holes {
     }
     words[pool + Pool.releasesInARow] = inARow + 1;
     // The granules that are in use around it, as in free-runs.ts.
-    const usedBefore = ~((freeBefore << (31 - bitBefore)) | ((words[recordBefore - Size.record]! >>> 1) >>> bitBefore));
+    const usedBefore = ~(
+      (freeBefore << (31 - bitBefore)) |
+      ((words[recordBefore - Size.record]! >>> 1) >>> bitBefore)
+    );
     const recordAfter = records + ((end >>> 5) << 1);
     const bitAfter = end & 31;
     const usedAfter = ~(

@@ -22,7 +22,7 @@ export function valueAt(words: Int32Array, block: number, granule: number): numb
   return words[words[block + Block.generations]! + granule]!;
 }
 
-/** The generation of the live allocation that begins at a granule; given now if it has none. Not in a ledger. */
+/** The generation of the live allocation that begins at a granule; given now if it has none. Not for a ledger. */
 export function giveGeneration(words: Int32Array, block: number, granule: number): number {
   const entry = words[block + Block.generations]! + granule;
   const known = words[entry]!;

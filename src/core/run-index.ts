@@ -74,7 +74,8 @@ export class RunIndex extends Store {
     const before = freeBefore(words, block, granule);
     const length = before + count + freeFrom(words, block, granule + count);
     // A run that has grown within its class has its entry already.
-    if (before === 0 || classOfRun(before) !== classOfRun(length)) this.listRun(block, granule - before, length);
+    if (before === 0 || classOfRun(before) !== classOfRun(length))
+      this.listRun(block, granule - before, length);
   }
 
   /** Enters the run of `length` granules that begins at `granule`. */

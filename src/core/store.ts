@@ -242,6 +242,11 @@ export class Store {
     words[pool + Pool.empty] = block;
   }
 
+  /** What there is of spans in a block. */
+  spansOf(block: number): Spans {
+    return this.words[block + Block.spans]!;
+  }
+
   /** The generations of a block, made if it has none yet; 0 where there is no room for them. */
   generationsOf(block: number): number {
     const known = this.words[block + Block.generations]!;

@@ -6,7 +6,21 @@ import { countOnes, lowBits } from "./bits.ts";
 import { blockUnits, generationUnits } from "./block.ts";
 import { treeFirst, treeNext } from "./block-tree.ts";
 import { classOfRun } from "./classes.ts";
-import { Bins, Block, Classes, Format, Header, Link, Place, Pool, Pools, Size, Spans, Unit, Word } from "./layout.ts";
+import {
+  Bins,
+  Block,
+  Classes,
+  Format,
+  Header,
+  Link,
+  Place,
+  Pool,
+  Pools,
+  Size,
+  Spans,
+  Unit,
+  Word,
+} from "./layout.ts";
 
 function check(holds: boolean, invariant: number, what: string): void {
   if (!holds) throw new Error(`invariant ${invariant} is broken: ${what}`);
@@ -147,7 +161,11 @@ function verifyLists(words: Int32Array, pool: number): Map<number, number[]> {
     const bit = (words[pool + Pool.classBits + (c >>> 5)]! >>> (c & 31)) & 1;
     const isEmpty = top < 0 || (top & (Unit.integers - 1)) === 0;
     check((bit === 0) === isEmpty, 12, `the bit of class ${c} is wrong`);
-    check(!isEmpty || top < 0 || words[top]! === -1, 12, `the list of class ${c} has an empty chunk on others`);
+    check(
+      !isEmpty || top < 0 || words[top] === -1,
+      12,
+      `the list of class ${c} has an empty chunk on others`,
+    );
     while (top >= 0) {
       for (; (top & (Unit.integers - 1)) !== 0; top--) {
         const place = words[top]!;
@@ -280,7 +298,11 @@ function verifyGenerations(words: Int32Array, block: number, generations: number
     while (isAllocated && !has(end - 1, Word.stop)) end++;
     const generation = words[generations + start]!;
     check(generation >= 0 || isAllocated, 14, `granule ${start} has a generation`);
-    check((spans & ~(Spans.made | Spans.watched)) !== 0 || generation === 0, 14, `granule ${start} has a mark in a block without`);
+    check(
+      (spans & ~(Spans.made | Spans.watched)) !== 0 || generation === 0,
+      14,
+      `granule ${start} has a mark in a block without`,
+    );
     check(
       (spans & Spans.ledger) === 0 || generation < 0 === isAllocated,
       14,
@@ -344,8 +366,7 @@ function verifyIndex(
   }
   if (!isComplete) return;
   const isFree = (granule: number): boolean =>
-    granule < capacity &&
-    ((words[records + (granule >>> 5) * Size.record]! >>> (granule & 31)) & 1) !== 0;
+    granule < capacity && ((words[records + (granule >>> 5) * Size.record]! >>> (granule & 31)) & 1) !== 0;
   for (let start = 0; start < capacity; start++) {
     if (!isFree(start)) continue;
     let end = start;

@@ -60,7 +60,6 @@ function agrees(actual: (word: number) => number, naive: (bits: string) => numbe
   }
 }
 
-
 describe("operations on words", () => {
   test("lowBits, for every count", () => {
     for (let count = 0; count < 32; count++) {

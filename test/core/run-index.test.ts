@@ -86,7 +86,10 @@ describe("the index of free runs", () => {
     }
     subject.verify();
     // 200,000 runs came and went; what is kept of them is bounded by what there can be at a time.
-    assert.ok(subject.core.overheadBytes < overheadBytes + 1024 * 1024, `${subject.core.overheadBytes} bytes`);
+    assert.ok(
+      subject.core.overheadBytes < overheadBytes + 1024 * 1024,
+      `${subject.core.overheadBytes} bytes`,
+    );
   });
 
   test("gives the chunks of its lists back with the last block", () => {

@@ -204,12 +204,16 @@ describe("alloc", () => {
 
   // Otherwise than the reference, on purpose (docs/differences.md): doubling at once from half of asmjit's first block
   // would always reserve more than asmjit does.
-  row("next blocks of a pool: asmjit's, the first and the larger ones in halves", {}, ({ allocator, options }) => {
-    assert.deepEqual(
-      sizesOfGrowingPool(allocator, options.blockSize / 8, 9),
-      [1, 1, 4, 8, 8, 8, 16, 16, 32].map((factor) => factor * options.blockSize),
-    );
-  });
+  row(
+    "next blocks of a pool: asmjit's, the first and the larger ones in halves",
+    {},
+    ({ allocator, options }) => {
+      assert.deepEqual(
+        sizesOfGrowingPool(allocator, options.blockSize / 8, 9),
+        [1, 1, 4, 8, 8, 8, 16, 16, 32].map((factor) => factor * options.blockSize),
+      );
+    },
+  );
 
   rowIn(
     "next blocks of a pool: up to 64 MiB",

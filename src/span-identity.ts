@@ -1,0 +1,118 @@
+/**
+ * Which span is of which allocation: makes spans, and knows whether they are live (core/generations.ts has the rules).
+ * A span carries its block, its granule there, and what stood at that granule when it was made.
+ */
+import type { BlockMemory } from "./block-memory.ts";
+import type { Core } from "./core/core.ts";
+import { enterInLedger, giveGeneration, valueAt, watchBlock } from "./core/generations.ts";
+import { Spans } from "./core/layout.ts";
+import type { MappedBlock } from "./mapped-block.ts";
+import { outOfMetadata } from "./refusals.ts";
+import { Span, spanAccess } from "./span.ts";
+import type { SpanToken } from "./span.ts";
+
+/** Of no allocation: generations are given from −2**31 + 1 on. */
+const NO_GENERATION = -(2 ** 31);
+
+const NOT_GIVEN = [0, 0] as const;
+
+/** Makes and judges the spans of one allocator in one thread. */
+export class SpanIdentity {
+  readonly #core: Core;
+  readonly #blocks: BlockMemory;
+
+  constructor(core: Core, blocks: BlockMemory) {
+    this.#core = core;
+    this.#blocks = blocks;
+  }
+
+  /** The span of an allocation that was just made. @throws JitError `ERR_OUT_OF_MEMORY` */
+  make(block: number, granule: number): Span {
+    const core = this.#core;
+    const spans = core.spansOf(block);
+    // Nearly always: there is nothing to look up for it, and nothing that can fail.
+    if (spans === Spans.made) return spanAccess.make(this.#blocks.at(block), granule, 0);
+    const mapped = this.#blocks.at(block);
+    if ((spans & Spans.ledger) !== 0) {
+      return spanAccess.make(mapped, granule, enterInLedger(core.words, block, granule));
+    }
+    if (core.generationsOf(block) === 0) throw outOfMetadata(1 << mapped.granuleShift);
+    return spanAccess.make(mapped, granule, valueAt(core.words, block, granule));
+  }
+
+  /** A span of an allocation that others may have a span of. @throws JitError `ERR_OUT_OF_MEMORY` */
+  makeAnother(block: number, granule: number): Span {
+    const core = this.#core;
+    const mapped = this.#blocks.at(block);
+    if ((core.spansOf(block) & (Spans.watched | Spans.ledger)) === 0) {
+      if (core.generationsOf(block) === 0) throw outOfMetadata(1 << mapped.granuleShift);
+      watchBlock(core.words, block);
+    }
+    return spanAccess.make(mapped, granule, valueAt(core.words, block, granule));
+  }
+
+  /** Whether the allocation that begins at `granule` has that generation. */
+  hasGeneration(block: number, granule: number, generation: number): boolean {
+    return generation < 0 && valueAt(this.#core.words, block, granule) === generation;
+  }
+
+  /** A live span's allocation is given a generation, if it has none. */
+  tokenOf(span: Span): SpanToken {
+    const { rx } = span;
+    if (!this.isLive(span)) return { rx, generation: NO_GENERATION };
+    const before = spanAccess.generation(span);
+    if (before >= 0) {
+      const mapped = spanAccess.block(span);
+      const granule = spanAccess.granule(span);
+      const given = giveGeneration(this.#core.words, mapped.block, granule);
+      mapped.noteGeneration(granule, given, before);
+      spanAccess.setGeneration(span, given);
+    }
+    return { rx, generation: spanAccess.generation(span) };
+  }
+
+  isLive(span: Span): boolean {
+    const mapped = spanAccess.block(span);
+    const granule = spanAccess.granule(span);
+    if (granule < 0 || !mapped.isMapped) return false;
+    const spans = this.#core.spansOf(mapped.block);
+    return (spans & (Spans.marked | Spans.ledger)) === 0 || this.#isKnown(mapped, granule, span, spans);
+  }
+
+  /** Whether what stands at the start of an allocation is what the span knows. */
+  #isKnown(mapped: MappedBlock, granule: number, span: Span, spans: number): boolean {
+    const value = valueAt(this.#core.words, mapped.block, granule);
+    const generation = spanAccess.generation(span);
+    if (value === generation && (generation < 0 || (spans & Spans.ledger) === 0)) return true;
+    // It may have been given its generation after its span was made.
+    const [given, before] = mapped.numbered?.get(granule) ?? NOT_GIVEN;
+    if (value >= 0 || value !== given || generation !== before) return false;
+    spanAccess.setGeneration(span, value);
+    return true;
+  }
+
+  /**
+   * Whether a value is a live span that `alloc` made, of a block where nothing else tells of its allocations: the one that
+   * is released without asking further.
+   */
+  isSole(span: unknown, owner: unknown): span is Span {
+    if (!(span instanceof Span)) return false;
+    const mapped = spanAccess.block(span);
+    return (
+      mapped.owner === owner &&
+      mapped.isMapped &&
+      spanAccess.granule(span) >= 0 &&
+      this.#core.spansOf(mapped.block) === Spans.made
+    );
+  }
+
+  /** Granules of a live span. */
+  lengthOf(span: Span): number {
+    const core = this.#core;
+    const { block } = spanAccess.block(span);
+    const granule = spanAccess.granule(span);
+    return (core.spansOf(block) & Spans.ledger) !== 0
+      ? core.lengthInLedger(block, granule)
+      : core.lengthAt(block, granule);
+  }
+}
