@@ -10,9 +10,9 @@ import { bitRange } from "./bits.ts";
 import { blockUnits, generationUnits } from "./block.ts";
 import { setFull } from "./full-words.ts";
 import { readLedger } from "./ledger.ts";
-import { Bins, Block, Header, Lookup, Pool, Pools, Size, Spans, Unit, Word } from "./layout.ts";
+import { Bins, Block, Header, Pool, Pools, Size, Spans, Unit, Word } from "./layout.ts";
 import { ringInit } from "./ring.ts";
-import { enterBlock, layOutPool, poolAt } from "./store.ts";
+import { clearLookUp, enterBlock, layOutPool, poolAt } from "./store.ts";
 import type { BlockPlace } from "./store.ts";
 import { closeTail } from "./tail.ts";
 
@@ -39,7 +39,7 @@ interface Chunk {
  */
 export function rebuild(words: Int32Array, doubles: Float64Array, blocks: readonly KnownBlock[]): number[] {
   rebuildUnits(words, blocks);
-  words.fill(0, Lookup.start, Lookup.start + Lookup.entries);
+  clearLookUp(words);
   words[Header.treeRoot] = 0;
   words[Header.blockCount] = 0;
   doubles[Header.reservedSize] = 0;

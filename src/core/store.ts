@@ -223,7 +223,7 @@ export class Store {
     treeRemove(words, block);
     words[Header.blockCount] = words[Header.blockCount]! - 1;
     doubles[Header.reservedSize] = doubles[Header.reservedSize]! - doubles[(block >> 1) + Block.size]!;
-    words.fill(0, Lookup.start, Lookup.start + Lookup.entries);
+    clearLookUp(words);
     const generations = words[block + Block.generations]!;
     if (generations !== 0) this.arena.give(generations, generationUnits(capacity));
     this.arena.give(block, blockUnits(capacity));
@@ -335,6 +335,11 @@ export function enterBlock(words: Int32Array, doubles: Float64Array, block: numb
   fitFrames(words, reservedSize);
 }
 
+/** Forgets which block lies where; the tree knows, and is asked again. */
+export function clearLookUp(words: Int32Array): void {
+  words.fill(0, Lookup.start, Lookup.start + Lookup.entries);
+}
+
 /** Makes the frames of the look-up so large that blocks of that many bytes in all, mapped twice, have one each. */
 function fitFrames(words: Int32Array, reservedSize: number): void {
   const before = words[Header.frameShift]!;
@@ -342,7 +347,7 @@ function fitFrames(words: Int32Array, reservedSize: number): void {
   while (Lookup.entries * 2 ** shift < 2 * reservedSize) shift += 1;
   if (shift === before) return;
   words[Header.frameShift] = shift;
-  words.fill(0, Lookup.start, Lookup.start + Lookup.entries);
+  clearLookUp(words);
 }
 
 /**
