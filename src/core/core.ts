@@ -4,7 +4,7 @@
  * Nothing is returned by object: an operation leaves the place it found in `block` and `granule`.
  * Addresses are numbers, positions are granules counted from the block's start, failures are statuses.
  *
- * An allocation that lies in one word of granules, as nearly all do, is a matter of one record: the paths for it are
+ * An allocation of up to 32 granules, as nearly all are, is a matter of two neighbouring records: the paths for it are
  * written out, because each step between them would cost as much as the work.
  */
 import { bitsFrom, lowestBit } from "./bits.ts";
@@ -13,7 +13,7 @@ import { setFull } from "./full-words.ts";
 import { forgetAllocation, shortenEntry } from "./generations.ts";
 import { freeGranules, lengthFrom, startOf } from "./granules.ts";
 import { Holes } from "./holes.ts";
-import { Block, Eager, Header, Link, Lookup, Pool, Size, Spans, Word } from "./layout.ts";
+import { Block, Eager, Header, Link, Pool, Size, Spans, Word } from "./layout.ts";
 import { Status } from "./status.ts";
 import { poolAt } from "./store.ts";
 
@@ -70,7 +70,7 @@ export class Core extends Holes {
   /** Whether an allocation begins at `address`: what most look-ups ask, and the quickest way to a yes. A no may be wrong. */
   begins(address: number): boolean {
     const words = this.words;
-    const block = words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
+    const block = this.lookUp(address);
     const shift = words[block + Block.granuleShift]!;
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
     return (
@@ -83,7 +83,7 @@ export class Core extends Holes {
   /** Leaves the place of an address at which something begins in `block` and `granule`. */
   noteStart(address: number): void {
     const words = this.words;
-    const block = words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
+    const block = this.lookUp(address);
     this.block = block;
     this.granule = ((address | 0) - words[block + Block.rxLow]!) >>> words[block + Block.granuleShift]!;
   }
@@ -139,7 +139,7 @@ export class Core extends Holes {
    */
   release(address: number): Status {
     const words = this.words;
-    const block = words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
+    const block = this.lookUp(address);
     const shift = words[block + Block.granuleShift]!;
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
     // Whatever block and granule came out: if they are of this address, they lead back to it.
@@ -256,7 +256,7 @@ export class Core extends Holes {
    */
   shrinkShort(address: number, newSize: number): boolean {
     const words = this.words;
-    const block = words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
+    const block = this.lookUp(address);
     const shift = words[block + Block.granuleShift]!;
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
     if (

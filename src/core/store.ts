@@ -84,6 +84,12 @@ export class Store {
 
   // --- what there is ------------------------------------------------------------------------------------------
 
+  /** The block that the look-up names for an address: mostly the one that holds it, else any other, or index 0. */
+  protected lookUp(address: number): number {
+    const words = this.words;
+    return words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
+  }
+
   /** The block that holds `address`, or 0. */
   find(address: number): number {
     const { words, doubles } = this;
