@@ -5,11 +5,12 @@
  */
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import path from "node:path";
 import { Worker } from "node:worker_threads";
 import { platform, type RuntimeName } from "../src/platform.ts";
 import { Watch } from "./support/maps-watcher.ts";
+import { SHOWS_MAPPINGS } from "./support/process-state.ts";
 
 const wanted = process.argv.slice(2);
 const files = readdirSync(import.meta.dirname, { recursive: true, encoding: "utf8" })
@@ -50,7 +51,7 @@ const runners: Readonly<Record<RuntimeName, (files: readonly string[]) => readon
 const watch = new Int32Array(new SharedArrayBuffer(4 * Watch.integers));
 // Only Linux shows the mappings of other processes. One runtime is enough: what is mapped is the same on all.
 const watcher =
-  platform.runtime === "node" && existsSync("/proc/self/maps")
+  platform.runtime === "node" && SHOWS_MAPPINGS
     ? new Worker(new URL("support/maps-watcher.js", import.meta.url), { workerData: watch.buffer })
     : undefined;
 if (watcher !== undefined) await once(watcher, "message");

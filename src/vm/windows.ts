@@ -9,6 +9,7 @@ import type {
   MemoryInfo,
   MemoryLimit,
   ProbeStep,
+  SharingSupport,
   VirtualMemory,
 } from "./contract.ts";
 import { DualUnmapper, mapTwice } from "./windows/dual-mapping.ts";
@@ -18,6 +19,7 @@ import { lastError } from "./windows/last-error.ts";
 import { mayLockPages } from "./windows/lock-pages.ts";
 import type { Advapi32 } from "./windows/lock-pages.ts";
 import { probe } from "./windows/probe.ts";
+import { WindowsSharing } from "./windows/sharing.ts";
 
 /** What stands behind a protection that is refused, nearly always. */
 const NO_SUCH_ACCESS =
@@ -33,6 +35,7 @@ export interface WindowsMemoryParts {
 /** {@link VirtualMemory} on Windows. */
 export class WindowsMemory implements VirtualMemory {
   readonly name = "windows";
+  readonly sharing: SharingSupport;
   readonly #kernel32: Kernel32;
   readonly #advapi32: Advapi32;
   readonly #ffi: Pick<Ffi, "view" | "detach">;
@@ -46,6 +49,7 @@ export class WindowsMemory implements VirtualMemory {
     this.#advapi32 = parts.advapi32;
     this.#ffi = parts.ffi;
     this.#dualUnmapper = new DualUnmapper(parts.kernel32);
+    this.sharing = new WindowsSharing(parts.kernel32);
   }
 
   info(): MemoryInfo {

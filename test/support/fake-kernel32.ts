@@ -13,6 +13,7 @@ import {
   RegionInfo,
   Section,
   SystemInfo,
+  ThreadAccess,
 } from "../../src/vm/windows/kernel32.ts";
 import type { Handle, Kernel32 } from "../../src/vm/windows/kernel32.ts";
 import { LastError } from "../../src/vm/windows/last-error.ts";
@@ -31,6 +32,15 @@ export interface FakeWindows {
   readonly largePageSize?: number;
   /** Whether the account has the right to lock pages. Default false. */
   readonly mayLockPages?: boolean;
+  /** The threads of the machine, by their numbers; the first is the one that calls. */
+  readonly threads?: ReadonlyMap<number, FakeThread>;
+}
+
+/** A thread that somebody holds a handle of, or that still runs. */
+export interface FakeThread {
+  /** In units of 100 ns. */
+  readonly began: bigint;
+  readonly hasEnded?: boolean;
 }
 
 interface FakeSection {
@@ -50,7 +60,14 @@ interface FakeMapping {
 
 type WindowsCall = Exclude<
   keyof Kernel32 | keyof Advapi32,
-  "GetLastError" | "GetSystemInfo" | "GetLargePageMinimum" | "GetCurrentProcess"
+  | "GetLastError"
+  | "GetSystemInfo"
+  | "GetLargePageMinimum"
+  | "GetCurrentProcess"
+  | "GetCurrentThreadId"
+  | "prepare"
+  | "moveIn"
+  | "moveOut"
 >;
 
 /** The code after a call that went well: Windows need not clear it, so whoever reads it then gets this. */
@@ -73,14 +90,16 @@ export class FakeKernel32 implements Kernel32, Advapi32, FakeSystem {
   readonly flushed: (readonly [Address, number])[] = [];
   readonly space = new FakeAddressSpace<FakeMapping>(0x1_0000_0000);
   /** What each open handle leads to. */
-  readonly handles = new Map<Handle, FakeSection | "token">();
+  readonly handles = new Map<Handle, FakeSection | FakeThread | "token">();
   readonly #machine: FakeWindows;
+  readonly #threads: ReadonlyMap<number, FakeThread>;
   #lastError = NOISE;
   #nextHandle = 100;
   #locksPages = false;
 
   constructor(machine: FakeWindows = {}) {
     this.#machine = machine;
+    this.#threads = machine.threads ?? new Map([[1, { began: 1n }]]);
   }
 
   leftovers(): string[] {
@@ -180,7 +199,8 @@ export class FakeKernel32 implements Kernel32, Advapi32, FakeSystem {
   ): Address {
     if (!this.#begin("MapViewOfFile", handle, access, offsetHigh, offsetLow, sizeBytes)) return 0;
     const section = this.handles.get(handle);
-    if (section === undefined || section === "token") return this.#fail(LastError.ERROR_INVALID_HANDLE);
+    if (section === undefined || section === "token" || !("sizeBytes" in section))
+      return this.#fail(LastError.ERROR_INVALID_HANDLE);
     if (offsetHigh !== 0 || offsetLow !== 0 || sizeBytes !== section.sizeBytes) {
       throw new Error("a view of another part of the section");
     }
@@ -214,6 +234,46 @@ export class FakeKernel32 implements Kernel32, Advapi32, FakeSystem {
     if (process !== THIS_PROCESS) return this.#fail(LastError.ERROR_INVALID_HANDLE);
     this.flushed.push([address, sizeBytes]);
     return 1;
+  }
+
+  prepare(): void {
+    // Nothing is looked up here.
+  }
+
+  moveIn(): void {
+    throw new Error("this memory holds nothing");
+  }
+
+  moveOut(): void {
+    throw new Error("this memory holds nothing");
+  }
+
+  GetCurrentThreadId(): number {
+    return [...this.#threads.keys()][0] ?? 0;
+  }
+
+  OpenThread(access: number, isInherited: number, threadId: number): Handle {
+    if (!this.#begin("OpenThread", access, isInherited, threadId)) return 0;
+    if (isInherited !== 0) throw new Error("a handle that a child process inherits");
+    if (access !== (ThreadAccess.SYNCHRONIZE | ThreadAccess.QUERY_LIMITED_INFORMATION))
+      throw new Error("more access than is needed, or less");
+    const thread = this.#threads.get(threadId);
+    if (thread === undefined) return this.#fail(LastError.ERROR_INVALID_PARAMETER);
+    const handle = this.#nextHandle++;
+    this.handles.set(handle, thread);
+    return handle;
+  }
+
+  GetThreadTimes(handle: Handle, creation: BigUint64Array): number {
+    if (!this.#begin("GetThreadTimes", handle)) return 0;
+    creation[0] = this.#threadOf(handle).began;
+    return 1;
+  }
+
+  WaitForSingleObject(handle: Handle, timeoutMs: number): number {
+    if (!this.#begin("WaitForSingleObject", handle, timeoutMs)) return 0xffff_ffff;
+    if (timeoutMs !== 0) throw new Error("a wait that holds everybody up");
+    return this.#threadOf(handle).hasEnded === true ? 0 : 258;
   }
 
   OpenProcessToken(process: Handle, access: number, token: BigUint64Array): number {
@@ -257,6 +317,13 @@ export class FakeKernel32 implements Kernel32, Advapi32, FakeSystem {
   #fail(code: number): 0 {
     this.#lastError = code;
     return 0;
+  }
+
+  #threadOf(handle: Handle): FakeThread {
+    const thread = this.handles.get(handle);
+    if (thread === undefined || thread === "token" || !("began" in thread))
+      throw new Error(`handle ${handle} is no thread's`);
+    return thread;
   }
 
   #takesLargePages(sizeBytes: number): boolean {

@@ -1,8 +1,13 @@
-/** What the system says this process holds. */
+/** What the system says this process holds: Linux alone does, others seem to hold nothing. */
 import { readFileSync, readdirSync, readlinkSync } from "node:fs";
+import { platform } from "../../src/platform.ts";
+
+/** Whether what follows tells anything. */
+export const SHOWS_MAPPINGS = platform.system === "linux";
 
 /** The lines of /proc/self/maps. */
 export function mapLines(): readonly string[] {
+  if (!SHOWS_MAPPINGS) return [];
   return readFileSync("/proc/self/maps", "utf8").trimEnd().split("\n");
 }
 
@@ -26,6 +31,7 @@ export function ownMapLines(): readonly string[] {
 
 /** What each open descriptor leads to. */
 export function openDescriptors(): readonly string[] {
+  if (!SHOWS_MAPPINGS) return [];
   return readdirSync("/proc/self/fd")
     .flatMap((descriptor) => {
       try {

@@ -208,6 +208,55 @@ describe("kernel32", () => {
     ]);
   });
 
+  it("threads are looked at and bytes copied by this sequence of native calls", () => {
+    const ffi = new RecordingFfi({
+      ...answers,
+      GetCurrentThreadId: () => 77,
+      OpenThread: () => 400,
+      GetThreadTimes: (_thread: unknown, creation: unknown) => {
+        assert.ok(creation instanceof BigUint64Array);
+        creation[0] = 5n;
+        return 1;
+      },
+      WaitForSingleObject: () => 258, // WAIT_TIMEOUT
+      RtlMoveMemory: () => undefined,
+    });
+    const { sharing } = memoryOn(ffi);
+    sharing.prepare();
+    const lookedUp = ffi.events.length;
+    const self = sharing.currentThread();
+    assert.deepEqual(self, { id: 77, startTime: 5 });
+    assert.equal(sharing.isAlive(self), true);
+    sharing.copyIn(BASE, Uint8Array.of(1, 2, 3), 2);
+    assert.deepEqual([...sharing.copyOut(BASE, 3)], [0, 0, 0]);
+    assert.deepEqual(ffi.calls, [
+      ["GetCurrentThreadId"],
+      // SYNCHRONIZE and THREAD_QUERY_LIMITED_INFORMATION; not inherited
+      ["OpenThread", 0x0010_0800, 0, 77],
+      ["GetThreadTimes", 400, "buffer", "buffer", "buffer", "buffer"],
+      ["CloseHandle", 400],
+      ["OpenThread", 0x0010_0800, 0, 77],
+      ["WaitForSingleObject", 400, 0],
+      ["GetThreadTimes", 400, "buffer", "buffer", "buffer", "buffer"],
+      ["CloseHandle", 400],
+      ["RtlMoveMemory", BASE, "buffer", 2],
+      ["RtlMoveMemory", "buffer", BASE, 3],
+    ]);
+    assert.equal(ffi.events.length, lookedUp + ffi.calls.length, "nothing is looked up behind prepare");
+    const expected = [
+      "RtlMoveMemory(pointer, buffer, pointer) void",
+      "RtlMoveMemory(buffer, pointer, pointer) void",
+      "GetCurrentThreadId() u32",
+      "OpenThread(u32, i32, u32) pointer",
+      "GetThreadTimes(pointer, buffer, buffer, buffer, buffer) i32",
+      "WaitForSingleObject(pointer, u32) u32",
+    ];
+    assert.deepEqual(
+      expected.filter((signature) => !signatures(ffi).includes(signature)),
+      [],
+    );
+  });
+
   it("without advapi32 large pages are no more than a hint", () => {
     const ffi = new RecordingFfi({ ...answers, GetLargePageMinimum: () => SIZE });
     assert.equal(memoryOn(ffi).alloc(SIZE, { read: true, largePages: true }), BASE);

@@ -8,6 +8,7 @@ import { systemMemory } from "../../src/vm/select.ts";
 import { FakeLibc, PAGE } from "../support/fake-libc.ts";
 import { linuxOn } from "../support/linux-on.ts";
 import { openDescriptors, mapLines } from "../support/process-state.ts";
+import { needs } from "../support/requirements.ts";
 
 const SIZE = 16 * PAGE;
 const stat = (id: number, startTime: number, state = "S"): string =>
@@ -91,7 +92,7 @@ describe("threads on a fake Linux", () => {
   });
 });
 
-describe("threads and mappings on this machine", () => {
+describe("threads and mappings on this machine", { skip: needs("linux") }, () => {
   test("this thread lives, and a worker that has ended does not", async () => {
     const { sharing } = systemMemory();
     assert.ok(sharing);

@@ -38,6 +38,12 @@ export const SystemInfo = { SIZE: 48, PAGE_SIZE: 4, ALLOCATION_GRANULARITY: 40 }
 /** MEMORY_BASIC_INFORMATION of a 64-bit process, in bytes: the fields of it that are read, all of 8 bytes. */
 export const RegionInfo = { SIZE: 48, ALLOCATION_BASE: 8, REGION_SIZE: 24 } as const;
 
+/** `OpenThread`: to wait for its end, and to ask when it began. */
+export const ThreadAccess = { SYNCHRONIZE: 0x0010_0000, QUERY_LIMITED_INFORMATION: 0x0800 } as const;
+
+/** What `WaitForSingleObject` says of a thread: it has ended. */
+export const WAIT_OBJECT_0 = 0;
+
 /** A handle: opaque, and as wide as a pointer. */
 export type Handle = number;
 
@@ -78,6 +84,24 @@ export interface Kernel32 {
   UnmapViewOfFile(address: Address): number;
   CloseHandle(handle: Handle): number;
   FlushInstructionCache(process: Handle, address: Address, sizeBytes: number): number;
+  /** Looks up all functions that were not called yet, so that nobody is interrupted while one is looked up. */
+  prepare(): void;
+  /** RtlMoveMemory, to an address and from one. Never fails. */
+  moveIn(address: Address, bytes: Uint8Array, sizeBytes: number): void;
+  moveOut(bytes: Uint8Array, address: Address, sizeBytes: number): void;
+  /** Never fails. */
+  GetCurrentThreadId(): number;
+  OpenThread(access: number, isInherited: number, threadId: number): Handle;
+  /** Each leaves one FILETIME: 100 ns since 1601. */
+  GetThreadTimes(
+    thread: Handle,
+    creation: BigUint64Array,
+    exit: BigUint64Array,
+    kernel: BigUint64Array,
+    user: BigUint64Array,
+  ): number;
+  /** Waits until a thread has ended, for 0 ms: only looks. {@link WAIT_OBJECT_0} = it has. */
+  WaitForSingleObject(handle: Handle, timeoutMs: number): number;
 }
 
 /** The name by which every Windows finds the library. */
@@ -90,16 +114,21 @@ const KERNEL32_NAMES = ["kernel32.dll"];
  */
 export function bindKernel32(ffi: Pick<Ffi, "open">): Kernel32 {
   let kernel32: NativeLibrary | undefined;
+  const lookUps: (() => void)[] = [];
   const bind = (
-    symbol: keyof Kernel32,
+    symbol: keyof Kernel32 | "RtlMoveMemory",
     parameters: NativeSignature["parameters"],
     result: NativeSignature["result"] = "i32",
   ): ((...args: readonly unknown[]) => number) => {
     let bound: NativeFunction | undefined;
-    return (...args) => {
+    const lookUp = (): void => {
       bound ??= (kernel32 ??= ffi.open(KERNEL32_NAMES)).find(symbol, { parameters, result });
+    };
+    lookUps.push(lookUp);
+    return (...args) => {
+      lookUp();
       if (bound === undefined) {
-        throw new JitError("ERR_FEATURE_NOT_ENABLED", `Cannot make memory: kernel32.dll has no ${symbol}`);
+        throw new JitError("ERR_FEATURE_NOT_ENABLED", `Cannot call Windows: kernel32.dll has no ${symbol}`);
       }
       return bound(...args) as number;
     };
@@ -122,6 +151,12 @@ export function bindKernel32(ffi: Pick<Ffi, "open">): Kernel32 {
   const UnmapViewOfFile = bind("UnmapViewOfFile", ["pointer"]);
   const CloseHandle = bind("CloseHandle", ["pointer"]);
   const FlushInstructionCache = bind("FlushInstructionCache", ["pointer", "pointer", "pointer"]);
+  const moveIn = bind("RtlMoveMemory", ["pointer", "buffer", "pointer"], "void");
+  const moveOut = bind("RtlMoveMemory", ["buffer", "pointer", "pointer"], "void");
+  const GetCurrentThreadId = bind("GetCurrentThreadId", [], "u32");
+  const OpenThread = bind("OpenThread", ["u32", "i32", "u32"], "pointer");
+  const GetThreadTimes = bind("GetThreadTimes", ["pointer", "buffer", "buffer", "buffer", "buffer"]);
+  const WaitForSingleObject = bind("WaitForSingleObject", ["pointer", "u32"], "u32");
 
   return {
     GetLastError: () => GetLastError(),
@@ -142,5 +177,15 @@ export function bindKernel32(ffi: Pick<Ffi, "open">): Kernel32 {
     CloseHandle: (handle) => CloseHandle(handle),
     FlushInstructionCache: (process, address, sizeBytes) =>
       FlushInstructionCache(process, address, sizeBytes),
+    prepare: () => {
+      for (const lookUp of lookUps) lookUp();
+    },
+    moveIn: (address, bytes, sizeBytes) => void moveIn(address, bytes, sizeBytes),
+    moveOut: (bytes, address, sizeBytes) => void moveOut(bytes, address, sizeBytes),
+    GetCurrentThreadId: () => GetCurrentThreadId(),
+    OpenThread: (access, isInherited, threadId) => OpenThread(access, isInherited, threadId),
+    GetThreadTimes: (thread, creation, exit, kernel, user) =>
+      GetThreadTimes(thread, creation, exit, kernel, user),
+    WaitForSingleObject: (handle, timeoutMs) => WaitForSingleObject(handle, timeoutMs),
   };
 }

@@ -1,0 +1,72 @@
+/** What Windows tells of threads, so that what one of them held when it died can be taken over. */
+import type { Address } from "../../ffi/contract.ts";
+import type { SharingSupport, ThreadIdentity } from "../contract.ts";
+import { ThreadAccess, WAIT_OBJECT_0 } from "./kernel32.ts";
+import type { Handle, Kernel32 } from "./kernel32.ts";
+import { LastError } from "./last-error.ts";
+
+const ACCESS = ThreadAccess.SYNCHRONIZE + ThreadAccess.QUERY_LIMITED_INFORMATION;
+
+/** {@link SharingSupport} on Windows. */
+export class WindowsSharing implements SharingSupport {
+  readonly #kernel32: Kernel32;
+
+  constructor(kernel32: Kernel32) {
+    this.#kernel32 = kernel32;
+  }
+
+  currentThread(): ThreadIdentity {
+    const id = this.#kernel32.GetCurrentThreadId();
+    return { id, startTime: this.#look(id, (thread) => this.#startTimeOf(thread)) ?? 0 };
+  }
+
+  isAlive({ id, startTime }: ThreadIdentity): boolean | undefined {
+    const isRunning = this.#look(id, (thread) => {
+      // The number stays with a thread that has ended for as long as somebody has a handle of it.
+      if (this.#kernel32.WaitForSingleObject(thread, 0) === WAIT_OBJECT_0) return false;
+      // The system gives the numbers of the dead to the newborn.
+      const began = this.#startTimeOf(thread);
+      return startTime === 0 || began === 0 || began === startTime;
+    });
+    if (isRunning !== undefined) return isRunning;
+    return this.#kernel32.GetLastError() === LastError.ERROR_INVALID_PARAMETER ? false : undefined;
+  }
+
+  reclaim(): void {
+    // Windows gives sections without a file no name by which a view could be found: what a thread was just mapping or
+    // unmapping when it died stays mapped.
+  }
+
+  prepare(): void {
+    this.#kernel32.prepare();
+  }
+
+  copyIn(address: Address, bytes: Uint8Array, length: number): void {
+    this.#kernel32.moveIn(address, bytes, length);
+  }
+
+  copyOut(address: Address, length: number): Uint8Array {
+    const copy = new Uint8Array(length);
+    this.#kernel32.moveOut(copy, address, length);
+    return copy;
+  }
+
+  /** What `ask` finds out of a thread; undefined where there is no such thread, or none that may be looked at. */
+  #look<T>(id: number, ask: (thread: Handle) => T): T | undefined {
+    const thread = this.#kernel32.OpenThread(ACCESS, 0, id);
+    if (thread === 0) return undefined;
+    try {
+      return ask(thread);
+    } finally {
+      this.#kernel32.CloseHandle(thread);
+    }
+  }
+
+  /** In units of 100 ns, which a double holds to some 2 µs; 0 where the system does not say. */
+  #startTimeOf(thread: Handle): number {
+    const creation = new BigUint64Array(1);
+    const rest = new BigUint64Array(1);
+    const isKnown = this.#kernel32.GetThreadTimes(thread, creation, rest, rest, rest) !== 0;
+    return isKnown ? Number(creation[0]) : 0;
+  }
+}
