@@ -33,15 +33,22 @@ const cases: Readonly<Record<RuntimeName, readonly Case[]>> = {
   ],
 };
 
+/** Runs this program with these arguments. */
+function start(args: readonly string[]): { readonly stdout: string; readonly stderr: string } {
+  const env = { ...process.env, NODE_V8_COVERAGE: "" }; // empty, not absent: that is inherited
+  if (platform.runtime !== "deno") return spawnSync(process.execPath, args, { encoding: "utf8", env });
+  // Out of a variable of the shell, because Deno gives its own permissions to what looks like Deno to it.
+  const command = [process.execPath, ...args].map((word) => `'${word}'`).join(" ");
+  return spawnSync("sh", ["-c", 'eval "exec $COMMAND"'], {
+    encoding: "utf8",
+    env: { ...env, COMMAND: command },
+  });
+}
+
 describe("a process started with", { skip }, () => {
   for (const [flags, prints] of cases[platform.runtime]) {
     it(flags.join(" "), () => {
-      // Out of a variable of the shell, because Deno gives its own permissions to what looks like Deno to it.
-      const command = [process.execPath, ...flags, child].map((word) => `'${word}'`).join(" ");
-      const { stdout, stderr } = spawnSync("sh", ["-c", 'eval "exec $COMMAND"'], {
-        encoding: "utf8",
-        env: { ...process.env, COMMAND: command, NODE_V8_COVERAGE: "" }, // empty, not absent: that is inherited
-      });
+      const { stdout, stderr } = start([...flags, child]);
       assert.match(stdout, prints, stderr);
     });
   }
