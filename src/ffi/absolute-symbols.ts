@@ -17,7 +17,8 @@
  * of it is mapped executable; where the addresses lead to is not looked at.
  */
 import type { ProcessorName } from "../platform.ts";
-import type { Address } from "./contract.ts";
+import type { Address, Ffi } from "./contract.ts";
+import { LINUX_LIBC_NAMES } from "./libc-names.ts";
 
 const HEADER_BYTES = 64;
 const PROGRAM_HEADER_BYTES = 56;
@@ -45,6 +46,20 @@ const Dynamic = { HASH: 4, STRTAB: 5, SYMTAB: 6, STRSZ: 10, SYMENT: 11 } as cons
 const GLOBAL_FUNCTION = 0x12;
 /** st_shndx: the value is not relative to anything. */
 const SHN_ABS = 0xfff1;
+
+/**
+ * Whether this process's C library takes absolute symbols for what they are. glibc does. musl adds the address at which
+ * the library was loaded, as if there were no such thing, so that a call would lead to nowhere; of others nothing is known.
+ * Never throws.
+ */
+export function knowsAbsoluteSymbols(ffi: Pick<Ffi, "open">): boolean {
+  try {
+    const signature = { parameters: [], result: "pointer" } as const;
+    return ffi.open(LINUX_LIBC_NAMES).find("gnu_get_libc_version", signature) !== undefined;
+  } catch {
+    return false; // there is no such library: not Linux
+  }
+}
 
 /** The name under which the address number `index` of {@link absoluteSymbols} is found. */
 export function symbolName(index: number): string {

@@ -14,7 +14,7 @@
  */
 import { JitError } from "../errors.ts";
 import { platform } from "../platform.ts";
-import { absoluteSymbols, symbolName } from "./absolute-symbols.ts";
+import { absoluteSymbols, knowsAbsoluteSymbols, symbolName } from "./absolute-symbols.ts";
 import { detach, findErrnoLocation, messageOf, noneFound } from "./common.ts";
 import type {
   Address,
@@ -93,7 +93,8 @@ class DenoFfi implements Ffi {
     "it is part of Deno; machine code is called by its address, and when it is called often, as a symbol of a library made in memory";
   readonly #deno: DenoFfiNamespace;
   readonly #errnoLocation: NativeFunction | undefined;
-  #queue: LinkQueue | undefined;
+  /** Made when it is first needed; null where functions cannot be linked. */
+  #queue: LinkQueue | null | undefined;
 
   constructor(deno: DenoFfiNamespace) {
     this.#deno = deno;
@@ -136,8 +137,13 @@ class DenoFfi implements Ffi {
       parameters,
       result: signature.result === "void" ? toUndefined : result,
     });
-    this.#queue ??= new LinkQueue(new DenoLinker(this.#deno, new MemoryFiles(this)));
-    return this.#queue.callable(slow, { address, signature });
+    if (this.#queue === undefined) {
+      const isLinkable = knowsAbsoluteSymbols(this);
+      this.#queue = isLinkable ? new LinkQueue(new DenoLinker(this.#deno, new MemoryFiles(this))) : null;
+    }
+    return (
+      this.#queue?.callable(slow, { address, signature }) ?? { call: slow, fast: slow, close: nothingToClose }
+    );
   }
 
   #pointer(address: Address): DenoPointer {
@@ -199,7 +205,7 @@ class DenoLinker implements Linker {
         }
       });
     } catch {
-      // A C library that does not know absolute symbols, no /proc, no room: calls by address go on.
+      // No /proc, no room: calls by address go on.
       return undefined;
     }
   }
@@ -222,6 +228,11 @@ function conversionsOf({ parameters, result }: NativeSignature): Conversions {
 /** An address, or a size: libc's `size_t` and `off_t` travel as addresses, and −1 as what it is in 64 bits. */
 function addressToBigInt(value: unknown): bigint {
   return BigInt.asUintN(64, BigInt(value as number));
+}
+
+/** What a call by address needs is freed when the function is collected. */
+function nothingToClose(): void {
+  // Nothing is held.
 }
 
 /** A call by address gives null where there is no result. */

@@ -12,7 +12,7 @@
  */
 import { createRequire, isBuiltin } from "node:module";
 import { platform } from "../platform.ts";
-import { absoluteSymbols, symbolName } from "./absolute-symbols.ts";
+import { absoluteSymbols, knowsAbsoluteSymbols, symbolName } from "./absolute-symbols.ts";
 import type {
   Address,
   Ffi,
@@ -85,7 +85,8 @@ class NodeFfi implements Ffi {
     "koffi calls by address; node:ffi, which this version of Node has, calls functions of floating-point numbers faster";
   readonly #koffi: Ffi;
   readonly #load: () => NodeFfiModule;
-  #queue: LinkQueue | undefined;
+  /** Made when it is first needed; null where functions cannot be linked. */
+  #queue: LinkQueue | null | undefined;
 
   constructor(koffi: Ffi, load: () => NodeFfiModule) {
     this.#koffi = koffi;
@@ -114,8 +115,11 @@ class NodeFfi implements Ffi {
     const { parameters } = signature;
     if (parameters.length === 0 || !parameters.every((type) => FAST_PARAMETERS.includes(type)))
       return callable;
-    this.#queue ??= new LinkQueue(new NodeLinker(this.#load, new MemoryFiles(this)));
-    return this.#queue.callable(callable.call, { address, signature });
+    if (this.#queue === undefined) {
+      const isLinkable = knowsAbsoluteSymbols(this);
+      this.#queue = isLinkable ? new LinkQueue(new NodeLinker(this.#load, new MemoryFiles(this))) : null;
+    }
+    return this.#queue?.callable(callable.call, { address, signature }) ?? callable;
   }
 }
 
@@ -157,7 +161,7 @@ class NodeLinker implements Linker {
         });
       });
     } catch {
-      // No permission, a C library that does not know absolute symbols, no /proc, no room: koffi goes on.
+      // No permission, no /proc, no room: koffi goes on.
       return undefined;
     }
   }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { JitAllocator } from "../../src/index.ts";
-import { absoluteSymbols, symbolName } from "../../src/ffi/absolute-symbols.ts";
+import { absoluteSymbols, knowsAbsoluteSymbols, symbolName } from "../../src/ffi/absolute-symbols.ts";
 import type { NativeCallable, NativeSignature, NativeType } from "../../src/ffi/contract.ts";
 import { LinkQueue, type LinkTarget } from "../../src/ffi/link-queue.ts";
 import { MemoryFiles } from "../../src/ffi/memory-file.ts";
@@ -168,8 +168,10 @@ describe("when functions are linked", () => {
   });
 });
 
+const skipLoading = needs("machineCode", "absoluteSymbols");
+
 describe("the library of absolute symbols", { skip: needs("linux") }, () => {
-  it("is loaded by the C library, and every symbol leads to its address", { skip }, () => {
+  it("is loaded by the C library, and every symbol leads to its address", { skip: skipLoading }, () => {
     using allocator = new JitAllocator();
     const spans = Array.from({ length: 300 }, (_, value) => {
       const code = machineCode.returnConstant(value);
@@ -194,6 +196,21 @@ describe("the library of absolute symbols", { skip: needs("linux") }, () => {
 
   it("there is none for a processor that is not known", () => {
     assert.equal(absoluteSymbols([4096], "other"), undefined);
+  });
+
+  it("is for glibc alone: musl and others have no function of that name", () => {
+    const libcWith = (...symbols: readonly string[]): Parameters<typeof knowsAbsoluteSymbols>[0] => ({
+      open: () => ({
+        name: "libc",
+        find: (symbol) => (symbols.includes(symbol) ? () => 0 : undefined),
+      }),
+    });
+    assert.equal(knowsAbsoluteSymbols(libcWith("memcpy", "gnu_get_libc_version")), true);
+    assert.equal(knowsAbsoluteSymbols(libcWith("memcpy")), false);
+    const none = (): never => {
+      throw new Error("no libc");
+    };
+    assert.equal(knowsAbsoluteSymbols({ open: none }), false);
   });
 
   it("no two files in memory have the same path, and none is left open", () => {

@@ -5,6 +5,8 @@
 import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { knowsAbsoluteSymbols } from "../../src/ffi/absolute-symbols.ts";
+import { systemFfi } from "../../src/ffi/select.ts";
 import { platform } from "../../src/platform.ts";
 import { RUNS_HERE } from "./native-code.ts";
 
@@ -36,6 +38,10 @@ const requirements = {
     isMet: () => platform.runtime !== "deno",
     reason:
       "on Deno more was found allocated than the workers that were left held, which is not explained yet",
+  },
+  absoluteSymbols: {
+    isMet: () => platform.system === "linux" && knowsAbsoluteSymbols(systemFfi()),
+    reason: "this C library takes absolute symbols for relative ones, or is not known to do otherwise",
   },
   links: { isMet: canLinkFolders, reason: "this system makes no links to folders (Wine)" },
 } satisfies Readonly<Record<string, Requirement>>;
