@@ -10,7 +10,6 @@ import path from "node:path";
 
 const NODE_VERSION = "20.19.6";
 
-/** --no-install-recommends: qemu-user would bring what registers it with the kernel, for all programs to see. */
 const DEBIAN_PACKAGES = [
   "qemu-user",
   ...["libc6-arm64-cross", "libstdc++6-arm64-cross", "libgcc-s1-arm64-cross", "libatomic1-arm64-cross"],
@@ -73,14 +72,7 @@ function hasLibraries() {
 
 function needEmulator() {
   if (qemuVersion() !== undefined && hasLibraries()) return;
-  if (process.getuid?.() !== 0) {
-    throw new Error(
-      `An emulator of AArch64 is not installed; on Debian: apt-get install ${DEBIAN_PACKAGES.join(" ")}`,
-    );
-  }
-  const quietly = { env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } };
-  mustRun("apt-get", ["update", "-qq"], quietly);
-  mustRun("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...DEBIAN_PACKAGES], quietly);
+  mustRun(process.execPath, ["scripts/debian.js", ...DEBIAN_PACKAGES]);
   if (qemuVersion() === undefined || !hasLibraries()) {
     throw new Error(`Debian's packages ${DEBIAN_PACKAGES.join(", ")} brought no emulator`);
   }

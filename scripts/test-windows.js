@@ -10,6 +10,8 @@ import path from "node:path";
 /** Node 22 writes nothing to pipes under Wine 8, and later ones do not start. */
 const NODE_VERSION = "20.20.2";
 
+const DEBIAN_PACKAGES = ["wine", "wine64"];
+
 const root = path.resolve(import.meta.dirname, "..");
 const cache = path.join(root, ".cache/windows");
 const modules = path.join(cache, "node_modules");
@@ -60,14 +62,9 @@ function findWine() {
 function needWine() {
   const installed = findWine();
   if (installed !== undefined) return installed;
-  if (process.getuid?.() !== 0) {
-    throw new Error("Wine is not installed; on Debian: apt-get install wine wine64");
-  }
-  const quietly = { env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } };
-  mustRun("apt-get", ["update", "-qq"], quietly);
-  mustRun("apt-get", ["install", "-y", "-qq", "wine", "wine64"], quietly);
+  mustRun(process.execPath, ["scripts/debian.js", ...DEBIAN_PACKAGES]);
   const wine = findWine();
-  if (wine === undefined) throw new Error("Debian's packages wine and wine64 brought no Wine");
+  if (wine === undefined) throw new Error(`Debian's packages ${DEBIAN_PACKAGES.join(", ")} brought no Wine`);
   return wine;
 }
 

@@ -1,0 +1,40 @@
+/**
+ * `node scripts/debian.js PACKAGE…`: installs Debian's packages, or says what stands in the way. The suites that need
+ * another machine than this one run it: for Wine, for qemu, for musl.
+ */
+import { spawnSync } from "node:child_process";
+
+/** Seconds: another program may be installing something. */
+const LOCK_TIMEOUT_S = 600;
+
+const packages = process.argv.slice(2);
+
+function fail(why) {
+  console.error(`Cannot install ${packages.join(", ")}: ${why}`);
+  process.exit(1);
+}
+
+function aptGet(...args) {
+  const { status, error } = spawnSync(
+    "apt-get",
+    ["-qq", "-o", `DPkg::Lock::Timeout=${LOCK_TIMEOUT_S}`, ...args],
+    {
+      // Only what fails is of interest, and apt-get says that on standard error.
+      stdio: ["ignore", "ignore", "inherit"],
+      env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+    },
+  );
+  if (error !== undefined) {
+    fail(
+      `this system has no apt-get (${error.message}). On Debian it would be done; elsewhere get them by hand`,
+    );
+  }
+  if (status !== 0) fail(`apt-get ${args.join(" ")} ended with ${status}`);
+}
+
+if (process.getuid?.() !== 0) {
+  fail(`this is not root. On Debian: sudo apt-get install --no-install-recommends ${packages.join(" ")}`);
+}
+aptGet("update");
+// What is recommended beside qemu registers it with the kernel, for all programs to see.
+aptGet("install", "--yes", "--no-install-recommends", ...packages);
