@@ -7,6 +7,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { platform, type ProcessorName } from "../../src/platform.ts";
+import { muslLauncher } from "./musl.ts";
 
 /** One runtime at one version. */
 export interface Runtime {
@@ -18,6 +19,8 @@ export interface Runtime {
   readonly program: string;
   /** What stands between the program and a script. */
   readonly flags: readonly string[];
+  /** Whether it is for another C library than this machine's, musl. */
+  readonly isForMusl?: boolean;
 }
 
 const NODE_VERSIONS = ["20.20.2", "22.23.3", "24.21.0", "26.10.0"];
@@ -64,9 +67,20 @@ export function allRuntimes(): readonly Runtime[] {
   ];
 }
 
+/** {@link allRuntimes}, and those for musl: Bun alone has packages of it that hold the whole program. */
+export function runtimesAndMusl(): readonly Runtime[] {
+  const bun: Runtime = {
+    name: `bun ${BUN_VERSION} musl`,
+    package: `@oven/bun-linux-x64-musl@${BUN_VERSION}`,
+    program: "bin/bun",
+    flags: [],
+    isForMusl: true,
+  };
+  return [...allRuntimes(), ...(platform.processor === "x64" ? [bun] : [])];
+}
+
 /** Those whose names contain one of the words; all without words. @throws Error where a word fits none. */
-export function runtimesNamed(words: readonly string[]): readonly Runtime[] {
-  const runtimes = allRuntimes();
+export function runtimesNamed(words: readonly string[], runtimes = allRuntimes()): readonly Runtime[] {
   const unknown = words.find((word) => !runtimes.some(({ name }) => name.includes(word)));
   if (unknown !== undefined) {
     throw new Error(`No runtime's name contains ${unknown}: ${runtimes.map(({ name }) => name).join(", ")}`);
@@ -78,11 +92,16 @@ export function runtimesNamed(words: readonly string[]): readonly Runtime[] {
 
 /** The path of the program, fetched if it is not there yet. */
 export function fetchRuntime(runtime: Runtime): string {
-  const folder = path.join(cache, runtime.name.replace(" ", "-"));
+  const folder = path.join(cache, runtime.name.replaceAll(" ", "-"));
   const packageName = runtime.package.slice(0, runtime.package.lastIndexOf("@"));
-  const programIn = (where: string): string => path.join(where, "node_modules", packageName, runtime.program);
-  if (existsSync(programIn(folder))) return programIn(folder);
+  const program = path.join("node_modules", packageName, runtime.program);
+  if (!existsSync(path.join(folder, program))) fetch(runtime, folder, program);
+  return runtime.isForMusl === true
+    ? muslLauncher(path.join(folder, program), folder)
+    : path.join(folder, program);
+}
 
+function fetch(runtime: Runtime, folder: string, program: string): void {
   console.log(`Fetching ${runtime.package}`);
   // Made aside and put in place when it is whole: an interrupted one is not taken for one.
   const draft = `${folder}.${process.pid}`;
@@ -90,16 +109,21 @@ export function fetchRuntime(runtime: Runtime): string {
   try {
     writeFileSync(path.join(draft, "package.json"), "{}");
     npm(
-      ["install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", runtime.package],
+      [
+        ...["install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund"],
+        // npm else refuses packages for another C library than this machine's.
+        ...(runtime.isForMusl === true ? ["--force"] : []),
+        runtime.package,
+      ],
       draft,
     );
-    if (!existsSync(programIn(draft))) throw new Error(`${runtime.package} holds no ${runtime.program}`);
+    if (!existsSync(path.join(draft, program)))
+      throw new Error(`${runtime.package} holds no ${runtime.program}`);
     rmSync(folder, { recursive: true, force: true });
     renameSync(draft, folder);
   } finally {
     rmSync(draft, { recursive: true, force: true });
   }
-  return programIn(folder);
 }
 
 /** Runs npm: the one that runs this, or the one that came with Node. */
