@@ -7,6 +7,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { platform, type ProcessorName } from "../../src/platform.ts";
+import { installDebianPackages, isRunnable, mustRun } from "./commands.ts";
 import { muslLauncher } from "./musl.ts";
 
 /** One runtime at one version. */
@@ -96,9 +97,12 @@ export function fetchRuntime(runtime: Runtime): string {
   const packageName = runtime.package.slice(0, runtime.package.lastIndexOf("@"));
   const program = path.join("node_modules", packageName, runtime.program);
   if (!existsSync(path.join(folder, program))) fetch(runtime, folder, program);
-  return runtime.isForMusl === true
-    ? muslLauncher(path.join(folder, program), folder)
-    : path.join(folder, program);
+  const whole = path.join(folder, program);
+  if (runtime.isForMusl === true) return muslLauncher(whole, folder);
+  // Node 26 is linked with libatomic, which Debian has where there is a compiler and else only by this name.
+  if (!isRunnable(whole)) installDebianPackages(["libatomic1"]);
+  mustRun(whole, ["--version"]);
+  return whole;
 }
 
 function fetch(runtime: Runtime, folder: string, program: string): void {

@@ -3,9 +3,9 @@
  * and the C++ libraries, which it has for glibc only. Those do, with a few functions in front of them that musl lacks
  * (`musl-shim.c`).
  */
-import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { installDebianPackages, isRunnable, mustRun } from "./commands.ts";
 
 /** Where programs for musl look for it: the path is in each of them. */
 const LOADER = "/lib/ld-musl-x86_64.so.1";
@@ -40,18 +40,8 @@ export function muslLauncher(program: string, folder: string): string {
 }
 
 function needPackages(): void {
-  const packages = [
-    ...(existsSync(LOADER) ? [] : ["musl"]),
-    ...(spawnSync("cc", ["--version"]).status === 0 ? [] : ["gcc"]),
-  ];
-  if (packages.length === 0) return;
-  mustRun(process.execPath, [path.join(root, "scripts/debian.js"), ...packages]);
-}
-
-function mustRun(command: string, args: readonly string[]): void {
-  const { status, stderr, error } = spawnSync(command, args, { encoding: "utf8" });
-  if (error !== undefined) throw error;
-  if (status !== 0) throw new Error(`${command} ${args.join(" ")} failed:\n${stderr}`);
+  const packages = [...(existsSync(LOADER) ? [] : ["musl"]), ...(isRunnable("cc") ? [] : ["gcc"])];
+  if (packages.length > 0) installDebianPackages(packages);
 }
 
 function quote(text: string): string {
