@@ -27,6 +27,8 @@ const environment = {
   WINEDEBUG: "-all",
   // It would offer to install .NET and a browser engine, and wait for the answer.
   WINEDLLOVERRIDES: "mscoree,mshtml=",
+  // Half of what is usual: a worker takes a second to start there, and one is started for each.
+  THREAD_KILLS: process.env.THREAD_KILLS ?? "30",
 };
 
 /** Wine shows the root of the file system as the drive Z. */

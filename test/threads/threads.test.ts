@@ -15,6 +15,7 @@ import { ThreadLoad } from "../support/thread-load.ts";
 import type { Command, Reply } from "./command-child.ts";
 
 const SEED = Number(process.env["THREAD_SEED"] ?? 20_261_123);
+const KILLS = Number(process.env["THREAD_KILLS"] ?? 60);
 
 /** A worker that does what it is told, one thing at a time. */
 class CommandWorker {
@@ -215,10 +216,9 @@ describe("many threads at once", () => {
   });
 
   for (const options of [{}, { immediateRelease: true, fillUnusedMemory: true }]) {
-    const kills = 60;
-    const name = `${kills} workers terminated anywhere, ${JSON.stringify(options)} (seed ${SEED})`;
+    const name = `${KILLS} workers terminated anywhere, ${JSON.stringify(options)} (seed ${SEED})`;
     test(name, { skip: needs("termination") }, async () => {
-      const report = await killThreads({ kills, seed: SEED, workerCount: 4, options });
+      const report = await killThreads({ kills: KILLS, seed: SEED, workerCount: 4, options });
       assert.ok(report.released > 0, "the dead held something");
       assert.ok(report.repairs > 0, "some of them died inside an operation");
     });
