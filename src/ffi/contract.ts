@@ -45,9 +45,10 @@ export interface NativeCallable {
   readonly call: NativeFunction;
   /**
    * The fastest way to call the code, as soon as there is one: an interface may need to see that a function is called
-   * often before it makes one. Read it before each call; once there it stays.
+   * often before it makes one. Read it before each call; once there it stays. Until then there is no such property,
+   * rather than one that is undefined: compilers take a property that was written once for a constant.
    */
-  readonly fast: NativeFunction | undefined;
+  readonly fast?: NativeFunction;
   close(): void;
 }
 

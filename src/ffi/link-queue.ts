@@ -60,7 +60,8 @@ export class LinkQueue {
 
 class Tiered implements NativeCallable {
   readonly target: LinkTarget;
-  fast: NativeFunction | undefined = undefined;
+  /** Declared, and so not made until it is written: {@link NativeCallable.fast} has the reason. */
+  declare fast?: NativeFunction;
   readonly #queue: LinkQueue;
   #callCount = 0;
   readonly call: NativeFunction;
@@ -77,7 +78,7 @@ class Tiered implements NativeCallable {
 
   /** Where nothing could be made, the function counts its calls anew, and tries again as many calls later. */
   become(fast: NativeFunction | undefined): void {
-    this.fast = fast;
+    if (fast !== undefined) this.fast = fast;
     this.#callCount = 0;
   }
 

@@ -157,6 +157,7 @@ describe("an allocator in two threads", () => {
     // Made and called before the allocator is shared.
     const early = toFunction(mine, { parameters: ["i32", "i32"], result: "i32" });
     assert.equal(early(1, 2), 3);
+    const uncalled = toFunction(mine, { parameters: ["i32", "i32"], result: "i32" });
     await withWorker(allocator, async (worker) => {
       const { token } = await worker.do({ what: "code", bytes: [...ADD] });
       assert.ok(token);
@@ -165,6 +166,7 @@ describe("an allocator in two threads", () => {
       assert.equal(early(4, 5), 9);
       await worker.do({ what: "release", rx: mine.rx });
       throwsJitError("ERR_RELEASED", () => early(4, 5));
+      throwsJitError("ERR_RELEASED", () => uncalled(4, 5));
       await worker.do({ what: "release", rx: token.rx });
       throwsJitError("ERR_RELEASED", () => add(2, 3));
     });
