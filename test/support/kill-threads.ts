@@ -1,4 +1,4 @@
-/** Terminates workers at random moments of a mixed load on a shared allocator. */
+/** Terminates workers in the middle of a mixed load on a shared allocator. */
 import assert from "node:assert/strict";
 import { setFlagsFromString } from "node:v8";
 import { JitAllocator, type JitAllocatorOptions } from "../../src/index.ts";
@@ -13,6 +13,8 @@ export interface KillOptions {
   readonly seed: number;
   readonly workerCount: number;
   readonly options?: JitAllocatorOptions;
+  /** Whether the workers return to their event loops now and then, and so can end between two operations. */
+  readonly pauses?: boolean;
   /** Told after each kill. */
   readonly onKill?: (kills: number) => void;
 }
@@ -38,7 +40,7 @@ export async function killThreads(settings: KillOptions): Promise<KillReport> {
   // (`(data.first) != nullptr` in node_platform.cc). What is looked at here is this library, so nothing compiles there.
   setFlagsFromString("--no-concurrent-recompilation");
   const random = new Random(seed);
-  const descriptors = openDescriptors().length;
+  const descriptors = ownDescriptors().length;
   const allocator = new JitAllocator(settings.options);
   const kept = Array.from({ length: 50 }, (_, index) => {
     const span = allocator.alloc(64 + 100 * index);
@@ -48,7 +50,7 @@ export async function killThreads(settings: KillOptions): Promise<KillReport> {
   // Without a second view, only what is mapped from now on bears a name; the spans above keep these blocks.
   const nameless = allocator.hasOption("useDualMapping") ? 0 : allocator.blocks().length;
   const { state } = allocator.share();
-  const load = new ThreadLoad(allocator, random, workerCount);
+  const load = new ThreadLoad(allocator, random, workerCount, settings.pauses);
   let released = 0;
   try {
     for (let kill = 1; kill <= kills; kill++) {
@@ -56,17 +58,19 @@ export async function killThreads(settings: KillOptions): Promise<KillReport> {
       await load.progressOf(index, random.between(1, 400));
       await load.replace(index);
       allocator.verify();
-      for (const { id, isAlive, allocationCount } of allocator.members()) {
-        if (isAlive !== false || allocationCount === 0) continue;
-        assert.equal(allocator.allocationsOf(id).length, allocationCount);
-        released += allocator.releaseAllOf(id);
-      }
+      released += releaseDead(allocator);
       allocator.verify();
       kept.forEach((span, mark) => assert.ok(span.read().every((byte) => byte === mark)));
       settings.onKill?.(kill);
     }
     const reports = await load.stop();
     const held = reports.flatMap((report) => report.held);
+    await untilAlone(allocator);
+    allocator.verify();
+    released += releaseDead(
+      allocator,
+      reports.map(({ memberId }) => memberId),
+    );
     allocator.verify();
     assert.equal(
       allocator.statistics().allocationCount,
@@ -88,10 +92,32 @@ export async function killThreads(settings: KillOptions): Promise<KillReport> {
       openDescriptors().filter((line) => line.includes("jit-allocator")),
       [],
     );
-    assert.ok(openDescriptors().length <= descriptors + 2, "no descriptor is lost");
+    assert.ok(ownDescriptors().length <= descriptors + 2, "no descriptor is lost");
     const repairs = new Int32Array(state)[Field.repairs] ?? 0;
     return { kills, repairs, released, held: held.length };
   } catch (error) {
     throw new Error(`seed ${seed}: ${String(error)}`, { cause: error });
   }
+}
+
+/** Releases what the dead hold, but for those whose numbers are in `kept`. Returns how much it was. */
+function releaseDead(allocator: JitAllocator, kept: readonly number[] = []): number {
+  let released = 0;
+  for (const { id, isAlive, allocationCount } of allocator.members()) {
+    if (isAlive !== false || allocationCount === 0 || kept.includes(id)) continue;
+    assert.equal(allocator.allocationsOf(id).length, allocationCount);
+    released += allocator.releaseAllOf(id);
+  }
+  return released;
+}
+
+/** Waits for the end of all other threads, which may come after a runtime has told of it. */
+async function untilAlone(allocator: JitAllocator): Promise<void> {
+  while (allocator.members().some(({ id, isAlive }) => isAlive === true && id !== allocator.memberId))
+    await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+/** All but what event loops are made of: a runtime may keep more of them once it has had a worker. */
+function ownDescriptors(): readonly string[] {
+  return openDescriptors().filter((line) => !/ (?:anon_inode|socket|pipe):/.test(line));
 }

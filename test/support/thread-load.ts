@@ -13,13 +13,15 @@ export class ThreadLoad {
   readonly #allocator: JitAllocator;
   readonly #random: Random;
   readonly #flags: Int32Array;
+  readonly #pauses: boolean;
   readonly #workers: Worker[] = [];
   /** What a worker died of by itself. */
   #failure: unknown;
 
-  constructor(allocator: JitAllocator, random: Random, workerCount: number) {
+  constructor(allocator: JitAllocator, random: Random, workerCount: number, pauses = false) {
     this.#allocator = allocator;
     this.#random = random;
+    this.#pauses = pauses;
     this.#flags = new Int32Array(new SharedArrayBuffer(4 * (workerCount + 1)));
     for (let index = 0; index < workerCount; index++) this.#workers.push(this.#start(index));
   }
@@ -75,6 +77,7 @@ export class ThreadLoad {
       handle: this.#allocator.share(),
       seed: this.#random.next(),
       batch: 10,
+      pauses: this.#pauses,
       control: this.#flags.buffer as SharedArrayBuffer,
       index,
     };

@@ -2,8 +2,9 @@
  * A worker of the thread tests: a mixed load on a shared allocator, checked by what it wrote. Runs until it is told to
  * stop, or is terminated; reports what it holds then, or the error that it met.
  */
-import { parentPort, workerData } from "node:worker_threads";
 import assert from "node:assert/strict";
+import { setImmediate } from "node:timers/promises";
+import { parentPort, workerData } from "node:worker_threads";
 import { JitAllocator, type SharedAllocator, type Span } from "../../src/index.ts";
 import { Random } from "../support/random.ts";
 
@@ -13,6 +14,8 @@ export interface LoadOptions {
   readonly seed: number;
   /** Operations between two looks at whether to stop. */
   readonly batch: number;
+  /** Whether the worker returns to its event loop between two batches, where every runtime can end it. */
+  readonly pauses: boolean;
   /** Set to 1 to stop; worker N counts its operations at N + 1, so that whoever terminates knows that it works. */
   readonly control: SharedArrayBuffer;
   readonly index: number;
@@ -24,7 +27,7 @@ export interface LoadReport {
   readonly held: readonly { readonly rx: number; readonly size: number; readonly mark: number }[];
 }
 
-const { handle, seed, batch, control, index } = workerData as LoadOptions;
+const { handle, seed, batch, pauses, control, index } = workerData as LoadOptions;
 const allocator = JitAllocator.attach(handle);
 const flags = new Int32Array(control);
 const random = new Random(seed);
@@ -66,6 +69,7 @@ function step(): void {
 while (Atomics.load(flags, 0) === 0) {
   for (let count = 0; count < batch; count++) step();
   Atomics.add(flags, index + 1, batch);
+  if (pauses) await setImmediate();
 }
 for (const item of held) check(item);
 const report: LoadReport = {

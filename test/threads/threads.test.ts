@@ -226,7 +226,13 @@ describe("many threads at once", () => {
     });
   }
 
-  test("a thread that is terminated while it waits for the lock is no harm", async () => {
+  test(`20 workers ended between operations (seed ${SEED})`, async () => {
+    const report = await killThreads({ kills: 20, seed: SEED, workerCount: 2, pauses: true });
+    assert.ok(report.released > 0, "the dead held something");
+  });
+
+  const skip = needs("termination");
+  test("a thread that is terminated while it waits for the lock is no harm", { skip }, async () => {
     const allocator = new JitAllocator();
     const { state } = allocator.share();
     const words = new Int32Array(state);
