@@ -129,7 +129,7 @@ export function toFunction<const S extends Signature>(code: Span, signature: S):
     );
   }
   const target = systemFfi().callable(code.rx, checked);
-  return guardOf(checked, target.fast !== undefined)(code, target, owner) as TypedFunction<S>;
+  return guardOf(checked.parameters, target.fast !== undefined)(code, target, owner) as TypedFunction<S>;
 }
 
 /** A copy of the signature with nothing but the known types in it: no getter of the caller's is ever read again. */
@@ -161,22 +161,21 @@ function checkType(what: string, type: unknown, known: readonly NativeType[]): N
 /** Puts the checks before the calls of one function. Precondition: the span is live. */
 type Guard = (code: Span, target: NativeCallable, owner: SpanOwner) => NativeFunction;
 
-/** By the types of the signature, because compiling one takes longer than making its functions. */
+/** By the types of the parameters, because compiling one takes longer than making its functions. */
 const guards = new Map<string, Guard>();
 
-function guardOf(signature: NativeSignature, isFast: boolean): Guard {
-  const key = [...signature.parameters, signature.result, isFast].join();
+function guardOf(types: readonly NativeType[], isFast: boolean): Guard {
+  const key = [isFast, ...types].join();
   let guard = guards.get(key);
   if (guard === undefined) {
-    guard = makeGuard(signature, isFast);
+    guard = makeGuard(types, isFast);
     guards.set(key, guard);
   }
   return guard;
 }
 
 /**
- * What is compiled for two parameters of the types i32 and f64 and a result of the type f64, where the fast way to call
- * is not there yet:
+ * What is compiled for two parameters of the types i32 and f64, where the fast way to call is not there yet:
  *
  * ```text
  * let releaseCount = owner.releaseCount;
@@ -186,9 +185,8 @@ function guardOf(signature: NativeSignature, isFast: boolean): Guard {
  *   if (surplus !== undefined) refuseSurplus();
  *   if (owner.releaseCount !== releaseCount) releaseCount = checkLive(code);
  *   const { fast } = target;
- *   if (fast === undefined) return +target.call(a0, a1);
- *   const result = fast(a0, a1);
- *   return result;
+ *   if (fast === undefined) return target.call(a0, a1);
+ *   return fast(a0, a1);
  * };
  * ```
  *
@@ -203,27 +201,21 @@ function guardOf(signature: NativeSignature, isFast: boolean): Guard {
  *   be live then, so the first call looks nothing up.
  * - They take for a constant what was written once: a `const`, and a property of the target that it got only when there
  *   was a fast way ({@link NativeCallable.fast}). A variable that is undefined at first would be loaded at each call.
- * - They have to know what kind of number both calls give. Of a result that comes by the slow call V8 knows nothing;
- *   without the `+`, which changes no number, it would make an object of each result of both.
- * - JavaScriptCore writes the arguments to the stack for a call whose result is returned at once.
  */
-function makeGuard({ parameters, result }: NativeSignature, isFast: boolean): Guard {
-  const checks = parameters.map(argumentCheck);
+function makeGuard(types: readonly NativeType[], isFast: boolean): Guard {
+  const checks = types.map(argumentCheck);
   const refuseSurplus = (): never => {
-    throw tooManyArguments(parameters.length);
+    throw tooManyArguments(types.length);
   };
-  const names = argumentNames(parameters.length);
+  const names = argumentNames(types.length);
   const list = names.join(", ");
   const lines = names.map((name, index) => {
-    const shortcut = SHORTCUTS[parameters[index] ?? "void"]?.(name);
+    const shortcut = SHORTCUTS[types[index] ?? "void"]?.(name);
     return `${shortcut === undefined ? "" : `if (!(${shortcut})) `}checks[${index}](${name});`;
   });
   const [start, choice] = isFast
     ? ["const { fast } = target;", ""]
-    : [
-        "",
-        `const { fast } = target; if (fast === undefined) return ${sameNumber(result, `target.call(${list})`)};`,
-      ];
+    : ["", `const { fast } = target; if (fast === undefined) return target.call(${list});`];
   const make = compile<(...values: unknown[]) => Guard>(
     ["checks", "refuseSurplus", "checkLive", "isView"],
     `return (code, target, owner) => {
@@ -234,8 +226,7 @@ function makeGuard({ parameters, result }: NativeSignature, isFast: boolean): Gu
         if (surplus !== undefined) refuseSurplus();
         if (owner.releaseCount !== releaseCount) releaseCount = checkLive(code);
         ${choice}
-        const result = fast(${list});
-        return result;
+        return fast(${list});
       };
     };`,
   );
@@ -245,32 +236,12 @@ function makeGuard({ parameters, result }: NativeSignature, isFast: boolean): Gu
   return (code, target) => {
     const guarded: NativeFunction = (...args) => {
       for (const [index, check] of checks.entries()) check(args[index]);
-      if (args[parameters.length] !== undefined) refuseSurplus();
+      if (args[types.length] !== undefined) refuseSurplus();
       checkLive(code);
       return (target.fast ?? target.call)(...args);
     };
-    return Object.defineProperty(guarded, "length", { value: parameters.length });
+    return Object.defineProperty(guarded, "length", { value: types.length });
   };
-}
-
-/** An expression that leaves a result of the type as it is, and tells a compiler what kind of number it is. */
-function sameNumber(type: NativeType, call: string): string {
-  switch (type) {
-    case "i8":
-    case "u8":
-    case "i16":
-    case "u16":
-    case "i32":
-      return `${call} | 0`;
-    case "u32":
-      return `${call} >>> 0`;
-    case "f32":
-    case "f64":
-    case "pointer":
-      return `+${call}`;
-    default:
-      return call;
-  }
 }
 
 /** The count of its allocator's releases, at which the span is live. */
