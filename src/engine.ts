@@ -365,15 +365,15 @@ export class Engine implements AllocatorOperations {
   }
 
   writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
-    const mapped = this.#liveBlock(span, "write");
+    const isSole = this.#identity.isSole(span, this); // a short way to the same
+    const mapped = isSole ? spanAccess.block(span) : this.#liveBlock(span, "write");
     // A proxy or a pretended length would run a user's code, or pass the check, while memory is being written.
     if (!(bytes instanceof Uint8Array) || !ArrayBuffer.isView(bytes)) {
       throw refusals.refuseValue("write", bytes, "the bytes must be a Uint8Array");
     }
     const length = typedArrayLength(bytes);
-    const size = this.#liveSize(span, mapped);
-    if (!isIndex(offset) || offset + length > size) {
-      throw refusals.refuseRange("write", offset, length, size);
+    if (!isIndex(offset) || !this.#identity.hasRoom(span, offset + length)) {
+      throw refusals.refuseRange("write", offset, length, this.#liveSize(span, mapped));
     }
     const start = (spanAccess.granule(span) << mapped.granuleShift) + offset;
     mapped.write(start, bytes, length);

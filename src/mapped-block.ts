@@ -1,5 +1,6 @@
 /** A block as one thread touches it: where it is mapped, and the one view through which its bytes are reached. */
 import type { Address } from "./ffi/contract.ts";
+import { copyBytes } from "./intrinsics.ts";
 import type { SpanOwner } from "./span.ts";
 import type { VirtualMemory } from "./vm/contract.ts";
 
@@ -71,9 +72,14 @@ export class MappedBlock {
 
   /** `length` is that of `bytes`. */
   write(offset: number, bytes: Uint8Array, length: number): void {
-    if (this.#view !== undefined) this.#view.set(bytes, offset);
-    else if (this.isShared) this.#copyIn(offset, bytes, length);
-    else this.#access(offset, length, (view, start) => view.set(bytes, start));
+    if (this.#view !== undefined) copyBytes(this.#view, bytes, offset);
+    else this.#writeWithoutView(offset, bytes, length);
+  }
+
+  /** Apart from the other, which would have to keep its arguments on the heap for the function in here. */
+  #writeWithoutView(offset: number, bytes: Uint8Array, length: number): void {
+    if (this.isShared) this.#copyIn(offset, bytes, length);
+    else this.#access(offset, length, (view, start) => copyBytes(view, bytes, start));
   }
 
   /** A copy. */

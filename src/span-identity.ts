@@ -5,6 +5,7 @@
 import type { BlockMemory } from "./block-memory.ts";
 import type { Core } from "./core/core.ts";
 import { enterInLedger, giveGeneration, valueAt, watchBlock } from "./core/generations.ts";
+import { reaches } from "./core/granules.ts";
 import { Spans } from "./core/layout.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import { outOfMetadata } from "./refusals.ts";
@@ -104,6 +105,16 @@ export class SpanIdentity {
       spanAccess.granule(span) >= 0 &&
       this.#core.spansOf(mapped.block) === Spans.made
     );
+  }
+
+  /** Whether a live span has `sizeBytes` or more: quicker to say of the first 32 granules than how many it has. */
+  hasRoom(span: Span, sizeBytes: number): boolean {
+    const { block, granuleShift } = spanAccess.block(span);
+    const granule = spanAccess.granule(span);
+    const most = 32 << granuleShift;
+    if (sizeBytes > most) return sizeBytes <= this.lengthOf(span) * 2 ** granuleShift;
+    const count = (sizeBytes + (1 << granuleShift) - 1) >>> granuleShift;
+    return count === 0 || reaches(this.#core.words, block, granule, count);
   }
 
   /** Granules of a live span. */

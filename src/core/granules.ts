@@ -106,6 +106,17 @@ export function lengthFrom(words: Int32Array, block: number, granule: number): n
   }
 }
 
+/**
+ * Whether the allocation that begins at `granule` has `count` granules or more, from 1 to 32: a look at two records,
+ * however long it is.
+ */
+export function reaches(words: Int32Array, block: number, granule: number, count: number): boolean {
+  const record = words[block + Block.records]! + ((granule >>> 5) << 1) + Word.stop;
+  const stops = bitsFrom(words[record]!, words[record + Size.record]!, granule & 31);
+  // It must not end in one of those before the last.
+  return (stops & ((1 << (count - 1)) - 1)) === 0;
+}
+
 /** The first granule of the allocation that `granule` is part of. */
 export function startOf(words: Int32Array, block: number, granule: number): number {
   const records = words[block + Block.records]!;
