@@ -3,12 +3,26 @@
  * What it needs it gets: Wine from Debian's packages where it runs as root, Node and koffi's binary from npm.
  * All of it but Wine stays in `.cache/windows`, so that the package's own install knows nothing of it.
  */
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
 import path from "node:path";
+import { clearInterval, setInterval } from "node:timers";
 
 /** Node 22 writes nothing to pipes under Wine 8, and later ones do not start. */
 const NODE_VERSION = "20.20.2";
+
+/** So often what the tests wrote is shown: a person who watches sees it at once. */
+const SHOWING_INTERVAL_MS = 500;
 
 const DEBIAN_PACKAGES = ["wine", "wine64"];
 
@@ -50,6 +64,33 @@ function run(command, args, options = {}) {
 function mustRun(command, args, options) {
   const status = run(command, args, options);
   if (status !== 0) throw new Error(`${command} ${args.join(" ")} failed with status ${status}`);
+}
+
+/**
+ * Runs a program that writes to a file, and shows what it writes. Windows' Node does not start under Wine where its
+ * output and its errors go to the same pipe, as they do in many a CI.
+ */
+async function runShowing(command, args) {
+  const file = path.join(cache, "output");
+  const output = openSync(file, "w");
+  const reader = openSync(file, "r");
+  const buffer = new Uint8Array(65536);
+  const show = () => {
+    for (let length; (length = readSync(reader, buffer, 0, buffer.length, null)) > 0;) {
+      process.stdout.write(buffer.slice(0, length));
+    }
+  };
+  const timer = setInterval(show, SHOWING_INTERVAL_MS);
+  try {
+    const child = spawn(command, args, { cwd: root, env: environment, stdio: ["ignore", output, output] });
+    const [status] = await once(child, "close");
+    show();
+    return status ?? 1;
+  } finally {
+    clearInterval(timer);
+    closeSync(reader);
+    closeSync(output);
+  }
 }
 
 /** Debian keeps the binaries outside PATH; its script `wine` insists on a 32-bit Wine first. */
@@ -102,9 +143,7 @@ try {
   if (!existsSync(environment.WINEPREFIX)) {
     mustRun(wine, ["winecfg", "-v", "win10"], { env: environment });
   }
-  process.exitCode = run(wine, [node, windowsPath(testRunner), ...process.argv.slice(2)], {
-    env: environment,
-  });
+  process.exitCode = await runShowing(wine, [node, windowsPath(testRunner), ...process.argv.slice(2)]);
 } finally {
   rmSync(koffiLink, { force: true });
   // It would linger, and hold what started this script.
