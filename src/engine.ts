@@ -372,10 +372,11 @@ export class Engine implements AllocatorOperations {
       throw refusals.refuseValue("write", bytes, "the bytes must be a Uint8Array");
     }
     const length = typedArrayLength(bytes);
-    if (!isIndex(offset) || !this.#identity.hasRoom(span, offset + length)) {
+    const granule = spanAccess.granule(span);
+    if (!isIndex(offset) || !this.#identity.hasRoom(mapped, granule, offset + length)) {
       throw refusals.refuseRange("write", offset, length, this.#liveSize(span, mapped));
     }
-    const start = (spanAccess.granule(span) << mapped.granuleShift) + offset;
+    const start = (granule << mapped.granuleShift) + offset;
     mapped.write(start, bytes, length);
     if (policy !== "never") this.blocks.flush(mapped, start, length);
   }
@@ -435,7 +436,7 @@ export class Engine implements AllocatorOperations {
   }
 
   #liveSize(span: Span, mapped: MappedBlock): number {
-    return this.#identity.lengthOf(span) << mapped.granuleShift;
+    return this.#identity.lengthOf(mapped.block, spanAccess.granule(span)) << mapped.granuleShift;
   }
 
   // --- all at once --------------------------------------------------------------------------------------------

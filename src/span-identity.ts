@@ -107,21 +107,19 @@ export class SpanIdentity {
     );
   }
 
-  /** Whether a live span has `sizeBytes` or more: quicker to say of the first 32 granules than how many it has. */
-  hasRoom(span: Span, sizeBytes: number): boolean {
-    const { block, granuleShift } = spanAccess.block(span);
-    const granule = spanAccess.granule(span);
-    const most = 32 << granuleShift;
-    if (sizeBytes > most) return sizeBytes <= this.lengthOf(span) * 2 ** granuleShift;
+  /** Whether a live allocation has `sizeBytes` or more: quicker to say of 32 granules than how many it has. */
+  hasRoom(mapped: MappedBlock, granule: number, sizeBytes: number): boolean {
+    const { block, granuleShift } = mapped;
+    if (sizeBytes > 32 << granuleShift) {
+      return sizeBytes <= this.lengthOf(block, granule) * 2 ** granuleShift;
+    }
     const count = (sizeBytes + (1 << granuleShift) - 1) >>> granuleShift;
     return count === 0 || reaches(this.#core.words, block, granule, count);
   }
 
-  /** Granules of a live span. */
-  lengthOf(span: Span): number {
+  /** Granules of a live allocation. */
+  lengthOf(block: number, granule: number): number {
     const core = this.#core;
-    const { block } = spanAccess.block(span);
-    const granule = spanAccess.granule(span);
     return (core.spansOf(block) & Spans.ledger) !== 0
       ? core.lengthInLedger(block, granule)
       : core.lengthAt(block, granule);
