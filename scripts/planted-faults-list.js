@@ -281,8 +281,8 @@ export const plantedFaults = [
   {
     name: "a write one byte past the end",
     file: "src/engine.ts",
-    find: "if (!isIndex(offset) || offset + length > size) {",
-    replace: "if (!isIndex(offset) || offset + length > size + 1) {",
+    find: "!this.#identity.hasRoom(mapped, granule, offset + length)",
+    replace: "!this.#identity.hasRoom(mapped, granule, offset + length - 1)",
     tests: ["semantics/write"],
   },
   {
