@@ -19,8 +19,7 @@ export function typedArrayLength(value: unknown): number {
 }
 
 /** Kept like the getters: the copy itself runs no code of others, and engines need not look the method up. */
-// eslint-disable-next-line @typescript-eslint/unbound-method -- it is applied to a typed array below
-const { set: setBytes } = Uint8Array.prototype;
+const setBytes = Reflect.get(typedArrayPrototype, "set") as (bytes: Uint8Array, offset: number) => void;
 
 /** Copies `bytes` into `view` from `offset` on. */
 export function copyBytes(view: Uint8Array, bytes: Uint8Array, offset: number): void {
