@@ -16,6 +16,8 @@ export interface Platform {
   readonly runtimeVersion: string;
   readonly system: SystemName;
   readonly processor: ProcessorName;
+  /** What each was told by, for people. */
+  readonly evidence: { readonly runtime: string; readonly system: string; readonly processor: string };
 }
 
 function detect(): Platform {
@@ -30,7 +32,20 @@ function detect(): Platform {
           ? "windows"
           : "other";
   const processor = process.arch === "x64" ? "x64" : process.arch === "arm64" ? "arm64" : "other";
-  return { runtime, runtimeVersion: versions[runtime] ?? "unknown", system, processor };
+  return {
+    runtime,
+    runtimeVersion: versions[runtime] ?? "unknown",
+    system,
+    processor,
+    evidence: {
+      runtime:
+        runtime === "node"
+          ? "process.versions names neither Bun nor Deno"
+          : `process.versions has ${JSON.stringify(runtime)}`,
+      system: `process.platform is ${JSON.stringify(process.platform)}`,
+      processor: `process.arch is ${JSON.stringify(process.arch)}`,
+    },
+  };
 }
 
 /** Where this program runs, found out once. */

@@ -16,9 +16,9 @@ export interface DoctorReport {
   readonly verdict: string;
   /** What to do, most important first; empty where nothing is to be done. */
   readonly advice: readonly string[];
-  readonly runtime: { readonly name: string; readonly version: string };
-  readonly system: { readonly name: string; readonly release: string };
-  readonly processor: string;
+  readonly runtime: { readonly name: string; readonly version: string; readonly reason: string };
+  readonly system: { readonly name: string; readonly release: string; readonly reason: string };
+  readonly processor: { readonly name: string; readonly reason: string };
   /** Null where no native code can be called. */
   readonly ffi: { readonly name: string; readonly version: string; readonly reason: string } | null;
   /** Null where no native code can be called; so are the lists below empty then. */
@@ -93,11 +93,11 @@ export function runDoctor(args: readonly string[], io: CommandIo, patient: Docto
 
 /** Examines a machine. Never throws: what fails becomes part of the report. */
 export function examine(patient: DoctorPatient): DoctorReport {
-  const { runtime, runtimeVersion, system, processor } = patient.platform;
+  const { runtime, runtimeVersion, system, processor, evidence } = patient.platform;
   const about = {
-    runtime: { name: runtime, version: runtimeVersion },
-    system: { name: system, release: patient.systemRelease },
-    processor,
+    runtime: { name: runtime, version: runtimeVersion, reason: evidence.runtime },
+    system: { name: system, release: patient.systemRelease, reason: evidence.system },
+    processor: { name: processor, reason: evidence.processor },
   };
   let ffi: Ffi | undefined;
   try {
@@ -235,16 +235,15 @@ function render(report: DoctorReport, color: boolean): string {
   const paint = (code: number, text: string): string => (color ? `\u001b[${code}m${text}\u001b[0m` : text);
   const heading = (text: string): string => paint(1, text);
   const mark = (ok: boolean): string => (ok ? paint(32, "ok") : paint(31, "no"));
-  const { runtime, system, ffi, memory } = report;
+  const { runtime, system, processor, ffi, memory } = report;
 
   const lines = [
     heading("Machine"),
     ...table([
-      ["runtime", `${runtime.name} ${runtime.version}`],
-      ["system", `${system.name} ${system.release}`],
-      ["processor", report.processor],
-      ["FFI", ffi === null ? "none" : `${ffi.name} ${ffi.version}`],
-      ...(ffi === null ? [] : [["", ffi.reason] as [string, string]]),
+      ["runtime", `${runtime.name} ${runtime.version}: ${runtime.reason}`],
+      ["system", `${system.name} ${system.release}: ${system.reason}`],
+      ["processor", `${processor.name}: ${processor.reason}`],
+      ["FFI", ffi === null ? "none" : `${ffi.name} ${ffi.version}: ${ffi.reason}`],
     ]),
   ];
   if (memory !== null) {

@@ -56,7 +56,7 @@ describe("doctor", () => {
       "hardened",
       systemFfi().name,
       `${platform.runtime} ${platform.runtimeVersion}`,
-      platform.processor,
+      `${platform.processor}: process.arch is`,
     ]) {
       assert.ok(io.out.includes(part), part);
     }
@@ -88,6 +88,16 @@ describe("doctor", () => {
     assert.equal(report.memory?.hardened.dualMapping, true);
     assert.ok(report.steps.length > 4);
     assert.ok(Array.isArray(report.limits));
+  });
+
+  it("says by what it tells where it is", async () => {
+    const io = makeIo();
+    await doctor.run(["--json"], io);
+    const report = JSON.parse(io.out) as DoctorReport;
+    assert.equal(report.system.reason, `process.platform is ${JSON.stringify(process.platform)}`);
+    assert.equal(report.processor.reason, `process.arch is ${JSON.stringify(process.arch)}`);
+    assert.equal(report.runtime.reason.includes("neither Bun nor Deno"), platform.runtime === "node");
+    assert.ok((report.ffi?.reason ?? "") !== "");
   });
 
   it("colours only where it is asked to", () => {

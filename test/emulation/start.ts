@@ -8,7 +8,10 @@ import { ClearedCache } from "../../src/vm/linux/instruction-cache.ts";
 
 /** The system cannot run a program of the emulated processor: tests start this one, which starts the emulator. */
 const launcher = process.env["JIT_ALLOCATOR_TEST_LAUNCHER"];
-if (launcher !== undefined) process.execPath = launcher;
+if (launcher !== undefined) {
+  process.execPath = launcher;
+  keepMappingsApart();
+}
 
 if (process.env["JIT_ALLOCATOR_TEST_STALE_CODE"] === "1") keepTranslationsFresh();
 
@@ -45,5 +48,36 @@ function keepTranslationsFresh(): void {
       memory.protect(first, rangeBytes, { read: true });
       memory.protect(first, rangeBytes, { read: true, execute: true });
     }
+  };
+}
+
+/**
+ * Of the system's list of mappings, qemu-user before 8.2 leaves out those that it takes to be its own. The system joins
+ * what lies side by side and may be accessed alike, so that memory of the program's that happens to touch memory of
+ * qemu's is left out too. A page on either side that nobody may access keeps them apart.
+ */
+function keepMappingsApart(): void {
+  // eslint-disable-next-line @typescript-eslint/unbound-method -- each is called with the `this` it belongs to
+  const { alloc, release } = LinuxMemory.prototype;
+  /** The size of the memory between two such pages, by its address. */
+  const apart = new Map<number, number>();
+
+  LinuxMemory.prototype.alloc = function (sizeBytes, flags, tag) {
+    if (flags.largePages === true || tag !== undefined) return alloc.call(this, sizeBytes, flags, tag);
+    const { pageSize } = this.info();
+    const first = alloc.call(this, sizeBytes + 2 * pageSize, flags);
+    this.protect(first, pageSize, {});
+    this.protect(first + pageSize + sizeBytes, pageSize, {});
+    apart.set(first + pageSize, sizeBytes);
+    return first + pageSize;
+  };
+  LinuxMemory.prototype.release = function (address, sizeBytes) {
+    if (apart.get(address) !== sizeBytes) {
+      release.call(this, address, sizeBytes);
+      return;
+    }
+    const { pageSize } = this.info();
+    release.call(this, address - pageSize, sizeBytes + 2 * pageSize);
+    apart.delete(address);
   };
 }
