@@ -74,8 +74,9 @@ export class BlockMemory {
   }
 
   /**
-   * Maps a block and adds it to its pool. `size` is the request it is for, for messages; the blocks of `inPlaceOf`
-   * are removed for it, when it is mapped: a system that has no room for it has then changed nothing.
+   * Maps a block and adds it to its pool. `size` is the request it is for, for messages; the blocks of `inPlaceOf`,
+   * which are empty, are removed for it, when it is mapped: a system that has no room for it has then changed nothing. Where
+   * one of them cannot be removed, others take the place of those that are gone.
    */
   add(pool: number, sizeBytes: number, size: number, inPlaceOf: readonly MappedBlock[] = []): void {
     const mapping = this.#map(sizeBytes);
@@ -83,9 +84,14 @@ export class BlockMemory {
     const isShared = this.#register !== undefined;
     const { rx, rw } = mapping;
     const mapped = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift, isShared);
+    const gone: { readonly pool: number; readonly sizeBytes: number }[] = [];
     try {
       if (this.#options.fillUnusedMemory) this.fill(mapped, 0, sizeBytes);
-      for (const replaced of inPlaceOf) this.remove(replaced);
+      for (const replaced of inPlaceOf) {
+        const poolOfReplaced = this.#core.poolIndexOf(replaced.block);
+        this.remove(replaced);
+        gone.push({ pool: poolOfReplaced, sizeBytes: replaced.sizeBytes });
+      }
       mapped.block = this.#core.addBlock(pool, mapping.rx, mapping.rw, sizeBytes);
       if (mapped.block === 0) throw outOfMetadata(size);
       const entry = this.#register === undefined ? 0 : this.#registerBlock(this.#register, mapped, pool);
@@ -97,7 +103,17 @@ export class BlockMemory {
     } catch (error) {
       mapped.close();
       this.#unmap(mapping, sizeBytes);
+      for (const { pool: poolOfGone, sizeBytes: goneBytes } of gone) this.#addEmpty(poolOfGone, goneBytes);
       throw error;
+    }
+  }
+
+  /** Adds a block to keep. Does nothing where it cannot be had: nothing depends on it. */
+  #addEmpty(pool: number, sizeBytes: number): void {
+    try {
+      this.add(pool, sizeBytes, sizeBytes);
+    } catch {
+      // The failure that made it necessary is the one to be told.
     }
   }
 

@@ -267,6 +267,65 @@ describe("a call of the machine that fails", () => {
   }
 });
 
+describe("a block that takes the place of the empty blocks that are kept", () => {
+  const options = { useMultiplePools: true, maxReservedSize: 4 * 64 * KiB };
+  const PLACES = { useDualMapping: [true, false], fillUnusedMemory: [false, true] };
+  /** All there is to see, but for where the empty blocks lie. */
+  const observeSizes = (allocator: JitAllocator): unknown => ({
+    ...allocator.statistics(),
+    blocks: allocator
+      .blocks()
+      .map(({ rx, granularity, size, allocationCount }) => [
+        granularity,
+        size,
+        allocationCount,
+        allocationCount > 0 ? rx : "somewhere",
+      ])
+      .sort(),
+  });
+
+  /** 128 KiB with something live, and two empty blocks of 64 KiB, both of which a block of 128 KiB needs. */
+  function prepare(allocator: JitAllocator): Span {
+    const live = occupy(allocator, 128 * KiB - 64);
+    for (const size of [128, 256]) allocator.alloc(size).release();
+    assert.deepEqual(
+      allocator.blocks().map(({ allocationCount }) => allocationCount),
+      [1, 0, 0],
+    );
+    return live;
+  }
+
+  for (const { name, options: mapped } of combine(PLACES)) {
+    for (const position of [0, 1]) {
+      test(`${name}: where empty block ${position} cannot be unmapped, there are as many as before`, () => {
+        const memory = new SimulatedMemory();
+        const allocator = new JitAllocator({ ...options, ...mapped }, memory);
+        const live = prepare(allocator);
+        const code = live.read();
+        const before = observeSizes(allocator);
+        memory.failAfter(
+          mapped.useDualMapping === true ? "releaseDualMapping" : "release",
+          position,
+          "ERR_PERMISSION",
+        );
+        assert.throws(
+          () => allocator.alloc(100 * KiB),
+          (error) => error instanceof JitError && error.code === "ERR_PERMISSION",
+        );
+        assert.equal(memory.clearFaults(), 0);
+        assert.deepEqual(observeSizes(allocator), before);
+        assert.deepEqual(live.read(), code);
+        allocator.verify();
+        allocator.alloc(100 * KiB);
+        assert.equal(allocator.statistics().blockCount, 2);
+        allocator[Symbol.dispose]();
+        assert.deepEqual(memory.mappings, []);
+        assert.equal(memory.openViewCount, 0);
+      });
+    }
+  }
+});
+
 describe("a call of the machine that fails while much is given back", () => {
   for (const scenario of TEARDOWNS) {
     test(`${scenario.name}: a typed error or none, nothing inconsistent, and the next time it is done`, () => {
