@@ -15,7 +15,8 @@ export interface SuiteTrace {
   readonly group: "workload" | "steady";
   /**
    * How many rounds a process runs, of which the best counts: the same for both sides. Few where the original needs
-   * a second for a round; many where a round is over before the loop has been compiled.
+   * a second for a round; where rounds are short, some three million operations, as many as five rounds of `tier` have: what
+   * is measured is compiled code.
    */
   readonly rounds: number;
   /** Its text. */
@@ -37,14 +38,14 @@ export const suite: readonly SuiteTrace[] = [
     name: "hotspot-javap",
     summary: "what OpenJDK 17 installed and evicted in its code cache",
     group: "workload",
-    rounds: 50,
+    rounds: 300,
     read: () => readRecorded("hotspot-javap"),
   },
   {
     name: "v8-tsc",
     summary: "the code objects that V8 made while tsc ran",
     group: "workload",
-    rounds: 200,
+    rounds: 2000,
     read: () => readRecorded("v8-tsc"),
   },
   ...steadyWorkloads.map((workload) => ({

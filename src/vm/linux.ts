@@ -26,6 +26,7 @@ import {
 import { MAP_FAILED, MapFlag, Memfd, Protection } from "./linux/libc.ts";
 import type { LinuxLibc } from "./linux/libc.ts";
 import { readLimits } from "./linux/limits.ts";
+import { Placement } from "./linux/placement.ts";
 import { probe } from "./linux/probe.ts";
 import { reserve } from "./linux/reserve.ts";
 import { LinuxSharing } from "./linux/sharing.ts";
@@ -46,6 +47,7 @@ export class LinuxMemory implements VirtualMemory {
   readonly #libc: LinuxLibc;
   readonly #files: SystemFiles;
   readonly #ffi: Pick<Ffi, "view" | "detach">;
+  readonly #placement: Placement;
   readonly #dualMapper: DualMapper;
   #pageSize: number | undefined;
   #largePageSize: number | undefined;
@@ -54,7 +56,8 @@ export class LinuxMemory implements VirtualMemory {
     this.#libc = parts.libc;
     this.#files = parts.files;
     this.#ffi = parts.ffi;
-    this.#dualMapper = new DualMapper(parts.libc, parts.files);
+    this.#placement = new Placement(parts.libc);
+    this.#dualMapper = new DualMapper(parts.libc, parts.files, this.#placement);
     this.sharing = new LinuxSharing(parts.libc, parts.files);
     this.#instructionCache = parts.instructionCache;
   }
@@ -85,7 +88,7 @@ export class LinuxMemory implements VirtualMemory {
     }
     if (largePageSize !== 0) {
       // A transparent page needs a range aligned to its size, which mmap alone does not promise.
-      const reserved = reserve(libc, sizeBytes, largePageSize, this.info().pageSize, asked);
+      const reserved = reserve(libc, sizeBytes, largePageSize, this.info().pageSize, asked, this.#placement);
       if (libc.mmap(reserved, sizeBytes, protection, anonymous | MapFlag.FIXED, -1, 0) === MAP_FAILED) {
         const errno = libc.errno();
         libc.munmap(reserved, sizeBytes);
@@ -94,8 +97,10 @@ export class LinuxMemory implements VirtualMemory {
       adviseLargePages(libc, reserved, sizeBytes);
       return reserved;
     }
-    const address = libc.mmap(0, sizeBytes, protection, anonymous, -1, 0);
+    const hint = this.#placement.hintFor(sizeBytes);
+    const address = libc.mmap(hint, sizeBytes, protection, anonymous, -1, 0);
     if (address === MAP_FAILED) throw systemError(asked, "mmap", libc.errno());
+    this.#placement.noteMapped(address, hint);
     return address;
   }
 
@@ -126,6 +131,7 @@ export class LinuxMemory implements VirtualMemory {
         this.#libc.errno(),
       );
     }
+    this.#placement.noteUnmapped(address, sizeBytes);
   }
 
   protect(address: Address, sizeBytes: number, flags: MemoryFlags): void {

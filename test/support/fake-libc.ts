@@ -158,9 +158,14 @@ export class FakeLibc implements LinuxLibc {
     if ((flags & MapFlag.FIXED) !== 0) {
       this.#cut(address, sizeBytes, "MAP_FIXED");
     } else {
-      start = this.#nextAddress;
-      // Mappings of a real system touch each other as well.
-      this.#nextAddress += sizeBytes;
+      // A hint is followed where nothing is mapped; what no hint led to touches the last one, as in a real system.
+      const isFree = this.mappings.every(
+        (other) => other.start >= address + sizeBytes || other.start + other.sizeBytes <= address,
+      );
+      if (address === 0 || !isFree) {
+        start = this.#nextAddress;
+        this.#nextAddress += sizeBytes;
+      }
     }
     const mapping: FakeMapping = { start, sizeBytes, protection, file, flags };
     this.mappings.push(mapping);

@@ -21,6 +21,7 @@ import { largePageBits } from "./large-pages.ts";
 import { MAP_FAILED, MapFlag, Memfd, Open, Protection, Resource, Seal } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
 import { readLimit } from "./limits.ts";
+import type { Placement } from "./placement.ts";
 import { reserve } from "./reserve.ts";
 
 /** `/proc/self/maps` then says `/memfd:jit-allocator (deleted)`: whoever looks knows whose memory it is. */
@@ -77,12 +78,14 @@ export interface DualMappingRequest {
 export class DualMapper {
   readonly #libc: LinuxLibc;
   readonly #files: SystemFiles;
+  readonly #placement: Placement;
   #lastWorking: LadderStep | undefined;
   #ladder: readonly LadderStep[] | undefined;
 
-  constructor(libc: LinuxLibc, files: SystemFiles) {
+  constructor(libc: LinuxLibc, files: SystemFiles, placement: Placement) {
     this.#libc = libc;
     this.#files = files;
+    this.#placement = placement;
   }
 
   /** All steps, the best first. */
@@ -101,7 +104,7 @@ export class DualMapper {
     try {
       if (request.hugetlbPageSize === 0 || !this.#tryHugetlb(rx, request)) this.#climb(rx, request);
     } catch (error) {
-      this.#libc.munmap(rx, 2 * sizeBytes);
+      if (this.#libc.munmap(rx, 2 * sizeBytes) === 0) this.#placement.noteUnmapped(rx, 2 * sizeBytes);
       throw error;
     }
     return { rx, rw: rx + sizeBytes };
@@ -114,7 +117,7 @@ export class DualMapper {
     const guard =
       tag?.isGuarded === true ? libc.memfd_create(fileNameOf(tag.name), Memfd.CLOEXEC) : NO_DESCRIPTOR;
     try {
-      return reserve(libc, 2 * sizeBytes, alignment, libc.getpagesize(), asked, guard);
+      return reserve(libc, 2 * sizeBytes, alignment, libc.getpagesize(), asked, this.#placement, guard);
     } finally {
       if (guard !== NO_DESCRIPTOR) libc.close(guard);
     }

@@ -3,6 +3,7 @@ import type { Address } from "../../ffi/contract.ts";
 import { systemError } from "./errno.ts";
 import { MAP_FAILED, MapFlag, Protection } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
+import type { Placement } from "./placement.ts";
 
 /**
  * Reserves `sizeBytes` of addresses, the first a multiple of `alignment` (a power of two, at least a page).
@@ -10,6 +11,7 @@ import type { LinuxLibc } from "./libc.ts";
  * which then cannot hit a mapping of somebody else.
  *
  * @param asked for the error: what the caller was asked, as it follows `Cannot`.
+ * @param placement where it is asked to lie; undefined = anywhere
  * @param descriptor a file whose name the range is to bear in /proc/self/maps; -1 = none
  */
 export function reserve(
@@ -18,13 +20,15 @@ export function reserve(
   alignment: number,
   pageSize: number,
   asked: string,
+  placement?: Placement,
   descriptor = -1,
 ): Address {
   // mmap aligns to pages alone. An aligned range lies somewhere in one that is longer by what may be skipped.
   const slackBytes = alignment - pageSize;
   const totalBytes = sizeBytes + slackBytes;
+  const hint = placement?.hintFor(totalBytes) ?? 0;
   const start = libc.mmap(
-    0,
+    hint,
     totalBytes,
     Protection.NONE,
     MapFlag.PRIVATE | MapFlag.NORESERVE | (descriptor === -1 ? MapFlag.ANONYMOUS : 0),
@@ -32,6 +36,7 @@ export function reserve(
     0,
   );
   if (start === MAP_FAILED) throw systemError(asked, "mmap", libc.errno());
+  placement?.noteMapped(start, hint);
   const headBytes = (alignment - (start % alignment)) % alignment;
   const aligned = start + headBytes;
   const tailBytes = slackBytes - headBytes;
