@@ -5,7 +5,7 @@
 import koffi from "koffi";
 import { readFileSync } from "node:fs";
 import { JitAllocator, toFunction, type Span } from "../src/index.ts";
-import { timeRound } from "../src/cli/replay-rounds.ts";
+import { makeReplay, timeRound } from "../src/cli/replay-rounds.ts";
 import { readTrace } from "../src/cli/trace.ts";
 import { platform } from "../src/platform.ts";
 import { addFunctionCode } from "./machine-code.ts";
@@ -124,7 +124,7 @@ function measureLifecycle(): Figures {
 /** The first thousand operations after the library has been loaded, with nothing compiled yet. */
 function measureCold(tracePath: string): Figures {
   const trace = readTrace(tracePath, readFileSync(tracePath));
-  const nanoseconds = timeRound("address", { useDualMapping: true }, trace);
+  const nanoseconds = timeRound(makeReplay("address", trace), { useDualMapping: true });
   return { "first 1,000 operations": (nanoseconds[0] ?? NaN) / 1e3 };
 }
 

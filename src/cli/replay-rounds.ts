@@ -27,26 +27,25 @@ export class ReplayError extends Error {
   }
 }
 
-/** A trace on its way through one allocator. */
-interface Replay {
+/** A trace, and the slots for what it holds, which are the same in every round. */
+export interface Replay {
+  readonly trace: Trace;
   /** Runs the operations from `start` to just before `end`. */
-  run(start: number, end: number): void;
+  run(allocator: JitAllocator, start: number, end: number): void;
 }
 
 /** The trace on `allocAddress`: a slot holds an address. */
 class AddressReplay implements Replay {
-  readonly #allocator: JitAllocator;
-  readonly #trace: Trace;
+  readonly trace: Trace;
   readonly #addresses: Float64Array;
 
-  constructor(allocator: JitAllocator, trace: Trace) {
-    this.#allocator = allocator;
-    this.#trace = trace;
+  constructor(trace: Trace) {
+    this.trace = trace;
     this.#addresses = new Float64Array(trace.slotCount);
   }
 
-  run(start: number, end: number): void {
-    replayAddresses(this.#allocator, this.#trace, this.#addresses, start, end);
+  run(allocator: JitAllocator, start: number, end: number): void {
+    replayAddresses(allocator, this.trace, this.#addresses, start, end);
   }
 }
 
@@ -79,20 +78,17 @@ export function replayAddresses(
 
 /** The trace on `alloc`: a slot holds a span, and keeps it until the next one takes its place. */
 class SpanReplay implements Replay {
-  readonly #allocator: JitAllocator;
-  readonly #trace: Trace;
+  readonly trace: Trace;
   readonly #spans: Span[];
 
-  constructor(allocator: JitAllocator, trace: Trace) {
-    this.#allocator = allocator;
-    this.#trace = trace;
+  constructor(trace: Trace) {
+    this.trace = trace;
     this.#spans = new Array<Span>(trace.slotCount);
   }
 
-  run(start: number, end: number): void {
-    const allocator = this.#allocator;
+  run(allocator: JitAllocator, start: number, end: number): void {
     const spans = this.#spans;
-    const { kinds, slots, sizes } = this.#trace;
+    const { kinds, slots, sizes } = this.trace;
     for (let i = start; i < end; i++) {
       const slot = slots[i]!;
       switch (kinds[i]) {
@@ -112,22 +108,23 @@ class SpanReplay implements Replay {
   }
 }
 
-function makeReplay(api: ReplayApi, allocator: JitAllocator, trace: Trace): Replay {
-  return api === "address" ? new AddressReplay(allocator, trace) : new SpanReplay(allocator, trace);
+/** Gets a trace ready to run on one of the two. */
+export function makeReplay(api: ReplayApi, trace: Trace): Replay {
+  return api === "address" ? new AddressReplay(trace) : new SpanReplay(trace);
 }
 
 /**
  * Runs the trace once on a fresh allocator and times its phases.
  * @returns the nanoseconds of each phase.
  */
-export function timeRound(api: ReplayApi, options: JitAllocatorOptions, trace: Trace): Float64Array {
-  const nanoseconds = new Float64Array(trace.phases.length);
+export function timeRound(replay: Replay, options: JitAllocatorOptions): Float64Array {
+  const { phases } = replay.trace;
+  const nanoseconds = new Float64Array(phases.length);
   const allocator = new JitAllocator(options);
   try {
-    const replay = makeReplay(api, allocator, trace);
-    trace.phases.forEach((phase, index) => {
+    phases.forEach((phase, index) => {
       const before = performance.now();
-      replay.run(phase.start, phase.end);
+      replay.run(allocator, phase.start, phase.end);
       nanoseconds[index] = (performance.now() - before) * 1e6;
     });
   } finally {
@@ -142,17 +139,16 @@ export function timeRound(api: ReplayApi, options: JitAllocatorOptions, trace: T
  * misses nothing.
  * @throws ReplayError with the operation that the allocator refused.
  */
-export function measurePeak(api: ReplayApi, options: JitAllocatorOptions, trace: Trace): ReplayPeak {
-  const { kinds, operationCount } = trace;
+export function measurePeak(replay: Replay, options: JitAllocatorOptions): ReplayPeak {
+  const { kinds, operationCount } = replay.trace;
   let reservedBytes = 0;
   let usedBytes = 0;
   let overheadBytes = 0;
   const allocator = new JitAllocator(options);
   try {
-    const replay = makeReplay(api, allocator, trace);
     for (let i = 0; i < operationCount; i++) {
       try {
-        replay.run(i, i + 1);
+        replay.run(allocator, i, i + 1);
       } catch (cause) {
         throw new ReplayError(i, cause);
       }

@@ -11,7 +11,14 @@ import {
   type FlagValue,
 } from "./allocator-flags.ts";
 import type { Command, CommandIo } from "./command.ts";
-import { measurePeak, ReplayError, timeRound, type ReplayApi, type ReplayPeak } from "./replay-rounds.ts";
+import {
+  makeReplay,
+  measurePeak,
+  ReplayError,
+  timeRound,
+  type ReplayApi,
+  type ReplayPeak,
+} from "./replay-rounds.ts";
 import { lineOfOperation, readTrace, TraceError, type Trace } from "./trace.ts";
 
 const help = `Usage: jit-allocator replay TRACE [options]
@@ -90,11 +97,12 @@ function parseRequest(args: readonly string[]): ReplayRequest | undefined {
 
 function replayTrace(trace: Trace, request: ReplayRequest): ReplayReport {
   // The peaks first: an operation that the allocator refuses is found, and named, before anything is timed.
-  const peak = measurePeak(request.api, request.options, trace);
+  const replay = makeReplay(request.api, trace);
+  const peak = measurePeak(replay, request.options);
   let best: Float64Array | undefined;
   let bestTotal = Infinity;
   for (let round = 0; round < request.rounds; round++) {
-    const nanoseconds = timeRound(request.api, request.options, trace);
+    const nanoseconds = timeRound(replay, request.options);
     const total = nanoseconds.reduce((sum, phase) => sum + phase, 0);
     if (total < bestTotal) {
       best = nanoseconds;
