@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { isMainThread, Worker, workerData } from "node:worker_threads";
 import { readTrace } from "../src/cli/trace.ts";
-import { replayAddresses } from "../src/cli/replay-rounds.ts";
+import { makeReplay } from "../src/cli/replay-rounds.ts";
 import { JitAllocator, type SharedAllocator } from "../src/index.ts";
 
 /** What a worker gets: a round's handle comes in a message, since each round has a fresh allocator. */
@@ -33,13 +33,12 @@ function waitFor(gate: Int32Array, at: number, value: number): void {
 
 function work({ path, gate: buffer, handles }: ReplayerData): void {
   const gate = new Int32Array(buffer);
-  const trace = readTrace(path, readFileSync(path));
+  const replay = makeReplay("address", readTrace(path, readFileSync(path)));
   handles.forEach((handle, round) => {
     const allocator = JitAllocator.attach(handle);
-    const addresses = new Float64Array(trace.slotCount);
     countUp(gate, WAITING);
     waitFor(gate, ROUND, round + 1);
-    replayAddresses(allocator, trace, addresses, 0, trace.operationCount);
+    replay.run(allocator, 0, replay.trace.operationCount);
     countUp(gate, DONE);
     allocator.detach();
   });

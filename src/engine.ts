@@ -13,6 +13,7 @@ import { makeCore } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import * as refusals from "./refusals.ts";
+import { isIndex } from "./refusals.ts";
 import { SpanIdentity } from "./span-identity.ts";
 import { Span, spanAccess } from "./span.ts";
 import type { SpanOwner, SpanToken } from "./span.ts";
@@ -83,7 +84,8 @@ export class Engine implements AllocatorOperations {
     // `| 0` keeps just the integers that can be a size.
     const isPlain =
       typeof size === "number" && (size | 0) === size && size > 0 && size <= this.#largestPlainSize;
-    if (!isPlain || !core.alloc(0, (size + this.#granuleMask) >>> this.#granuleShift)) this.#place(size);
+    if (!isPlain || !core.allocQuickly(0, (size + this.#granuleMask) >>> this.#granuleShift))
+      this.#place(size);
     return core.addressOf(core.block, core.granule);
   }
 
@@ -91,7 +93,7 @@ export class Engine implements AllocatorOperations {
     const core = this.core;
     const isPlain =
       typeof size === "number" && (size | 0) === size && size > 0 && size <= this.#largestPlainSize;
-    if (isPlain && core.alloc(0, (size + this.#granuleMask) >>> this.#granuleShift)) {
+    if (isPlain && core.allocQuickly(0, (size + this.#granuleMask) >>> this.#granuleShift)) {
       return this.#allocatedSpan(false);
     }
     return this.#allocatedSpan(this.#place(size));
@@ -184,7 +186,7 @@ export class Engine implements AllocatorOperations {
     if (typeof target === "number" && !this.#fills) {
       const status = this.core.release(target);
       if (status !== Status.ok) this.#finishRelease(target, status);
-    } else if (typeof target === "number" || !this.#releaseOwn(target)) {
+    } else {
       this.#releaseTarget(target);
     }
   }
@@ -209,7 +211,7 @@ export class Engine implements AllocatorOperations {
 
   #releaseTarget(target: Span | Address): void {
     if (typeof target !== "number") {
-      this.#freeSpan(this.#liveBlock(target, "release"), target);
+      if (!this.#releaseOwn(target)) this.#freeSpan(this.#liveBlock(target, "release"), target);
     } else {
       const mapped = this.#locateStart(target, "release");
       this.#free(mapped, this.core.granule, false);
@@ -304,7 +306,11 @@ export class Engine implements AllocatorOperations {
   }
 
   queryAddress(rx: Address): Address {
-    if (typeof rx === "number" && this.core.begins(rx)) return rx;
+    return typeof rx === "number" && this.core.begins(rx) ? rx : this.#startOf(rx);
+  }
+
+  /** Where the allocation begins that contains an address. */
+  #startOf(rx: Address): Address {
     this.#locate(rx);
     return this.core.addressOf(this.core.block, this.core.granule);
   }
@@ -493,9 +499,4 @@ export class Engine implements AllocatorOperations {
   checkOpen(action: string): void {
     if (this.#isDisposed) throw refusals.refuseDisposed(action);
   }
-}
-
-/** Whether a value is an integer that can be an offset, a length or an address. */
-function isIndex(value: unknown): value is number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }

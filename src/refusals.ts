@@ -2,6 +2,11 @@
 import { JitError, formatAddress } from "./errors.ts";
 import { describe } from "./options.ts";
 
+export /** Whether a value is an integer that can be an offset, a length or an address. */
+function isIndex(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
 export function refuseSize(size: unknown, largestSize: number): JitError {
   return typeof size === "number" && Number.isInteger(size) && size > 0
     ? new JitError(

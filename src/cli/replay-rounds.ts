@@ -45,33 +45,23 @@ class AddressReplay implements Replay {
   }
 
   run(allocator: JitAllocator, start: number, end: number): void {
-    replayAddresses(allocator, this.trace, this.#addresses, start, end);
-  }
-}
-
-/** Runs the operations from `start` to just before `end` on `allocAddress`; a slot of `addresses` holds an address. */
-export function replayAddresses(
-  allocator: JitAllocator,
-  trace: Trace,
-  addresses: Float64Array,
-  start: number,
-  end: number,
-): void {
-  const { kinds, slots, sizes } = trace;
-  for (let i = start; i < end; i++) {
-    const slot = slots[i]!;
-    switch (kinds[i]) {
-      case OperationKind.alloc:
-        addresses[slot] = allocator.allocAddress(sizes[i]!);
-        break;
-      case OperationKind.release:
-        allocator.release(addresses[slot]!);
-        break;
-      case OperationKind.shrink:
-        allocator.shrink(addresses[slot]!, sizes[i]!);
-        break;
-      default:
-        allocator.queryAddress(addresses[slot]!);
+    const addresses = this.#addresses;
+    const { kinds, slots, sizes } = this.trace;
+    for (let i = start; i < end; i++) {
+      const slot = slots[i]!;
+      switch (kinds[i]) {
+        case OperationKind.alloc:
+          addresses[slot] = allocator.allocAddress(sizes[i]!);
+          break;
+        case OperationKind.release:
+          allocator.release(addresses[slot]!);
+          break;
+        case OperationKind.shrink:
+          allocator.shrink(addresses[slot]!, sizes[i]!);
+          break;
+        default:
+          allocator.queryAddress(addresses[slot]!);
+      }
     }
   }
 }

@@ -15,7 +15,7 @@ import { freeGranules, lengthFrom, startOf } from "./granules.ts";
 import { Holes } from "./holes.ts";
 import { Block, Eager, Header, Link, Pool, Size, Spans, Word } from "./layout.ts";
 import { Status } from "./status.ts";
-import { poolAt } from "./store.ts";
+import { lookUp, poolAt } from "./store.ts";
 
 export class Core extends Holes {
   // --- allocation ---------------------------------------------------------------------------------------------
@@ -27,6 +27,11 @@ export class Core extends Holes {
    * A hole comes first, then the current block's tail; then the rest is looked through, and at last the empty block used.
    */
   alloc(poolIndex: number, count: number): boolean {
+    return this.allocQuickly(poolIndex, count) || this.takeElsewhere(poolAt(poolIndex), count);
+  }
+
+  /** The same where that is quickly done. False where not: `alloc` looks further. */
+  allocQuickly(poolIndex: number, count: number): boolean {
     const words = this.words;
     const pool = poolAt(poolIndex);
     words[pool + Pool.releasesInARow] = 0;
@@ -49,7 +54,7 @@ export class Core extends Holes {
     const granule = words[block + Block.tail]!;
     const end = granule + count;
     const live = words[block + Block.live]!;
-    if (end > words[block + Block.capacity]! || live === 0) return this.takeElsewhere(pool, count);
+    if (end > words[block + Block.capacity]! || live === 0) return false;
     words[block + Block.tail] = end;
     const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 1) + Word.stop;
     words[stop] = words[stop]! | (1 << ((end - 1) & 31));
@@ -70,7 +75,7 @@ export class Core extends Holes {
   /** Whether an allocation begins at `address`: what most look-ups ask, and the quickest way to a yes. A no may be wrong. */
   begins(address: number): boolean {
     const words = this.words;
-    const block = this.lookUp(address);
+    const block = lookUp(words, address);
     const shift = words[block + Block.granuleShift]!;
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
     return (
@@ -83,7 +88,7 @@ export class Core extends Holes {
   /** Leaves the place of an address at which something begins in `block` and `granule`. */
   noteStart(address: number): void {
     const words = this.words;
-    const block = this.lookUp(address);
+    const block = lookUp(words, address);
     this.block = block;
     this.granule = ((address | 0) - words[block + Block.rxLow]!) >>> words[block + Block.granuleShift]!;
   }
@@ -139,7 +144,7 @@ export class Core extends Holes {
    */
   release(address: number): Status {
     const words = this.words;
-    const block = this.lookUp(address);
+    const block = lookUp(words, address);
     const shift = words[block + Block.granuleShift]!;
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
     // Whatever block and granule came out: if they are of this address, they lead back to it.
@@ -256,7 +261,7 @@ export class Core extends Holes {
    */
   shrinkShort(address: number, newSize: number): boolean {
     const words = this.words;
-    const block = this.lookUp(address);
+    const block = lookUp(words, address);
     const shift = words[block + Block.granuleShift]!;
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
     if (

@@ -30,6 +30,11 @@ export interface CoreOptions {
   readonly maxReservedSize: number;
 }
 
+/** The block that the look-up names for an address: mostly the one that holds it, else any other, or index 0. */
+export function lookUp(words: Int32Array, address: number): number {
+  return words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
+}
+
 /** The index of a pool, which counts from 0. */
 export function poolAt(poolIndex: number): number {
   return Pools.start + poolIndex * Size.pool;
@@ -83,12 +88,6 @@ export class Store {
   }
 
   // --- what there is ------------------------------------------------------------------------------------------
-
-  /** The block that the look-up names for an address: mostly the one that holds it, else any other, or index 0. */
-  protected lookUp(address: number): number {
-    const words = this.words;
-    return words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
-  }
 
   /** The block that holds `address`, or 0. */
   find(address: number): number {
