@@ -55,11 +55,15 @@ describe("the places of mappings", () => {
     assert.equal(memory.allocDualMapping(GIB / 4, {}).rx, third.rx - GIB / 2);
   });
 
-  it("what is larger than a range is placed by the system", () => {
+  it("what is larger than a range is placed by the system, and the range stays", () => {
     const libc = new FakeLibc();
     const memory = linuxOn(libc);
-    const mapping = memory.allocDualMapping(GIB, {});
-    memory.releaseDualMapping(mapping, GIB);
+    const first = memory.allocDualMapping(SIZE, {});
+    const large = memory.allocDualMapping(GIB, {});
+    const second = memory.allocDualMapping(SIZE, {});
+    assert.equal(second.rx, first.rx - 2 * SIZE);
+    memory.releaseDualMapping(large, GIB);
+    for (const mapping of [first, second]) memory.releaseDualMapping(mapping, SIZE);
     assert.deepEqual(libc.leftovers(), []);
   });
 

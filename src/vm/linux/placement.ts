@@ -34,6 +34,7 @@ export class Placement {
 
   /** Something was mapped at `address`, where `hint` was asked for. */
   noteMapped(address: Address, hint: Address): void {
+    if (hint === 0) return;
     // Where the system did not follow, somebody else has mapped something there: a new range is looked for.
     this.#end = address === hint ? address : this.#start;
   }
