@@ -95,9 +95,8 @@ export const plantedFaults = [
   {
     name: "a block filled past its end",
     file: "src/core/core.ts",
-    find: "if (end > words[block + Block.capacity]! || live === 0) return this.takeElsewhere(pool, count);",
-    replace:
-      "if (end > words[block + Block.capacity]! + 1 || live === 0) return this.takeElsewhere(pool, count);",
+    find: "if (end > words[block + Block.capacity]! || live === 0) return false;",
+    replace: "if (end > words[block + Block.capacity]! + 1 || live === 0) return false;",
     tests: ["semantics/allocation"],
   },
 
@@ -330,8 +329,15 @@ export const plantedFaults = [
   {
     name: "a block left mapped when there is no room for its records",
     file: "src/block-memory.ts",
-    find: "mapped.close();\n      this.#unmap(mapping, sizeBytes);\n      throw error;",
-    replace: "mapped.close();\n      throw error;",
+    find: "mapped.close();\n      this.#unmap(mapping, sizeBytes);\n      for",
+    replace: "mapped.close();\n      for",
+    tests: ["faults/"],
+  },
+  {
+    name: "empty blocks that gave way not put back",
+    file: "src/block-memory.ts",
+    find: "gone.push({",
+    replace: "[].push({",
     tests: ["faults/"],
   },
   {
@@ -357,6 +363,13 @@ export const plantedFaults = [
   },
 
   // --- the system ---
+  {
+    name: "a mapping placed over what somebody else has mapped",
+    file: "src/vm/linux/reserve.ts",
+    find: "MapFlag.PRIVATE | MapFlag.NORESERVE |",
+    replace: "MapFlag.PRIVATE | MapFlag.NORESERVE | (hint === 0 ? 0 : MapFlag.FIXED) |",
+    tests: ["vm/linux-placement"],
+  },
   {
     name: "code mapped writable",
     file: "src/vm/linux/dual-mapping.ts",
