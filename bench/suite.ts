@@ -15,8 +15,8 @@ export interface SuiteTrace {
   readonly group: "workload" | "steady";
   /**
    * How many rounds a process runs, of which the best counts: the same for both sides. Few where the original needs
-   * a second for a round; where rounds are short, some three million operations, as many as five rounds of `tier` have: what
-   * is measured is compiled code.
+   * a second for a round; where rounds are short, some three million operations, as many as five rounds of `tier` have:
+   * what is measured is compiled code.
    */
   readonly rounds: number;
   /** Its text. */

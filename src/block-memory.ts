@@ -75,8 +75,8 @@ export class BlockMemory {
 
   /**
    * Maps a block and adds it to its pool. `size` is the request it is for, for messages; the blocks of `inPlaceOf`,
-   * which are empty, are removed for it, when it is mapped: a system that has no room for it has then changed nothing. Where
-   * one of them cannot be removed, others take the place of those that are gone.
+   * which are empty, are removed for it, when it is mapped: a system that has no room for it has then changed nothing.
+   * Where one of them cannot be removed, others take the place of those that are gone.
    */
   add(pool: number, sizeBytes: number, size: number, inPlaceOf: readonly MappedBlock[] = []): void {
     const mapping = this.#map(sizeBytes);

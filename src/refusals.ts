@@ -1,9 +1,9 @@
-/** The errors of the facade, each with what was asked, what stood in the way and, where there is one, the way out. */
+/** What the facade refuses: its errors, each with what was asked, what stood in the way and, where there is one, the way out. */
 import { JitError, formatAddress } from "./errors.ts";
 import { describe } from "./options.ts";
 
-export /** Whether a value is an integer that can be an offset, a length or an address. */
-function isIndex(value: unknown): value is number {
+/** Whether a value is an integer that can be an offset, a length or an address. */
+export function isIndex(value: unknown): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }
 

@@ -30,7 +30,7 @@ export class Core extends Holes {
     return this.allocQuickly(poolIndex, count) || this.takeElsewhere(poolAt(poolIndex), count);
   }
 
-  /** The same where that is quickly done. False where not: `alloc` looks further. */
+  /** The same from a hole or the current block's tail. False where neither has room: `alloc` then looks further. */
   allocQuickly(poolIndex: number, count: number): boolean {
     const words = this.words;
     const pool = poolAt(poolIndex);

@@ -8,9 +8,9 @@ const RANGE_BYTES = 2 ** 30;
 
 /**
  * Left alone, Linux puts each mapping into the highest gap that it fits in, so that the blocks of an allocator lie
- * scattered among heaps and libraries. The core's look-up by address (core/layout.ts) has an entry for every so many addresses, and
- * starts again from the first where it has no more: scattered blocks share entries, which costs a walk through the tree of
- * blocks. Those that lie side by side do not.
+ * scattered among heaps and libraries. The core's look-up by address (core/layout.ts) has an entry for every so many
+ * addresses, and starts again from the first where it has no more: scattered blocks share entries, which costs a walk
+ * through the tree of blocks. Those that lie side by side do not.
  *
  * It is only ever a hint, for `mmap` without MAP_FIXED: what is mapped already stays, and the system places the new
  * mapping as it likes.
