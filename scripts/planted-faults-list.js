@@ -373,10 +373,24 @@ export const plantedFaults = [
   {
     name: "code mapped writable",
     file: "src/vm/linux/dual-mapping.ts",
-    find: "this.#mapView(rx, sizeBytes, Protection.READ | Protection.EXEC, descriptor);",
+    find: "this.#mapView(rx, sizeBytes, Protection.READ | Protection.EXEC, descriptor, isReserved);",
     replace:
-      "this.#mapView(rx, sizeBytes, Protection.READ | Protection.WRITE | Protection.EXEC, descriptor);",
+      "this.#mapView(rx, sizeBytes, Protection.READ | Protection.WRITE | Protection.EXEC, descriptor, isReserved);",
     tests: ["process/", "vm/linux-real"],
+  },
+  {
+    name: "the writable view left where the other one finds its place taken",
+    file: "src/vm/linux/dual-mapping.ts",
+    find: "if (!isReserved) libc.munmap(rw, sizeBytes);",
+    replace: "",
+    tests: ["vm/linux-faults", "vm/linux-placement"],
+  },
+  {
+    name: "a view elsewhere taken for one where it was asked for",
+    file: "src/vm/linux/dual-mapping.ts",
+    find: "if (mapped === address) return;",
+    replace: "if (mapped !== MAP_FAILED) return;",
+    tests: ["vm/linux-placement"],
   },
   {
     name: "the memfd not sealed",

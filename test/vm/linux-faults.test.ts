@@ -42,6 +42,15 @@ const operations: readonly Operation[] = [
   },
   { name: "allocDualMapping", run: (memory) => memory.allocDualMapping(SIZE, {}), undo: releaseDual(SIZE) },
   {
+    name: "allocDualMapping as the time before",
+    prepare: (memory) => memory.allocDualMapping(SIZE, {}).rx,
+    run: (memory) => memory.allocDualMapping(SIZE, {}),
+    undo: (memory, result, rx) => {
+      releaseDual(SIZE)(memory, result);
+      memory.releaseDualMapping({ rx, rw: rx + SIZE }, SIZE);
+    },
+  },
+  {
     name: "allocDualMapping with large pages",
     machine: { files: LARGE_PAGE_FILES },
     run: (memory) => memory.allocDualMapping(LARGE_PAGE, { largePages: true }),

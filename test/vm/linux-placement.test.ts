@@ -46,6 +46,40 @@ describe("the places of mappings", () => {
     assert.equal(libc.mappingAt(strange)?.sizeBytes, PAGE);
   });
 
+  it("so it does where only one of two views finds its place taken", () => {
+    for (const view of ["rx", "rw"] as const) {
+      const libc = new FakeLibc();
+      const memory = linuxOn(libc);
+      const { rx } = memory.allocDualMapping(SIZE, {});
+      const taken = view === "rx" ? rx - 2 * SIZE : rx - SIZE;
+      assert.equal(libc.mmap(taken, PAGE, 0, 0x22, -1, 0), taken);
+      const second = memory.allocDualMapping(SIZE, {});
+      assert.equal(second.rw, second.rx + SIZE);
+      assert.equal(libc.mappingAt(taken)?.file, undefined, "what was there still is");
+      memory.releaseDualMapping(second, SIZE);
+      memory.releaseDualMapping({ rx, rw: rx + SIZE }, SIZE);
+      assert.equal(libc.munmap(taken, PAGE), 0);
+      assert.deepEqual(libc.leftovers(), []);
+    }
+  });
+
+  it("from the second on no mapping takes a range first, to map over it", () => {
+    const libc = new FakeLibc();
+    const memory = linuxOn(libc);
+    memory.allocDualMapping(SIZE, {});
+    const before = libc.calls.length;
+    memory.allocDualMapping(SIZE, {});
+    assert.deepEqual(libc.calls.slice(before), [
+      "getrlimit",
+      "memfd_create",
+      "ftruncate",
+      "mmap",
+      "fcntl",
+      "mmap",
+      "close",
+    ]);
+  });
+
   it("a range that is used up is followed by another", () => {
     const memory = linuxOn(new FakeLibc());
     const first = memory.allocDualMapping(GIB / 4, {});
