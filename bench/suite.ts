@@ -15,8 +15,7 @@ export interface SuiteTrace {
   readonly group: "workload" | "steady";
   /**
    * How many rounds a process runs, of which the best counts: the same for both sides. Few where the original needs
-   * a second for a round; where rounds are short, some three million operations, as many as five rounds of `tier` have:
-   * what is measured is compiled code.
+   * a second for a round; where rounds take less than a millisecond, so many that more do not make the best one better.
    */
   readonly rounds: number;
   /** Its text. */
@@ -38,14 +37,14 @@ export const suite: readonly SuiteTrace[] = [
     name: "hotspot-javap",
     summary: "what OpenJDK 17 installed and evicted in its code cache",
     group: "workload",
-    rounds: 300,
+    rounds: 4000,
     read: () => readRecorded("hotspot-javap"),
   },
   {
     name: "v8-tsc",
     summary: "the code objects that V8 made while tsc ran",
     group: "workload",
-    rounds: 2000,
+    rounds: 10_000,
     read: () => readRecorded("v8-tsc"),
   },
   ...steadyWorkloads.map((workload) => ({

@@ -6,7 +6,12 @@
 import { gunzipSync } from "node:zlib";
 
 /** What an operation of a trace does; the values of {@link Trace.kinds}. */
-export const OperationKind = { alloc: 0, release: 1, shrink: 2, query: 3 } as const;
+export const enum OperationKind {
+  alloc = 0,
+  release = 1,
+  shrink = 2,
+  query = 3,
+}
 
 /** A named stretch of a trace: the operations from `start` to just before `end`. */
 export interface TracePhase {
@@ -218,7 +223,7 @@ class TraceReader {
   }
 
   /** An operation on an id that has to be live. */
-  #use(kind: number, id: number, size: number): void {
+  #use(kind: OperationKind, id: number, size: number): void {
     const slot = this.#slotOf(id, false);
     if (slot < 0) throw this.#error(`ID ${id} was never allocated`);
     if (this.#slotStates[slot] !== SLOT_LIVE) {
@@ -258,7 +263,7 @@ class TraceReader {
     return slot;
   }
 
-  #append(kind: number, slot: number, size: number): void {
+  #append(kind: OperationKind, slot: number, size: number): void {
     const index = this.#operationCount++;
     if (index >= this.#kinds.length) this.#growOperations();
     this.#kinds[index] = kind;
