@@ -46,8 +46,8 @@ export const plantedFaults = [
   {
     name: "one granule too few freed in the last word",
     file: "src/core/granules.ts",
-    find: "const lastFree = words[lastRecord]! | (-1 >>> (31 - (last & 31)));",
-    replace: "const lastFree = words[lastRecord]! | (0x7fffffff >>> (31 - (last & 31)));",
+    find: "words[lastRecord] = words[lastRecord]! | (-1 >>> (31 - (last & 31)));",
+    replace: "words[lastRecord] = words[lastRecord]! | (0x7fffffff >>> (31 - (last & 31)));",
     tests: ["semantics/release"],
   },
   {
@@ -139,7 +139,7 @@ export const plantedFaults = [
   {
     name: "a span that does not know that it was released",
     file: "src/engine.ts",
-    find: "!== Status.ok) return false;\n    spanAccess.end(span);",
+    find: "!== Status.ok) return false;\n    endSpan(span);",
     replace: "!== Status.ok) return false;",
     tests: ["semantics/release"],
   },
@@ -185,6 +185,13 @@ export const plantedFaults = [
     file: "src/core/full-words.ts",
     find: "words[summary] = words[summary]! & ~(1 << (group & 31));",
     replace: "",
+    tests: ["semantics/"],
+  },
+  {
+    name: "a full bit set for a word that is not free",
+    file: "src/core/full-words.ts",
+    find: "if (words[records + (word << 1)] === -1) setFull(words, block, word);",
+    replace: "setFull(words, block, word);",
     tests: ["semantics/"],
   },
   {

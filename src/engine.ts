@@ -8,12 +8,11 @@ import { Status } from "./core/status.ts";
 import { verifyStructure } from "./core/verify.ts";
 import { JitError } from "./errors.ts";
 import type { Address } from "./ffi/contract.ts";
-import { typedArrayLength } from "./intrinsics.ts";
+import * as intrinsics from "./intrinsics.ts";
 import { makeCore } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import * as refusals from "./refusals.ts";
-import { isIndex } from "./refusals.ts";
 import { SpanIdentity } from "./span-identity.ts";
 import { Span, spanAccess } from "./span.ts";
 import type { SpanOwner, SpanToken } from "./span.ts";
@@ -22,8 +21,13 @@ import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { VirtualMemory } from "./vm/contract.ts";
 import type { CachePolicy } from "./write-scope.ts";
 
-/** asmjit's largest request is one granule less. */
-const TOO_LARGE_BYTES = 2 ** 31;
+// Constants of this module, as in core/ (docs/performance.md).
+const { typedArrayLength } = intrinsics;
+const { isIndex } = refusals;
+const { block: blockOf, granule: granuleOf, generation: generationOf, end: endSpan } = spanAccess;
+
+/** A request must be shorter than 2 GiB by a granule (asmjit). Not written as a power, which engines keep as a double. */
+const TWO_GIB_LESS_ONE = 0x7fff_ffff;
 
 /** What an engine works on where the allocator is another thread's. */
 export interface SharedParts {
@@ -69,7 +73,7 @@ export class Engine implements AllocatorOperations {
     this.#poolCount = options.useMultiplePools ? 3 : 1;
     this.#fills = options.fillUnusedMemory;
     this.#granuleMask = options.granularity - 1;
-    this.#largestSize = TOO_LARGE_BYTES - options.granularity;
+    this.#largestSize = TWO_GIB_LESS_ONE - options.granularity + 1;
     this.#largestPlainSize = this.#poolCount === 1 ? this.#largestSize : 0;
     this.core = makeCore(options, shared?.buffer);
     this.blocks = new BlockMemory(this, this.core, memory, options, this.tagName);
@@ -197,9 +201,9 @@ export class Engine implements AllocatorOperations {
    */
   #releaseOwn(span: Span): boolean {
     if (this.#fills || !this.#identity.isSole(span, this)) return false;
-    const { block } = spanAccess.block(span);
-    if (this.core.free(block, spanAccess.granule(span), true) !== Status.ok) return false;
-    spanAccess.end(span);
+    const { block } = blockOf(span);
+    if (this.core.free(block, granuleOf(span), true) !== Status.ok) return false;
+    endSpan(span);
     return true;
   }
 
@@ -220,8 +224,8 @@ export class Engine implements AllocatorOperations {
 
   #freeSpan(mapped: MappedBlock, span: Span): void {
     // What has a generation may be known to other spans.
-    this.#free(mapped, spanAccess.granule(span), spanAccess.generation(span) >= 0);
-    spanAccess.end(span);
+    this.#free(mapped, granuleOf(span), generationOf(span) >= 0);
+    endSpan(span);
   }
 
   /** Releases the allocation that begins at `granule`; `isOwn` as for the core. */
@@ -253,7 +257,7 @@ export class Engine implements AllocatorOperations {
     const core = this.core;
     const isAddress = typeof target === "number";
     const mapped = isAddress ? this.#locateStart(target, "shrink") : this.#liveBlock(target, "shrink");
-    const granule = isAddress ? core.granule : spanAccess.granule(target);
+    const granule = isAddress ? core.granule : granuleOf(target);
     const count = core.lengthAt(mapped.block, granule);
     const size = count << mapped.granuleShift;
     if (!isIndex(newSize) || newSize > size) throw refusals.refuseNewSize(newSize, size);
@@ -353,7 +357,7 @@ export class Engine implements AllocatorOperations {
   }
 
   sizeOf(span: Span): number {
-    return this.isLive(span) ? this.#liveSize(span, spanAccess.block(span)) : 0;
+    return this.isLive(span) ? this.#liveSize(span, blockOf(span)) : 0;
   }
 
   read(span: Span, offset: number, length: number | undefined): Uint8Array {
@@ -363,7 +367,7 @@ export class Engine implements AllocatorOperations {
     if (!isIndex(offset) || !isIndex(wanted) || offset + wanted > size) {
       throw refusals.refuseRange("read", offset, length ?? size, size);
     }
-    return mapped.read((spanAccess.granule(span) << mapped.granuleShift) + offset, wanted);
+    return mapped.read((granuleOf(span) << mapped.granuleShift) + offset, wanted);
   }
 
   write(span: Span, offset: number, bytes: Uint8Array): void {
@@ -372,13 +376,13 @@ export class Engine implements AllocatorOperations {
 
   writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
     const isSole = this.#identity.isSole(span, this); // a short way to the same
-    const mapped = isSole ? spanAccess.block(span) : this.#liveBlock(span, "write");
+    const mapped = isSole ? blockOf(span) : this.#liveBlock(span, "write");
     // A proxy or a pretended length would run a user's code, or pass the check, while memory is being written.
     if (!(bytes instanceof Uint8Array) || !ArrayBuffer.isView(bytes)) {
       throw refusals.refuseValue("write", bytes, "the bytes must be a Uint8Array");
     }
     const length = typedArrayLength(bytes);
-    const granule = spanAccess.granule(span);
+    const granule = granuleOf(span);
     if (!isIndex(offset) || !this.#identity.hasRoom(mapped, granule, offset + length)) {
       throw refusals.refuseRange("write", offset, length, this.#liveSize(span, mapped));
     }
@@ -396,13 +400,13 @@ export class Engine implements AllocatorOperations {
   /** What a write callback gets: a copy of the whole span. */
   copyToWrite(span: Span): Uint8Array {
     const mapped = this.#liveBlock(span, "write");
-    return mapped.read(spanAccess.granule(span) << mapped.granuleShift, this.#liveSize(span, mapped));
+    return mapped.read(granuleOf(span) << mapped.granuleShift, this.#liveSize(span, mapped));
   }
 
   /** Puts in place what a callback made of its copy, which had `size` bytes. */
   writeBack(span: Span, code: Uint8Array, size: number, kept: unknown, policy: CachePolicy): void {
     const mapped = this.#liveBlock(span, "write"); // the callback may have released the span, or shrunk it
-    const start = spanAccess.granule(span) << mapped.granuleShift;
+    const start = granuleOf(span) << mapped.granuleShift;
     const sizeNow = this.#liveSize(span, mapped);
     if (kept !== undefined && !(isIndex(kept) && kept > 0 && kept <= sizeNow)) {
       throw refusals.refuseValue("keep", kept, `a write callback returns nothing, or 1 to ${sizeNow} bytes`);
@@ -422,27 +426,23 @@ export class Engine implements AllocatorOperations {
   }
 
   blockOf(span: Span): MappedBlock {
-    return spanAccess.block(span);
+    return blockOf(span);
   }
 
   /** The block of a span that is live and of this allocator. */
   #liveBlock(span: Span, action: string): MappedBlock {
     if (!(span instanceof Span)) {
       this.checkOpen(action);
-      throw refusals.refuseValue(
-        action,
-        span,
-        "the target must be a Span, or its address where that is allowed",
-      );
+      throw refusals.refuseTarget(action, span);
     }
-    const mapped = spanAccess.block(span);
+    const mapped = blockOf(span);
     if (mapped.owner !== this.owner) throw refusals.refuseStranger(action, span.rx);
     if (!this.isLive(span)) throw refusals.refuseReleased(action, span.rx);
     return mapped;
   }
 
   #liveSize(span: Span, mapped: MappedBlock): number {
-    return this.#identity.lengthOf(mapped.block, spanAccess.granule(span)) << mapped.granuleShift;
+    return this.#identity.lengthOf(mapped.block, granuleOf(span)) << mapped.granuleShift;
   }
 
   // --- all at once --------------------------------------------------------------------------------------------

@@ -1,8 +1,11 @@
 /** A block as one thread touches it: where it is mapped, and the one view through which its bytes are reached. */
 import type { Address } from "./ffi/contract.ts";
-import { copyBytes } from "./intrinsics.ts";
+import * as intrinsics from "./intrinsics.ts";
 import type { SpanOwner } from "./span.ts";
 import type { VirtualMemory } from "./vm/contract.ts";
+
+// Constants of this module, as in core/ (docs/performance.md).
+const { copyBytes } = intrinsics;
 
 /**
  * Up to this size one view of the whole block is kept. Engines count a view's length as memory of the heap's, and

@@ -57,6 +57,11 @@ export function refuseValue(action: string, value: unknown, wanted: string): Jit
   return new JitError("ERR_INVALID_ARGUMENT", `Cannot ${action} ${describe(value)}: ${wanted}`);
 }
 
+/** What should be a span is none. */
+export function refuseTarget(action: string, target: unknown): JitError {
+  return refuseValue(action, target, "the target must be a Span, or its address where that is allowed");
+}
+
 export function refuseUnknownAddress(action: string, address: number): JitError {
   return new JitError(
     "ERR_UNKNOWN_ADDRESS",

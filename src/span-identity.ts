@@ -4,13 +4,24 @@
  */
 import type { BlockMemory } from "./block-memory.ts";
 import type { Core } from "./core/core.ts";
-import { enterInLedger, giveGeneration, valueAt, watchBlock } from "./core/generations.ts";
-import { reaches } from "./core/granules.ts";
+import * as generations from "./core/generations.ts";
+import * as granules from "./core/granules.ts";
 import { Spans } from "./core/layout.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import { outOfMetadata } from "./refusals.ts";
 import { Span, spanAccess } from "./span.ts";
 import type { SpanToken } from "./span.ts";
+
+// Constants of this module, as in core/ (docs/performance.md).
+const { enterInLedger, giveGeneration, valueAt, watchBlock } = generations;
+const { reaches } = granules;
+const {
+  make: makeSpan,
+  block: blockOf,
+  granule: granuleOf,
+  generation: generationOf,
+  setGeneration,
+} = spanAccess;
 
 /** Of no allocation: generations are given from −2**31 + 1 on. */
 const NO_GENERATION = -(2 ** 31);
@@ -32,13 +43,13 @@ export class SpanIdentity {
     const core = this.#core;
     const spans = core.spansOf(block);
     // Nearly always: there is nothing to look up for it, and nothing that can fail.
-    if (spans === Spans.made) return spanAccess.make(this.#blocks.at(block), granule, 0);
+    if (spans === Spans.made) return makeSpan(this.#blocks.at(block), granule, 0);
     const mapped = this.#blocks.at(block);
     if ((spans & Spans.ledger) !== 0) {
-      return spanAccess.make(mapped, granule, enterInLedger(core.words, block, granule));
+      return makeSpan(mapped, granule, enterInLedger(core.words, block, granule));
     }
     if (core.generationsOf(block) === 0) throw outOfMetadata(1 << mapped.granuleShift);
-    return spanAccess.make(mapped, granule, valueAt(core.words, block, granule));
+    return makeSpan(mapped, granule, valueAt(core.words, block, granule));
   }
 
   /** A span of an allocation that others may have a span of. @throws JitError `ERR_OUT_OF_MEMORY` */
@@ -49,7 +60,7 @@ export class SpanIdentity {
       if (core.generationsOf(block) === 0) throw outOfMetadata(1 << mapped.granuleShift);
       watchBlock(core.words, block);
     }
-    return spanAccess.make(mapped, granule, valueAt(core.words, block, granule));
+    return makeSpan(mapped, granule, valueAt(core.words, block, granule));
   }
 
   /** Whether the allocation that begins at `granule` has that generation. */
@@ -61,20 +72,20 @@ export class SpanIdentity {
   tokenOf(span: Span): SpanToken {
     const { rx } = span;
     if (!this.isLive(span)) return { rx, generation: NO_GENERATION };
-    const before = spanAccess.generation(span);
+    const before = generationOf(span);
     if (before >= 0) {
-      const mapped = spanAccess.block(span);
-      const granule = spanAccess.granule(span);
+      const mapped = blockOf(span);
+      const granule = granuleOf(span);
       const given = giveGeneration(this.#core.words, mapped.block, granule);
       mapped.noteGeneration(granule, given, before);
-      spanAccess.setGeneration(span, given);
+      setGeneration(span, given);
     }
-    return { rx, generation: spanAccess.generation(span) };
+    return { rx, generation: generationOf(span) };
   }
 
   isLive(span: Span): boolean {
-    const mapped = spanAccess.block(span);
-    const granule = spanAccess.granule(span);
+    const mapped = blockOf(span);
+    const granule = granuleOf(span);
     if (granule < 0 || !mapped.isMapped) return false;
     const spans = this.#core.spansOf(mapped.block);
     return (spans & (Spans.marked | Spans.ledger)) === 0 || this.#isKnown(mapped, granule, span, spans);
@@ -83,12 +94,12 @@ export class SpanIdentity {
   /** Whether what stands at the start of an allocation is what the span knows. */
   #isKnown(mapped: MappedBlock, granule: number, span: Span, spans: number): boolean {
     const value = valueAt(this.#core.words, mapped.block, granule);
-    const generation = spanAccess.generation(span);
+    const generation = generationOf(span);
     if (value === generation && (generation < 0 || (spans & Spans.ledger) === 0)) return true;
     // It may have been given its generation after its span was made.
     const [given, before] = mapped.numbered?.get(granule) ?? NOT_GIVEN;
     if (value >= 0 || value !== given || generation !== before) return false;
-    spanAccess.setGeneration(span, value);
+    setGeneration(span, value);
     return true;
   }
 
@@ -98,11 +109,11 @@ export class SpanIdentity {
    */
   isSole(span: unknown, owner: unknown): span is Span {
     if (!(span instanceof Span)) return false;
-    const mapped = spanAccess.block(span);
+    const mapped = blockOf(span);
     return (
       mapped.owner === owner &&
       mapped.isMapped &&
-      spanAccess.granule(span) >= 0 &&
+      granuleOf(span) >= 0 &&
       this.#core.spansOf(mapped.block) === Spans.made
     );
   }

@@ -31,15 +31,15 @@ export interface SpanToken {
 
 /** The parts of a span that only the allocator sees. */
 export interface SpanAccess {
-  make(block: MappedBlock, granule: number, generation: number): Span;
-  block(span: Span): MappedBlock;
+  readonly make: (block: MappedBlock, granule: number, generation: number) => Span;
+  readonly block: (span: Span) => MappedBlock;
   /** Where it begins in its block; negative once it was released through this span. */
-  granule(span: Span): number;
+  readonly granule: (span: Span) => number;
   /** What it knows its allocation by: see core/generations.ts. */
-  generation(span: Span): number;
-  setGeneration(span: Span, generation: number): void;
+  readonly generation: (span: Span) => number;
+  readonly setGeneration: (span: Span, generation: number) => void;
   /** From now on the span knows that it was released. */
-  end(span: Span): void;
+  readonly end: (span: Span) => void;
 }
 
 /** Set by the class below, which alone can reach its private fields. Not exported by the package. */

@@ -9,7 +9,7 @@ import { ringInit, ringInsert, ringRemove } from "./ring.ts";
  * The buffer grows by so many bytes: whole pages, since less than one cannot be committed, and a few at once, because
  * each time is a system call. Pages that nothing is written to take no memory.
  */
-const GROWTH_BYTES = 16 * 1024;
+const GROWTH_BYTES = 64 * 1024;
 
 /**
  * Hands out zeroed chunks of whole units of one growable SharedArrayBuffer.

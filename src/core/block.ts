@@ -49,7 +49,7 @@ export function layOutBlock(words: Int32Array, block: number, capacity: number):
 export function setPadding(words: Int32Array, block: number): void {
   const padding = words[block + Block.padding]!;
   words[words[block + Block.records]! + Word.stop] = lowBits(padding);
-  words[block + Block.used] = padding;
+  words[block + Block.freed] = 0;
   words[block + Block.tail] = padding;
 }
 

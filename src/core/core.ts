@@ -7,15 +7,22 @@
  * An allocation of up to 32 granules, as nearly all are, is a matter of two neighbouring records: the paths for it are
  * written out, because each step between them would cost as much as the work.
  */
-import { bitsFrom, lowestBit } from "./bits.ts";
+import * as bits from "./bits.ts";
 import { clearGranules } from "./block.ts";
-import { setFull } from "./full-words.ts";
-import { forgetAllocation, shortenEntry } from "./generations.ts";
-import { freeGranules, lengthFrom, startOf } from "./granules.ts";
+import * as fullWords from "./full-words.ts";
+import * as generations from "./generations.ts";
+import * as granules from "./granules.ts";
 import { Holes } from "./holes.ts";
 import { Block, Eager, Header, Link, Pool, Size, Spans, Word } from "./layout.ts";
 import { Status } from "./status.ts";
-import { lookUp, poolAt } from "./store.ts";
+import * as store from "./store.ts";
+
+// Constants of this module: an engine looks up and checks an imported function at each use (docs/performance.md).
+const { bitsFrom, lowestBit } = bits;
+const { noteFullWords } = fullWords;
+const { forgetAllocation, shortenEntry } = generations;
+const { freeGranules, lengthFrom, startOf } = granules;
+const { lookUp, poolAt } = store;
 
 export class Core extends Holes {
   // --- allocation ---------------------------------------------------------------------------------------------
@@ -34,7 +41,7 @@ export class Core extends Holes {
   allocQuickly(poolIndex: number, count: number): boolean {
     const words = this.words;
     const pool = poolAt(poolIndex);
-    words[pool + Pool.releasesInARow] = 0;
+    words[Header.releasesInARow] = 0;
     // Whether any class may hold it. For lengths above 32 the shift means another length: a look in vain, never a hole
     // that is missed.
     const short = words[pool + Pool.classBits]! & (-1 << (count - 1));
@@ -58,7 +65,6 @@ export class Core extends Holes {
     words[block + Block.tail] = end;
     const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 1) + Word.stop;
     words[stop] = words[stop]! | (1 << ((end - 1) & 31));
-    words[block + Block.used] = words[block + Block.used]! + count;
     words[block + Block.live] = live + 1;
     this.block = block;
     this.granule = granule;
@@ -205,24 +211,19 @@ export class Core extends Holes {
       this.#vacate(block, granule, count === 0 ? lengthFrom(words, block, granule) : count);
       return Status.ok;
     }
-    words[block + Block.used] = words[block + Block.used]! - count;
+    words[block + Block.freed] = words[block + Block.freed]! + count;
     words[record + Word.stop] = stop & ~(last << bit);
     words[record + Size.record + Word.stop] = nextStop & ~((last >>> 1) >>> (31 - bit));
     const all = -1 >>> (32 - count);
-    const high = (all >>> 1) >>> (31 - bit);
-    const freeNow = free | (all << bit);
-    const nextFreeNow = words[record + Size.record]! | high;
-    words[record] = freeNow;
-    words[record + Size.record] = nextFreeNow;
-    if (freeNow === -1) setFull(words, block, granule >>> 5);
-    if (nextFreeNow === -1 && high !== 0) setFull(words, block, (granule >>> 5) + 1);
-    const pool = words[block + Block.pool]!;
-    const inARow = words[pool + Pool.releasesInARow]!;
+    words[record] = free | (all << bit);
+    words[record + Size.record] = words[record + Size.record]! | ((all >>> 1) >>> (31 - bit));
+    const inARow = words[Header.releasesInARow]!;
     if (inARow === Eager.releases) {
+      noteFullWords(words, block, granule, count);
       this.makeDirty(block, granule);
       return Status.ok;
     }
-    words[pool + Pool.releasesInARow] = inARow + 1;
+    words[Header.releasesInARow] = inARow + 1;
     // The granules that are in use around it, as in free-runs.ts.
     const usedBefore = ~(
       (freeBefore << (31 - bitBefore)) |
@@ -294,20 +295,20 @@ export class Core extends Holes {
   #vacate(block: number, granule: number, count: number): void {
     const words = this.words;
     const end = granule + count;
-    words[block + Block.used] = words[block + Block.used]! - count;
     if (end === words[block + Block.tail] && words[words[block + Block.pool]! + Pool.current] === block) {
       words[block + Block.tail] = granule; // it was the last one before the tail, where nothing is free
       const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 1) + Word.stop;
       words[stop] = words[stop]! & ~(1 << ((end - 1) & 31));
       return;
     }
+    words[block + Block.freed] = words[block + Block.freed]! + count;
     freeGranules(words, block, granule, count);
-    const pool = words[block + Block.pool]!;
-    const inARow = words[pool + Pool.releasesInARow]!;
+    const inARow = words[Header.releasesInARow]!;
     if (inARow === Eager.releases) {
+      noteFullWords(words, block, granule, count);
       this.makeDirty(block, granule);
     } else {
-      words[pool + Pool.releasesInARow] = inARow + 1;
+      words[Header.releasesInARow] = inARow + 1;
       this.joinRun(block, granule, count);
     }
   }

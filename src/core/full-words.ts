@@ -1,19 +1,23 @@
 /**
- * One bit for each word of granules that is free all over, and above them one bit for 32 that are set: any run is
+ * A bit for each word of granules that is known to be free all over, and above them a bit for 32 that are set: any run is
  * measured in a few steps, however many words it reaches over.
  *
- * The bits are exact at any time: whoever frees the last granule of a word sets its bit, whoever takes the first one
- * clears it.
+ * A bit that is set is the truth: whoever takes the first granule of a word clears it. One that is not set says nothing:
+ * whoever measures a run looks at the words themselves, and sets the bits of those that are not near its end. So
+ * releasing and taking runs of a few words, as most programs do, has nothing to do with these bits.
  */
-import { leadingOnes, lowestBit, trailingOnes } from "./bits.ts";
-import { Block } from "./layout.ts";
+import * as bits from "./bits.ts";
+import { Block, Size } from "./layout.ts";
+
+// Constants of this module: an engine looks up and checks an imported function at each use (docs/performance.md).
+const { leadingOnes, lowestBit, trailingOnes } = bits;
 
 export function setFull(words: Int32Array, block: number, word: number): void {
   const group = word >>> 5;
   const index = words[block + Block.full]! + group;
-  const bits = words[index]! | (1 << (word & 31));
-  words[index] = bits;
-  if (bits === -1) {
+  const known = words[index]! | (1 << (word & 31));
+  words[index] = known;
+  if (known === -1) {
     const summary = words[block + Block.fullSummary]! + (group >>> 5);
     words[summary] = words[summary]! | (1 << (group & 31));
   }
@@ -27,8 +31,52 @@ export function clearFull(words: Int32Array, block: number, word: number): void 
   words[summary] = words[summary]! & ~(1 << (group & 31));
 }
 
-/** The first word from `word` on whose full bit is clear. The bits behind the last word are always clear. */
+/** Forgets that a word is free all over, if that is known. */
+export function clearIfFull(words: Int32Array, block: number, word: number): void {
+  if (((words[words[block + Block.full]! + (word >>> 5)]! >>> (word & 31)) & 1) !== 0) {
+    clearFull(words, block, word);
+  }
+}
+
+/** Notes which of the words that `count` granules lie in are free all over. */
+export function noteFullWords(words: Int32Array, block: number, granule: number, count: number): void {
+  const records = words[block + Block.records]!;
+  for (let word = granule >>> 5; word <= (granule + count - 1) >>> 5; word++) {
+    if (words[records + (word << 1)] === -1) setFull(words, block, word);
+  }
+}
+
+/** So many words are looked at before the bits are asked: 16 KiB of code with granules of 64 bytes. */
+const NEAR_WORDS = 8;
+
+/** The first word from `word` on that is not free all over: at the latest the guard behind the last one. */
 export function firstNotFull(words: Int32Array, block: number, word: number): number {
+  const records = words[block + Block.records]!;
+  const near = records + (word << 1);
+  for (let record = near; record < near + 2 * NEAR_WORDS; record += Size.record) {
+    if (words[record] !== -1) return (record - records) >> 1;
+  }
+  for (let far = firstUnknown(words, block, word + NEAR_WORDS); ; far = firstUnknown(words, block, far)) {
+    if (words[records + (far << 1)] !== -1) return far;
+    setFull(words, block, far);
+  }
+}
+
+/** The last word from `word` down that is not free all over, or -1. `word` may be -1. */
+export function lastNotFull(words: Int32Array, block: number, word: number): number {
+  const records = words[block + Block.records]!;
+  const near = records + (word << 1);
+  for (let record = near; record > near - 2 * NEAR_WORDS; record -= Size.record) {
+    if (words[record] !== -1) return (record - records) >> 1;
+  }
+  for (let far = lastUnknown(words, block, word - NEAR_WORDS); ; far = lastUnknown(words, block, far)) {
+    if (words[records + (far << 1)] !== -1) return far;
+    setFull(words, block, far);
+  }
+}
+
+/** The first word from `word` on whose bit is clear. The bits behind the last word are always clear. */
+function firstUnknown(words: Int32Array, block: number, word: number): number {
   const full = words[block + Block.full]!;
   let group = word >>> 5;
   const clear = ~words[full + group]! & (-1 << (word & 31));
@@ -43,8 +91,8 @@ export function firstNotFull(words: Int32Array, block: number, word: number): nu
   return (group << 5) + trailingOnes(words[full + group]!);
 }
 
-/** The last word from `word` down whose full bit is clear, or -1. `word` may be -1. */
-export function lastNotFull(words: Int32Array, block: number, word: number): number {
+/** The last word from `word` down whose bit is clear, or -1. `word` may be -1. */
+function lastUnknown(words: Int32Array, block: number, word: number): number {
   if (word < 0) return -1;
   const full = words[block + Block.full]!;
   let group = word >>> 5;

@@ -1,7 +1,11 @@
 /** Allocations as bits of records, where they may reach over several of them. */
-import { bitsFrom, lowestBit } from "./bits.ts";
-import { clearFull, setFull } from "./full-words.ts";
+import * as bits from "./bits.ts";
+import * as fullWords from "./full-words.ts";
 import { Block, Size, Word } from "./layout.ts";
+
+// Constants of this module: an engine looks up and checks an imported function at each use (docs/performance.md).
+const { bitsFrom, lowestBit } = bits;
+const { clearIfFull } = fullWords;
 
 /** Takes `count` free granules from `granule` on; they lie below the tail. The last one ends an allocation. */
 export function takeGranules(words: Int32Array, block: number, granule: number, count: number): void {
@@ -21,8 +25,8 @@ export function takeGranules(words: Int32Array, block: number, granule: number, 
   const nextFree = words[record + Size.record]!;
   words[record] = free & ~(all << bit);
   words[record + Size.record] = nextFree & ~high;
-  if (free === -1) clearFull(words, block, word);
-  if (nextFree === -1 && high !== 0) clearFull(words, block, word + 1);
+  if (free === -1) clearIfFull(words, block, word);
+  if (nextFree === -1 && high !== 0) clearIfFull(words, block, word + 1);
 }
 
 /** The same from bit `first` of a record, whose word is `word`, to bit `last`, counted from the same record's bit 0. */
@@ -35,62 +39,41 @@ function takeOverWords(
   last: number,
 ): void {
   const lastRecord = record + ((last >>> 5) << 1);
-  if (words[record] === -1) clearFull(words, block, word);
+  if (words[record] === -1) clearIfFull(words, block, word);
   words[record] = words[record]! & ~(-1 << first);
   let middle = word + 1;
   for (let r = record + Size.record; r < lastRecord; r += Size.record, middle++) {
     words[r] = 0;
-    clearFull(words, block, middle);
+    clearIfFull(words, block, middle);
   }
-  if (words[lastRecord] === -1) clearFull(words, block, middle);
+  if (words[lastRecord] === -1) clearIfFull(words, block, middle);
   words[lastRecord] = words[lastRecord]! & ~(-1 >>> (31 - (last & 31)));
 }
 
 /** Frees the last `count` granules of an allocation, from `granule` on, and clears its stop bit. */
 export function freeGranules(words: Int32Array, block: number, granule: number, count: number): void {
-  const word = granule >>> 5;
   const bit = granule & 31;
-  const record = words[block + Block.records]! + (word << 1);
+  const record = words[block + Block.records]! + ((granule >>> 5) << 1);
   if (count > 32) {
-    freeOverWords(words, block, record, word, bit, bit + count - 1);
+    freeOverWords(words, record, bit, bit + count - 1);
     return;
   }
   const end = record + (((bit + count - 1) >>> 5) << 1) + Word.stop;
   words[end] = words[end]! & ~(1 << ((bit + count - 1) & 31));
   const all = -1 >>> (32 - count);
-  const high = (all >>> 1) >>> (31 - bit);
-  const free = words[record]! | (all << bit);
-  const nextFree = words[record + Size.record]! | high;
-  words[record] = free;
-  words[record + Size.record] = nextFree;
-  if (free === -1) setFull(words, block, word);
-  if (nextFree === -1 && high !== 0) setFull(words, block, word + 1);
+  words[record] = words[record]! | (all << bit);
+  words[record + Size.record] = words[record + Size.record]! | ((all >>> 1) >>> (31 - bit));
 }
 
 /**
- * Frees granules that lie in more than one word and below the tail, from bit `first` of a record, whose word is `word`,
- * to bit `last`, counted from the same record's bit 0, where an allocation ends.
+ * Frees granules that lie in more than one word and below the tail, from bit `first` of a record to bit `last`, counted
+ * from the same record's bit 0, where an allocation ends.
  */
-function freeOverWords(
-  words: Int32Array,
-  block: number,
-  record: number,
-  word: number,
-  first: number,
-  last: number,
-): void {
+function freeOverWords(words: Int32Array, record: number, first: number, last: number): void {
   const lastRecord = record + ((last >>> 5) << 1);
-  const free = words[record]! | (-1 << first);
-  words[record] = free;
-  if (free === -1) setFull(words, block, word);
-  let middle = word + 1;
-  for (let r = record + Size.record; r < lastRecord; r += Size.record, middle++) {
-    words[r] = -1;
-    setFull(words, block, middle);
-  }
-  const lastFree = words[lastRecord]! | (-1 >>> (31 - (last & 31)));
-  words[lastRecord] = lastFree;
-  if (lastFree === -1) setFull(words, block, middle);
+  words[record] = words[record]! | (-1 << first);
+  for (let r = record + Size.record; r < lastRecord; r += Size.record) words[r] = -1;
+  words[lastRecord] = words[lastRecord]! | (-1 >>> (31 - (last & 31)));
   words[lastRecord + Word.stop] = words[lastRecord + Word.stop]! & ~(1 << (last & 31));
 }
 

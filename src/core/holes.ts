@@ -1,12 +1,21 @@
 /** Finds room for an allocation anywhere but at the end of the current block. */
-import { classOfRun, classThatHolds } from "./classes.ts";
-import { freeFrom } from "./free-runs.ts";
-import { clearFull } from "./full-words.ts";
-import { takeGranules } from "./granules.ts";
+import * as bits from "./bits.ts";
+import * as classes from "./classes.ts";
+import * as freeRuns from "./free-runs.ts";
+import * as granules from "./granules.ts";
 import { Block, Header, Place, Pool, Size, Unit, Word } from "./layout.ts";
-import { firstClassFrom, granuleOfPlace, RunIndex } from "./run-index.ts";
-import { poolAt } from "./store.ts";
+import * as runIndex from "./run-index.ts";
+import { RunIndex } from "./run-index.ts";
+import * as store from "./store.ts";
 import { absorbIntoTail } from "./tail.ts";
+
+// Constants of this module: an engine looks up and checks an imported function at each use (docs/performance.md).
+const { lowestBit } = bits;
+const { classOfRun, classThatHolds } = classes;
+const { longFreeFrom } = freeRuns;
+const { takeGranules } = granules;
+const { firstClassFrom, granuleOfPlace } = runIndex;
+const { poolAt } = store;
 
 /** How many holes of the class below the one that surely holds a request are tried before a block is mapped. */
 const SAME_CLASS_TRIES = 16;
@@ -43,25 +52,25 @@ export class Holes extends RunIndex {
       if (granule < 0) continue;
       const free = words[record]!;
       const nextFree = words[record + Size.record]!;
-      const used = ~((free >>> bit) | ((nextFree << 1) << (31 - bit)));
+      const frees = (free >>> bit) | ((nextFree << 1) << (31 - bit));
       const freeBefore = words[((place - 1) >>> 5) << 1]! >>> ((place - 1) & 31);
-      if (((used | freeBefore) & 1) !== 0) continue;
-      const length = used !== 0 ? 31 - Math.clz32(used & -used) : freeFrom(words, block, granule);
-      if (classOfRun(length) !== c) continue;
-
-      if (count > 32) {
-        takeGranules(words, block, granule, count);
-      } else {
+      let length = c + 1;
+      if (length < 32) {
+        // Of a class of one length, the bits of the run and the one behind it say all there is to know.
+        const window = (2 << length) - 1;
+        if (((frees & window) ^ (window >>> 1)) | (freeBefore & 1)) continue;
         const all = -1 >>> (32 - count);
-        const high = (all >>> 1) >>> (31 - bit);
         words[record] = free & ~(all << bit);
-        words[record + Size.record] = nextFree & ~high;
-        if (free === -1) clearFull(words, block, granule >>> 5);
-        if (nextFree === -1 && high !== 0) clearFull(words, block, (granule >>> 5) + 1);
+        words[record + Size.record] = nextFree & ~((all >>> 1) >>> (31 - bit));
         const stop = record + (((bit + count - 1) >>> 5) << 1) + Word.stop;
         words[stop] = words[stop]! | (1 << ((bit + count - 1) & 31));
+      } else {
+        if ((~frees | freeBefore) & 1) continue;
+        length = frees === -1 ? longFreeFrom(words, block, granule) : lowestBit(~frees);
+        if (classOfRun(length) !== c) continue;
+        takeGranules(words, block, granule, count);
       }
-      words[block + Block.used] = words[block + Block.used]! + count;
+      words[block + Block.freed] = words[block + Block.freed]! - count;
       words[block + Block.live] = words[block + Block.live]! + 1; // an empty block has no holes
       this.block = block;
       this.granule = granule;
@@ -84,7 +93,7 @@ export class Holes extends RunIndex {
     words[block + Block.tail] = end;
     const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 1) + Word.stop;
     words[stop] = words[stop]! | (1 << ((end - 1) & 31));
-    this.#count(block, granule, count);
+    this.#count(block, granule);
     return true;
   }
 
@@ -131,14 +140,14 @@ export class Holes extends RunIndex {
     const block = this.blockOfPlace(pool, place);
     const granule = granuleOfPlace(words, block, place);
     takeGranules(words, block, granule, count);
-    this.#count(block, granule, count);
+    words[block + Block.freed] = words[block + Block.freed]! - count;
+    this.#count(block, granule);
     if (length !== count) this.listRun(block, granule + count, length - count);
   }
 
   /** Counts an allocation whose bits are set. */
-  #count(block: number, granule: number, count: number): void {
+  #count(block: number, granule: number): void {
     const words = this.words;
-    words[block + Block.used] = words[block + Block.used]! + count;
     const live = words[block + Block.live]!;
     words[block + Block.live] = live + 1;
     if (live === 0) this.#noLongerEmpty(block);

@@ -95,6 +95,8 @@ export const enum Header {
   reservedSize = 16 >> 1,
   maxReservedSize = 18 >> 1,
   blockSize = 20 >> 1,
+  /** How many allocations were released since the last one was made, as far as `Eager.releases` counts. */
+  releasesInARow = 22,
 }
 
 /**
@@ -165,8 +167,6 @@ export const enum Pool {
   granuleShift = 5,
   /** 1 where a free run may be in no list, because there was no room for one more chunk. */
   isIncomplete = 6,
-  /** How many allocations were released since the last one was made, as far as `Eager.releases` counts. */
-  releasesInARow = 7,
   /** Four words: bit c of them = the list of class c is not empty. */
   classBits = 8,
   /** The sentinel of the ring of the pool's blocks, oldest first. */
@@ -213,8 +213,8 @@ export const enum Block {
   capacity = 8,
   /** From this granule on nothing was ever allocated since the block was last empty. */
   tail = 9,
-  /** Granules in use, the padding among them. */
-  used = 10,
+  /** Granules below the tail that are free: what is in use is the rest, so that an allocation from the tail counts nothing. */
+  freed = 10,
   /** Live allocations. */
   live = 11,
   /** The index of its pool. */

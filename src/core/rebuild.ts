@@ -134,7 +134,7 @@ function rebuildBlock(words: Int32Array, doubles: Float64Array, known: KnownBloc
     used += count;
     live += 1;
   });
-  words[block + Block.used] = used;
+  words[block + Block.freed] = tail - used;
   words[block + Block.live] = live;
   words[block + Block.tail] = tail;
   if (live === 0 && keepAsEmpty(words, block)) return true;

@@ -14,14 +14,21 @@
  *
  * A list is a stack of chunks of 64 integers: the first names the last entry of the chunk below, or is -1.
  */
-import { bitsFrom, lowestBit, trailingOnes } from "./bits.ts";
+import * as bits from "./bits.ts";
 import { forgetDirty } from "./block.ts";
-import { classOfRun } from "./classes.ts";
-import { freeBefore, freeFrom } from "./free-runs.ts";
+import * as classes from "./classes.ts";
+import * as freeRuns from "./free-runs.ts";
 import { Block, Classes, Header, Link, Place, Pool, Size, Unit } from "./layout.ts";
 import { ringInsert, ringRemove } from "./ring.ts";
-import { LEAST_CHUNK_LIMIT, poolAt, Store } from "./store.ts";
+import * as store from "./store.ts";
+import { LEAST_CHUNK_LIMIT, Store } from "./store.ts";
 import { closeTail } from "./tail.ts";
+
+// Constants of this module: an engine looks up and checks an imported function at each use (docs/performance.md).
+const { bitsFrom, lowestBit, trailingOnes } = bits;
+const { classOfRun } = classes;
+const { freeBefore, freeFrom } = freeRuns;
+const { poolAt } = store;
 
 /**
  * So many groups of 32 dirty words are looked at before an allocation takes a hole: enough to keep up with any mix of

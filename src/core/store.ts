@@ -9,10 +9,10 @@ import { ringInit, ringInsert, ringRemove } from "./ring.ts";
 const LARGEST_NATURAL_BLOCK_BYTES = 64 * 1024 * 1024;
 
 /**
- * From 16 block sizes on (1 MiB by default) a step of asmjit's is made of two halves. Below, an allocation of common
- * size would pay tens of nanoseconds more for its share of the mapping.
+ * From 64 block sizes on (4 MiB by default) a step of asmjit's is made of two halves. Below, the mapping of one more block
+ * would cost a program of so little code more than the addresses it saves are worth.
  */
-const LEAST_HALVED_STEP = 16;
+const LEAST_HALVED_STEP = 64;
 
 /**
  * The lists of a pool take 64 KiB before they are looked through: by then every class can have a chunk or two, and making
@@ -149,9 +149,9 @@ export class Store {
     return this.doubles[Header.reservedSize]!;
   }
 
-  /** All metadata, in bytes. */
+  /** All metadata, in bytes: what is laid out in the buffer. */
   get overheadBytes(): number {
-    return this.words.byteLength;
+    return this.words[Header.unitCount]! * Unit.integers * 4;
   }
 
   // --- adding and removing ------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ export class Store {
    * How large a block to map for an allocation of `count` granules, in bytes; 0 where `maxReservedSize` has no room.
    * `smallest`: just what the allocation needs; otherwise what is natural. `extraRoom` bytes count as free already.
    *
-   * The natural sizes are 1, 1, 4, 8, 8, 8, 16, 16, 32, 32 … block sizes. asmjit's are 2, 4, 8, 16 …, and the sums of
+   * The natural sizes are 1, 1, 4, 8, 16, 32, 32, 32, 64, 64 … block sizes. asmjit's are 2, 4, 8, 16 …, and the sums of
    * these pass through the same totals (2, 6, 14, 30 …): for the same use never more is reserved. A step of asmjit's
    * is taken in two halves where that saves more than the mapping of one more block costs. What the pool has now says
    * where in the row it is, whatever was unmapped in between.

@@ -9,7 +9,7 @@ export function liveCountOf(words: Int32Array, block: number): number {
 
 /** Bytes in use in a block, its padding among them. */
 export function usedBytesOf(words: Int32Array, block: number): number {
-  return words[block + Block.used]! * 2 ** words[block + Block.granuleShift]!;
+  return (words[block + Block.tail]! - words[block + Block.freed]!) * 2 ** words[block + Block.granuleShift]!;
 }
 
 /** Live allocations in all blocks. */

@@ -12,6 +12,7 @@ export function closeTail(words: Int32Array, block: number): number {
   const tail = words[block + Block.tail]!;
   if (tail === capacity) return tail;
   words[block + Block.tail] = capacity;
+  words[block + Block.freed] = words[block + Block.freed]! + capacity - tail;
   const records = words[block + Block.records]!;
   const first = records + ((tail >>> 5) << 1);
   words[first] = words[first]! | (-1 << (tail & 31));
@@ -41,5 +42,6 @@ export function absorbIntoTail(words: Int32Array, block: number): boolean {
     words[block + Block.tail] = tail;
     if ((tail & 31) !== 0) break;
   }
+  words[block + Block.freed] = words[block + Block.freed]! - (before - tail);
   return tail !== before;
 }

@@ -190,11 +190,11 @@ describe("the arena", () => {
     const grow = context.mock.method(model.arena.buffer, "grow", () => {
       throw new RangeError("no memory");
     });
-    assert.ok(!model.take(100, true));
+    assert.ok(!model.take(400, true));
     assert.equal(grow.mock.callCount(), 1);
     model.check();
     grow.mock.restore();
-    assert.ok(model.take(100, true));
+    assert.ok(model.take(400, true));
     model.check();
   });
 });

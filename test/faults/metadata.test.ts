@@ -29,13 +29,13 @@ describe("no memory for metadata", () => {
     live.write(0, someBytes(64));
     const mapped = memory.mappings.length;
     const attempts = withoutGrowth(() => {
-      const error = refuses(allocator, "ERR_OUT_OF_MEMORY", () => allocator.allocAddress(8 * 1024 * KiB));
+      const error = refuses(allocator, "ERR_OUT_OF_MEMORY", () => allocator.allocAddress(32 * 1024 * KiB));
       assert.match(error.message, /metadata/, "the message says whose memory it is");
       assert.equal(memory.mappings.length, mapped);
     });
     assert.ok(attempts > 0, "the buffer was asked to grow");
     assert.deepEqual(live.read(), someBytes(64));
-    allocator.allocAddress(8 * 1024 * KiB);
+    allocator.allocAddress(32 * 1024 * KiB);
     allocator.verify();
     allocator[Symbol.dispose]();
     assert.deepEqual(memory.mappings, []);
@@ -78,7 +78,7 @@ describe("no memory for metadata", () => {
     );
     const blocks = allocator.blocks();
     try {
-      assert.throws(() => allocator.alloc(8 * 1024 * KiB), { code: "ERR_OUT_OF_MEMORY" });
+      assert.throws(() => allocator.alloc(32 * 1024 * KiB), { code: "ERR_OUT_OF_MEMORY" });
     } finally {
       limited.mock.restore();
     }

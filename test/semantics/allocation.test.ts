@@ -210,7 +210,7 @@ describe("alloc", () => {
     ({ allocator, options }) => {
       assert.deepEqual(
         sizesOfGrowingPool(allocator, options.blockSize / 8, 9),
-        [1, 1, 4, 8, 8, 8, 16, 16, 32].map((factor) => factor * options.blockSize),
+        [1, 1, 4, 8, 16, 32, 32, 32, 64].map((factor) => factor * options.blockSize),
       );
     },
   );
