@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { AsmjitDriver } from "./asmjit.ts";
 import { cacheFolder, repositoryPath } from "./paths.ts";
 import type { MicroResult } from "./results.ts";
+import { placeTrace, suite } from "./suite.ts";
 import { median, type ReplayOutput } from "./turns.ts";
 import { coldWorkload, workloadTrace } from "./workloads.ts";
 
@@ -21,6 +22,8 @@ const LIFECYCLES = 2000;
 export function runMicro(turns: number, driver: AsmjitDriver | undefined): MicroResult[] {
   const coldPath = join(cacheFolder, "cold.trace");
   writeFileSync(coldPath, workloadTrace(coldWorkload));
+  const tier = suite.find(({ name }) => name === "tier");
+  const tierPath = tier === undefined ? "" : placeTrace(tier);
 
   const sources: Source[] = [
     { unit: "ns", run: () => runChild("micro-child.js", "writes") },
@@ -30,6 +33,7 @@ export function runMicro(turns: number, driver: AsmjitDriver | undefined): Micro
     { unit: "ms", run: () => runChild("micro-child.js", "start") },
     { unit: "ms", run: () => runChild("empty-child.js") },
     { unit: "calls", run: () => runChild("native-calls-child.js") },
+    { unit: "ns", run: () => runChild("objects-child.js", tierPath) },
   ];
   if (driver !== undefined) {
     sources.push(

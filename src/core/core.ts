@@ -52,8 +52,8 @@ export class Core extends Holes {
     const dirtyBlocks = pool + Pool.dirtyBlocks;
     if (words[dirtyBlocks + Link.next] !== dirtyBlocks) {
       this.indexDirtyWords(pool, false);
-      if (this.takeHole(pool, count)) return true;
-    } else if ((short | long) !== 0 && this.takeHole(pool, count)) {
+      if (this.takeHole(pool, count) !== 0) return true;
+    } else if ((short | long) !== 0 && this.takeHole(pool, count) !== 0) {
       return true;
     }
     // The untouched tail of the current block: the cheapest allocation there is.

@@ -28,17 +28,18 @@ export class Holes extends RunIndex {
   granule = 0;
 
   /**
-   * Takes the front of a hole of the first class that has one and whose runs all are long enough.
+   * Takes the front of a hole of the first class that has one and whose runs all are long enough. Returns its block, or 0
+   * where there is none.
    *
-   * Written out for up to 32 granules, which lie in two neighbouring records: `lengthOfEntry`, `takeGranules` and
-   * `#count` in one.
+   * Written out for holes of less than 32 granules, which lie in two neighbouring records: `lengthOfEntry`,
+   * `takeGranules` and `#count` in one.
    */
-  protected takeHole(pool: number, count: number): boolean {
+  protected takeHole(pool: number, count: number): number {
     const words = this.words;
     const wanted = classThatHolds(count);
     for (;;) {
       const c = firstClassFrom(words, pool, wanted);
-      if (c < 0) return false;
+      if (c < 0) return 0;
       const top = words[pool + Pool.classTops + c]!;
       const place = words[top]!;
       words[pool + Pool.classTops + c] = top - 1;
@@ -75,7 +76,7 @@ export class Holes extends RunIndex {
       this.block = block;
       this.granule = granule;
       if (length !== count) this.listRun(block, granule + count, length - count);
-      return true;
+      return block;
     }
   }
 
@@ -105,7 +106,7 @@ export class Holes extends RunIndex {
     if (current !== 0 && absorbIntoTail(words, current) && this.#append(current, count)) return true;
     this.indexDirtyWords(pool, true);
     if (words[pool + Pool.isIncomplete] !== 0) this.indexAll();
-    if (this.takeHole(pool, count)) return true;
+    if (this.takeHole(pool, count) !== 0) return true;
     if (this.#takeFromClassBelow(pool, count, SAME_CLASS_TRIES)) return true;
     const empty = this.words[pool + Pool.empty]!;
     if (empty === 0 || empty === current) return false;
