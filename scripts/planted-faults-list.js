@@ -188,6 +188,20 @@ export const plantedFaults = [
     tests: ["semantics/"],
   },
   {
+    name: "a release by address that the span does not learn of",
+    file: "src/core/generations.ts",
+    find: "spans | Spans.marked | (isOwn ? 0 : Spans.foreign)",
+    replace: "spans | Spans.marked",
+    tests: ["semantics/"],
+  },
+  {
+    name: "a query's span taken for the one that alloc made",
+    file: "src/span.ts",
+    find: "new Span(key, block, (granule << 1) | 1)",
+    replace: "new Span(key, block, granule << 1)",
+    tests: ["semantics/"],
+  },
+  {
     name: "a full bit set for a word that is not free",
     file: "src/core/full-words.ts",
     find: "if (words[records + (word << 1)] === -1) setFull(words, block, word);",

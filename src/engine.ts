@@ -24,7 +24,7 @@ import type { CachePolicy } from "./write-scope.ts";
 // Constants of this module, as in core/ (docs/performance.md).
 const { typedArrayLength } = intrinsics;
 const { isIndex } = refusals;
-const { block: blockOf, granule: granuleOf, generation: generationOf, end: endSpan } = spanAccess;
+const { block: blockOf, granule: granuleOf, isChecked, end: endSpan } = spanAccess;
 
 /** A request must be shorter than 2 GiB by a granule (asmjit). Not written as a power, which engines keep as a double. */
 const TWO_GIB_LESS_ONE = 0x7fff_ffff;
@@ -223,8 +223,7 @@ export class Engine implements AllocatorOperations {
   }
 
   #freeSpan(mapped: MappedBlock, span: Span): void {
-    // What has a generation may be known to other spans.
-    this.#free(mapped, granuleOf(span), generationOf(span) >= 0);
+    this.#free(mapped, granuleOf(span), !isChecked(span));
     endSpan(span);
   }
 

@@ -17,10 +17,11 @@ const { enterInLedger, giveGeneration, valueAt, watchBlock } = generations;
 const { reaches } = granules;
 const {
   make: makeSpan,
+  makeChecked,
+  isChecked,
   block: blockOf,
   granule: granuleOf,
   generation: generationOf,
-  setGeneration,
 } = spanAccess;
 
 /** Of no allocation: generations are given from −2**31 + 1 on. */
@@ -43,13 +44,14 @@ export class SpanIdentity {
     const core = this.#core;
     const spans = core.spansOf(block);
     // Nearly always: there is nothing to look up for it, and nothing that can fail.
-    if (spans === Spans.made) return makeSpan(this.#blocks.at(block), granule, 0);
+    if (spans === Spans.made) return makeSpan(this.#blocks.at(block), granule);
     const mapped = this.#blocks.at(block);
     if ((spans & Spans.ledger) !== 0) {
-      return makeSpan(mapped, granule, enterInLedger(core.words, block, granule));
+      return makeChecked(mapped, granule, enterInLedger(core.words, block, granule));
     }
     if (core.generationsOf(block) === 0) throw outOfMetadata(1 << mapped.granuleShift);
-    return makeSpan(mapped, granule, valueAt(core.words, block, granule));
+    const value = valueAt(core.words, block, granule);
+    return value === 0 ? makeSpan(mapped, granule) : makeChecked(mapped, granule, value);
   }
 
   /** A span of an allocation that others may have a span of. @throws JitError `ERR_OUT_OF_MEMORY` */
@@ -60,7 +62,7 @@ export class SpanIdentity {
       if (core.generationsOf(block) === 0) throw outOfMetadata(1 << mapped.granuleShift);
       watchBlock(core.words, block);
     }
-    return makeSpan(mapped, granule, valueAt(core.words, block, granule));
+    return makeChecked(mapped, granule, valueAt(core.words, block, granule));
   }
 
   /** Whether the allocation that begins at `granule` has that generation. */
@@ -72,15 +74,13 @@ export class SpanIdentity {
   tokenOf(span: Span): SpanToken {
     const { rx } = span;
     if (!this.isLive(span)) return { rx, generation: NO_GENERATION };
-    const before = generationOf(span);
-    if (before >= 0) {
-      const mapped = blockOf(span);
-      const granule = granuleOf(span);
-      const given = giveGeneration(this.#core.words, mapped.block, granule);
-      mapped.noteGeneration(granule, given, before);
-      setGeneration(span, given);
-    }
-    return { rx, generation: generationOf(span) };
+    const known = generationOf(span);
+    if (known < 0) return { rx, generation: known };
+    const mapped = blockOf(span);
+    const granule = granuleOf(span);
+    const given = giveGeneration(this.#core.words, mapped.block, granule);
+    mapped.noteGeneration(granule, given, known);
+    return { rx, generation: given };
   }
 
   isLive(span: Span): boolean {
@@ -88,7 +88,9 @@ export class SpanIdentity {
     const granule = granuleOf(span);
     if (granule < 0 || !mapped.isMapped) return false;
     const spans = this.#core.spansOf(mapped.block);
-    return (spans & (Spans.marked | Spans.ledger)) === 0 || this.#isKnown(mapped, granule, span, spans);
+    // What alloc made has ended where it was released through itself, and so it knows, or through something else.
+    const asks = Spans.ledger | (isChecked(span) ? Spans.marked : Spans.foreign);
+    return (spans & asks) === 0 || this.#isKnown(mapped, granule, span, spans);
   }
 
   /** Whether what stands at the start of an allocation is what the span knows. */
@@ -98,14 +100,12 @@ export class SpanIdentity {
     if (value === generation && (generation < 0 || (spans & Spans.ledger) === 0)) return true;
     // It may have been given its generation after its span was made.
     const [given, before] = mapped.numbered?.get(granule) ?? NOT_GIVEN;
-    if (value >= 0 || value !== given || generation !== before) return false;
-    setGeneration(span, value);
-    return true;
+    return value < 0 && value === given && generation === before;
   }
 
   /**
-   * Whether a value is a live span that `alloc` made, of a block where nothing else tells of its allocations: the one that
-   * is released without asking further.
+   * Whether a value is a live span that `alloc` made, of a block where nothing was released through anything else: the one
+   * that is released without asking further.
    */
   isSole(span: unknown, owner: unknown): span is Span {
     if (!(span instanceof Span)) return false;
@@ -114,7 +114,8 @@ export class SpanIdentity {
       mapped.owner === owner &&
       mapped.isMapped &&
       granuleOf(span) >= 0 &&
-      this.#core.spansOf(mapped.block) === Spans.made
+      (this.#core.spansOf(mapped.block) & (Spans.foreign | Spans.ledger)) === 0 &&
+      !isChecked(span)
     );
   }
 

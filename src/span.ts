@@ -31,19 +31,24 @@ export interface SpanToken {
 
 /** The parts of a span that only the allocator sees. */
 export interface SpanAccess {
-  readonly make: (block: MappedBlock, granule: number, generation: number) => Span;
+  /** The span of a new allocation. */
+  readonly make: (block: MappedBlock, granule: number) => Span;
+  /** One whose life is looked up in the table of generations: of an allocation that may have others. */
+  readonly makeChecked: (block: MappedBlock, granule: number, generation: number) => Span;
+  readonly isChecked: (span: Span) => boolean;
   readonly block: (span: Span) => MappedBlock;
   /** Where it begins in its block; negative once it was released through this span. */
   readonly granule: (span: Span) => number;
-  /** What it knows its allocation by: see core/generations.ts. */
+  /** What it knows its allocation by: see core/generations.ts. 0 of most. */
   readonly generation: (span: Span) => number;
-  readonly setGeneration: (span: Span, generation: number) => void;
   /** From now on the span knows that it was released. */
   readonly end: (span: Span) => void;
 }
 
-/** Set by the class below, which alone can reach its private fields. Not exported by the package. */
-export let spanAccess: SpanAccess;
+/** Set by the class below, which alone can reach its private fields. */
+let plainAccess: Pick<SpanAccess, "make" | "block" | "granule" | "isChecked" | "end"> & {
+  makeChecked(block: MappedBlock, granule: number): Span;
+};
 
 /** Without it nobody can make a span: it never leaves this file. */
 const key = Symbol("span");
@@ -65,31 +70,27 @@ const key = Symbol("span");
 export class Span implements Disposable {
   // As little as will do, and no doubles: what a span costs is mostly what the collector does with it.
   readonly #block: MappedBlock;
-  /** Its complement once the span was released through itself. */
-  #granule: number;
-  #generation: number;
+  /** Twice the granule, and 1 where its life is looked up; the complement of that once it was released through itself. */
+  #place: number;
 
   static {
-    spanAccess = {
-      make: (block, granule, generation) => new Span(key, block, granule, generation),
+    plainAccess = {
+      make: (block, granule) => new Span(key, block, granule << 1),
+      makeChecked: (block, granule) => new Span(key, block, (granule << 1) | 1),
       block: (span) => span.#block,
-      granule: (span) => span.#granule,
-      generation: (span) => span.#generation,
-      setGeneration: (span, generation) => {
-        span.#generation = generation;
-      },
+      granule: (span) => span.#place >> 1,
+      isChecked: (span) => (span.#place & 1) !== 0,
       end: (span) => {
-        if (span.#granule >= 0) span.#granule = ~span.#granule;
+        if (span.#place >= 0) span.#place = ~span.#place;
       },
     };
   }
 
   /** @internal */
-  constructor(secret: symbol, block: MappedBlock, granule: number, generation: number) {
+  constructor(secret: symbol, block: MappedBlock, place: number) {
     if (secret !== key) throw new TypeError("Cannot make a Span: ask a JitAllocator for one with alloc()");
     this.#block = block;
-    this.#granule = granule;
-    this.#generation = generation;
+    this.#place = place;
   }
 
   /** Where the code runs: read and execute. The address stays what it was after the release. */
@@ -104,8 +105,8 @@ export class Span implements Disposable {
 
   /** Bytes from the start of the block. A method: engines call their runtime for a private getter. */
   #offset(): number {
-    const granule = this.#granule;
-    return (granule < 0 ? ~granule : granule) << this.#block.granuleShift;
+    const place = this.#place;
+    return ((place < 0 ? ~place : place) >> 1) << this.#block.granuleShift;
   }
 
   /** The span as a message to another thread that has the same allocator: see {@link SpanToken}. */
@@ -160,3 +161,24 @@ export class Span implements Disposable {
     this.#block.owner.releaseIfLive(this);
   }
 }
+
+/** A span that knows a generation, or a mark. Apart, because few do, and the collector carries each field around. */
+class NumberedSpan extends Span {
+  static readonly access: Pick<SpanAccess, "makeChecked" | "generation"> = {
+    makeChecked: (block, granule, generation) =>
+      generation === 0
+        ? plainAccess.makeChecked(block, granule)
+        : new NumberedSpan(block, granule, generation),
+    generation: (span) => (#generation in span ? span.#generation : 0),
+  };
+
+  readonly #generation: number;
+
+  constructor(block: MappedBlock, granule: number, generation: number) {
+    super(key, block, (granule << 1) | 1);
+    this.#generation = generation;
+  }
+}
+
+/** Not exported by the package. */
+export const spanAccess: SpanAccess = { ...plainAccess, ...NumberedSpan.access };

@@ -175,7 +175,7 @@ export class Core extends Holes {
     const words = this.words;
     const spans = words[block + Block.spans]!;
     if (spans === Spans.none || (isOwn && spans === Spans.made)) return this.#releaseAt(block, granule);
-    const count = lengthFrom(words, block, granule);
+    const count = (spans & Spans.ledger) !== 0 ? lengthFrom(words, block, granule) : 0;
     const status = this.#releaseAt(block, granule);
     if (status === Status.ok) forgetAllocation(this.words, block, granule, count, isOwn);
     return status;

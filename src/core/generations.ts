@@ -9,7 +9,8 @@
  *
  * A release through anything but the one span of an allocation puts a new mark there. So whoever knows what stood there
  * before learns that the allocation is gone; a later one at the same place begins with the new mark. As long as that has not
- * happened in a block, its table is neither read nor written.
+ * happened in a block, its table is neither read nor written. Where others have only looked (`query`), every release
+ * leaves a mark for their spans, but a span that `alloc` made still knows by itself.
  *
  * Where the allocator is shared, the table is a ledger of all allocations instead (ledger.ts): each has its generation.
  */
@@ -62,7 +63,7 @@ function writeEntry(words: Int32Array, entry: number, generation: number, count:
 }
 
 /**
- * An allocation of `count` granules that began at a granule is gone.
+ * An allocation that began at a granule is gone; of a ledger, one of `count` granules.
  * @param isOwn it was released through a span that `alloc` made
  */
 export function forgetAllocation(
@@ -78,10 +79,10 @@ export function forgetAllocation(
     words[entry] = 0;
     if (count > 1) words[entry + 1] = 0;
   } else if (!isOwn || (spans & Spans.watched) !== 0 || words[entry]! < 0) {
-    const mark = (words[Header.mark]! + 1) & 0x7fff_ffff;
+    const mark = (words[Header.mark]! % 0x7fff_ffff) + 1; // never 0, which means none
     words[Header.mark] = mark;
     words[entry] = mark;
-    words[block + Block.spans] = spans | Spans.marked;
+    words[block + Block.spans] = spans | Spans.marked | (isOwn ? 0 : Spans.foreign);
   }
 }
 

@@ -188,6 +188,8 @@ export const enum Spans {
   watched = 4,
   /** The allocator is shared: the table has the generations and lengths of all allocations (ledger.ts). */
   ledger = 8,
+  /** Something was released through anything but the span that `alloc` made of it. */
+  foreign = 16,
 }
 
 /** When a release enters the run it makes in the index. */

@@ -242,7 +242,8 @@ export class Store {
     clearGranules(words, block);
     const generations = words[block + Block.generations]!;
     if (generations !== 0) words.fill(0, generations, generations + capacity);
-    words[block + Block.spans] = words[block + Block.spans]! & ~(Spans.marked | Spans.watched);
+    words[block + Block.spans] =
+      words[block + Block.spans]! & ~(Spans.marked | Spans.watched | Spans.foreign);
     words[block + Block.live] = 0;
     words[pool + Pool.empty] = block;
   }

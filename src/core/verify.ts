@@ -292,6 +292,11 @@ function verifyGenerations(words: Int32Array, block: number, generations: number
   const tail = words[block + Block.tail]!;
   const spans = words[block + Block.spans]!;
   check(spans !== Spans.none, 14, "a block has generations, and says that it has no spans");
+  check(
+    (spans & Spans.foreign) === 0 || (spans & Spans.marked) !== 0,
+    14,
+    "a release through something else has left no mark",
+  );
   const has = (granule: number, field: number): boolean =>
     ((words[records + (granule >>> 5) * Size.record + field]! >>> (granule & 31)) & 1) !== 0;
   let start = 0;
