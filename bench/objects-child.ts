@@ -4,6 +4,7 @@
  * each allocation: what spans cost more is the library's, the rest is the runtime's.
  */
 import { readFileSync } from "node:fs";
+import { objectsAlone } from "./bounds.ts";
 import { timeRound, type Replay } from "../src/cli/replay-rounds.ts";
 import { OperationKind, readTrace, type Trace } from "../src/cli/trace.ts";
 import { JitAllocator } from "../src/index.ts";
@@ -77,5 +78,5 @@ for (let round = 0; round < ROUNDS; round++) {
     nanoseconds.reduce((sum, phase) => sum + phase, 0),
   );
 }
-const figures = { "tier, each address in an object of one field": least / replay.trace.operationCount };
+const figures = { [objectsAlone]: least / replay.trace.operationCount };
 process.stdout.write(`${JSON.stringify(figures)}\n`);

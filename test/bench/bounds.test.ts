@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { checkBounds } from "../../bench/bounds.ts";
+import { checkBounds, objectsAlone } from "../../bench/bounds.ts";
 import { toCsv, traceTable } from "../../bench/report.ts";
 import type { BenchResults, TraceResult } from "../../bench/results.ts";
 import { median, type Side, type SideResult } from "../../bench/turns.ts";
@@ -67,6 +67,14 @@ test("the weakest phase and the worst peak are named", () => {
   );
   const peak = found.find(({ bound }) => bound.measure.startsWith("peak reserved"));
   assert.deepEqual([peak?.value, peak?.verdict, peak?.detail], [1.1, "MISS", "lifo"]);
+});
+
+test("beside what spans cost stands what objects cost alone", () => {
+  const found = results([trace("tier", [side("address", 2, 1, 1), side("span", 5, 1, 1)])]);
+  // 750,000 ns for each of four operations are 3 ms: half as much again as the addresses.
+  const objects = { name: objectsAlone, unit: "ns", ofTurns: [750_000], value: 750_000 };
+  const [span] = checkBounds({ ...found, micro: [objects] });
+  assert.deepEqual([span?.value, span?.detail], [2.5, "objects alone 1.50"]);
 });
 
 test("what a run did not measure has no verdict", () => {
