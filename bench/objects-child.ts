@@ -12,6 +12,7 @@ import { JitAllocator } from "../src/index.ts";
 /** As many as `tier` has elsewhere. */
 const ROUNDS = 5;
 
+/** The granularity of the allocators here, by which every address is a whole number of granules from another. */
 const GRANULE_BYTES = 64;
 
 /** Where an address lies: granules from another one, an integer of 32 bits. */

@@ -1,6 +1,6 @@
 /**
- * A bit for each word of granules that is known to be free all over, and above them a bit for 32 that are set: any run is
- * measured in a few steps, however many words it reaches over.
+ * A bit for each word of granules that is known to be free all over, and above them a bit for 32 that are set, so that a run
+ * is measured in a few steps, however many words it reaches over.
  *
  * A bit that is set is the truth: whoever takes the first granule of a word clears it. One that is not set says nothing:
  * whoever measures a run looks at the words themselves, and sets the bits of those that are not near its end. So
