@@ -79,9 +79,12 @@ function showsColor(stream: NodeJS.WriteStream): boolean {
   return stream.isTTY && (noColor === undefined || noColor === "") && stream.hasColors();
 }
 
-/** The reader of a pipe may leave before everything is written (`| head`): that is no error of ours. */
+/**
+ * The reader of a pipe may leave before everything is written (`| head`): that is no error of ours. Windows calls it
+ * the end of the file when a write was already under way.
+ */
 function leaveOnBrokenPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== "EPIPE") throw error;
+  if (error.code !== "EPIPE" && error.code !== "EOF") throw error;
   process.exit();
 }
 
