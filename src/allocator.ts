@@ -12,7 +12,7 @@ import type { Span, SpanToken } from "./span.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { VirtualMemory } from "./vm/contract.ts";
 import { systemMemory } from "./vm/select.ts";
-import { WriteScope } from "./write-scope.ts";
+import { WriteScope, writeByCallback } from "./write-scope.ts";
 import type { CachePolicy } from "./write-scope.ts";
 
 /**
@@ -241,7 +241,12 @@ export class JitAllocator implements Disposable {
    *   `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`
    */
   spanOf(token: SpanToken): Span {
-    return this.#engine.spanOf(token);
+    if (typeof token !== "object" || (token as unknown) === null) {
+      throw refuseValue("look up", token, "the token must be one that a span gave");
+    }
+    // The token is a caller's object, and reading it may run code of the caller's: before anything is looked at.
+    const { rx, generation } = token;
+    return this.#engine.spanOf({ rx, generation });
   }
 
   /**
@@ -269,11 +274,10 @@ export class JitAllocator implements Disposable {
     bytesOrPolicy?: Uint8Array | CachePolicy,
     policy?: CachePolicy,
   ): void {
-    const engine = this.#engine;
     if (typeof offsetOrFill === "function") {
-      engine.writeCallback(target, offsetOrFill, checkPolicy(bytesOrPolicy));
+      writeByCallback(() => this.#engine, target, offsetOrFill, checkPolicy(bytesOrPolicy));
     } else {
-      engine.writeBytes(target, offsetOrFill, bytesOrPolicy as Uint8Array, checkPolicy(policy));
+      this.#engine.writeBytes(target, offsetOrFill, bytesOrPolicy as Uint8Array, checkPolicy(policy));
     }
   }
 

@@ -14,17 +14,17 @@ import type { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import * as refusals from "./refusals.ts";
 import { SpanIdentity } from "./span-identity.ts";
-import { Span, spanAccess } from "./span.ts";
-import type { SpanOwner, SpanToken } from "./span.ts";
+import { spanAccess } from "./span.ts";
+import type { Span, SpanOwner, SpanToken } from "./span.ts";
 import { describeBlock, statisticsOf } from "./statistics.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { VirtualMemory } from "./vm/contract.ts";
 import type { CachePolicy } from "./write-scope.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
-const { typedArrayLength } = intrinsics;
+const { bytesOf, isUint8Array, kindOfBytes, typedArrayLength } = intrinsics;
 const { isIndex } = refusals;
-const { block: blockOf, granule: granuleOf, isChecked, end: endSpan } = spanAccess;
+const { isSpan, rx: rxOf, block: blockOf, granule: granuleOf, isChecked, end: endSpan } = spanAccess;
 
 /** A request must be shorter than 2 GiB by a granule (asmjit). Not written as a power, which engines keep as a double. */
 const TWO_GIB_LESS_ONE = 0x7fff_ffff;
@@ -325,11 +325,7 @@ export class Engine implements AllocatorOperations {
   }
 
   /** The span that a token tells of. */
-  spanOf(token: SpanToken): Span {
-    if (typeof token !== "object" || (token as unknown) === null) {
-      throw refusals.refuseValue("look up", token, "the token must be one that a span gave");
-    }
-    const { rx, generation } = token;
+  spanOf({ rx, generation }: SpanToken): Span {
     if (isIndex(rx) && this.core.locateStart(rx) === Status.ok) {
       const { block, granule } = this.core;
       if (this.#identity.hasGeneration(block, granule, generation)) {
@@ -376,11 +372,14 @@ export class Engine implements AllocatorOperations {
   writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
     const isSole = this.#identity.isSole(span, this); // a short way to the same
     const mapped = isSole ? blockOf(span) : this.#liveBlock(span, "write");
-    // A proxy or a pretended length would run a user's code, or pass the check, while memory is being written.
-    if (!(bytes instanceof Uint8Array) || !ArrayBuffer.isView(bytes)) {
+    // Nothing here runs code of the caller's, which could unmap what is about to be written.
+    if (!isUint8Array(bytes)) {
       throw refusals.refuseValue("write", bytes, "the bytes must be a Uint8Array");
     }
     const length = typedArrayLength(bytes);
+    if (length === 0 && kindOfBytes(bytes) === "lost") {
+      throw refusals.refuseValue("write", bytes, "its buffer is detached, or was made shorter");
+    }
     const granule = granuleOf(span);
     if (!isIndex(offset) || !this.#identity.hasRoom(mapped, granule, offset + length)) {
       throw refusals.refuseRange("write", offset, length, this.#liveSize(span, mapped));
@@ -390,53 +389,46 @@ export class Engine implements AllocatorOperations {
     if (policy !== "never") this.blocks.flush(mapped, start, length);
   }
 
-  writeCallback(span: Span, fill: (code: Uint8Array) => number | void, policy: CachePolicy): void {
-    const code = this.copyToWrite(span);
-    const size = code.length;
-    this.writeBack(span, code, size, fill(code), policy);
-  }
-
-  /** What a write callback gets: a copy of the whole span. */
+  /** A copy of the whole span: what a write callback gets. */
   copyToWrite(span: Span): Uint8Array {
     const mapped = this.#liveBlock(span, "write");
     return mapped.read(granuleOf(span) << mapped.granuleShift, this.#liveSize(span, mapped));
   }
 
-  /** Puts in place what a callback made of its copy, which had `size` bytes. */
-  writeBack(span: Span, code: Uint8Array, size: number, kept: unknown, policy: CachePolicy): void {
+  /** Puts in place what a write callback made of its copy, whose memory is `code`; `kept` is what it returned. */
+  writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void {
     const mapped = this.#liveBlock(span, "write"); // the callback may have released the span, or shrunk it
     const start = granuleOf(span) << mapped.granuleShift;
     const sizeNow = this.#liveSize(span, mapped);
     if (kept !== undefined && !(isIndex(kept) && kept > 0 && kept <= sizeNow)) {
       throw refusals.refuseValue("keep", kept, `a write callback returns nothing, or 1 to ${sizeNow} bytes`);
     }
-    if (typedArrayLength(code) !== size) {
+    const bytes = bytesOf(code, typeof kept === "number" ? kept : sizeNow);
+    if (bytes === undefined) {
       throw new JitError("ERR_INVALID_ARGUMENT", "Cannot write: the callback gave its buffer away");
     }
-    const length = Math.min(kept ?? size, sizeNow);
-    mapped.write(start, code.subarray(0, length), length);
+    const length = typedArrayLength(bytes);
+    mapped.write(start, bytes, length);
     // The shrink comes last: if the flush fails, the span is as long as it was.
     if (policy !== "never") this.blocks.flush(mapped, start, length);
-    if (kept !== undefined) this.#shrinkTarget(span, kept);
+    if (kept !== undefined) this.#shrinkTarget(span, length);
   }
 
   flushRange(mapped: MappedBlock, start: number, end: number): void {
     this.blocks.flush(mapped, start, end - start);
   }
 
-  blockOf(span: Span): MappedBlock {
-    return blockOf(span);
-  }
-
   /** The block of a span that is live and of this allocator. */
   #liveBlock(span: Span, action: string): MappedBlock {
-    if (!(span instanceof Span)) {
+    if (!isSpan(span)) {
       this.checkOpen(action);
       throw refusals.refuseTarget(action, span);
     }
     const mapped = blockOf(span);
-    if (mapped.owner !== this.owner) throw refusals.refuseStranger(action, span.rx);
-    if (!this.isLive(span)) throw refusals.refuseReleased(action, span.rx);
+    // What was unmapped before the allocator was shared still has this object as its owner.
+    const isOurs = mapped.owner === this.owner || mapped.owner === this;
+    if (!isOurs) throw refusals.refuseStranger(action, rxOf(span));
+    if (!this.isLive(span)) throw refusals.refuseReleased(action, rxOf(span));
     return mapped;
   }
 

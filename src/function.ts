@@ -3,11 +3,11 @@ import { JitError } from "./errors.ts";
 import type { Address, NativeCallable, NativeFunction, NativeSignature, NativeType } from "./ffi/contract.ts";
 import { argumentNames, compile } from "./ffi/generated.ts";
 import { systemFfi } from "./ffi/select.ts";
-import { kindOfBytes } from "./intrinsics.ts";
+import { isTypedArray, kindOfBytes } from "./intrinsics.ts";
 import { describe } from "./options.ts";
 import { refuseReleased, refuseValue } from "./refusals.ts";
-import { Span, spanAccess } from "./span.ts";
-import type { SpanOwner } from "./span.ts";
+import { spanAccess } from "./span.ts";
+import type { Span, SpanOwner } from "./span.ts";
 
 /** What each type of a signature is in TypeScript. */
 export interface NativeValues {
@@ -118,9 +118,9 @@ const MOST_PARAMETERS = 32;
  * ```
  */
 export function toFunction<const S extends Signature>(code: Span, signature: S): TypedFunction<S> {
-  if (!(code instanceof Span)) throw refuseValue("call", code, "the code must be a Span");
+  if (!spanAccess.isSpan(code)) throw refuseValue("call", code, "the code must be a Span");
   const checked = checkSignature(signature);
-  if (code.isReleased) throw refuseReleased("call", code.rx);
+  checkLive(code);
   const { owner } = spanAccess.block(code);
   if (!owner.isExecutable) {
     throw new JitError(
@@ -128,7 +128,7 @@ export function toFunction<const S extends Signature>(code: Span, signature: S):
       "Cannot call code in simulated memory: it is not executable",
     );
   }
-  const target = systemFfi().callable(code.rx, checked);
+  const target = systemFfi().callable(spanAccess.rx(code), checked);
   return guardOf(checked.parameters, target.fast !== undefined)(code, target, owner) as TypedFunction<S>;
 }
 
@@ -138,7 +138,8 @@ function checkSignature(signature: unknown): NativeSignature {
     throw refuseValue("call code with signature", signature, "a signature is { parameters, result }");
   }
   const { parameters, result } = signature as Partial<Record<"parameters" | "result", unknown>>;
-  if (!Array.isArray(parameters) || parameters.length > MOST_PARAMETERS) {
+  const count: unknown = Array.isArray(parameters) ? parameters.length : undefined;
+  if (!Array.isArray(parameters) || typeof count !== "number" || !(count <= MOST_PARAMETERS)) {
     throw refuseValue(
       "call code with parameters",
       parameters,
@@ -146,7 +147,9 @@ function checkSignature(signature: unknown): NativeSignature {
     );
   }
   return {
-    parameters: Array.from(parameters, (type: unknown) => checkType("parameter", type, PARAMETER_TYPES)),
+    parameters: Array.from({ length: count }, (_, index) =>
+      checkType("parameter", parameters[index], PARAMETER_TYPES),
+    ),
     result: checkType("result", result, RESULT_TYPES),
   };
 }
@@ -217,7 +220,7 @@ function makeGuard(types: readonly NativeType[], isFast: boolean): Guard {
     ? ["const { fast } = target;", ""]
     : ["", `const { fast } = target; if (fast === undefined) return target.call(${list});`];
   const make = compile<(...values: unknown[]) => Guard>(
-    ["checks", "refuseSurplus", "checkLive", "isView"],
+    ["checks", "refuseSurplus", "checkLive", "isTypedArray"],
     `return (code, target, owner) => {
       let releaseCount = owner.releaseCount;
       ${start}
@@ -230,7 +233,7 @@ function makeGuard(types: readonly NativeType[], isFast: boolean): Guard {
       };
     };`,
   );
-  if (make !== undefined) return make(checks, refuseSurplus, checkLive, isView);
+  if (make !== undefined) return make(checks, refuseSurplus, checkLive, isTypedArray);
 
   // The same where nothing may be compiled.
   return (code, target) => {
@@ -246,8 +249,9 @@ function makeGuard(types: readonly NativeType[], isFast: boolean): Guard {
 
 /** The count of its allocator's releases, at which the span is live. */
 function checkLive(code: Span): number {
-  if (code.isReleased) throw refuseReleased("call", code.rx);
-  return spanAccess.block(code).owner.releaseCount;
+  const { owner } = spanAccess.block(code);
+  if (!owner.isLive(code)) throw refuseReleased("call", spanAccess.rx(code));
+  return owner.releaseCount;
 }
 
 const isNumber = (name: string): string => `typeof ${name} === "number"`;
@@ -265,14 +269,9 @@ const SHORTCUTS: Readonly<Partial<Record<NativeType, (name: string) => string>>>
   u32: (name) => `${isNumber(name)} && (${name} >>> 0) === ${name}`,
   f32: isNumber,
   f64: isNumber,
-  // A typed array has an element 0, unless it is empty or detached. (So may a DataView that was given one as a
-  // property; the check is for those that are detached as well.)
-  buffer: (name) => `isView(${name}) && ${name}[0] !== undefined`,
+  // A typed array has an element 0, unless it is empty or has lost its memory; it cannot be given one.
+  buffer: (name) => `isTypedArray(${name}) && ${name}[0] !== undefined`,
 };
-
-/** Kept, because what a program puts in its place would decide what is a buffer. */
-// eslint-disable-next-line @typescript-eslint/unbound-method -- it does not look at `this`
-const { isView } = ArrayBuffer;
 
 type ArgumentCheck = (value: unknown) => void;
 
@@ -305,7 +304,8 @@ function argumentCheck(type: NativeType, index: number): ArgumentCheck {
     return (value) => {
       const kind = kindOfBytes(value);
       if (kind === "other") throw refuse(value, "a TypedArray, DataView or ArrayBuffer");
-      if (kind === "detached") throw refuse(value, "a buffer that is not detached");
+      if (kind === "lost")
+        throw refuse(value, "a buffer that has its memory: it is detached, or was made shorter");
     };
   }
   return (value) => {

@@ -1,7 +1,9 @@
 /**
- * What views and buffers really are, read past whatever properties an object pretends to have. A getter of a
- * caller's own would run the caller's code between a check and what it was made for.
+ * What views and buffers really are, read past whatever properties an object pretends to have. A getter, a method or a
+ * trap of a caller's own would run the caller's code between a check and what it was made for.
  */
+
+const { apply, get } = Reflect;
 
 const typedArrayPrototype = Object.getPrototypeOf(Uint8Array.prototype) as object;
 
@@ -12,60 +14,74 @@ function numberGetter(prototype: object, name: string): (this: unknown) => numbe
 }
 
 const lengthGetter = numberGetter(typedArrayPrototype, "length");
+const { get: nameGetter } = Object.getOwnPropertyDescriptor(typedArrayPrototype, Symbol.toStringTag) as {
+  readonly get: (this: unknown) => string | undefined;
+};
 
-/** The length of any typed array, in elements; 0 where its buffer is detached. A TypeError for anything else. */
+/** Whether a value is a Uint8Array, or of a class derived from it, as Buffer is. */
+export function isUint8Array(value: unknown): value is Uint8Array {
+  return apply(nameGetter, value, []) === "Uint8Array";
+}
+
+/** Whether a value is a typed array of any kind. */
+export function isTypedArray(value: unknown): boolean {
+  return apply(nameGetter, value, []) !== undefined;
+}
+
+/** The length of any typed array, in elements; 0 where it has lost its memory. A TypeError for anything else. */
 export function typedArrayLength(value: unknown): number {
-  return Reflect.apply(lengthGetter, value, []); // a third faster than call()
+  return apply(lengthGetter, value, []); // a third faster than call()
 }
 
 /** Kept like the getters: the copy itself runs no code of others, and engines need not look the method up. */
-const setBytes = Reflect.get(typedArrayPrototype, "set") as (bytes: Uint8Array, offset: number) => void;
+const setBytes = get(typedArrayPrototype, "set") as (bytes: Uint8Array, offset: number) => void;
 
 /** Copies `bytes` into `view` from `offset` on. */
 export function copyBytes(view: Uint8Array, bytes: Uint8Array, offset: number): void {
-  Reflect.apply(setBytes, view, [bytes, offset]);
+  apply(setBytes, view, [bytes, offset]);
+}
+
+/** The first bytes of a buffer; undefined where it has not as many. */
+export function bytesOf(buffer: ArrayBufferLike, length: number): Uint8Array | undefined {
+  try {
+    return new Uint8Array(buffer, 0, length);
+  } catch {
+    return undefined;
+  }
 }
 
 const arrayBufferLength = numberGetter(ArrayBuffer.prototype, "byteLength");
 const dataViewLength = numberGetter(DataView.prototype, "byteLength");
 
-const { get: typedArrayName } = Object.getOwnPropertyDescriptor(typedArrayPrototype, Symbol.toStringTag) as {
-  readonly get: (this: unknown) => string | undefined;
-};
-const { get: typedArrayBuffer } = Object.getOwnPropertyDescriptor(typedArrayPrototype, "buffer") as {
-  readonly get: (this: unknown) => ArrayBufferLike;
-};
+/** Throws where a typed array has lost its memory; what it returns is dropped. */
+const iterate = get(typedArrayPrototype, "values") as (this: unknown) => unknown;
 
 /** What an argument that should be bytes is. */
-export type BytesKind = "bytes" | "detached" | "other";
+export type BytesKind = "bytes" | "lost" | "other";
 
-/** Whether `value` is a TypedArray, a DataView or an ArrayBuffer, and still has its memory. Runs no code of others. */
+/**
+ * Whether `value` is a TypedArray, a DataView or an ArrayBuffer, and still has its memory: it is lost where the buffer is
+ * detached, or was resized so that the view lies behind its end. Runs no code of others.
+ */
 export function kindOfBytes(value: unknown): BytesKind {
-  if (!ArrayBuffer.isView(value)) {
-    try {
-      if (arrayBufferLength.call(value) > 0) return "bytes";
-    } catch {
-      return "other";
-    }
-    return isDetached(value as ArrayBuffer) ? "detached" : "bytes";
+  if (isTypedArray(value)) {
+    // Nearly always: what has elements has memory.
+    return typedArrayLength(value) > 0 || !throws(iterate, value) ? "bytes" : "lost";
   }
-  if (typedArrayName.call(value) !== undefined) {
-    if (typedArrayLength(value) > 0) return "bytes";
-    return isDetached(typedArrayBuffer.call(value)) ? "detached" : "bytes";
-  }
+  if (ArrayBuffer.isView(value)) return throws(dataViewLength, value) ? "lost" : "bytes";
+  if (throws(arrayBufferLength, value)) return "other";
+  return isDetached(value as ArrayBuffer) ? "lost" : "bytes";
+}
+
+function throws(method: (this: unknown) => unknown, value: unknown): boolean {
   try {
-    dataViewLength.call(value);
-    return "bytes";
+    apply(method, value, []);
+    return false;
   } catch {
-    return "detached";
+    return true;
   }
 }
 
-function isDetached(buffer: ArrayBufferLike): boolean {
-  try {
-    new Uint8Array(buffer);
-    return false;
-  } catch {
-    return true; // only a detached buffer cannot be looked at
-  }
+function isDetached(buffer: ArrayBuffer): boolean {
+  return bytesOf(buffer, 0) === undefined; // no other cannot be looked at
 }

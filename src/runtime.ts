@@ -1,9 +1,11 @@
 import { JitAllocator } from "./allocator.ts";
 import { JitError } from "./errors.ts";
 import type { Address } from "./ffi/contract.ts";
+import { isUint8Array, typedArrayLength } from "./intrinsics.ts";
 import type { JitAllocatorOptions } from "./options.ts";
 import { refuseValue } from "./refusals.ts";
-import { Span } from "./span.ts";
+import { spanAccess } from "./span.ts";
+import type { Span } from "./span.ts";
 
 /** What is known of a piece of code beside its bytes. */
 export interface CodeInfo {
@@ -76,14 +78,14 @@ export class JitRuntime implements Disposable {
         this.allocator.write(span, (code) => emit(code, span.rx));
       });
     }
-    if (!(codeOrSize instanceof Uint8Array)) {
+    if (!isUint8Array(codeOrSize)) {
       throw refuseValue(
         "add code",
         codeOrSize,
         "it must be a Uint8Array, or a size and a function that emits it",
       );
     }
-    return this.#publish(codeOrSize.length, infoOrEmit as CodeInfo | undefined, (span) => {
+    return this.#publish(typedArrayLength(codeOrSize), infoOrEmit as CodeInfo | undefined, (span) => {
       this.allocator.write(span, 0, codeOrSize);
     });
   }
@@ -93,9 +95,8 @@ export class JitRuntime implements Disposable {
    * @throws JitError as `JitAllocator.release`
    */
   release(target: Span | Address): void {
-    const rx = target instanceof Span ? target.rx : target;
     this.allocator.release(target);
-    this.#added.delete(rx);
+    this.#added.delete(spanAccess.isSpan(target) ? spanAccess.rx(target) : target);
   }
 
   /** The name of the code that contains an address (rx), or undefined: for stack traces and disassemblers. */

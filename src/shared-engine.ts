@@ -349,12 +349,7 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   spanOf(token: SpanToken): Span {
-    // The token is a user's object, and reading it may run a user's code: not under the lock.
-    const plain =
-      typeof token === "object" && (token as unknown) !== null
-        ? { rx: token.rx, generation: token.generation }
-        : token;
-    return this.#run(() => this.engine.spanOf(plain));
+    return this.#run(() => this.engine.spanOf(token));
   }
 
   /**
@@ -396,16 +391,13 @@ export class SharedEngine implements AllocatorOperations {
     }
   }
 
-  /** The callback runs without the lock: it may take long, and use the allocator. */
-  writeCallback(span: Span, fill: (code: Uint8Array) => number | void, policy: CachePolicy): void {
-    const code = this.#run(() => this.engine.copyToWrite(span));
-    const size = code.length;
-    const kept: unknown = fill(code);
-    this.#run(() => this.engine.writeBack(span, code, size, kept, policy));
+  /** The callback itself runs without the lock: it may take long, and use the allocator. */
+  copyToWrite(span: Span): Uint8Array {
+    return this.#run(() => this.engine.copyToWrite(span));
   }
 
-  blockOf(span: Span): MappedBlock {
-    return this.engine.blockOf(span);
+  writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void {
+    this.#run(() => this.engine.writeBack(span, code, kept, policy));
   }
 
   flushRange(block: MappedBlock, start: number, end: number): void {

@@ -9,13 +9,15 @@ import * as granules from "./core/granules.ts";
 import { Spans } from "./core/layout.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import { outOfMetadata } from "./refusals.ts";
-import { Span, spanAccess } from "./span.ts";
-import type { SpanToken } from "./span.ts";
+import { spanAccess } from "./span.ts";
+import type { Span, SpanToken } from "./span.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
 const { enterInLedger, giveGeneration, valueAt, watchBlock } = generations;
 const { reaches } = granules;
 const {
+  isSpan,
+  rx: rxOf,
   make: makeSpan,
   makeChecked,
   isChecked,
@@ -24,8 +26,8 @@ const {
   generation: generationOf,
 } = spanAccess;
 
-/** Of no allocation: generations are given from −2**31 + 1 on. */
-const NO_GENERATION = -(2 ** 31);
+/** Of no allocation: all generations are negative. */
+const NO_GENERATION = 0;
 
 const NOT_GIVEN = [0, 0] as const;
 
@@ -72,7 +74,7 @@ export class SpanIdentity {
 
   /** A live span's allocation is given a generation, if it has none. */
   tokenOf(span: Span): SpanToken {
-    const { rx } = span;
+    const rx = rxOf(span);
     if (!this.isLive(span)) return { rx, generation: NO_GENERATION };
     const known = generationOf(span);
     if (known < 0) return { rx, generation: known };
@@ -108,7 +110,7 @@ export class SpanIdentity {
    * that is released without asking further.
    */
   isSole(span: unknown, owner: unknown): span is Span {
-    if (!(span instanceof Span)) return false;
+    if (!isSpan(span)) return false;
     const mapped = blockOf(span);
     return (
       mapped.owner === owner &&

@@ -31,6 +31,10 @@ export interface SpanToken {
 
 /** The parts of a span that only the allocator sees. */
 export interface SpanAccess {
+  /** Whether a value is a span: not just looks like one. */
+  readonly isSpan: (value: unknown) => value is Span;
+  /** What `span.rx` is, whatever properties the span was given. */
+  readonly rx: (span: Span) => Address;
   /** The span of a new allocation. */
   readonly make: (block: MappedBlock, granule: number) => Span;
   /** One whose life is looked up in the table of generations: of an allocation that may have others. */
@@ -46,7 +50,7 @@ export interface SpanAccess {
 }
 
 /** Set by the class below, which alone can reach its private fields. */
-let plainAccess: Pick<SpanAccess, "make" | "block" | "granule" | "isChecked" | "end"> & {
+let plainAccess: Pick<SpanAccess, "isSpan" | "rx" | "make" | "block" | "granule" | "isChecked" | "end"> & {
   makeChecked(block: MappedBlock, granule: number): Span;
 };
 
@@ -75,6 +79,8 @@ export class Span implements Disposable {
 
   static {
     plainAccess = {
+      isSpan: (value): value is Span => typeof value === "object" && value !== null && #block in value,
+      rx: (span) => span.#block.rx + span.#offset(),
       make: (block, granule) => new Span(key, block, granule << 1),
       makeChecked: (block, granule) => new Span(key, block, (granule << 1) | 1),
       block: (span) => span.#block,
@@ -95,7 +101,7 @@ export class Span implements Disposable {
 
   /** Where the code runs: read and execute. The address stays what it was after the release. */
   get rx(): Address {
-    return this.#block.rx + this.#offset();
+    return plainAccess.rx(this);
   }
 
   /** Where the code is written: read and write. Equal to `rx` unless the allocator maps its memory twice. */

@@ -1,5 +1,6 @@
 import { JitError } from "./errors.ts";
 import type { MappedBlock } from "./mapped-block.ts";
+import { spanAccess } from "./span.ts";
 import type { Span } from "./span.ts";
 
 /** When code that was written is made safe to run: `default` = where the processor needs it. */
@@ -9,9 +10,23 @@ export type CachePolicy = "default" | "flush" | "never";
 export interface WriteScopeOwner {
   /** Refuses what is not bytes. */
   writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void;
-  writeCallback(span: Span, fill: (code: Uint8Array) => number | void, policy: CachePolicy): void;
-  blockOf(span: Span): MappedBlock;
+  copyToWrite(span: Span): Uint8Array;
+  writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void;
+  sizeOf(span: Span): number;
   flushRange(block: MappedBlock, start: number, end: number): void;
+}
+
+/** Writes what a callback leaves in the copy of a span that it gets. It may do anything, share the allocator too. */
+export function writeByCallback(
+  owner: () => WriteScopeOwner,
+  span: Span,
+  fill: (code: Uint8Array) => number | void,
+  policy: CachePolicy,
+): void {
+  const code = owner().copyToWrite(span);
+  const { buffer } = code; // as long as nobody can have given it other properties
+  const kept: unknown = fill(code);
+  owner().writeBack(span, buffer, kept, policy);
 }
 
 /**
@@ -50,13 +65,17 @@ export class WriteScope implements Disposable {
     bytes?: Uint8Array,
   ): void {
     this.#checkOpen("write in");
-    const owner = this.#owner();
-    if (typeof offsetOrFill === "function") owner.writeCallback(target, offsetOrFill, "never");
-    else owner.writeBytes(target, offsetOrFill, bytes, "never");
-    const size = target.size;
-    if (!this.#flushes || size === 0) return; // a callback, or another thread, may have released it
-    const block = owner.blockOf(target);
-    const start = target.rx - block.rx;
+    if (typeof offsetOrFill === "function") writeByCallback(this.#owner, target, offsetOrFill, "never");
+    else this.#owner().writeBytes(target, offsetOrFill, bytes, "never");
+    if (this.#flushes) this.#note(target);
+    if (this.#isDisposed) this.#flushAll(); // the callback has ended the scope
+  }
+
+  #note(span: Span): void {
+    const size = this.#owner().sizeOf(span);
+    if (size === 0) return; // a callback, or another thread, may have released it
+    const block = spanAccess.block(span);
+    const start = spanAccess.rx(span) - block.rx;
     const end = start + size;
     const range = this.#written.get(block);
     if (range === undefined) {

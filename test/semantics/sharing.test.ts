@@ -1,7 +1,7 @@
 /** Sharing an allocator, in one thread: what the handle and the members are, and what is refused. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { JitAllocator, type SharedAllocator, type SpanToken } from "../../src/index.ts";
+import { JitAllocator, type SharedAllocator, type Span, type SpanToken } from "../../src/index.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { throwsJitError, wrong } from "../support/expectations.ts";
 import { Fate, memoryOf } from "../support/mortal-thread.ts";
@@ -40,6 +40,31 @@ describe("sharing", () => {
     span[Symbol.dispose]();
     allocator.verify();
     allocator.dispose();
+  });
+
+  test("a span that ended before is released, and not another allocator's", () => {
+    for (const end of [
+      (allocator: JitAllocator) => allocator.reset("hard"),
+      (allocator: JitAllocator) => allocator.reset("soft"),
+      (allocator: JitAllocator, span: Span) => allocator.release(span.rx),
+      (allocator: JitAllocator, span: Span) => allocator.release(span),
+    ]) {
+      const { allocator } = make();
+      const span = allocator.alloc(64);
+      end(allocator, span);
+      allocator.share();
+      for (const use of [
+        () => span.write(0, Uint8Array.of(1)),
+        () => span.read(),
+        () => span.release(),
+        () => span.shrink(1),
+        () => allocator.release(span),
+      ]) {
+        throwsJitError("ERR_RELEASED", use);
+      }
+      assert.ok(span.isReleased && span.size === 0);
+      allocator.dispose();
+    }
   });
 
   test("the end of a using block detaches who attached, and disposes for who made it", () => {
