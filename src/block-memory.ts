@@ -4,6 +4,7 @@ import { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { outOfMetadata } from "./refusals.ts";
 import type { SpanOwner } from "./span.ts";
+import { needMuchStack } from "./stack.ts";
 import type { BlockRegister, RegisterEntry } from "./sync/register.ts";
 import type { DualMapping, MappingTag, MemoryFlags, VirtualMemory } from "./vm/contract.ts";
 
@@ -73,12 +74,19 @@ export class BlockMemory {
     return blocks;
   }
 
+  verify(): void {
+    for (const mapped of this.all()) {
+      if (!mapped.isMapped) throw new Error("invariant 15 is broken: a block of the core is not mapped");
+    }
+  }
+
   /**
    * Maps a block and adds it to its pool. `size` is the request it is for, for messages; the blocks of `inPlaceOf`,
    * which are empty, are removed for it, when it is mapped: a system that has no room for it has then changed nothing.
    * Where one of them cannot be removed, others take the place of those that are gone.
    */
   add(pool: number, sizeBytes: number, size: number, inPlaceOf: readonly MappedBlock[] = []): void {
+    needMuchStack();
     const mapping = this.#map(sizeBytes);
     const shift = this.#core.granuleShiftOf(pool);
     const isShared = this.#register !== undefined;
@@ -203,6 +211,7 @@ export class BlockMemory {
 
   /** Unmaps a block and takes it out of the core, whatever it holds. Where the system refuses, nothing has changed. */
   remove(mapped: MappedBlock): void {
+    needMuchStack();
     mapped.close();
     this.#register?.markLeaving(mapped.entry);
     try {

@@ -16,6 +16,7 @@ import * as refusals from "./refusals.ts";
 import { SpanIdentity } from "./span-identity.ts";
 import { spanAccess } from "./span.ts";
 import type { Span, SpanOwner, SpanToken } from "./span.ts";
+import * as stack from "./stack.ts";
 import { describeBlock, statisticsOf } from "./statistics.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { VirtualMemory } from "./vm/contract.ts";
@@ -24,6 +25,7 @@ import type { CachePolicy } from "./write-scope.ts";
 // Constants of this module, as in core/ (docs/performance.md).
 const { bytesOf, isUint8Array, kindOfBytes, typedArrayLength } = intrinsics;
 const { isIndex } = refusals;
+const { needMuchStack, needStack } = stack;
 const { isSpan, rx: rxOf, block: blockOf, granule: granuleOf, isChecked, end: endSpan } = spanAccess;
 
 /** A request must be shorter than 2 GiB by a granule (asmjit). Not written as a power, which engines keep as a double. */
@@ -84,6 +86,7 @@ export class Engine implements AllocatorOperations {
   // --- allocation ---------------------------------------------------------------------------------------------
 
   allocAddress(size: number): Address {
+    needStack();
     const core = this.core;
     // `| 0` keeps just the integers that can be a size.
     const isPlain =
@@ -94,6 +97,7 @@ export class Engine implements AllocatorOperations {
   }
 
   alloc(size: number): Span {
+    needStack();
     const core = this.core;
     const isPlain =
       typeof size === "number" && (size | 0) === size && size > 0 && size <= this.#largestPlainSize;
@@ -118,6 +122,7 @@ export class Engine implements AllocatorOperations {
 
   /** As `allocAddress`, and gives the allocation a generation, as `alloc` does. */
   allocTracked(size: number): Address {
+    needStack();
     this.#place(size);
     const core = this.core;
     const { block, granule } = core;
@@ -144,6 +149,7 @@ export class Engine implements AllocatorOperations {
 
   /** Maps a block and takes room in it; or, where none can be mapped, looks harder. Returns true where one was. */
   #placeElsewhere(pool: number, count: number, size: number): boolean {
+    needMuchStack();
     const core = this.core;
     const smallest = core.planBlock(pool, count, true);
     if (smallest === 0) {
@@ -186,6 +192,7 @@ export class Engine implements AllocatorOperations {
   // --- release and shrink -------------------------------------------------------------------------------------
 
   release(target: Span | Address): void {
+    needStack();
     this.releaseCount++;
     if (typeof target === "number" && !this.#fills) {
       const status = this.core.release(target);
@@ -248,6 +255,7 @@ export class Engine implements AllocatorOperations {
   }
 
   shrink(target: Span | Address, newSize: number): void {
+    needStack();
     const isPlain = typeof target === "number" && typeof newSize === "number" && !this.#fills;
     if (!isPlain || !this.core.shrinkShort(target, newSize)) this.#shrinkTarget(target, newSize);
   }
@@ -303,6 +311,7 @@ export class Engine implements AllocatorOperations {
   // --- spans --------------------------------------------------------------------------------------------------
 
   query(rx: Address): Span {
+    needStack();
     if (typeof rx === "number" && this.core.begins(rx)) this.core.noteStart(rx);
     else this.#locate(rx);
     return this.#identity.makeAnother(this.core.block, this.core.granule);
@@ -326,6 +335,7 @@ export class Engine implements AllocatorOperations {
 
   /** The span that a token tells of. */
   spanOf({ rx, generation }: SpanToken): Span {
+    needStack();
     if (isIndex(rx) && this.core.locateStart(rx) === Status.ok) {
       const { block, granule } = this.core;
       if (this.#identity.hasGeneration(block, granule, generation)) {
@@ -340,6 +350,7 @@ export class Engine implements AllocatorOperations {
   }
 
   tokenOf(span: Span): SpanToken {
+    needStack();
     return this.#identity.tokenOf(span);
   }
 
@@ -373,13 +384,9 @@ export class Engine implements AllocatorOperations {
     const isSole = this.#identity.isSole(span, this); // a short way to the same
     const mapped = isSole ? blockOf(span) : this.#liveBlock(span, "write");
     // Nothing here runs code of the caller's, which could unmap what is about to be written.
-    if (!isUint8Array(bytes)) {
-      throw refusals.refuseValue("write", bytes, "the bytes must be a Uint8Array");
-    }
+    if (!isUint8Array(bytes)) throw refusals.refuseBytes(bytes);
     const length = typedArrayLength(bytes);
-    if (length === 0 && kindOfBytes(bytes) === "lost") {
-      throw refusals.refuseValue("write", bytes, "its buffer is detached, or was made shorter");
-    }
+    if (length === 0 && kindOfBytes(bytes) === "lost") throw refusals.refuseLostBytes(bytes);
     const granule = granuleOf(span);
     if (!isIndex(offset) || !this.#identity.hasRoom(mapped, granule, offset + length)) {
       throw refusals.refuseRange("write", offset, length, this.#liveSize(span, mapped));
@@ -397,6 +404,7 @@ export class Engine implements AllocatorOperations {
 
   /** Puts in place what a write callback made of its copy, whose memory is `code`; `kept` is what it returned. */
   writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void {
+    needStack();
     const mapped = this.#liveBlock(span, "write"); // the callback may have released the span, or shrunk it
     const start = granuleOf(span) << mapped.granuleShift;
     const sizeNow = this.#liveSize(span, mapped);
@@ -440,6 +448,7 @@ export class Engine implements AllocatorOperations {
 
   /** Releases everything. Unmaps all blocks but, with the soft policy, the oldest of each pool. */
   reset(policy: "soft" | "hard"): void {
+    needMuchStack();
     this.checkOpen("reset");
     this.releaseCount++;
     const kept: MappedBlock[] = [];
@@ -458,6 +467,7 @@ export class Engine implements AllocatorOperations {
 
   dispose(): void {
     if (this.#isDisposed) return;
+    needMuchStack();
     this.releaseCount++;
     this.blocks.removeAllBut([]);
     this.closeDown();
@@ -482,9 +492,7 @@ export class Engine implements AllocatorOperations {
 
   verify(): void {
     verifyStructure(this.core.words, this.core.doubles);
-    for (const mapped of this.blocks.all()) {
-      if (!mapped.isMapped) throw new Error("invariant 15 is broken: a block of the core is not mapped");
-    }
+    this.blocks.verify();
   }
 
   checkOpen(action: string): void {

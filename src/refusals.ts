@@ -62,6 +62,14 @@ export function refuseTarget(action: string, target: unknown): JitError {
   return refuseValue(action, target, "the target must be a Span, or its address where that is allowed");
 }
 
+export function refuseBytes(bytes: unknown): JitError {
+  return refuseValue("write", bytes, "the bytes must be a Uint8Array");
+}
+
+export function refuseLostBytes(bytes: unknown): JitError {
+  return refuseValue("write", bytes, "its buffer is detached, or was made shorter");
+}
+
 export function refuseUnknownAddress(action: string, address: number): JitError {
   return new JitError(
     "ERR_UNKNOWN_ADDRESS",

@@ -4,6 +4,9 @@
  * Nothing is returned by object: an operation leaves the place it found in `block` and `granule`.
  * Addresses are numbers, positions are granules counted from the block's start, failures are statuses.
  *
+ * Of what is counted and what is marked, that comes first which errs to the safe side alone: should the stack end in
+ * between (../stack.ts), a block may count as fuller than it is, and never as emptier.
+ *
  * An allocation of up to 32 granules, as nearly all are, is a matter of two neighbouring records: the paths for it are
  * written out, because each step between them would cost as much as the work.
  */
@@ -206,11 +209,12 @@ export class Core extends Holes {
     const end = granule + count;
     const live = words[block + Block.live]! - 1;
     if (live === 0 || begins === 0) return this.#releaseLast(block, granule);
-    words[block + Block.live] = live;
     if (count === 0 || end === words[block + Block.tail]) {
       this.#vacate(block, granule, count === 0 ? lengthFrom(words, block, granule) : count);
+      words[block + Block.live] = live;
       return Status.ok;
     }
+    words[block + Block.live] = live;
     words[block + Block.freed] = words[block + Block.freed]! + count;
     words[record + Word.stop] = stop & ~(last << bit);
     words[record + Size.record + Word.stop] = nextStop & ~((last >>> 1) >>> (31 - bit));
@@ -250,8 +254,8 @@ export class Core extends Holes {
     const status = this.locateStart(this.addressOf(block, granule));
     if (status !== Status.ok) return status;
     if (this.#isSurplus(block)) return Status.surplusBlock;
-    words[block + Block.live] = 0;
     this.#vacate(block, granule, this.lengthAt(block, granule));
+    words[block + Block.live] = 0;
     this.#becameEmpty(block);
     return Status.ok;
   }
@@ -301,8 +305,8 @@ export class Core extends Holes {
       words[stop] = words[stop]! & ~(1 << ((end - 1) & 31));
       return;
     }
-    words[block + Block.freed] = words[block + Block.freed]! + count;
     freeGranules(words, block, granule, count);
+    words[block + Block.freed] = words[block + Block.freed]! + count;
     const inARow = words[Header.releasesInARow]!;
     if (inARow === Eager.releases) {
       noteFullWords(words, block, granule, count);

@@ -12,8 +12,6 @@ export function takeGranules(words: Int32Array, block: number, granule: number, 
   const word = granule >>> 5;
   const bit = granule & 31;
   const record = words[block + Block.records]! + (word << 1);
-  const end = record + (((bit + count - 1) >>> 5) << 1) + Word.stop;
-  words[end] = words[end]! | (1 << ((bit + count - 1) & 31));
   if (count > 32) {
     takeOverWords(words, block, record, word, bit, bit + count - 1);
     return;
@@ -23,10 +21,12 @@ export function takeGranules(words: Int32Array, block: number, granule: number, 
   const high = (all >>> 1) >>> (31 - bit);
   const free = words[record]!;
   const nextFree = words[record + Size.record]!;
-  words[record] = free & ~(all << bit);
-  words[record + Size.record] = nextFree & ~high;
   if (free === -1) clearIfFull(words, block, word);
   if (nextFree === -1 && high !== 0) clearIfFull(words, block, word + 1);
+  const end = record + (((bit + count - 1) >>> 5) << 1) + Word.stop;
+  words[end] = words[end]! | (1 << ((bit + count - 1) & 31));
+  words[record] = free & ~(all << bit);
+  words[record + Size.record] = nextFree & ~high;
 }
 
 /** The same from bit `first` of a record, whose word is `word`, to bit `last`, counted from the same record's bit 0. */
@@ -39,14 +39,12 @@ function takeOverWords(
   last: number,
 ): void {
   const lastRecord = record + ((last >>> 5) << 1);
-  if (words[record] === -1) clearIfFull(words, block, word);
-  words[record] = words[record]! & ~(-1 << first);
-  let middle = word + 1;
-  for (let r = record + Size.record; r < lastRecord; r += Size.record, middle++) {
-    words[r] = 0;
-    clearIfFull(words, block, middle);
+  for (let w = word, r = record; r <= lastRecord; r += Size.record, w++) {
+    if (words[r] === -1) clearIfFull(words, block, w);
   }
-  if (words[lastRecord] === -1) clearIfFull(words, block, middle);
+  words[lastRecord + Word.stop] = words[lastRecord + Word.stop]! | (1 << (last & 31));
+  words[record] = words[record]! & ~(-1 << first);
+  for (let r = record + Size.record; r < lastRecord; r += Size.record) words[r] = 0;
   words[lastRecord] = words[lastRecord]! & ~(-1 >>> (31 - (last & 31)));
 }
 

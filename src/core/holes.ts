@@ -91,10 +91,10 @@ export class Holes extends RunIndex {
     const granule = words[block + Block.tail]!;
     const end = granule + count;
     if (end > words[block + Block.capacity]!) return false;
+    this.#count(block, granule);
     words[block + Block.tail] = end;
     const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 1) + Word.stop;
     words[stop] = words[stop]! | (1 << ((end - 1) & 31));
-    this.#count(block, granule);
     return true;
   }
 
@@ -140,13 +140,13 @@ export class Holes extends RunIndex {
     const words = this.words;
     const block = this.blockOfPlace(pool, place);
     const granule = granuleOfPlace(words, block, place);
+    this.#count(block, granule);
     takeGranules(words, block, granule, count);
     words[block + Block.freed] = words[block + Block.freed]! - count;
-    this.#count(block, granule);
     if (length !== count) this.listRun(block, granule + count, length - count);
   }
 
-  /** Counts an allocation whose bits are set. */
+  /** Counts an allocation whose bits are about to be set. */
   #count(block: number, granule: number): void {
     const words = this.words;
     const live = words[block + Block.live]!;

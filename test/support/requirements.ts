@@ -44,6 +44,10 @@ const requirements = {
     isMet: () => platform.system === "linux" && knowsAbsoluteSymbols(systemFfi()),
     reason: "this C library takes absolute symbols for relative ones, or is not known to do otherwise",
   },
+  v8: {
+    isMet: () => platform.runtime !== "bun",
+    reason: "it depends on V8: JavaScriptCore leaves out checks of the stack where it inlines",
+  },
   links: { isMet: canLinkFolders, reason: "this system makes no links to folders (Wine)" },
 } satisfies Readonly<Record<string, Requirement>>;
 
