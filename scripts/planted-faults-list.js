@@ -315,14 +315,14 @@ export const plantedFaults = [
   {
     name: "the span of another allocator accepted",
     file: "src/engine.ts",
-    find: "if (mapped.owner !== this.owner) throw refusals.refuseStranger(action, span.rx);",
+    find: "if (!isOurs) throw refusals.refuseStranger(action, rxOf(span));",
     replace: "",
     tests: ["semantics/release"],
   },
   {
     name: "a released span accepted",
     file: "src/engine.ts",
-    find: "if (!this.isLive(span)) throw refusals.refuseReleased(action, span.rx);",
+    find: "if (!this.isLive(span)) throw refusals.refuseReleased(action, rxOf(span));",
     replace: "",
     tests: ["semantics/release"],
   },
@@ -378,9 +378,45 @@ export const plantedFaults = [
   {
     name: "a function called after the release of its code",
     file: "src/function.ts",
-    find: 'if (code.isReleased) throw refuseReleased("call", code.rx);\n  return spanAccess',
-    replace: 'if (code.rx === 0) throw refuseReleased("call", code.rx);\n  return spanAccess',
+    find: "if (!owner.isLive(code)) throw",
+    replace: "if (code.rx === 0) throw",
     tests: ["function/"],
+  },
+
+  {
+    name: "what only looks like bytes is asked what it is",
+    file: "src/engine.ts",
+    find: "if (!isUint8Array(bytes))",
+    replace: "if (!(bytes instanceof Uint8Array))",
+    tests: ["misuse/own-code"],
+  },
+  {
+    name: "an allocator that a write callback shared is written to without the lock",
+    file: "src/write-scope.ts",
+    find: "  const code = owner().copyToWrite(span);",
+    replace: "  const first = owner();\n  owner = () => first;\n  const code = first.copyToWrite(span);",
+    tests: ["misuse/own-code"],
+  },
+  {
+    name: "what a write callback wrote is not made safe to run",
+    file: "src/engine.ts",
+    find: 'if (policy !== "never") this.blocks.flush(mapped, start, length);\n    if (kept',
+    replace: 'if (policy === "flush") this.blocks.flush(mapped, start, length);\n    if (kept',
+    tests: ["misuse/own-code"],
+  },
+  {
+    name: "an operation begins without room on the stack",
+    file: "src/stack.ts",
+    find: "const PARAMETERS = 512;",
+    replace: "const PARAMETERS = 1;",
+    tests: ["limits/stack"],
+  },
+  {
+    name: "who has a span of a token can make spans",
+    file: "src/span.ts",
+    find: '    Object.defineProperty(this.prototype, "constructor", { value: Span });',
+    replace: "",
+    tests: ["misuse/own-code"],
   },
 
   // --- the system ---

@@ -47,11 +47,8 @@ export class JitAllocator implements Disposable {
   constructor(options?: JitAllocatorOptions);
   /** @internal */
   constructor(options: JitAllocatorOptions | undefined, memory: VirtualMemory, attached?: SharedEngine);
-  constructor(
-    options: JitAllocatorOptions = {},
-    memory: VirtualMemory = systemMemory(),
-    attached?: SharedEngine,
-  ) {
+  constructor(options: JitAllocatorOptions = {}, given?: VirtualMemory, attached?: SharedEngine) {
+    const memory = memoryOr(given);
     this.options = attached?.engine.options ?? resolveOptions(options, memory);
     this.#memory = memory;
     this.#engine = attached ?? new Engine(this.options, memory);
@@ -79,7 +76,8 @@ export class JitAllocator implements Disposable {
   /** @internal */
   // eslint-disable-next-line @typescript-eslint/unified-signatures -- the other one is the public signature
   static attach(handle: SharedAllocator, memory: VirtualMemory): JitAllocator;
-  static attach(handle: SharedAllocator, memory: VirtualMemory = systemMemory()): JitAllocator {
+  static attach(handle: SharedAllocator, given?: VirtualMemory): JitAllocator {
+    const memory = memoryOr(given);
     const attached = attachEngine(handle, memory);
     try {
       attached.checkOpen("attach to");
@@ -338,6 +336,11 @@ export class JitAllocator implements Disposable {
     if (this.#isAttached) this.detach();
     else this.dispose();
   }
+}
+
+/** Of the internal parameter, which `handles.map(JitAllocator.attach)` passes an index for. */
+function memoryOr(given: VirtualMemory | undefined): VirtualMemory {
+  return typeof given === "object" ? given : systemMemory();
 }
 
 function checkPolicy(policy: unknown): CachePolicy {

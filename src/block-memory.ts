@@ -8,9 +8,17 @@ import { needMuchStack } from "./stack.ts";
 import type { BlockRegister, RegisterEntry } from "./sync/register.ts";
 import type { DualMapping, MappingTag, MemoryFlags, VirtualMemory } from "./vm/contract.ts";
 
-/** 48 random bits: two allocators of a process have the same by a chance of one in 281 million million. */
+let tags = 0;
+
+/**
+ * 48 bits, of which two allocators of a process have the same by a chance of one in 281 million million. They are not random
+ * alone: a program may have put something else in the place of Math.random.
+ */
 export function uniqueTagName(): string {
-  return Math.floor(Math.random() * 2 ** 48).toString(36);
+  tags += 1;
+  const microseconds = Math.floor((performance.timeOrigin + performance.now()) * 1000);
+  const bits = Math.floor(Math.random() * 2 ** 48) + microseconds + tags * 0x9e37_79b1;
+  return (bits % 2 ** 48).toString(36);
 }
 
 /** The blocks of one allocator, as one thread sees them. */

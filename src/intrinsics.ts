@@ -4,8 +4,10 @@
  */
 
 const { apply, get } = Reflect;
+const Bytes = Uint8Array;
+const Words = Uint32Array;
 
-const typedArrayPrototype = Object.getPrototypeOf(Uint8Array.prototype) as object;
+const typedArrayPrototype = Object.getPrototypeOf(Bytes.prototype) as object;
 
 /** The getter of a built-in; throws a TypeError for a `this` of another kind. */
 function numberGetter(prototype: object, name: string): (this: unknown) => number {
@@ -14,6 +16,10 @@ function numberGetter(prototype: object, name: string): (this: unknown) => numbe
 }
 
 const lengthGetter = numberGetter(typedArrayPrototype, "length");
+const offsetGetter = numberGetter(typedArrayPrototype, "byteOffset");
+const { get: bufferGetter } = Object.getOwnPropertyDescriptor(typedArrayPrototype, "buffer") as {
+  readonly get: (this: unknown) => ArrayBufferLike;
+};
 const { get: nameGetter } = Object.getOwnPropertyDescriptor(typedArrayPrototype, Symbol.toStringTag) as {
   readonly get: (this: unknown) => string | undefined;
 };
@@ -41,10 +47,25 @@ export function copyBytes(view: Uint8Array, bytes: Uint8Array, offset: number): 
   apply(setBytes, view, [bytes, offset]);
 }
 
+/** A copy of `length` bytes of a view from `start` on. */
+export function copyOf(view: Uint8Array, start: number, length: number): Uint8Array {
+  const copy = new Bytes(length);
+  copyBytes(copy, new Bytes(apply(bufferGetter, view, []), apply(offsetGetter, view, []) + start, length), 0);
+  return copy;
+}
+
+const fillElements = get(typedArrayPrototype, "fill") as (value: number) => void;
+
+/** Repeats a 32-bit word in a view, in the processor's order of bytes; `start` and `length` are multiples of 4. */
+export function fillWords(view: Uint8Array, start: number, length: number, word: number): void {
+  const words = new Words(apply(bufferGetter, view, []), apply(offsetGetter, view, []) + start, length >>> 2);
+  apply(fillElements, words, [word]);
+}
+
 /** The first bytes of a buffer; undefined where it has not as many. */
 export function bytesOf(buffer: ArrayBufferLike, length: number): Uint8Array | undefined {
   try {
-    return new Uint8Array(buffer, 0, length);
+    return new Bytes(buffer, 0, length);
   } catch {
     return undefined;
   }

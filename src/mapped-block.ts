@@ -5,7 +5,7 @@ import type { SpanOwner } from "./span.ts";
 import type { VirtualMemory } from "./vm/contract.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
-const { copyBytes } = intrinsics;
+const { copyBytes, copyOf, fillWords } = intrinsics;
 
 /**
  * Up to this size one view of the whole block is kept. Engines count a view's length as memory of the heap's, and
@@ -90,8 +90,10 @@ export class MappedBlock {
     if (this.isShared && length > 0) {
       return this.#memory.sharing?.copyOut(this.rw + offset, length) ?? new Uint8Array();
     }
-    const copy = new Uint8Array(length);
-    this.#access(offset, length, (view, start) => copy.set(view.subarray(start, start + length)));
+    let copy: Uint8Array = new Uint8Array();
+    this.#access(offset, length, (view, start) => {
+      copy = copyOf(view, start, length);
+    });
     return copy;
   }
 
@@ -105,9 +107,7 @@ export class MappedBlock {
       }
       return;
     }
-    this.#access(offset, length, (view, start) => {
-      new Uint32Array(view.buffer, view.byteOffset + start, length >>> 2).fill(pattern);
-    });
+    this.#access(offset, length, (view, start) => fillWords(view, start, length, pattern));
   }
 
   /** Opens the view, so that the next access cannot fail. */

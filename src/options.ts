@@ -92,7 +92,8 @@ export function resolveOptions(
   const resolved = { ...DEFAULTS };
   // Each option is read once: a getter must not be able to give another value after the check.
   for (const name of Object.keys(DEFAULTS) as (keyof ResolvedJitAllocatorOptions)[]) {
-    const value = options[name];
+    // Its own ones alone: what every object has inherited since somebody extended Object.prototype is no option.
+    const value = Object.hasOwn(options, name) ? options[name] : undefined;
     if (value === undefined) continue;
     if (typeof value !== typeof DEFAULTS[name]) {
       throw invalid(name, value, typeof DEFAULTS[name] === "boolean" ? "true or false" : "a number");

@@ -170,21 +170,29 @@ export class Span implements Disposable {
 
 /** A span that knows a generation, or a mark. Apart, because few do, and the collector carries each field around. */
 class NumberedSpan extends Span {
-  static readonly access: Pick<SpanAccess, "makeChecked" | "generation"> = {
-    makeChecked: (block, granule, generation) =>
-      generation === 0
-        ? plainAccess.makeChecked(block, granule)
-        : new NumberedSpan(block, granule, generation),
-    generation: (span) => (#generation in span ? span.#generation : 0),
-  };
-
   readonly #generation: number;
 
-  constructor(block: MappedBlock, granule: number, generation: number) {
-    super(key, block, (granule << 1) | 1);
+  static {
+    // For everybody else it is a Span. Who had this class could put another one above it, which would be given the key.
+    Object.defineProperty(this.prototype, "constructor", { value: Span });
+  }
+
+  constructor(secret: symbol, block: MappedBlock, granule: number, generation: number) {
+    super(secret, block, (granule << 1) | 1);
     this.#generation = generation;
+  }
+
+  static generationOf(span: Span): number {
+    return #generation in span ? span.#generation : 0;
   }
 }
 
 /** Not exported by the package. */
-export const spanAccess: SpanAccess = { ...plainAccess, ...NumberedSpan.access };
+export const spanAccess: SpanAccess = {
+  ...plainAccess,
+  makeChecked: (block, granule, generation) =>
+    generation === 0
+      ? plainAccess.makeChecked(block, granule)
+      : new NumberedSpan(key, block, granule, generation),
+  generation: (span) => NumberedSpan.generationOf(span),
+};

@@ -218,6 +218,66 @@ describe("traps and getters", () => {
   });
 });
 
+describe("what a program has changed for itself", () => {
+  onEach("a span of a token does not lead to what spans are made with", (allocator) => {
+    const span = allocator.spanOf(allocator.alloc(64).token);
+    const prototype = Object.getPrototypeOf(span) as { readonly constructor: unknown };
+    assert.equal(prototype.constructor, Span);
+    const makeAnother = prototype.constructor as new (...values: unknown[]) => Span;
+    assert.throws(() => new makeAnother(Symbol("span"), {}, 0), TypeError);
+  });
+
+  test("a read gives a copy, whatever the species of a Uint8Array", () => {
+    using allocator = new JitAllocator();
+    const span = allocator.alloc(64);
+    const bytes = someBytes(64, 3);
+    span.write(0, bytes);
+    const given: unknown[] = [];
+    Object.defineProperty(Uint8Array, Symbol.species, {
+      configurable: true,
+      get(this: new (...values: unknown[]) => unknown) {
+        return function (...values: unknown[]) {
+          given.push(...values);
+          return new Uint8Array(64);
+        };
+      },
+    });
+    try {
+      assert.deepEqual([...span.read()], [...bytes]);
+    } finally {
+      Reflect.deleteProperty(Uint8Array, Symbol.species);
+    }
+    assert.deepEqual(given, []);
+  });
+
+  test("what all objects inherit is no option", () => {
+    Object.assign(Object.prototype, { useDualMapping: false, granularity: 256 });
+    try {
+      using allocator = new JitAllocator({}, new SimulatedMemory());
+      assert.deepEqual([allocator.options.useDualMapping, allocator.granularity], [true, 64]);
+    } finally {
+      Reflect.deleteProperty(Object.prototype, "useDualMapping");
+      Reflect.deleteProperty(Object.prototype, "granularity");
+    }
+  });
+
+  test("allocators have names of their own, whatever Math.random says", () => {
+    const { random } = Math;
+    Math.random = () => 0.25;
+    try {
+      const names = Array.from({ length: 100 }, () => new JitAllocator().share().tagName);
+      assert.equal(new Set(names).size, 100);
+    } finally {
+      Math.random = random;
+    }
+  });
+
+  test("attach() can be given to map(), which passes it a number as well", () => {
+    using allocator = new JitAllocator();
+    JitAllocator.attach(allocator.share(), wrong(0)).detach();
+  });
+});
+
 describe("bytes without memory", () => {
   onEach("are refused by a write, before and after others", (allocator) => {
     const span = allocator.alloc(64);
