@@ -1,10 +1,19 @@
 import { JitError } from "./errors.ts";
+import { typedArrayLength } from "./intrinsics.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import { spanAccess } from "./span.ts";
 import type { Span } from "./span.ts";
 
 /** When code that was written is made safe to run: `default` = where the processor needs it. */
 export type CachePolicy = "default" | "flush" | "never";
+
+/** Bytes between two writes up to which they are flushed as one: some cache lines cost less than a call. */
+const LARGEST_GAP_BYTES = 2048;
+
+interface Range {
+  start: number;
+  end: number;
+}
 
 /** What a write scope asks of its allocator. */
 export interface WriteScopeOwner {
@@ -43,8 +52,8 @@ export class WriteScope implements Disposable {
   /** Asked for each time: an allocator that is shared in between goes by another way from then on. */
   readonly #owner: () => WriteScopeOwner;
   readonly #flushes: boolean;
-  /** Per block the range that was written, in bytes from its start. */
-  readonly #written = new Map<MappedBlock, { start: number; end: number }>();
+  /** Per block the ranges that were written, in bytes from its start. */
+  readonly #written = new Map<MappedBlock, Range[]>();
   #isDisposed = false;
 
   /** @internal */
@@ -65,24 +74,34 @@ export class WriteScope implements Disposable {
     bytes?: Uint8Array,
   ): void {
     this.#checkOpen("write in");
-    if (typeof offsetOrFill === "function") writeByCallback(this.#owner, target, offsetOrFill, "never");
-    else this.#owner().writeBytes(target, offsetOrFill, bytes, "never");
-    if (this.#flushes) this.#note(target);
+    if (typeof offsetOrFill === "function") {
+      writeByCallback(this.#owner, target, offsetOrFill, "never");
+      // Nothing where the callback, or another thread, has released it.
+      this.#note(target, 0, this.#owner().sizeOf(target));
+    } else {
+      this.#owner().writeBytes(target, offsetOrFill, bytes, "never");
+      this.#note(target, offsetOrFill, typedArrayLength(bytes));
+    }
     if (this.#isDisposed) this.#flushAll(); // the callback has ended the scope
   }
 
-  #note(span: Span): void {
-    const size = this.#owner().sizeOf(span);
-    if (size === 0) return; // a callback, or another thread, may have released it
+  #note(span: Span, offset: number, length: number): void {
+    if (!this.#flushes || length === 0) return;
     const block = spanAccess.block(span);
-    const start = spanAccess.rx(span) - block.rx;
-    const end = start + size;
-    const range = this.#written.get(block);
-    if (range === undefined) {
-      this.#written.set(block, { start, end });
+    const start = spanAccess.rx(span) - block.rx + offset;
+    const end = start + length;
+    const ranges = this.#written.get(block) ?? [];
+    const last = ranges.at(-1);
+    if (
+      last !== undefined &&
+      start <= last.end + LARGEST_GAP_BYTES &&
+      last.start <= end + LARGEST_GAP_BYTES
+    ) {
+      last.start = Math.min(last.start, start);
+      last.end = Math.max(last.end, end);
     } else {
-      range.start = Math.min(range.start, start);
-      range.end = Math.max(range.end, end);
+      ranges.push({ start, end });
+      this.#written.set(block, ranges);
     }
   }
 
@@ -101,7 +120,9 @@ export class WriteScope implements Disposable {
 
   #flushAll(): void {
     const owner = this.#owner();
-    for (const [block, { start, end }] of this.#written) owner.flushRange(block, start, end);
+    for (const [block, ranges] of this.#written) {
+      for (const { start, end } of ranges) owner.flushRange(block, start, end);
+    }
     this.#written.clear();
   }
 

@@ -157,6 +157,33 @@ describe("fill pattern", () => {
       memory,
     );
   });
+
+  row(
+    "a scope flushes what was written: what lies near as one, what lies far apart by itself",
+    {},
+    ({ options }) => {
+      const memory = new RecordingMemory();
+      withAllocator(
+        options,
+        (allocator) => {
+          const [span, far] = [allocator.alloc(16384), allocator.alloc(256)];
+          memory.flushes.length = 0;
+          const scope = allocator.writeScope();
+          scope.write(span, 64, someBytes(16));
+          scope.write(span, 192, someBytes(16));
+          scope.write(span, 0, someBytes(8));
+          scope.write(span, 5, new Uint8Array());
+          scope.write(far, (code) => void code.fill(1));
+          scope.flush();
+          assert.deepEqual(memory.flushes, [
+            { address: span.rx, sizeBytes: 208 },
+            { address: far.rx, sizeBytes: far.size },
+          ]);
+        },
+        memory,
+      );
+    },
+  );
 });
 
 /** Asserts that the flushes seen so far cover the range. */
