@@ -109,11 +109,11 @@ export class BlockMemory {
         gone.push({ pool: poolOfReplaced, sizeBytes: replaced.sizeBytes });
       }
       mapped.block = this.#core.addBlock(pool, mapping.rx, mapping.rw, sizeBytes);
-      if (mapped.block === 0) throw outOfMetadata(size);
+      if (mapped.block === 0) throw outOfMetadata(size, this.#core.metadataLimit);
       const entry = this.#register === undefined ? 0 : this.#registerBlock(this.#register, mapped, pool);
       if (entry < 0) {
         this.#core.removeBlock(mapped.block);
-        throw outOfMetadata(size);
+        throw outOfMetadata(size, this.#core.metadataLimit);
       }
       this.#enter(mapped, entry, this.#register?.serialOf(entry) ?? 0);
     } catch (error) {

@@ -46,11 +46,13 @@ export function outOfAddresses(maxReservedSize: number, cause: RangeError): JitE
 }
 
 /** The shared buffer cannot grow. */
-export function outOfMetadata(size: number): JitError {
-  return new JitError(
-    "ERR_OUT_OF_MEMORY",
-    `Cannot keep track of ${size} more bytes: the system has no memory for the allocator's metadata`,
-  );
+/** @param limitBytes the most metadata there may be, where that is the reason; 0 where the system had no memory */
+export function outOfMetadata(size: number, limitBytes: number): JitError {
+  const reason =
+    limitBytes === 0
+      ? "the system has no memory for the allocator's metadata"
+      : `the allocator's metadata has its limit at ${limitBytes} bytes, and allocations by allocAddress take less of it`;
+  return new JitError("ERR_OUT_OF_MEMORY", `Cannot keep track of ${size} more bytes: ${reason}`);
 }
 
 export function refuseValue(action: string, value: unknown, wanted: string): JitError {

@@ -140,7 +140,8 @@ export class SharedEngine implements AllocatorOperations {
   enrol(): void {
     const { core, blocks } = this.engine;
     for (let block = core.firstBlock(); block !== 0; block = core.nextBlock(block)) {
-      if (core.generationsOf(block) === 0) throw outOfMetadata(blocks.at(block).sizeBytes);
+      if (core.generationsOf(block) === 0)
+        throw outOfMetadata(blocks.at(block).sizeBytes, core.metadataLimit);
     }
     // From here on nothing can fail.
     for (const mapped of blocks.all()) {

@@ -51,7 +51,7 @@ export class SpanIdentity {
     if ((spans & Spans.ledger) !== 0) {
       return makeChecked(mapped, granule, enterInLedger(core.words, block, granule));
     }
-    if (core.generationsOf(block) === 0) throw outOfMetadata(1 << mapped.granuleShift);
+    if (core.generationsOf(block) === 0) throw outOfMetadata(mapped.sizeBytes, core.metadataLimit);
     const value = valueAt(core.words, block, granule);
     return value === 0 ? makeSpan(mapped, granule) : makeChecked(mapped, granule, value);
   }
@@ -61,7 +61,7 @@ export class SpanIdentity {
     const core = this.#core;
     const mapped = this.#blocks.at(block);
     if ((core.spansOf(block) & (Spans.watched | Spans.ledger)) === 0) {
-      if (core.generationsOf(block) === 0) throw outOfMetadata(1 << mapped.granuleShift);
+      if (core.generationsOf(block) === 0) throw outOfMetadata(mapped.sizeBytes, core.metadataLimit);
       watchBlock(core.words, block);
     }
     return makeChecked(mapped, granule, valueAt(core.words, block, granule));

@@ -14,7 +14,10 @@ export interface Statistics {
   reservedSize: number;
   /** `reservedSize - usedSize`. */
   unusedSize: number;
-  /** Bytes of metadata, which lies outside the mapped blocks. */
+  /**
+   * Bytes of metadata, which lies outside the mapped blocks. What is listed of holes grows when somebody looks for one: also
+   * where the request is then refused.
+   */
   overheadSize: number;
   /** `usedSize / reservedSize`, 0 where nothing is reserved. */
   usedRatio: number;

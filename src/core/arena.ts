@@ -21,6 +21,8 @@ export class Arena {
   readonly buffer: SharedArrayBuffer;
   words: Int32Array;
   doubles: Float64Array;
+  /** Whether `take` failed for want of room in the buffer when it failed last, and not of memory. */
+  isFull = false;
 
   /**
    * @param fixedIntegers how many integers, from index 0, the caller lays out itself
@@ -145,7 +147,8 @@ export class Arena {
   #grow(unitCount: number): boolean {
     const neededBytes = roundToPages(unitCount * Unit.integers * 4);
     if (neededBytes <= this.words.byteLength) return true;
-    if (neededBytes > this.buffer.maxByteLength) return false;
+    this.isFull = neededBytes > this.buffer.maxByteLength;
+    if (this.isFull) return false;
     try {
       this.buffer.grow(neededBytes);
     } catch {

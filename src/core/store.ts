@@ -70,6 +70,11 @@ export class Store {
     return this.arena.buffer;
   }
 
+  /** Bytes: where there was no room for metadata, the most there may be; 0 where there was no memory. */
+  get metadataLimit(): number {
+    return this.arena.isFull ? this.buffer.maxByteLength : 0;
+  }
+
   /** Makes the views anew, after another thread may have grown the buffer. */
   refreshViews(): void {
     this.arena.refreshViews();

@@ -28,6 +28,20 @@ test("a block of more than 256 MiB is read and written through views that do not
   assert.deepEqual(memory.mappings, []);
 });
 
+test("where the metadata has its limit, the message says so", () => {
+  using allocator = new JitAllocator({ maxReservedSize: 2 ** 34 }, new SimulatedMemory());
+  const allocate = (): never => {
+    for (;;) allocator.alloc(2 ** 28);
+  };
+  assert.throws(allocate, {
+    code: "ERR_OUT_OF_MEMORY",
+    message: /metadata has its limit at 536870912 bytes/,
+  });
+  const { allocationCount } = allocator.statistics();
+  assert.ok(allocationCount > 20);
+  allocator.verify();
+});
+
 test("what is shrunk away of it is filled", () => {
   const memory = new SimulatedMemory();
   const allocator = new JitAllocator({ fillUnusedMemory: true, fillPattern: 0x1234_5678 }, memory);

@@ -24,6 +24,14 @@ function assertConsistent(allocator: JitAllocator): void {
     sum((block) => block.size),
   );
   assert.equal(statistics.unusedSize, statistics.reservedSize - statistics.usedSize);
+  // Two bits a granule at least; and the lists of holes, the generations and what each block and pool takes are not more
+  // than ten bytes a granule and some pages.
+  const granuleCount = sum((block) => block.granules.length);
+  assert.ok(statistics.overheadSize >= granuleCount / 4, `overhead of ${statistics.overheadSize} bytes`);
+  assert.ok(
+    statistics.overheadSize <= granuleCount * 10 + 65536,
+    `overhead of ${statistics.overheadSize} bytes`,
+  );
   for (const block of blocks) {
     const padding = allocator.hasOption("disableInitialPadding") ? 0 : 1;
     assert.equal(block.granules.length, block.size / block.granularity);
