@@ -22,6 +22,20 @@ export function attempt<T>(make: () => T): T | undefined {
   }
 }
 
+/** What every message of a failed dual mapping ends with, where memory of the other kind exists at all. */
+export const WAY_OUT =
+  "to do without, pass `useDualMapping: false` (memory is then writable and executable at once)";
+
+/** What `map` returns. Its error also says how to do without a dual mapping: nobody does without unasked. */
+export function withWayOut<T>(map: () => T, wayOut = WAY_OUT): T {
+  try {
+    return map();
+  } catch (error) {
+    if (!(error instanceof JitError)) throw error;
+    throw new JitError(error.code, `${error.message}; ${wayOut}`, error);
+  }
+}
+
 /**
  * One step of a probe. Never throws.
  *

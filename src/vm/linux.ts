@@ -1,7 +1,7 @@
 /** Linux's virtual memory. What is odd about it stands in the files of `linux/`, each beside its cause. */
 import { formatAddress } from "../errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
-import { attempt, describeAccess } from "./attempts.ts";
+import { attempt, describeAccess, withWayOut } from "./attempts.ts";
 import type {
   DualMapping,
   HardenedRuntimeInfo,
@@ -14,6 +14,7 @@ import type {
   VirtualMemory,
 } from "./contract.ts";
 import { DualMapper, fileNameOf } from "./linux/dual-mapping.ts";
+import type { DualMappingRequest } from "./linux/dual-mapping.ts";
 import { systemError } from "./linux/errno.ts";
 import type { SystemFiles } from "./linux/files.ts";
 import type { InstructionCache } from "./linux/instruction-cache.ts";
@@ -143,13 +144,14 @@ export class LinuxMemory implements VirtualMemory {
 
   allocDualMapping(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): DualMapping {
     const largePageSize = this.#largePageSizeFor(sizeBytes, flags);
-    const mapping = this.#dualMapper.map({
+    const request: DualMappingRequest = {
       sizeBytes,
       alignment: largePageSize === 0 ? this.info().pageSize : largePageSize,
       hugetlbPageSize: largePageSize !== 0 && sizeBytes % largePageSize === 0 ? largePageSize : 0,
       preferTmp: flags.preferTmp === true,
       tag,
-    });
+    };
+    const mapping = withWayOut(() => this.#dualMapper.map(request));
     if (largePageSize !== 0) {
       adviseLargePagesShared(this.#libc, mapping, sizeBytes, this.info().pageSize, largePageSize);
     }

@@ -1,7 +1,7 @@
 /** Windows' virtual memory. What is odd about it stands in the files of `windows/`, each beside its cause. */
 import { JitError, formatAddress } from "../errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
-import { attempt, describeAccess } from "./attempts.ts";
+import { attempt, describeAccess, withWayOut } from "./attempts.ts";
 import type {
   DualMapping,
   HardenedRuntimeInfo,
@@ -104,7 +104,7 @@ export class WindowsMemory implements VirtualMemory {
       const mapping = attempt(() => mapTwice(this.#kernel32, sizeBytes, true));
       if (mapping !== undefined) return mapping;
     }
-    return mapTwice(this.#kernel32, sizeBytes, false);
+    return withWayOut(() => mapTwice(this.#kernel32, sizeBytes, false));
   }
 
   releaseDualMapping(mapping: DualMapping, sizeBytes: number): void {

@@ -17,6 +17,9 @@ const CODES = [
   LastError.ERROR_DYNAMIC_CODE_BLOCKED,
 ];
 
+/** How an error of a dual mapping says that it can be done without. */
+const WAY_OUT = /; to do without, pass `useDualMapping: false`/;
+
 const releaseDual =
   (sizeBytes: number): NonNullable<Operation["undo"]> =>
   (memory, result) => {
@@ -39,12 +42,14 @@ const operations: readonly Operation[] = [
   {
     name: "allocDualMapping",
     start: () => new FakeKernel32(),
+    says: WAY_OUT,
     run: (memory) => memory.allocDualMapping(SIZE, {}),
     undo: releaseDual(SIZE),
   },
   ...[true, false].map((mayLockPages): Operation => ({
     name: `allocDualMapping with large pages, ${mayLockPages ? "" : "not "}allowed`,
     start: () => new FakeKernel32({ mayLockPages }),
+    says: WAY_OUT,
     run: (memory) => memory.allocDualMapping(LARGE_PAGE, { largePages: true }),
     undo: releaseDual(LARGE_PAGE),
   })),

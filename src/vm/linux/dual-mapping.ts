@@ -36,9 +36,6 @@ export function fileNameOf(tagName: string | undefined): string {
 /** What stands for none; also what a call returns that failed. */
 const NO_DESCRIPTOR = -1;
 
-/** The alternative that every message of a failed dual mapping names. */
-const WAY_OUT = "pass `useDualMapping: false` (memory is then writable and executable at once)";
-
 /** How one kind of file comes to be. */
 export interface LadderStep {
   /** As `doctor` and the errors show it. */
@@ -174,7 +171,7 @@ export class DualMapper {
     throw new JitError(
       "ERR_OUT_OF_MEMORY",
       `Cannot ${describe(sizeBytes)}: files of this process may not grow past ${limitBytes} bytes (RLIMIT_FSIZE), ` +
-        `and the memory is one; raise the limit (ulimit -f), use smaller blocks, or ${WAY_OUT}`,
+        "and the memory is one; raise the limit (ulimit -f) or use smaller blocks",
       { syscall: "ftruncate", errno: Errno.EFBIG },
     );
   }
@@ -211,7 +208,7 @@ export class DualMapper {
       last === undefined ? "ERR_FEATURE_NOT_ENABLED" : codeOfFailures(failures.map(({ failure }) => failure)),
       `Cannot ${describe(sizeBytes)}: every way was refused: ` +
         `${failures.map(({ step, failure }) => `${step.name} (${failure.message})`).join("; ")}; ` +
-        `mount /dev/shm or TMPDIR without noexec, set vm.memfd_noexec to 0 or 1, or ${WAY_OUT}`,
+        "mount /dev/shm or TMPDIR without noexec, or set vm.memfd_noexec to 0 or 1",
       { syscall: last?.syscall, errno: last?.errno },
     );
   }

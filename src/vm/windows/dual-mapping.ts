@@ -8,7 +8,6 @@ import { FileMap, NO_FILE, Page, Section } from "./kernel32.ts";
 import type { Handle, Kernel32 } from "./kernel32.ts";
 import { lastError } from "./last-error.ts";
 
-const WAY_OUT = "pass `useDualMapping: false` where memory may be writable and executable at once";
 const TWO_TO_32 = 2 ** 32;
 
 /**
@@ -28,7 +27,7 @@ export function mapTwice(kernel32: Kernel32, sizeBytes: number, largePages: bool
     sizeBytes % TWO_TO_32,
     0,
   );
-  if (section === 0) throw lastError(kernel32, asked, "CreateFileMappingW", WAY_OUT);
+  if (section === 0) throw lastError(kernel32, asked, "CreateFileMappingW");
   try {
     return mapViews(kernel32, section, sizeBytes, largePages, asked);
   } finally {
@@ -47,10 +46,10 @@ function mapViews(
   const map = (access: number): number =>
     kernel32.MapViewOfFile(section, access + (largePages ? FileMap.LARGE_PAGES : 0), 0, 0, sizeBytes);
   const rw = map(FileMap.READ + FileMap.WRITE);
-  if (rw === 0) throw lastError(kernel32, asked, "MapViewOfFile", WAY_OUT);
+  if (rw === 0) throw lastError(kernel32, asked, "MapViewOfFile");
   const rx = map(FileMap.READ + FileMap.EXECUTE);
   if (rx !== 0) return { rx, rw };
-  const error = lastError(kernel32, asked, "MapViewOfFile", WAY_OUT);
+  const error = lastError(kernel32, asked, "MapViewOfFile");
   kernel32.UnmapViewOfFile(rw);
   throw error;
 }
