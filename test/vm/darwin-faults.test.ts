@@ -17,7 +17,8 @@ const processors = ["Intel", "Apple silicon"] as const;
 /** How an error of a dual mapping says that it can be done without, or cannot. */
 const WAYS_OUT = {
   Intel: /; to do without, pass `useDualMapping: false`/,
-  "Apple silicon": /; `useDualMapping: false` is no way out: Apple silicon has no memory that is writable and/,
+  "Apple silicon":
+    /; `useDualMapping: false` is no way out: Apple silicon has no memory that is writable and/,
 } as const;
 
 function codesOf(call: string): readonly number[] {
