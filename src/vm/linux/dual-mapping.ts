@@ -118,7 +118,7 @@ export class DualMapper {
   #mapAsBefore({ sizeBytes, alignment, hugetlbPageSize, preferTmp, tag }: DualMappingRequest): Address {
     const step = this.#lastWorking;
     if (step === undefined || preferTmp || hugetlbPageSize !== 0) return 0;
-    const hint = this.#placement.hintFor(2 * sizeBytes);
+    const hint = this.#placement.hintAtHand(2 * sizeBytes);
     if (hint === 0 || hint % alignment !== 0) return 0;
     try {
       this.#fill(hint, sizeBytes, step, tag, false);
