@@ -13,7 +13,7 @@ import type {
   VirtualMemory,
 } from "./contract.ts";
 import { DualUnmapper, mapTwice } from "./windows/dual-mapping.ts";
-import { Memory, Page, RegionInfo, SystemInfo } from "./windows/kernel32.ts";
+import { Memory, Page, RegionInfo, RegionState, SystemInfo } from "./windows/kernel32.ts";
 import type { Kernel32 } from "./windows/kernel32.ts";
 import { lastError } from "./windows/last-error.ts";
 import { mayLockPages } from "./windows/lock-pages.ts";
@@ -176,6 +176,7 @@ export class WindowsMemory implements VirtualMemory {
       if (this.#kernel32.VirtualQuery(end, result, RegionInfo.SIZE) === 0) {
         throw lastError(this.#kernel32, asked, "VirtualQuery");
       }
+      if (result.getUint32(RegionInfo.STATE, true) === RegionState.FREE) return end - address;
       const base = Number(result.getBigUint64(RegionInfo.ALLOCATION_BASE, true));
       if (base !== address) return end - address;
       end += Number(result.getBigUint64(RegionInfo.REGION_SIZE, true));
