@@ -135,7 +135,8 @@ describe("kernel32", () => {
     VirtualProtect: () => 1,
     VirtualQuery: (address: unknown, info: unknown) => {
       assert.ok(info instanceof DataView);
-      info.setBigUint64(8, BigInt(address === BASE ? BASE : 0), true);
+      const isStart = address === BASE || address === BASE + SIZE;
+      info.setBigUint64(8, BigInt(isStart ? address : 0), true);
       info.setBigUint64(24, BigInt(SIZE), true);
       return 48;
     },
@@ -163,6 +164,10 @@ describe("kernel32", () => {
       ["MapViewOfFile", 200, 6, 0, 0, SIZE],
       ["MapViewOfFile", 200, 0x24, 0, 0, SIZE],
       ["CloseHandle", 200],
+      ["VirtualQuery", BASE + SIZE, "buffer", 48],
+      ["VirtualQuery", BASE + 2 * SIZE, "buffer", 48],
+      ["VirtualQuery", BASE, "buffer", 48],
+      ["VirtualQuery", BASE + SIZE, "buffer", 48],
       ["UnmapViewOfFile", BASE + SIZE],
       ["UnmapViewOfFile", BASE],
       ["VirtualAlloc", 0, SIZE, 0x3000, 4],
