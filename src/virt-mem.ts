@@ -153,16 +153,18 @@ export function releaseDualMapping(mapping: DualMapping, size: number): void {
   if (typeof given !== "object" || given === null) {
     throw invalid(asked, `the mapping must be an object with rx and rw, but is ${show(given)}`);
   }
-  checkRange(asked, "rx", mapping.rx, size, pageSize);
-  checkRange(asked, "rw", mapping.rw, size, pageSize);
-  if (Math.abs(mapping.rx - mapping.rw) < size) {
+  // Read once: a getter must not be able to give another address after the checks.
+  const { rx, rw } = mapping;
+  checkRange(asked, "rx", rx, size, pageSize);
+  checkRange(asked, "rw", rw, size, pageSize);
+  if (Math.abs(rx - rw) < size) {
     throw invalid(
       asked,
-      `the views at ${formatAddress(mapping.rx)} and ${formatAddress(mapping.rw)} of ${size} bytes overlap; ` +
+      `the views at ${formatAddress(rx)} and ${formatAddress(rw)} of ${size} bytes overlap; ` +
         "a mapping with one address is given back with release",
     );
   }
-  memory.releaseDualMapping({ rx: mapping.rx, rw: mapping.rw }, size);
+  memory.releaseDualMapping({ rx, rw }, size);
 }
 
 /**

@@ -110,6 +110,25 @@ describe("VirtMem", () => {
     assertInvalid(VirtMem.releaseDualMapping, { rx: address, rw }, 2 * pageSize);
   });
 
+  it("releaseDualMapping reads each address once: a getter cannot give another one after the checks", () => {
+    const mapping = VirtMem.allocDualMapping(pageGranularity, {});
+    const reads: string[] = [];
+    VirtMem.releaseDualMapping(
+      {
+        get rx() {
+          reads.push("rx");
+          return mapping.rx;
+        },
+        get rw() {
+          reads.push("rw");
+          return mapping.rw;
+        },
+      },
+      pageGranularity,
+    );
+    assert.deepEqual(reads, ["rx", "rw"]);
+  });
+
   it("flushInstructionCache takes any alignment, and refuses what is no range", () => {
     assert.doesNotThrow(() => VirtMem.flushInstructionCache(address + 3, 0));
     for (const size of [-1, 0.5, Number.NaN, "1", 1n, undefined]) {
