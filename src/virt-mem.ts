@@ -63,8 +63,7 @@ export function largePageSize(): number {
 export function alloc(size: number, flags: MemoryFlags): Address {
   const memory = systemMemory();
   checkSize("map memory", size, memory.info().pageGranularity);
-  checkFlags("map memory", flags);
-  return memory.alloc(size, flags);
+  return memory.alloc(size, readFlags("map memory", flags));
 }
 
 /**
@@ -104,8 +103,7 @@ export function release(address: Address, size: number): void {
 export function protect(address: Address, size: number, flags: MemoryFlags): void {
   const memory = systemMemory();
   checkRange("change the protection", "address", address, size, memory.info().pageSize);
-  checkFlags("change the protection", flags);
-  memory.protect(address, size, flags);
+  memory.protect(address, size, readFlags("change the protection", flags));
 }
 
 /**
@@ -128,8 +126,7 @@ export function protect(address: Address, size: number, flags: MemoryFlags): voi
 export function allocDualMapping(size: number, flags: MemoryFlags): DualMapping {
   const memory = systemMemory();
   checkSize("map memory twice", size, memory.info().pageGranularity);
-  checkFlags("map memory twice", flags);
-  return memory.allocDualMapping(size, flags);
+  return memory.allocDualMapping(size, readFlags("map memory twice", flags));
 }
 
 /**
@@ -231,13 +228,13 @@ export function protectJitMemory(access: "read-write" | "read-execute"): void {
 /** 2**48: what AArch64 has of addresses in user space (x86-64 has half of that), unless more are asked for. */
 const ADDRESS_LIMIT = 2 ** 48;
 
-const FLAG_NAMES: readonly string[] = [
+const FLAG_NAMES = [
   "read",
   "write",
   "execute",
   "largePages",
   "preferTmp",
-] satisfies (keyof MemoryFlags)[];
+] as const satisfies (keyof MemoryFlags)[];
 
 function invalid(asked: string, reason: string): JitError {
   return new JitError("ERR_INVALID_ARGUMENT", `Cannot ${asked}: ${reason}`);
@@ -281,20 +278,27 @@ function checkRange(asked: string, what: string, address: number, size: number, 
   checkAddress(asked, what, address, size, pageSize);
 }
 
-function checkFlags(asked: string, flags: MemoryFlags): void {
+/** The flags, checked. Each is read once: a getter must not be able to give another value after the check. */
+function readFlags(asked: string, flags: MemoryFlags): MemoryFlags {
   const given: unknown = flags;
   if (typeof given !== "object" || given === null) {
     throw invalid(asked, `the flags must be an object such as { read: true }, but are ${show(given)}`);
   }
-  for (const [name, value] of Object.entries(given) as [string, unknown][]) {
-    if (!FLAG_NAMES.includes(name)) {
-      throw invalid(
-        asked,
-        `there is no flag ${JSON.stringify(name)}; the flags are ${FLAG_NAMES.join(", ")}`,
-      );
-    }
-    if (value !== undefined && typeof value !== "boolean") {
+  const unknown = Object.keys(given).find((name) => !FLAG_NAMES.some((known) => known === name));
+  if (unknown !== undefined) {
+    throw invalid(
+      asked,
+      `there is no flag ${JSON.stringify(unknown)}; the flags are ${FLAG_NAMES.join(", ")}`,
+    );
+  }
+  const checked: { -readonly [name in keyof MemoryFlags]: boolean } = {};
+  for (const name of FLAG_NAMES) {
+    const value: unknown = flags[name];
+    if (value === undefined) continue;
+    if (typeof value !== "boolean") {
       throw invalid(asked, `the flag ${name} must be a boolean, but is ${show(value)}`);
     }
+    checked[name] = value;
   }
+  return checked;
 }
