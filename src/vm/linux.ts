@@ -15,7 +15,7 @@ import type {
 } from "./contract.ts";
 import { DualMapper, fileNameOf } from "./linux/dual-mapping.ts";
 import type { DualMappingRequest } from "./linux/dual-mapping.ts";
-import { systemError } from "./linux/errno.ts";
+import { Errno, systemError } from "./linux/errno.ts";
 import type { SystemFiles } from "./linux/files.ts";
 import type { InstructionCache } from "./linux/instruction-cache.ts";
 import {
@@ -31,6 +31,10 @@ import { Placement } from "./linux/placement.ts";
 import { probe } from "./linux/probe.ts";
 import { reserve } from "./linux/reserve.ts";
 import { LinuxSharing } from "./linux/sharing.ts";
+
+/** What stands behind ENOMEM of mprotect, the commonest first. */
+const NOT_ALL_MAPPED =
+  "part of the range is not mapped, or the process is at its limit of mappings (vm.max_map_count), or the system out of memory";
 
 /** What Linux memory is made of. */
 export interface LinuxMemoryParts {
@@ -138,7 +142,8 @@ export class LinuxMemory implements VirtualMemory {
   protect(address: Address, sizeBytes: number, flags: MemoryFlags): void {
     if (this.#libc.mprotect(address, sizeBytes, protectionOf(flags)) !== 0) {
       const asked = `change ${sizeBytes} bytes at ${formatAddress(address)} to ${describeAccess(flags)}`;
-      throw systemError(asked, "mprotect", this.#libc.errno());
+      const errno = this.#libc.errno();
+      throw systemError(asked, "mprotect", errno, errno === Errno.ENOMEM ? NOT_ALL_MAPPED : undefined);
     }
   }
 

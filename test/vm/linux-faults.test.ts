@@ -177,6 +177,14 @@ describe("what each error number becomes", () => {
 });
 
 describe("other operations on a fake machine", () => {
+  it("protect says first that part of the range may not be mapped: what ENOMEM of mprotect mostly means", () => {
+    const memory = linuxOn(new FakeLibc());
+    assert.throws(
+      () => memory.protect(SIZE, SIZE, { read: true }),
+      /ENOMEM \(12\); part of the range is not mapped, .*vm\.max_map_count/,
+    );
+  });
+
   it("alloc takes hugetlb pages where there are some, else an aligned range with advice", () => {
     const libc = new FakeLibc({ files: LARGE_PAGE_FILES, hugetlbPages: 1 });
     const memory = linuxOn(libc);
