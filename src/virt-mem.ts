@@ -6,7 +6,7 @@
  *
  * All functions are thread-safe, as the calls of the system are; each thread binds them anew.
  */
-import { JitError, formatAddress } from "./errors.ts";
+import { JitError, describe, formatAddress } from "./errors.ts";
 import type { Address } from "./ffi/contract.ts";
 import type { DualMapping, HardenedRuntimeInfo, MemoryFlags, MemoryInfo } from "./vm/contract.ts";
 import { systemMemory } from "./vm/select.ts";
@@ -148,7 +148,7 @@ export function releaseDualMapping(mapping: DualMapping, size: number): void {
   // A program without types may pass anything.
   const given: unknown = mapping;
   if (typeof given !== "object" || given === null) {
-    throw invalid(asked, `the mapping must be an object with rx and rw, but is ${show(given)}`);
+    throw invalid(asked, `the mapping must be an object with rx and rw, but is ${describe(given)}`);
   }
   // Read once: a getter must not be able to give another address after the checks.
   const { rx, rw } = mapping;
@@ -180,7 +180,7 @@ export function releaseDualMapping(mapping: DualMapping, size: number): void {
 export function flushInstructionCache(address: Address, size: number): void {
   const asked = "flush the instruction cache";
   if (!Number.isSafeInteger(size) || size < 0) {
-    throw invalid(asked, `the size must be an integer of 0 or more bytes, but is ${show(size)}`);
+    throw invalid(asked, `the size must be an integer of 0 or more bytes, but is ${describe(size)}`);
   }
   checkAddress(asked, "address", address, size, 1);
   if (size !== 0) systemMemory().flushInstructionCache(address, size);
@@ -217,7 +217,7 @@ export function protectJitMemory(access: "read-write" | "read-execute"): void {
   if (access !== "read-write" && access !== "read-execute") {
     throw invalid(
       "switch JIT memory",
-      `the access must be "read-write" or "read-execute", but is ${show(access)}`,
+      `the access must be "read-write" or "read-execute", but is ${describe(access)}`,
     );
   }
   systemMemory().protectJitMemory(access);
@@ -240,17 +240,12 @@ function invalid(asked: string, reason: string): JitError {
   return new JitError("ERR_INVALID_ARGUMENT", `Cannot ${asked}: ${reason}`);
 }
 
-/** A wrong value as a message shows it: short, and told apart from a right one (`"4096"` and `4096`). */
-function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.slice(0, 40));
-  if (typeof value === "bigint") return `${value}n`;
-  if (typeof value === "number" || value === undefined || value === null) return String(value);
-  return `a value of type ${typeof value}`;
-}
-
 function checkSize(asked: string, size: number, unitBytes: number): void {
   if (!Number.isSafeInteger(size) || size <= 0 || size >= ADDRESS_LIMIT) {
-    throw invalid(asked, `the size must be a positive integer of bytes below 2**48, but is ${show(size)}`);
+    throw invalid(
+      asked,
+      `the size must be a positive integer of bytes below 2**48, but is ${describe(size)}`,
+    );
   }
   if (size % unitBytes !== 0) {
     const rounded = Math.ceil(size / unitBytes) * unitBytes;
@@ -265,7 +260,7 @@ function checkAddress(asked: string, what: string, address: number, size: number
   if (!Number.isSafeInteger(address) || address <= 0 || address + size > ADDRESS_LIMIT) {
     throw invalid(
       asked,
-      `${what} must be an address (an integer above 0 and below 2**48), but is ${show(address)}`,
+      `${what} must be an address (an integer above 0 and below 2**48), but is ${describe(address)}`,
     );
   }
   if (address % alignment !== 0) {
@@ -282,7 +277,7 @@ function checkRange(asked: string, what: string, address: number, size: number, 
 function readFlags(asked: string, flags: MemoryFlags): MemoryFlags {
   const given: unknown = flags;
   if (typeof given !== "object" || given === null) {
-    throw invalid(asked, `the flags must be an object such as { read: true }, but are ${show(given)}`);
+    throw invalid(asked, `the flags must be an object such as { read: true }, but are ${describe(given)}`);
   }
   const unknown = Object.keys(given).find((name) => !FLAG_NAMES.some((known) => known === name));
   if (unknown !== undefined) {
@@ -296,7 +291,7 @@ function readFlags(asked: string, flags: MemoryFlags): MemoryFlags {
     const value: unknown = flags[name];
     if (value === undefined) continue;
     if (typeof value !== "boolean") {
-      throw invalid(asked, `the flag ${name} must be a boolean, but is ${show(value)}`);
+      throw invalid(asked, `the flag ${name} must be a boolean, but is ${describe(value)}`);
     }
     checked[name] = value;
   }
