@@ -14,6 +14,7 @@
  * point is undone by the same munmap.
  */
 import { JitError } from "../../errors.ts";
+import type { JitErrorCode } from "../../errors.ts";
 import type { Address } from "../../ffi/contract.ts";
 import type { DualMapping, MappingTag } from "../contract.ts";
 import type { SystemFiles } from "./files.ts";
@@ -51,13 +52,12 @@ export interface LadderStep {
 }
 
 /** Why a step did not work; never leaves this folder. */
-export class StepFailure extends Error {
-  readonly syscall: string;
-  readonly errno: number;
+export class StepFailure extends JitError {
+  declare readonly syscall: string;
+  declare readonly errno: number;
   constructor(syscall: string, errno: number, remark = "") {
-    super(`${syscall}: ${errnoName(errno)} (${errno})${remark === "" ? "" : `, ${remark}`}`);
-    this.syscall = syscall;
-    this.errno = errno;
+    const message = `${syscall}: ${errnoName(errno)} (${errno})${remark === "" ? "" : `, ${remark}`}`;
+    super(codeOfErrno(errno), message, { syscall, errno });
   }
 }
 
@@ -310,8 +310,8 @@ function isExhaustion(errno: number): boolean {
 }
 
 /** What all steps agree on; where they do not, dual mapping is a feature that this machine does not have. */
-function codeOfFailures(failures: readonly StepFailure[]): ReturnType<typeof codeOfErrno> {
-  const codes = new Set(failures.map(({ errno }) => codeOfErrno(errno)));
+function codeOfFailures(failures: readonly StepFailure[]): JitErrorCode {
+  const codes = new Set(failures.map(({ code }) => code));
   const [only] = codes;
   return codes.size === 1 && only !== undefined && only !== "ERR_INVALID_ARGUMENT"
     ? only
