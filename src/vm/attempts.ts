@@ -1,6 +1,6 @@
 /** What the systems' files share: words for access, and trying things that may fail. */
 import { JitError } from "../errors.ts";
-import type { MemoryFlags, ProbeStep } from "./contract.ts";
+import type { HardenedRuntimeInfo, MemoryFlags, ProbeStep, VirtualMemory } from "./contract.ts";
 
 /** `read, execute`, for messages. */
 export function describeAccess({ read, write, execute }: MemoryFlags): string {
@@ -20,6 +20,18 @@ export function attempt<T>(make: () => T): T | undefined {
     if (error instanceof JitError) return undefined;
     throw error;
   }
+}
+
+/** What a system without MAP_JIT memory allows, found out by doing it and undoing it. */
+export function tryHardening(memory: VirtualMemory): HardenedRuntimeInfo {
+  const { pageGranularity } = memory.info();
+  const writableCode = attempt(() =>
+    memory.alloc(pageGranularity, { read: true, write: true, execute: true }),
+  );
+  if (writableCode !== undefined) memory.release(writableCode, pageGranularity);
+  const dualMapping = attempt(() => memory.allocDualMapping(pageGranularity, {}));
+  if (dualMapping !== undefined) memory.releaseDualMapping(dualMapping, pageGranularity);
+  return { enabled: writableCode === undefined, mapJit: false, dualMapping: dualMapping !== undefined };
 }
 
 /** What every message of a failed dual mapping ends with, where memory of the other kind exists at all. */

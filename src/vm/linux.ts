@@ -1,7 +1,7 @@
 /** Linux's virtual memory. What is odd about it stands in the files of `linux/`, each beside its cause. */
 import { formatAddress } from "../errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
-import { attempt, describeAccess, withWayOut } from "./attempts.ts";
+import { describeAccess, tryHardening, withWayOut } from "./attempts.ts";
 import type {
   DualMapping,
   HardenedRuntimeInfo,
@@ -177,12 +177,7 @@ export class LinuxMemory implements VirtualMemory {
   }
 
   hardenedRuntimeInfo(): HardenedRuntimeInfo {
-    const { pageSize } = this.info();
-    const writableCode = attempt(() => this.alloc(pageSize, { read: true, write: true, execute: true }));
-    if (writableCode !== undefined) this.release(writableCode, pageSize);
-    const dualMapping = attempt(() => this.allocDualMapping(pageSize, {}));
-    if (dualMapping !== undefined) this.releaseDualMapping(dualMapping, pageSize);
-    return { enabled: writableCode === undefined, mapJit: false, dualMapping: dualMapping !== undefined };
+    return tryHardening(this);
   }
 
   protectJitMemory(): void {

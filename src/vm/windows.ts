@@ -1,7 +1,7 @@
 /** Windows' virtual memory. What is odd about it stands in the files of `windows/`, each beside its cause. */
 import { formatAddress } from "../errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
-import { attempt, describeAccess, withWayOut } from "./attempts.ts";
+import { attempt, describeAccess, tryHardening, withWayOut } from "./attempts.ts";
 import type {
   DualMapping,
   HardenedRuntimeInfo,
@@ -110,13 +110,7 @@ export class WindowsMemory implements VirtualMemory {
   }
 
   hardenedRuntimeInfo(): HardenedRuntimeInfo {
-    const { pageGranularity } = this.info();
-    const everything = { read: true, write: true, execute: true };
-    const writableCode = attempt(() => this.alloc(pageGranularity, everything));
-    if (writableCode !== undefined) this.release(writableCode, pageGranularity);
-    const dualMapping = attempt(() => this.allocDualMapping(pageGranularity, {}));
-    if (dualMapping !== undefined) this.releaseDualMapping(dualMapping, pageGranularity);
-    return { enabled: writableCode === undefined, mapJit: false, dualMapping: dualMapping !== undefined };
+    return tryHardening(this);
   }
 
   protectJitMemory(): void {
