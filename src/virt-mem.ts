@@ -279,11 +279,11 @@ function readFlags(asked: string, flags: MemoryFlags): MemoryFlags {
   if (typeof given !== "object" || given === null) {
     throw invalid(asked, `the flags must be an object such as { read: true }, but are ${describe(given)}`);
   }
-  const unknown = Object.keys(given).find((name) => !FLAG_NAMES.some((known) => known === name));
-  if (unknown !== undefined) {
+  const strange = Object.keys(given).find((name) => !FLAG_NAMES.some((known) => known === name));
+  if (strange !== undefined) {
     throw invalid(
       asked,
-      `there is no flag ${JSON.stringify(unknown)}; the flags are ${FLAG_NAMES.join(", ")}`,
+      `there is no flag ${JSON.stringify(strange)}; the flags are ${FLAG_NAMES.join(", ")}`,
     );
   }
   const checked: { -readonly [name in keyof MemoryFlags]: boolean } = {};

@@ -58,7 +58,8 @@ const ARM64_CLEAR_CACHE = Uint32Array.of(
 
 /**
  * Puts the routine of this file into a page of its own, which stays as long as the process: one for each thread that
- * flushes, since each has its own foreign function interface. It needs no clearing itself: it is written before the page becomes executable, and the kernel clears the cache for a page that does.
+ * flushes, since each has its own foreign function interface. It needs no clearing itself: it is written before the
+ * page becomes executable, and the kernel clears the cache for a page that does.
  *
  * @throws JitError where the system does not let memory become executable that was written before
  */
