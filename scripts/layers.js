@@ -50,6 +50,7 @@ export const layers = [
       // `doctor` looks below the public entry, because what it reports is what lies there.
       "src/vm/select.ts",
       "src/vm/contract.ts",
+      "src/vm/attempts.ts",
       "src/ffi/select.ts",
       "src/ffi/contract.ts",
       "src/platform.ts",

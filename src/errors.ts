@@ -56,3 +56,23 @@ export function formatAddress(address: number): string {
   const padded = digits.padStart(Math.ceil(digits.length / 4) * 4, "0");
   return `0x${padded.replace(/(?<=.)(?=(?:.{4})+$)/g, "_")}`;
 }
+
+/** A value as a message shows it, without running any code of its own. */
+export function describe(value: unknown): string {
+  switch (typeof value) {
+    case "string":
+      return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
+    case "bigint":
+      return `${value}n`;
+    case "number":
+      return Object.is(value, -0) ? "-0" : String(value);
+    case "symbol":
+      return "a symbol";
+    case "function":
+      return "a function";
+    case "object":
+      return value === null ? "null" : "an object";
+    default:
+      return String(value);
+  }
+}

@@ -1,10 +1,9 @@
 /** Machine code as a function of TypeScript. */
-import { JitError } from "./errors.ts";
+import { JitError, describe } from "./errors.ts";
 import type { Address, NativeCallable, NativeFunction, NativeSignature, NativeType } from "./ffi/contract.ts";
 import { argumentNames, compile } from "./ffi/generated.ts";
 import { systemFfi } from "./ffi/select.ts";
 import { isTypedArray, kindOfBytes } from "./intrinsics.ts";
-import { describe } from "./options.ts";
 import { refuseReleased, refuseValue } from "./refusals.ts";
 import { spanAccess } from "./span.ts";
 import type { Span, SpanOwner } from "./span.ts";

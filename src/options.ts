@@ -1,6 +1,6 @@
 /** The allocator's options: what they are, what they default to, and what is refused. */
 import type { CoreOptions } from "./core/store.ts";
-import { JitError } from "./errors.ts";
+import { JitError, describe } from "./errors.ts";
 import { platform } from "./platform.ts";
 import type { ProcessorName } from "./platform.ts";
 import type { VirtualMemory } from "./vm/contract.ts";
@@ -145,24 +145,4 @@ function invalid(what: string, value: unknown, wanted: string): JitError {
     "ERR_INVALID_ARGUMENT",
     `Cannot make an allocator: ${what} is ${describe(value)}, but must be ${wanted}`,
   );
-}
-
-/** A value as a message shows it, without running any code of its own. */
-export function describe(value: unknown): string {
-  switch (typeof value) {
-    case "string":
-      return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
-    case "bigint":
-      return `${value}n`;
-    case "number":
-      return Object.is(value, -0) ? "-0" : String(value);
-    case "symbol":
-      return "a symbol";
-    case "function":
-      return "a function";
-    case "object":
-      return value === null ? "null" : "an object";
-    default:
-      return String(value);
-  }
 }

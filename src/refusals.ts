@@ -1,6 +1,5 @@
 /** What the facade refuses: its errors, each with what was asked, what stood in the way and, where there is one, the way out. */
-import { JitError, formatAddress } from "./errors.ts";
-import { describe } from "./options.ts";
+import { JitError, describe, formatAddress } from "./errors.ts";
 
 /** Whether a value is an integer that can be an offset, a length or an address. */
 export function isIndex(value: unknown): value is number {

@@ -6,7 +6,7 @@
  *
  * All functions are thread-safe, as the calls of the system are; each thread binds them anew.
  */
-import { JitError, formatAddress } from "./errors.ts";
+import { JitError, describe, formatAddress } from "./errors.ts";
 import type { Address } from "./ffi/contract.ts";
 import type { DualMapping, HardenedRuntimeInfo, MemoryFlags, MemoryInfo } from "./vm/contract.ts";
 import { systemMemory } from "./vm/select.ts";
@@ -63,8 +63,7 @@ export function largePageSize(): number {
 export function alloc(size: number, flags: MemoryFlags): Address {
   const memory = systemMemory();
   checkSize("map memory", size, memory.info().pageGranularity);
-  checkFlags("map memory", flags);
-  return memory.alloc(size, flags);
+  return memory.alloc(size, readFlags("map memory", flags));
 }
 
 /**
@@ -104,8 +103,7 @@ export function release(address: Address, size: number): void {
 export function protect(address: Address, size: number, flags: MemoryFlags): void {
   const memory = systemMemory();
   checkRange("change the protection", "address", address, size, memory.info().pageSize);
-  checkFlags("change the protection", flags);
-  memory.protect(address, size, flags);
+  memory.protect(address, size, readFlags("change the protection", flags));
 }
 
 /**
@@ -128,8 +126,7 @@ export function protect(address: Address, size: number, flags: MemoryFlags): voi
 export function allocDualMapping(size: number, flags: MemoryFlags): DualMapping {
   const memory = systemMemory();
   checkSize("map memory twice", size, memory.info().pageGranularity);
-  checkFlags("map memory twice", flags);
-  return memory.allocDualMapping(size, flags);
+  return memory.allocDualMapping(size, readFlags("map memory twice", flags));
 }
 
 /**
@@ -151,18 +148,20 @@ export function releaseDualMapping(mapping: DualMapping, size: number): void {
   // A program without types may pass anything.
   const given: unknown = mapping;
   if (typeof given !== "object" || given === null) {
-    throw invalid(asked, `the mapping must be an object with rx and rw, but is ${show(given)}`);
+    throw invalid(asked, `the mapping must be an object with rx and rw, but is ${describe(given)}`);
   }
-  checkRange(asked, "rx", mapping.rx, size, pageSize);
-  checkRange(asked, "rw", mapping.rw, size, pageSize);
-  if (Math.abs(mapping.rx - mapping.rw) < size) {
+  // Read once: a getter must not be able to give another address after the checks.
+  const { rx, rw } = mapping;
+  checkRange(asked, "rx", rx, size, pageSize);
+  checkRange(asked, "rw", rw, size, pageSize);
+  if (Math.abs(rx - rw) < size) {
     throw invalid(
       asked,
-      `the views at ${formatAddress(mapping.rx)} and ${formatAddress(mapping.rw)} of ${size} bytes overlap; ` +
+      `the views at ${formatAddress(rx)} and ${formatAddress(rw)} of ${size} bytes overlap; ` +
         "a mapping with one address is given back with release",
     );
   }
-  memory.releaseDualMapping({ rx: mapping.rx, rw: mapping.rw }, size);
+  memory.releaseDualMapping({ rx, rw }, size);
 }
 
 /**
@@ -181,7 +180,7 @@ export function releaseDualMapping(mapping: DualMapping, size: number): void {
 export function flushInstructionCache(address: Address, size: number): void {
   const asked = "flush the instruction cache";
   if (!Number.isSafeInteger(size) || size < 0) {
-    throw invalid(asked, `the size must be an integer of 0 or more bytes, but is ${show(size)}`);
+    throw invalid(asked, `the size must be an integer of 0 or more bytes, but is ${describe(size)}`);
   }
   checkAddress(asked, "address", address, size, 1);
   if (size !== 0) systemMemory().flushInstructionCache(address, size);
@@ -218,7 +217,7 @@ export function protectJitMemory(access: "read-write" | "read-execute"): void {
   if (access !== "read-write" && access !== "read-execute") {
     throw invalid(
       "switch JIT memory",
-      `the access must be "read-write" or "read-execute", but is ${show(access)}`,
+      `the access must be "read-write" or "read-execute", but is ${describe(access)}`,
     );
   }
   systemMemory().protectJitMemory(access);
@@ -229,29 +228,24 @@ export function protectJitMemory(access: "read-write" | "read-execute"): void {
 /** 2**48: what AArch64 has of addresses in user space (x86-64 has half of that), unless more are asked for. */
 const ADDRESS_LIMIT = 2 ** 48;
 
-const FLAG_NAMES: readonly string[] = [
+const FLAG_NAMES = [
   "read",
   "write",
   "execute",
   "largePages",
   "preferTmp",
-] satisfies (keyof MemoryFlags)[];
+] as const satisfies (keyof MemoryFlags)[];
 
 function invalid(asked: string, reason: string): JitError {
   return new JitError("ERR_INVALID_ARGUMENT", `Cannot ${asked}: ${reason}`);
 }
 
-/** A wrong value as a message shows it: short, and told apart from a right one (`"4096"` and `4096`). */
-function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.slice(0, 40));
-  if (typeof value === "bigint") return `${value}n`;
-  if (typeof value === "number" || value === undefined || value === null) return String(value);
-  return `a value of type ${typeof value}`;
-}
-
 function checkSize(asked: string, size: number, unitBytes: number): void {
   if (!Number.isSafeInteger(size) || size <= 0 || size >= ADDRESS_LIMIT) {
-    throw invalid(asked, `the size must be a positive integer of bytes below 2**48, but is ${show(size)}`);
+    throw invalid(
+      asked,
+      `the size must be a positive integer of bytes below 2**48, but is ${describe(size)}`,
+    );
   }
   if (size % unitBytes !== 0) {
     const rounded = Math.ceil(size / unitBytes) * unitBytes;
@@ -266,7 +260,7 @@ function checkAddress(asked: string, what: string, address: number, size: number
   if (!Number.isSafeInteger(address) || address <= 0 || address + size > ADDRESS_LIMIT) {
     throw invalid(
       asked,
-      `${what} must be an address (an integer above 0 and below 2**48), but is ${show(address)}`,
+      `${what} must be an address (an integer above 0 and below 2**48), but is ${describe(address)}`,
     );
   }
   if (address % alignment !== 0) {
@@ -279,20 +273,27 @@ function checkRange(asked: string, what: string, address: number, size: number, 
   checkAddress(asked, what, address, size, pageSize);
 }
 
-function checkFlags(asked: string, flags: MemoryFlags): void {
+/** The flags, checked. Each is read once: a getter must not be able to give another value after the check. */
+function readFlags(asked: string, flags: MemoryFlags): MemoryFlags {
   const given: unknown = flags;
   if (typeof given !== "object" || given === null) {
-    throw invalid(asked, `the flags must be an object such as { read: true }, but are ${show(given)}`);
+    throw invalid(asked, `the flags must be an object such as { read: true }, but are ${describe(given)}`);
   }
-  for (const [name, value] of Object.entries(given) as [string, unknown][]) {
-    if (!FLAG_NAMES.includes(name)) {
-      throw invalid(
-        asked,
-        `there is no flag ${JSON.stringify(name)}; the flags are ${FLAG_NAMES.join(", ")}`,
-      );
-    }
-    if (value !== undefined && typeof value !== "boolean") {
-      throw invalid(asked, `the flag ${name} must be a boolean, but is ${show(value)}`);
-    }
+  const strange = Object.keys(given).find((name) => !FLAG_NAMES.some((known) => known === name));
+  if (strange !== undefined) {
+    throw invalid(
+      asked,
+      `there is no flag ${JSON.stringify(strange)}; the flags are ${FLAG_NAMES.join(", ")}`,
+    );
   }
+  const checked: { -readonly [name in keyof MemoryFlags]: boolean } = {};
+  for (const name of FLAG_NAMES) {
+    const value: unknown = flags[name];
+    if (value === undefined) continue;
+    if (typeof value !== "boolean") {
+      throw invalid(asked, `the flag ${name} must be a boolean, but is ${describe(value)}`);
+    }
+    checked[name] = value;
+  }
+  return checked;
 }

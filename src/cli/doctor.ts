@@ -1,10 +1,10 @@
 /** `jit-allocator doctor`: what this machine and runtime can do, and why not. */
 import { release as systemRelease } from "node:os";
-import { JitError } from "../index.ts";
 import type { Ffi } from "../ffi/contract.ts";
 import { systemFfi } from "../ffi/select.ts";
 import { platform } from "../platform.ts";
 import type { Platform, ProcessorName } from "../platform.ts";
+import { probeStep } from "../vm/attempts.ts";
 import type { HardenedRuntimeInfo, MemoryLimit, ProbeStep, VirtualMemory } from "../vm/contract.ts";
 import { systemMemory } from "../vm/select.ts";
 import type { Command, CommandIo } from "./command.ts";
@@ -104,8 +104,10 @@ export function examine(patient: DoctorPatient): DoctorReport {
     ffi = patient.ffi();
     const memory = patient.memory();
     const { pageSize, pageGranularity } = memory.info();
-    const dual = runCode("run code: dual mapping", () => runDualMapped(memory, ffi, processor));
-    const single = runCode("run code: useDualMapping: false", () => runWritableCode(memory, ffi, processor));
+    const dual = probeStep("run code: dual mapping", () => runDualMapped(memory, ffi, processor));
+    const single = probeStep("run code: useDualMapping: false", () =>
+      runWritableCode(memory, ffi, processor),
+    );
     const hardened = memory.hardenedRuntimeInfo();
     const limits = memory.limits();
     return {
@@ -161,21 +163,6 @@ function advise(dual: ProbeStep, single: ProbeStep, limits: readonly MemoryLimit
     }
   }
   return advice;
-}
-
-function runCode(name: string, work: () => string): ProbeStep {
-  try {
-    return { name, ok: true, detail: work() };
-  } catch (error) {
-    const native = error instanceof JitError ? error : undefined;
-    return {
-      name,
-      ok: false,
-      detail: messageOf(error),
-      ...(native?.syscall === undefined ? {} : { syscall: native.syscall }),
-      ...(native?.errno === undefined ? {} : { errno: native.errno }),
-    };
-  }
 }
 
 function runDualMapped(memory: VirtualMemory, ffi: Ffi | undefined, processor: ProcessorName): string {

@@ -1,6 +1,6 @@
 /** What the systems' files share: words for access, and trying things that may fail. */
 import { JitError } from "../errors.ts";
-import type { MemoryFlags, ProbeStep } from "./contract.ts";
+import type { HardenedRuntimeInfo, MemoryFlags, ProbeStep, VirtualMemory } from "./contract.ts";
 
 /** `read, execute`, for messages. */
 export function describeAccess({ read, write, execute }: MemoryFlags): string {
@@ -19,6 +19,32 @@ export function attempt<T>(make: () => T): T | undefined {
   } catch (error) {
     if (error instanceof JitError) return undefined;
     throw error;
+  }
+}
+
+/** What a system without MAP_JIT memory allows, found out by doing it and undoing it. */
+export function tryHardening(memory: VirtualMemory): HardenedRuntimeInfo {
+  const { pageGranularity } = memory.info();
+  const writableCode = attempt(() =>
+    memory.alloc(pageGranularity, { read: true, write: true, execute: true }),
+  );
+  if (writableCode !== undefined) memory.release(writableCode, pageGranularity);
+  const dualMapping = attempt(() => memory.allocDualMapping(pageGranularity, {}));
+  if (dualMapping !== undefined) memory.releaseDualMapping(dualMapping, pageGranularity);
+  return { enabled: writableCode === undefined, mapJit: false, dualMapping: dualMapping !== undefined };
+}
+
+/** What every message of a failed dual mapping ends with, where memory of the other kind exists at all. */
+export const WAY_OUT =
+  "to do without, pass `useDualMapping: false` (memory is then writable and executable at once)";
+
+/** What `map` returns. Its error also says how to do without a dual mapping: nobody does without unasked. */
+export function withWayOut<T>(map: () => T, wayOut = WAY_OUT): T {
+  try {
+    return map();
+  } catch (error) {
+    if (!(error instanceof JitError)) throw error;
+    throw new JitError(error.code, `${error.message}; ${wayOut}`, error);
   }
 }
 

@@ -142,7 +142,7 @@ export interface VirtualMemory {
   protectJitMemory(access: "read-write" | "read-execute"): void;
 
   /**
-   * The bytes at `address`, aliased. Precondition: mapped and readable.
+   * The bytes at `address`, aliased. Precondition: mapped and readable, and fewer than 2 GiB (ffi/contract.ts).
    * Drop it with {@link closeView} before the memory is unmapped; never hand it out.
    */
   openView(address: Address, sizeBytes: number): Uint8Array;

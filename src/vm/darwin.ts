@@ -4,7 +4,7 @@
  */
 import { JitError, formatAddress } from "../errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
-import { attempt, describeAccess } from "./attempts.ts";
+import { WAY_OUT, attempt, describeAccess, withWayOut } from "./attempts.ts";
 import type {
   DualMapping,
   HardenedRuntimeInfo,
@@ -36,6 +36,9 @@ export interface DarwinMemoryParts {
 }
 
 const EVERYTHING: MemoryFlags = { read: true, write: true, execute: true };
+/** In place of the way out, where the system has no memory of the other kind. */
+const NO_WAY_OUT =
+  "`useDualMapping: false` is no way out: Apple silicon has no memory that is writable and executable at once";
 const ANONYMOUS = MapFlag.PRIVATE | MapFlag.ANONYMOUS;
 
 /** {@link VirtualMemory} on macOS. */
@@ -100,7 +103,8 @@ export class DarwinMemory implements VirtualMemory {
   }
 
   allocDualMapping(sizeBytes: number, _flags: MemoryFlags): DualMapping {
-    return mapTwice(this.#libSystem, this.#taskSelf(), sizeBytes);
+    const wayOut = this.#processor.switchesJitMemory ? NO_WAY_OUT : WAY_OUT;
+    return withWayOut(() => mapTwice(this.#libSystem, this.#taskSelf(), sizeBytes), wayOut);
   }
 
   releaseDualMapping({ rx, rw }: DualMapping, sizeBytes: number): void {

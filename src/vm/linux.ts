@@ -1,7 +1,7 @@
 /** Linux's virtual memory. What is odd about it stands in the files of `linux/`, each beside its cause. */
 import { formatAddress } from "../errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
-import { attempt, describeAccess } from "./attempts.ts";
+import { describeAccess, tryHardening, withWayOut } from "./attempts.ts";
 import type {
   DualMapping,
   HardenedRuntimeInfo,
@@ -14,7 +14,8 @@ import type {
   VirtualMemory,
 } from "./contract.ts";
 import { DualMapper, fileNameOf } from "./linux/dual-mapping.ts";
-import { systemError } from "./linux/errno.ts";
+import type { DualMappingRequest } from "./linux/dual-mapping.ts";
+import { Errno, systemError } from "./linux/errno.ts";
 import type { SystemFiles } from "./linux/files.ts";
 import type { InstructionCache } from "./linux/instruction-cache.ts";
 import {
@@ -30,6 +31,10 @@ import { Placement } from "./linux/placement.ts";
 import { probe } from "./linux/probe.ts";
 import { reserve } from "./linux/reserve.ts";
 import { LinuxSharing } from "./linux/sharing.ts";
+
+/** What stands behind ENOMEM of mprotect, the commonest first. */
+const NOT_ALL_MAPPED =
+  "part of the range is not mapped, or the process is at its limit of mappings (vm.max_map_count), or the system out of memory";
 
 /** What Linux memory is made of. */
 export interface LinuxMemoryParts {
@@ -137,19 +142,21 @@ export class LinuxMemory implements VirtualMemory {
   protect(address: Address, sizeBytes: number, flags: MemoryFlags): void {
     if (this.#libc.mprotect(address, sizeBytes, protectionOf(flags)) !== 0) {
       const asked = `change ${sizeBytes} bytes at ${formatAddress(address)} to ${describeAccess(flags)}`;
-      throw systemError(asked, "mprotect", this.#libc.errno());
+      const errno = this.#libc.errno();
+      throw systemError(asked, "mprotect", errno, errno === Errno.ENOMEM ? NOT_ALL_MAPPED : undefined);
     }
   }
 
   allocDualMapping(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): DualMapping {
     const largePageSize = this.#largePageSizeFor(sizeBytes, flags);
-    const mapping = this.#dualMapper.map({
+    const request: DualMappingRequest = {
       sizeBytes,
       alignment: largePageSize === 0 ? this.info().pageSize : largePageSize,
       hugetlbPageSize: largePageSize !== 0 && sizeBytes % largePageSize === 0 ? largePageSize : 0,
       preferTmp: flags.preferTmp === true,
       tag,
-    });
+    };
+    const mapping = withWayOut(() => this.#dualMapper.map(request));
     if (largePageSize !== 0) {
       adviseLargePagesShared(this.#libc, mapping, sizeBytes, this.info().pageSize, largePageSize);
     }
@@ -170,12 +177,7 @@ export class LinuxMemory implements VirtualMemory {
   }
 
   hardenedRuntimeInfo(): HardenedRuntimeInfo {
-    const { pageSize } = this.info();
-    const writableCode = attempt(() => this.alloc(pageSize, { read: true, write: true, execute: true }));
-    if (writableCode !== undefined) this.release(writableCode, pageSize);
-    const dualMapping = attempt(() => this.allocDualMapping(pageSize, {}));
-    if (dualMapping !== undefined) this.releaseDualMapping(dualMapping, pageSize);
-    return { enabled: writableCode === undefined, mapJit: false, dualMapping: dualMapping !== undefined };
+    return tryHardening(this);
   }
 
   protectJitMemory(): void {

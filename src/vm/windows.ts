@@ -1,7 +1,7 @@
 /** Windows' virtual memory. What is odd about it stands in the files of `windows/`, each beside its cause. */
-import { JitError, formatAddress } from "../errors.ts";
+import { formatAddress } from "../errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
-import { attempt, describeAccess } from "./attempts.ts";
+import { attempt, describeAccess, tryHardening, withWayOut } from "./attempts.ts";
 import type {
   DualMapping,
   HardenedRuntimeInfo,
@@ -12,13 +12,14 @@ import type {
   SharingSupport,
   VirtualMemory,
 } from "./contract.ts";
-import { DualUnmapper, mapTwice } from "./windows/dual-mapping.ts";
-import { Memory, Page, RegionInfo, SystemInfo } from "./windows/kernel32.ts";
+import { mapTwice, unmapTwice } from "./windows/dual-mapping.ts";
+import { Memory, Page, SystemInfo } from "./windows/kernel32.ts";
 import type { Kernel32 } from "./windows/kernel32.ts";
 import { lastError } from "./windows/last-error.ts";
 import { mayLockPages } from "./windows/lock-pages.ts";
 import type { Advapi32 } from "./windows/lock-pages.ts";
 import { probe } from "./windows/probe.ts";
+import { checkWhole, mappedSize } from "./windows/regions.ts";
 import { WindowsSharing } from "./windows/sharing.ts";
 
 /** What stands behind a protection that is refused, nearly always. */
@@ -39,7 +40,6 @@ export class WindowsMemory implements VirtualMemory {
   readonly #kernel32: Kernel32;
   readonly #advapi32: Advapi32;
   readonly #ffi: Pick<Ffi, "view" | "detach">;
-  readonly #dualUnmapper: DualUnmapper;
   #info: MemoryInfo | undefined;
   #largePageSize: number | undefined;
   #mayLockPages = false;
@@ -48,7 +48,6 @@ export class WindowsMemory implements VirtualMemory {
     this.#kernel32 = parts.kernel32;
     this.#advapi32 = parts.advapi32;
     this.#ffi = parts.ffi;
-    this.#dualUnmapper = new DualUnmapper(parts.kernel32);
     this.sharing = new WindowsSharing(parts.kernel32);
   }
 
@@ -73,19 +72,9 @@ export class WindowsMemory implements VirtualMemory {
     throw lastError(this.#kernel32, `map ${sizeBytes} bytes (${describeAccess(flags)})`, "VirtualAlloc");
   }
 
-  /** Windows gives back what was mapped in one piece in one piece: a part of it is refused. */
   release(address: Address, sizeBytes: number): void {
     const asked = `unmap ${sizeBytes} bytes at ${formatAddress(address)}`;
-    const mappedBytes = this.#mappedSize(address, asked);
-    if (mappedBytes !== sizeBytes) {
-      throw new JitError(
-        "ERR_INVALID_ARGUMENT",
-        `Cannot ${asked}: ` +
-          (mappedBytes === 0
-            ? "no mapping begins there"
-            : `${mappedBytes} bytes were mapped there, and Windows unmaps all of them or none`),
-      );
-    }
+    checkWhole(mappedSize(this.#kernel32, address, asked), sizeBytes, asked);
     if (this.#kernel32.VirtualFree(address, 0, Memory.RELEASE) === 0) {
       throw lastError(this.#kernel32, asked, "VirtualFree");
     }
@@ -104,11 +93,11 @@ export class WindowsMemory implements VirtualMemory {
       const mapping = attempt(() => mapTwice(this.#kernel32, sizeBytes, true));
       if (mapping !== undefined) return mapping;
     }
-    return mapTwice(this.#kernel32, sizeBytes, false);
+    return withWayOut(() => mapTwice(this.#kernel32, sizeBytes, false));
   }
 
   releaseDualMapping(mapping: DualMapping, sizeBytes: number): void {
-    this.#dualUnmapper.unmap(mapping, sizeBytes);
+    unmapTwice(this.#kernel32, mapping, sizeBytes);
   }
 
   flushInstructionCache(address: Address, sizeBytes: number): void {
@@ -121,13 +110,7 @@ export class WindowsMemory implements VirtualMemory {
   }
 
   hardenedRuntimeInfo(): HardenedRuntimeInfo {
-    const { pageGranularity } = this.info();
-    const everything = { read: true, write: true, execute: true };
-    const writableCode = attempt(() => this.alloc(pageGranularity, everything));
-    if (writableCode !== undefined) this.release(writableCode, pageGranularity);
-    const dualMapping = attempt(() => this.allocDualMapping(pageGranularity, {}));
-    if (dualMapping !== undefined) this.releaseDualMapping(dualMapping, pageGranularity);
-    return { enabled: writableCode === undefined, mapJit: false, dualMapping: dualMapping !== undefined };
+    return tryHardening(this);
   }
 
   protectJitMemory(): void {
@@ -164,22 +147,6 @@ export class WindowsMemory implements VirtualMemory {
       pageSize: result.getUint32(SystemInfo.PAGE_SIZE, true),
       pageGranularity: result.getUint32(SystemInfo.ALLOCATION_GRANULARITY, true),
     };
-  }
-
-  /**
-   * The bytes that were mapped at `address` in one piece, 0 where no mapping begins there.
-   * VirtualQuery tells of runs of pages that are alike; the mapping ends where another one begins, or nothing is.
-   */
-  #mappedSize(address: Address, asked: string): number {
-    const result = new DataView(new ArrayBuffer(RegionInfo.SIZE));
-    for (let end = address; ;) {
-      if (this.#kernel32.VirtualQuery(end, result, RegionInfo.SIZE) === 0) {
-        throw lastError(this.#kernel32, asked, "VirtualQuery");
-      }
-      const base = Number(result.getBigUint64(RegionInfo.ALLOCATION_BASE, true));
-      if (base !== address) return end - address;
-      end += Number(result.getBigUint64(RegionInfo.REGION_SIZE, true));
-    }
   }
 
   #hasLargePagesFor(sizeBytes: number, flags: MemoryFlags): boolean {

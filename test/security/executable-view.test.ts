@@ -1,9 +1,15 @@
 /** Nobody writes to the executable view, or changes the file behind it: each way that Linux has is tried for real. */
 import assert from "node:assert/strict";
 import { closeSync, constants, ftruncateSync, openSync, readdirSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { after, before, describe, test } from "node:test";
 import { JitAllocator, JitError, VirtMem, type Span } from "../../src/index.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
+import { LinuxMemory } from "../../src/vm/linux.ts";
+import { Errno } from "../../src/vm/linux/errno.ts";
+import { systemFiles } from "../../src/vm/linux/files.ts";
+import { coherentCache } from "../../src/vm/linux/instruction-cache.ts";
+import { bindLibc, type LinuxLibc } from "../../src/vm/linux/libc.ts";
 import { someBytes } from "../support/rows.ts";
 import { needs } from "../support/requirements.ts";
 import { accessOf, mapLineOf, openDescriptors } from "../support/process-state.ts";
@@ -16,6 +22,54 @@ const SEALS = { SEAL: 1, SHRINK: 2, GROW: 4, FUTURE_WRITE: 16 } as const;
 const EPERM = 1;
 const EACCES = 13;
 const EFAULT = 14;
+
+/** The files of this process that have a name where such files are made: `jit-allocator-<tag>-<process>-<random>`. */
+function ownNames(): string[] {
+  return [...new Set(["/dev/shm", "/tmp", tmpdir()])].flatMap((folder) =>
+    readdirSync(folder)
+      .filter((name) => name.startsWith("jit-allocator-") && name.includes(`-${process.pid}-`))
+      .map((name) => `${folder}/${name}`),
+  );
+}
+
+/** Real memory of a Linux that lacks some calls, and a look at each file when it has been made, and before it is filled. */
+function memoryWithout(
+  lacking: readonly ("memfd_create" | "shm_open")[],
+  look: { readonly created: () => void; readonly filled: () => void },
+): LinuxMemory {
+  const ffi = systemFfi();
+  const libc = bindLibc(ffi);
+  let isLacking = false;
+  const looking: LinuxLibc = {
+    ...libc,
+    errno: () => {
+      const errno = isLacking ? Errno.ENOSYS : libc.errno();
+      isLacking = false;
+      return errno;
+    },
+    shm_open: (name, flags, mode) => {
+      const descriptor = libc.shm_open(name, flags, mode);
+      look.created();
+      return descriptor;
+    },
+    open: (path, flags, mode) => {
+      const descriptor = libc.open(path, flags, mode);
+      look.created();
+      return descriptor;
+    },
+    posix_fallocate: (descriptor, offset, sizeBytes) => {
+      look.filled();
+      return libc.posix_fallocate(descriptor, offset, sizeBytes);
+    },
+  };
+  for (const call of lacking) {
+    looking[call] = () => {
+      isLacking = true;
+      return -1;
+    };
+  }
+  return new LinuxMemory({ libc: looking, files: systemFiles, ffi, instructionCache: coherentCache });
+}
 
 describe("the executable view", { skip }, () => {
   let allocator: JitAllocator;
@@ -134,13 +188,26 @@ describe("the executable view", { skip }, () => {
   });
 
   test("no name in /dev/shm or the temporary folders leads to it", () => {
-    for (const folder of ["/dev/shm", "/tmp"]) {
-      assert.deepEqual(
-        readdirSync(folder).filter((name) => name.startsWith(`jit-allocator-${process.pid}-`)),
-        [],
-      );
-    }
+    assert.deepEqual(ownNames(), []);
   });
+
+  for (const lacking of [["memfd_create"], ["memfd_create", "shm_open"]] as const) {
+    test(`nor where the system has no ${lacking.join(" and no ")}, so that the file has a name first`, () => {
+      const { pageSize } = VirtMem.info();
+      const named: string[] = [];
+      const memory = memoryWithout(lacking, {
+        created: () => named.push(...ownNames()),
+        filled: () =>
+          assert.deepEqual(ownNames(), [], "the name is gone before there is anything to lead to"),
+      });
+      const mapping = memory.allocDualMapping(pageSize, {}, { name: "security", isGuarded: false });
+      assert.match(named[0] ?? "", /\/jit-allocator-security-\d+-\w+$/, "it is one of the names looked for");
+      assert.deepEqual(ownNames(), []);
+      assert.equal(accessOf(mapping.rx), "r-xs");
+      assert.match(mapLineOf(mapping.rx) ?? "", new RegExp(` ${named.at(-1)} \\(deleted\\)$`));
+      memory.releaseDualMapping(mapping, pageSize);
+    });
+  }
 
   test("even root, who can open it again by its mapping, cannot write, map, resize or unseal it", (context) => {
     const file = reopen(constants.O_RDWR);

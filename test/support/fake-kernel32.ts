@@ -11,6 +11,7 @@ import {
   NO_FILE,
   Page,
   RegionInfo,
+  RegionState,
   Section,
   SystemInfo,
   ThreadAccess,
@@ -163,8 +164,10 @@ export class FakeKernel32 implements Kernel32, Advapi32, FakeSystem {
     }
     const mapping = this.space.at(address);
     const end = mapping === undefined ? address + PAGE : mapping.start + mapping.sizeBytes;
-    result.setBigUint64(RegionInfo.ALLOCATION_BASE, BigInt(mapping?.base ?? 0), true);
+    // Of free pages Windows leaves most fields undefined: here, what the caller had there.
+    if (mapping !== undefined) result.setBigUint64(RegionInfo.ALLOCATION_BASE, BigInt(mapping.base), true);
     result.setBigUint64(RegionInfo.REGION_SIZE, BigInt(end - address), true);
+    result.setUint32(RegionInfo.STATE, mapping === undefined ? RegionState.FREE : RegionState.COMMIT, true);
     return RegionInfo.SIZE;
   }
 

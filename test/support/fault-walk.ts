@@ -19,6 +19,8 @@ export interface FakeSystem {
 export interface Operation {
   readonly name: string;
   readonly start: () => FakeSystem;
+  /** What each of its errors says. */
+  readonly says?: RegExp;
   /** Made before anything fails. */
   readonly prepare?: (memory: VirtualMemory) => unknown;
   readonly run: (memory: VirtualMemory, prepared: unknown) => unknown;
@@ -56,6 +58,7 @@ export function walkFaults(operation: Operation, codesOf: (call: string) => read
             assert.equal(error.syscall, call);
             assert.equal(error.errno, code);
             assert.match(error.message, /^Cannot .* failed with .+ \(\d+\)/);
+            if (operation.says !== undefined) assert.match(error.message, operation.says);
             const after = system.leftovers();
             const isPart = after.every((text) => before.includes(text));
             assert.ok(isPart, `code ${code} left ${after.join(", ")}, and before was ${before.join(", ")}`);

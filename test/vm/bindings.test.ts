@@ -135,7 +135,8 @@ describe("kernel32", () => {
     VirtualProtect: () => 1,
     VirtualQuery: (address: unknown, info: unknown) => {
       assert.ok(info instanceof DataView);
-      info.setBigUint64(8, BigInt(address === BASE ? BASE : 0), true);
+      const isStart = address === BASE || address === BASE + SIZE;
+      info.setBigUint64(8, BigInt(isStart ? address : 0), true);
       info.setBigUint64(24, BigInt(SIZE), true);
       return 48;
     },
@@ -163,6 +164,10 @@ describe("kernel32", () => {
       ["MapViewOfFile", 200, 6, 0, 0, SIZE],
       ["MapViewOfFile", 200, 0x24, 0, 0, SIZE],
       ["CloseHandle", 200],
+      ["VirtualQuery", BASE + SIZE, "buffer", 48],
+      ["VirtualQuery", BASE + 2 * SIZE, "buffer", 48],
+      ["VirtualQuery", BASE, "buffer", 48],
+      ["VirtualQuery", BASE + SIZE, "buffer", 48],
       ["UnmapViewOfFile", BASE + SIZE],
       ["UnmapViewOfFile", BASE],
       ["VirtualAlloc", 0, SIZE, 0x3000, 4],
@@ -201,7 +206,7 @@ describe("kernel32", () => {
       // MEM_RESERVE, MEM_COMMIT and MEM_LARGE_PAGES
       ["VirtualAlloc", 0, SIZE, 0x2000_3000, 4],
     ]);
-    assert.deepEqual(signatures(ffi).slice(2, 5), [
+    assert.deepEqual(signatures(ffi).slice(3, 6), [
       "OpenProcessToken(pointer, u32, buffer) i32",
       "LookupPrivilegeValueW(pointer, buffer, buffer) i32",
       "AdjustTokenPrivileges(pointer, i32, buffer, u32, pointer, pointer) i32",
@@ -273,6 +278,16 @@ describe("kernel32", () => {
         error.errno === 1455,
     );
     assert.deepEqual(ffi.calls.at(-1), ["GetLastError"]);
+  });
+
+  it("GetLastError is looked up before anything can fail: to look it up then may change its answer", () => {
+    const ffi = new RecordingFfi({ ...answers, VirtualAlloc: () => 0 });
+    assert.throws(() => memoryOn(ffi).alloc(SIZE, { read: true }), JitError);
+    const failed = ffi.events.findIndex((event) => "call" in event && event.call === "VirtualAlloc");
+    assert.deepEqual(
+      ffi.events.slice(failed + 1).map((event) => ("call" in event ? event.call : "a look-up")),
+      ["GetLastError"],
+    );
   });
 
   it("a function that is not there is a missing feature", () => {

@@ -14,6 +14,13 @@ const RX = Protection.READ | Protection.EXECUTE;
 const RW = Protection.READ | Protection.WRITE;
 const processors = ["Intel", "Apple silicon"] as const;
 
+/** How an error of a dual mapping says that it can be done without, or cannot. */
+const WAYS_OUT = {
+  Intel: /; to do without, pass `useDualMapping: false`/,
+  "Apple silicon":
+    /; `useDualMapping: false` is no way out: Apple silicon has no memory that is writable and/,
+} as const;
+
 function codesOf(call: string): readonly number[] {
   return Object.values(call.startsWith("mach_") ? KernReturn : Errno);
 }
@@ -30,6 +37,7 @@ for (const processor of processors) {
     {
       name: "allocDualMapping",
       start,
+      says: WAYS_OUT[processor],
       run: (memory) => memory.allocDualMapping(SIZE, { largePages: true }),
       undo: (memory, result) => memory.releaseDualMapping(result as DualMapping, SIZE),
     },

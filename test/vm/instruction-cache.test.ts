@@ -182,6 +182,19 @@ describe("where libgcc is missing", () => {
     });
   }
 
+  for (const step of ["view", "callable"] as const) {
+    it(`AArch64 with an interface that refuses ${step}: nothing is left, however often it is tried`, () => {
+      const libc = new FakeLibc();
+      const ffi = new FakeFfi(["syscall"]);
+      ffi[step] = () => {
+        throw new RangeError("refused");
+      };
+      const cache = instructionCache(ffi, libc, "arm64");
+      for (let round = 0; round < 2; round++) assert.throws(() => cache.flush(4096, 12), /refused/);
+      assert.deepEqual(libc.leftovers(), []);
+    });
+  }
+
   it("another processor: ERR_FEATURE_NOT_ENABLED", () => {
     const cache = instructionCache(new FakeFfi([]), new FakeLibc(), "other");
     throwsJitError("ERR_FEATURE_NOT_ENABLED", () => cache.flush(4096, 12));

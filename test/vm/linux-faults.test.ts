@@ -12,6 +12,9 @@ const LARGE_PAGE_FILES = { "/proc/meminfo": "MemTotal: 1 kB\nHugepagesize:      
 const ERRNOS = [Errno.ENOMEM, Errno.EACCES, Errno.EPERM, Errno.EINVAL, Errno.EMFILE, Errno.ENOSYS];
 const SIZE = 16 * PAGE;
 
+/** How an error of a dual mapping says that it can be done without. */
+const WAY_OUT = /; to do without, pass `useDualMapping: false`/;
+
 interface Operation {
   readonly name: string;
   readonly machine?: FakeMachine;
@@ -123,6 +126,7 @@ for (const operation of operations) {
               String(error.errno),
             );
             assert.match(error.message, /^Cannot .*E[A-Z]+ \(\d+\)/);
+            if (operation.name.startsWith("allocDualMapping")) assert.match(error.message, WAY_OUT);
             assert.deepEqual(libc.leftovers(), before, `after errno ${errno}`);
             // The failure was a moment's: the same works now.
             result = run(memory, prepared);
@@ -173,6 +177,14 @@ describe("what each error number becomes", () => {
 });
 
 describe("other operations on a fake machine", () => {
+  it("protect says first that part of the range may not be mapped: what ENOMEM of mprotect mostly means", () => {
+    const memory = linuxOn(new FakeLibc());
+    assert.throws(
+      () => memory.protect(SIZE, SIZE, { read: true }),
+      /ENOMEM \(12\); part of the range is not mapped, .*vm\.max_map_count/,
+    );
+  });
+
   it("alloc takes hugetlb pages where there are some, else an aligned range with advice", () => {
     const libc = new FakeLibc({ files: LARGE_PAGE_FILES, hugetlbPages: 1 });
     const memory = linuxOn(libc);

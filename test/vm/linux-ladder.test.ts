@@ -9,6 +9,8 @@ import type { FakeMachine } from "../support/fake-libc.ts";
 import { linuxOn } from "../support/linux-on.ts";
 
 const SIZE = 16 * PAGE;
+/** How an error of a dual mapping says that it can be done without. */
+const WAY_OUT = /; to do without, pass `useDualMapping: false`/;
 const LARGE_PAGE_FILES = { "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size": `${LARGE_PAGE}\n` };
 
 /** Maps on a machine and tells what kind of file it became. */
@@ -103,7 +105,7 @@ describe("the ladder", () => {
     assert.match(error.message, /memfd_create \(MFD_EXEC\) \(mmap: EPERM \(1\), it is on a noexec mount\)/);
     assert.match(error.message, /shm_open \(mmap: EPERM \(1\), it is on a noexec mount\)/);
     assert.match(error.message, /an unlinked file in \/tmp\) \(open: EROFS \(30\)\)/);
-    assert.match(error.message, /useDualMapping: false/);
+    assert.match(error.message, WAY_OUT);
     assert.deepEqual(libc.leftovers(), []);
   });
 
@@ -131,6 +133,7 @@ describe("the ladder", () => {
     assert.equal(error.syscall, "ftruncate");
     assert.equal(error.errno, Errno.EFBIG);
     assert.match(error.message, /RLIMIT_FSIZE.*ulimit -f/);
+    assert.match(error.message, WAY_OUT);
     assert.deepEqual(libc.leftovers(), []);
     assert.equal(mapOn({ fileSizeLimit: SIZE }).kind, "memfd");
   });
@@ -146,8 +149,19 @@ describe("the ladder", () => {
       const error = failureOf(() => linuxOn(libc).allocDualMapping(SIZE, {}));
       assert.equal(error.code, code);
       assert.equal(error.errno, errno);
+      assert.match(error.message, WAY_OUT);
       assert.ok(!libc.calls.includes("shm_open"));
       assert.deepEqual(libc.leftovers(), []);
+    }
+  });
+
+  it("names the way to do without where there is no room for the range", () => {
+    for (const call of ["mmap", "munmap"] as const) {
+      const libc = new FakeLibc({ files: LARGE_PAGE_FILES });
+      libc.refuse(call, Errno.ENOMEM, ([, sizeBytes]) => sizeBytes !== 2 ** 30);
+      const error = failureOf(() => linuxOn(libc).allocDualMapping(LARGE_PAGE, { largePages: true }));
+      assert.equal(error.syscall, call);
+      assert.match(error.message, WAY_OUT);
     }
   });
 

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { systemMemory } from "../../src/vm/select.ts";
 import { Errno } from "../../src/vm/linux/errno.ts";
+import { MapFlag } from "../../src/vm/linux/libc.ts";
 import { FakeLibc, PAGE } from "../support/fake-libc.ts";
 import { linuxOn } from "../support/linux-on.ts";
 import { needs } from "../support/requirements.ts";
@@ -91,6 +92,27 @@ describe("the places of mappings", () => {
     assert.equal(second.rx, first.rx - 2 * SIZE);
     memory.releaseDualMapping(large, GIB);
     for (const mapping of [first, second]) memory.releaseDualMapping(mapping, SIZE);
+    assert.deepEqual(libc.leftovers(), []);
+  });
+
+  it("what whoever dies may leave behind bears the tag: the range as well, while it is looked for", () => {
+    const libc = new FakeLibc();
+    const memory = linuxOn(libc);
+    const mapped: string[] = [];
+    libc.refuse("mmap", Errno.ENOMEM, ([, sizeBytes, , flags]) => {
+      mapped.push(`${(Number(flags) & MapFlag.ANONYMOUS) === 0 ? "named" : "nameless"} ${Number(sizeBytes)}`);
+      return false;
+    });
+    const tag = { name: "tag", isGuarded: true };
+    // The second goes where the first went before; the third finds the range too short, and looks for another.
+    const sizes = [SIZE, SIZE, GIB / 2];
+    const mappings = sizes.map((size) => memory.allocDualMapping(size, {}, tag));
+    assert.deepEqual(
+      mapped.filter((text) => text.startsWith("nameless")),
+      [],
+    );
+    assert.equal(mapped.filter((text) => text === `named ${GIB}`).length, 3, "two ranges, and one reserved");
+    mappings.forEach((mapping, index) => memory.releaseDualMapping(mapping, sizes[index] ?? 0));
     assert.deepEqual(libc.leftovers(), []);
   });
 

@@ -110,6 +110,42 @@ describe("VirtMem", () => {
     assertInvalid(VirtMem.releaseDualMapping, { rx: address, rw }, 2 * pageSize);
   });
 
+  it("releaseDualMapping reads each address once: a getter cannot give another one after the checks", () => {
+    const mapping = VirtMem.allocDualMapping(pageGranularity, {});
+    const reads: string[] = [];
+    VirtMem.releaseDualMapping(
+      {
+        get rx() {
+          reads.push("rx");
+          return mapping.rx;
+        },
+        get rw() {
+          reads.push("rw");
+          return mapping.rw;
+        },
+      },
+      pageGranularity,
+    );
+    assert.deepEqual(reads, ["rx", "rw"]);
+  });
+
+  it("flags are read once, whether they are the object's own or not", () => {
+    const reads: string[] = [];
+    class Flags {
+      get read(): boolean {
+        reads.push("read");
+        return true;
+      }
+    }
+    const flags = new Flags();
+    const memory = VirtMem.alloc(pageGranularity, flags);
+    VirtMem.protect(memory, pageSize, flags);
+    VirtMem.release(memory, pageGranularity);
+    VirtMem.releaseDualMapping(VirtMem.allocDualMapping(pageGranularity, flags), pageGranularity);
+    assert.deepEqual(reads, ["read", "read", "read"]);
+    assertInvalid(VirtMem.alloc, pageGranularity, Object.create({ read: "yes" }));
+  });
+
   it("flushInstructionCache takes any alignment, and refuses what is no range", () => {
     assert.doesNotThrow(() => VirtMem.flushInstructionCache(address + 3, 0));
     for (const size of [-1, 0.5, Number.NaN, "1", 1n, undefined]) {

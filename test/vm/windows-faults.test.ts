@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { JitError } from "../../src/errors.ts";
 import type { DualMapping, VirtualMemory } from "../../src/vm/contract.ts";
+import { WindowsMemory } from "../../src/vm/windows.ts";
 import { Page } from "../../src/vm/windows/kernel32.ts";
 import { LastError } from "../../src/vm/windows/last-error.ts";
 import { FakeKernel32, GRANULARITY, LARGE_PAGE, PAGE } from "../support/fake-kernel32.ts";
@@ -16,6 +17,12 @@ const CODES = [
   LastError.ERROR_INVALID_PARAMETER,
   LastError.ERROR_DYNAMIC_CODE_BLOCKED,
 ];
+
+/** How an error of a dual mapping says that it can be done without. */
+const WAY_OUT = /; to do without, pass `useDualMapping: false`/;
+
+/** What is never asked for a view. */
+const NO_VIEWS = { view: () => assert.fail("a view"), detach: () => undefined };
 
 const releaseDual =
   (sizeBytes: number): NonNullable<Operation["undo"]> =>
@@ -39,12 +46,14 @@ const operations: readonly Operation[] = [
   {
     name: "allocDualMapping",
     start: () => new FakeKernel32(),
+    says: WAY_OUT,
     run: (memory) => memory.allocDualMapping(SIZE, {}),
     undo: releaseDual(SIZE),
   },
   ...[true, false].map((mayLockPages): Operation => ({
     name: `allocDualMapping with large pages, ${mayLockPages ? "" : "not "}allowed`,
     start: () => new FakeKernel32({ mayLockPages }),
+    says: WAY_OUT,
     run: (memory) => memory.allocDualMapping(LARGE_PAGE, { largePages: true }),
     undo: releaseDual(LARGE_PAGE),
   })),
@@ -160,13 +169,37 @@ describe("Windows memory on a fake machine", () => {
   it("unmaps the rest when it is asked again, where the second view was refused", () => {
     const system = new FakeKernel32();
     const mapping = system.memory.allocDualMapping(SIZE, {});
-    system.calls.failAt(1, LastError.ERROR_INVALID_ADDRESS);
-    failureOf(() => system.memory.releaseDualMapping(mapping, SIZE));
+    // Two questions about each view come first, and the executable view goes.
+    system.calls.failAt(5, LastError.ERROR_INVALID_ADDRESS);
+    assert.equal(failureOf(() => system.memory.releaseDualMapping(mapping, SIZE)).syscall, "UnmapViewOfFile");
     assert.equal(system.space.at(mapping.rx), undefined, "what could run went first");
     assert.notEqual(system.space.at(mapping.rw), undefined);
-    system.memory.releaseDualMapping(mapping, SIZE);
+    // Each thread has its own object; another one may be the one that tries again.
+    const another = new WindowsMemory({ kernel32: system, advapi32: system, ffi: NO_VIEWS });
+    another.releaseDualMapping(mapping, SIZE);
     assert.deepEqual(system.leftovers(), []);
-    assert.equal(failureOf(() => system.memory.releaseDualMapping(mapping, SIZE)).syscall, "UnmapViewOfFile");
+    assert.equal(
+      failureOf(() => system.memory.releaseDualMapping(mapping, SIZE)).code,
+      "ERR_INVALID_ARGUMENT",
+    );
+  });
+
+  it("refuses to unmap what is no dual mapping, or not all of one, and unmaps nothing", () => {
+    const system = new FakeKernel32();
+    const { rx, rw } = system.memory.allocDualMapping(SIZE, {});
+    const before = system.leftovers();
+    for (const [mapping, sizeBytes] of [
+      [{ rx, rw }, GRANULARITY],
+      [{ rx, rw }, 2 * SIZE],
+      [{ rx, rw: rw + GRANULARITY }, SIZE],
+      [{ rx, rw: 2 ** 40 }, SIZE],
+    ] as const) {
+      const error = failureOf(() => system.memory.releaseDualMapping(mapping, sizeBytes));
+      assert.equal(error.code, "ERR_INVALID_ARGUMENT");
+      assert.deepEqual(system.leftovers(), before);
+    }
+    system.memory.releaseDualMapping({ rx, rw }, SIZE);
+    assert.deepEqual(system.leftovers(), []);
   });
 
   it("refuses to unmap a part, the middle, or what is not mapped, and unmaps nothing", () => {
@@ -252,7 +285,7 @@ describe("Windows memory on a fake machine", () => {
     assert.deepEqual(whole.leftovers(), []);
     for (const [position, call] of whole.calls.names.entries()) {
       // What is made to fail here is giving back, and nothing can be done about that.
-      if (call === "VirtualFree" || call === "UnmapViewOfFile") continue;
+      if (["VirtualFree", "UnmapViewOfFile", "VirtualQuery"].includes(call)) continue;
       const system = new FakeKernel32({ mayLockPages: true });
       system.calls.failAt(position, LastError.ERROR_ACCESS_DENIED);
       assert.equal(system.memory.probe().length, 6);

@@ -72,7 +72,7 @@ describe("Windows memory, really", { skip: needs("windows") }, () => {
     assert.equal(protectionAt(rw), 0);
     assert.deepEqual(
       failureOf(() => VirtMem.releaseDualMapping(mapping, size)),
-      ["ERR_INVALID_ARGUMENT", "UnmapViewOfFile", LastError.ERROR_INVALID_ADDRESS],
+      ["ERR_INVALID_ARGUMENT", undefined, undefined],
     );
   });
 

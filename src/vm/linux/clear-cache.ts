@@ -57,8 +57,9 @@ const ARM64_CLEAR_CACHE = Uint32Array.of(
 );
 
 /**
- * Puts the routine of this file into a page of its own, which stays as long as the process. It needs no clearing
- * itself: it is written before the page becomes executable, and the kernel clears the cache for a page that does.
+ * Puts the routine of this file into a page of its own, which stays as long as the process: one for each thread that
+ * flushes, since each has its own foreign function interface. It needs no clearing itself: it is written before the
+ * page becomes executable, and the kernel clears the cache for a page that does.
  *
  * @throws JitError where the system does not let memory become executable that was written before
  */
@@ -67,16 +68,19 @@ export function ownClearCache(ffi: Pick<Ffi, "view" | "detach" | "callable">, li
   const access = Protection.READ | Protection.WRITE;
   const address = libc.mmap(0, sizeBytes, access, MapFlag.PRIVATE | MapFlag.ANONYMOUS, -1, 0);
   if (address === MAP_FAILED) throw noRoutine("mmap", libc.errno());
-  const buffer = ffi.view(address, sizeBytes);
-  new Uint32Array(buffer).set(ARM64_CLEAR_CACHE);
-  ffi.detach(buffer);
-  if (libc.mprotect(address, sizeBytes, Protection.READ | Protection.EXEC) !== 0) {
-    const errno = libc.errno();
+  try {
+    const buffer = ffi.view(address, sizeBytes);
+    new Uint32Array(buffer).set(ARM64_CLEAR_CACHE);
+    ffi.detach(buffer);
+    if (libc.mprotect(address, sizeBytes, Protection.READ | Protection.EXEC) !== 0) {
+      throw noRoutine("mprotect", libc.errno());
+    }
+    const { call } = ffi.callable(address, CLEAR_CACHE);
+    return { origin: "a routine of this library's own, since there is no libgcc_s.so.1", call };
+  } catch (error) {
     libc.munmap(address, sizeBytes);
-    throw noRoutine("mprotect", errno);
+    throw error;
   }
-  const { call } = ffi.callable(address, CLEAR_CACHE);
-  return { origin: "a routine of this library's own, since there is no libgcc_s.so.1", call };
 }
 
 function noRoutine(syscall: string, errno: number): JitError {

@@ -14,6 +14,7 @@
  * point is undone by the same munmap.
  */
 import { JitError } from "../../errors.ts";
+import type { JitErrorCode } from "../../errors.ts";
 import type { Address } from "../../ffi/contract.ts";
 import type { DualMapping, MappingTag } from "../contract.ts";
 import type { SystemFiles } from "./files.ts";
@@ -36,9 +37,6 @@ export function fileNameOf(tagName: string | undefined): string {
 /** What stands for none; also what a call returns that failed. */
 const NO_DESCRIPTOR = -1;
 
-/** The alternative that every message of a failed dual mapping names. */
-const WAY_OUT = "pass `useDualMapping: false` (memory is then writable and executable at once)";
-
 /** How one kind of file comes to be. */
 export interface LadderStep {
   /** As `doctor` and the errors show it. */
@@ -54,13 +52,12 @@ export interface LadderStep {
 }
 
 /** Why a step did not work; never leaves this folder. */
-export class StepFailure extends Error {
-  readonly syscall: string;
-  readonly errno: number;
+export class StepFailure extends JitError {
+  declare readonly syscall: string;
+  declare readonly errno: number;
   constructor(syscall: string, errno: number, remark = "") {
-    super(`${syscall}: ${errnoName(errno)} (${errno})${remark === "" ? "" : `, ${remark}`}`);
-    this.syscall = syscall;
-    this.errno = errno;
+    const message = `${syscall}: ${errnoName(errno)} (${errno})${remark === "" ? "" : `, ${remark}`}`;
+    super(codeOfErrno(errno), message, { syscall, errno });
   }
 }
 
@@ -121,7 +118,7 @@ export class DualMapper {
   #mapAsBefore({ sizeBytes, alignment, hugetlbPageSize, preferTmp, tag }: DualMappingRequest): Address {
     const step = this.#lastWorking;
     if (step === undefined || preferTmp || hugetlbPageSize !== 0) return 0;
-    const hint = this.#placement.hintFor(2 * sizeBytes);
+    const hint = this.#placement.hintAtHand(2 * sizeBytes);
     if (hint === 0 || hint % alignment !== 0) return 0;
     try {
       this.#fill(hint, sizeBytes, step, tag, false);
@@ -174,7 +171,7 @@ export class DualMapper {
     throw new JitError(
       "ERR_OUT_OF_MEMORY",
       `Cannot ${describe(sizeBytes)}: files of this process may not grow past ${limitBytes} bytes (RLIMIT_FSIZE), ` +
-        `and the memory is one; raise the limit (ulimit -f), use smaller blocks, or ${WAY_OUT}`,
+        "and the memory is one; raise the limit (ulimit -f) or use smaller blocks",
       { syscall: "ftruncate", errno: Errno.EFBIG },
     );
   }
@@ -211,7 +208,7 @@ export class DualMapper {
       last === undefined ? "ERR_FEATURE_NOT_ENABLED" : codeOfFailures(failures.map(({ failure }) => failure)),
       `Cannot ${describe(sizeBytes)}: every way was refused: ` +
         `${failures.map(({ step, failure }) => `${step.name} (${failure.message})`).join("; ")}; ` +
-        `mount /dev/shm or TMPDIR without noexec, set vm.memfd_noexec to 0 or 1, or ${WAY_OUT}`,
+        "mount /dev/shm or TMPDIR without noexec, or set vm.memfd_noexec to 0 or 1",
       { syscall: last?.syscall, errno: last?.errno },
     );
   }
@@ -313,8 +310,8 @@ function isExhaustion(errno: number): boolean {
 }
 
 /** What all steps agree on; where they do not, dual mapping is a feature that this machine does not have. */
-function codeOfFailures(failures: readonly StepFailure[]): ReturnType<typeof codeOfErrno> {
-  const codes = new Set(failures.map(({ errno }) => codeOfErrno(errno)));
+function codeOfFailures(failures: readonly StepFailure[]): JitErrorCode {
+  const codes = new Set(failures.map(({ code }) => code));
   const [only] = codes;
   return codes.size === 1 && only !== undefined && only !== "ERR_INVALID_ARGUMENT"
     ? only

@@ -2,6 +2,7 @@
 import { JitError } from "../../errors.ts";
 import type { Address, Ffi } from "../../ffi/contract.ts";
 import type { ProcessorName } from "../../platform.ts";
+import { probeStep } from "../attempts.ts";
 import type { ProbeStep } from "../contract.ts";
 import { clearCacheOfLibgcc, ownClearCache } from "./clear-cache.ts";
 import type { ClearCache } from "./clear-cache.ts";
@@ -60,14 +61,8 @@ export class ClearedCache implements InstructionCache {
   }
 
   probe(): readonly ProbeStep[] {
-    const steps: ProbeStep[] = [];
-    try {
-      steps.push({ name: FLUSH, ok: true, detail: `by ${this.#routine().origin}` });
-    } catch (error) {
-      steps.push({ name: FLUSH, ok: false, detail: error instanceof Error ? error.message : String(error) });
-    }
-    if (this.#barrier !== undefined) steps.push(probeBarrier(this.#barrier));
-    return steps;
+    const flush = probeStep(FLUSH, () => `by ${this.#routine().origin}`);
+    return this.#barrier === undefined ? [flush] : [flush, probeBarrier(this.#barrier)];
   }
 
   #routine(): ClearCache {

@@ -25,10 +25,19 @@ export class Placement {
     this.#libc = libc;
   }
 
-  /** Where a mapping of `sizeBytes` should begin; 0 = anywhere. */
-  hintFor(sizeBytes: number): Address {
+  /**
+   * Where a mapping of `sizeBytes` should begin; 0 = anywhere.
+   *
+   * @param descriptor a file whose name the range is to bear while it is looked for; -1 = none
+   */
+  hintFor(sizeBytes: number, descriptor = -1): Address {
     if (sizeBytes > RANGE_BYTES) return 0;
-    if (this.#end - this.#start < sizeBytes) this.#findRange();
+    if (this.#end - this.#start < sizeBytes) this.#findRange(descriptor);
+    return this.hintAtHand(sizeBytes);
+  }
+
+  /** The same, but 0 where a range would have to be looked for. */
+  hintAtHand(sizeBytes: number): Address {
     return this.#end - this.#start < sizeBytes ? 0 : this.#end - sizeBytes;
   }
 
@@ -45,12 +54,12 @@ export class Placement {
   }
 
   /** The system knows a range that is free, and gives it away for a moment. Where it has none, there is no hint. */
-  #findRange(): void {
+  #findRange(descriptor: number): void {
     const libc = this.#libc;
     this.#start = 0;
     this.#end = 0;
-    const flags = MapFlag.PRIVATE | MapFlag.ANONYMOUS | MapFlag.NORESERVE;
-    const start = libc.mmap(0, RANGE_BYTES, Protection.NONE, flags, -1, 0);
+    const flags = MapFlag.PRIVATE | MapFlag.NORESERVE | (descriptor === -1 ? MapFlag.ANONYMOUS : 0);
+    const start = libc.mmap(0, RANGE_BYTES, Protection.NONE, flags, descriptor, 0);
     if (start === MAP_FAILED) return;
     // Not even what is refused may leave a gibibyte behind.
     if (libc.munmap(start, RANGE_BYTES) !== 0) libc.munmap(start, RANGE_BYTES);

@@ -1,5 +1,6 @@
 /** What `doctor` tries on a Linux machine. Every step undoes what it made. */
 import { JitError } from "../../errors.ts";
+import { probeStep } from "../attempts.ts";
 import type { ProbeStep } from "../contract.ts";
 import { StepFailure } from "./dual-mapping.ts";
 import type { DualMapper } from "./dual-mapping.ts";
@@ -22,17 +23,18 @@ export interface ProbeParts {
 export function probe(parts: ProbeParts): readonly ProbeStep[] {
   const { dualMapper, pageSize, largePageSize } = parts;
   const steps: ProbeStep[] = [
-    attempt("mmap (read, write, execute)", FORBIDDEN, () => {
-      tryMmap(parts.libc, pageSize, Protection.READ | Protection.WRITE | Protection.EXEC, 0);
+    probeStep("mmap (read, write, execute)", () => {
+      const everything = Protection.READ | Protection.WRITE | Protection.EXEC;
+      advised(FORBIDDEN, () => tryMmap(parts.libc, pageSize, everything, 0));
       return "memory can be writable and executable at once";
     }),
-    attempt("mprotect (read, write → read, execute)", FORBIDDEN, () => {
-      tryMprotect(parts.libc, pageSize);
+    probeStep("mprotect (read, write → read, execute)", () => {
+      advised(FORBIDDEN, () => tryMprotect(parts.libc, pageSize));
       return "memory can be written first and made executable then";
     }),
     memfdNoexec(parts.files),
     ...dualMapper.ladder.map((step) =>
-      attempt(`dual mapping: ${step.name}`, "", () => {
+      probeStep(`dual mapping: ${step.name}`, () => {
         dualMapper.tryStep(step, pageSize);
         return "both views were mapped";
       }),
@@ -43,16 +45,18 @@ export function probe(parts: ProbeParts): readonly ProbeStep[] {
   }
   return [
     ...steps,
-    attempt("large pages: mmap (MAP_HUGETLB)", NONE_SET_ASIDE, () => {
+    probeStep("large pages: mmap (MAP_HUGETLB)", () => {
       const flags = MapFlag.HUGETLB | largePageBits(largePageSize);
-      tryMmap(parts.libc, largePageSize, Protection.READ | Protection.WRITE, flags);
+      const access = Protection.READ | Protection.WRITE;
+      advised(NONE_SET_ASIDE, () => tryMmap(parts.libc, largePageSize, access, flags));
       return "pages are set aside (vm.nr_hugepages)";
     }),
-    attempt("large pages: memfd_create (MFD_HUGETLB)", NONE_SET_ASIDE, () => {
-      dualMapper.tryStep(dualMapper.hugetlbStep(largePageSize), largePageSize);
+    probeStep("large pages: memfd_create (MFD_HUGETLB)", () => {
+      const step = dualMapper.hugetlbStep(largePageSize);
+      advised(NONE_SET_ASIDE, () => dualMapper.tryStep(step, largePageSize));
       return "pages are set aside (vm.nr_hugepages), and can be mapped twice";
     }),
-    attempt("large pages: madvise (MADV_HUGEPAGE)", "", () => {
+    probeStep("large pages: madvise (MADV_HUGEPAGE)", () => {
       tryMadvise(parts.libc, largePageSize, pageSize);
       const mode = selectedMode(parts.files.read("/sys/kernel/mm/transparent_hugepage/enabled"));
       if (mode === "never") throw new Error("transparent_hugepage/enabled is never; set it to madvise");
@@ -65,21 +69,13 @@ export function probe(parts: ProbeParts): readonly ProbeStep[] {
 const FORBIDDEN = "a security policy forbids it (SELinux, PaX, or a seccomp filter)";
 const NONE_SET_ASIDE = "no pages are set aside; sysctl vm.nr_hugepages=64 sets some aside";
 
-/** @param advice follows what a native call said. */
-function attempt(name: string, advice: string, work: () => string): ProbeStep {
+/** What a native call said is followed by what that usually means. */
+function advised(advice: string, work: () => void): void {
   try {
-    return { name, ok: true, detail: work() };
+    work();
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    const detail = advice !== "" && error instanceof StepFailure ? `${message}; ${advice}` : message;
-    const isNative = error instanceof StepFailure || error instanceof JitError;
-    return {
-      name,
-      ok: false,
-      detail,
-      ...(isNative && error.syscall !== undefined ? { syscall: error.syscall } : {}),
-      ...(isNative && error.errno !== undefined ? { errno: error.errno } : {}),
-    };
+    if (!(error instanceof StepFailure)) throw error;
+    throw new JitError(error.code, `${error.message}; ${advice}`, error);
   }
 }
 

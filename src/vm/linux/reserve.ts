@@ -26,7 +26,7 @@ export function reserve(
   // mmap aligns to pages alone. An aligned range lies somewhere in one that is longer by what may be skipped.
   const slackBytes = alignment - pageSize;
   const totalBytes = sizeBytes + slackBytes;
-  const hint = placement?.hintFor(totalBytes) ?? 0;
+  const hint = placement?.hintFor(totalBytes, descriptor) ?? 0;
   const start = libc.mmap(
     hint,
     totalBytes,

@@ -3,12 +3,13 @@
  * what it was mapped for: the executable view can never be made writable, nor the writable one executable.
  */
 import { formatAddress } from "../../errors.ts";
+import type { Address } from "../../ffi/contract.ts";
 import type { DualMapping } from "../contract.ts";
 import { FileMap, NO_FILE, Page, Section } from "./kernel32.ts";
 import type { Handle, Kernel32 } from "./kernel32.ts";
 import { lastError } from "./last-error.ts";
+import { checkWhole, mappedSize } from "./regions.ts";
 
-const WAY_OUT = "pass `useDualMapping: false` where memory may be writable and executable at once";
 const TWO_TO_32 = 2 ** 32;
 
 /**
@@ -28,7 +29,7 @@ export function mapTwice(kernel32: Kernel32, sizeBytes: number, largePages: bool
     sizeBytes % TWO_TO_32,
     0,
   );
-  if (section === 0) throw lastError(kernel32, asked, "CreateFileMappingW", WAY_OUT);
+  if (section === 0) throw lastError(kernel32, asked, "CreateFileMappingW");
   try {
     return mapViews(kernel32, section, sizeBytes, largePages, asked);
   } finally {
@@ -47,35 +48,33 @@ function mapViews(
   const map = (access: number): number =>
     kernel32.MapViewOfFile(section, access + (largePages ? FileMap.LARGE_PAGES : 0), 0, 0, sizeBytes);
   const rw = map(FileMap.READ + FileMap.WRITE);
-  if (rw === 0) throw lastError(kernel32, asked, "MapViewOfFile", WAY_OUT);
+  if (rw === 0) throw lastError(kernel32, asked, "MapViewOfFile");
   const rx = map(FileMap.READ + FileMap.EXECUTE);
   if (rx !== 0) return { rx, rw };
-  const error = lastError(kernel32, asked, "MapViewOfFile", WAY_OUT);
+  const error = lastError(kernel32, asked, "MapViewOfFile");
   kernel32.UnmapViewOfFile(rw);
   throw error;
 }
 
-/** Gives dual mappings back, view by view: Windows has no call that unmaps two. */
-export class DualUnmapper {
-  readonly #kernel32: Kernel32;
-  /** Writable views whose executable one is gone already: what a second try must not unmap again. */
-  readonly #halves = new Set<number>();
-
-  constructor(kernel32: Kernel32) {
-    this.#kernel32 = kernel32;
+/**
+ * Gives a dual mapping back, view by view: Windows has no call that unmaps two. Where it refuses the second the first is
+ * gone. That is found out by asking, not remembered, because in a shared allocator another thread may be the one that
+ * tries again; it then goes on with the second.
+ *
+ * @throws JitError; nothing is unmapped then, or the executable view alone
+ */
+export function unmapTwice(kernel32: Kernel32, { rx, rw }: DualMapping, sizeBytes: number): void {
+  const describe = (address: Address): string =>
+    `unmap the view of ${sizeBytes} bytes at ${formatAddress(address)}`;
+  const unmap = (address: Address): void => {
+    if (kernel32.UnmapViewOfFile(address) !== 0) return;
+    throw lastError(kernel32, describe(address), "UnmapViewOfFile");
+  };
+  const executableBytes = mappedSize(kernel32, rx, describe(rx));
+  checkWhole(mappedSize(kernel32, rw, describe(rw)), sizeBytes, describe(rw));
+  if (executableBytes !== 0) {
+    checkWhole(executableBytes, sizeBytes, describe(rx));
+    unmap(rx);
   }
-
-  /** @throws JitError; the same mapping can be given back again then, and the rest of it goes. */
-  unmap({ rx, rw }: DualMapping, sizeBytes: number): void {
-    if (!this.#halves.has(rw)) this.#unmapView(rx, sizeBytes);
-    this.#halves.add(rw);
-    this.#unmapView(rw, sizeBytes);
-    this.#halves.delete(rw);
-  }
-
-  #unmapView(address: number, sizeBytes: number): void {
-    if (this.#kernel32.UnmapViewOfFile(address) !== 0) return;
-    const asked = `unmap the view of ${sizeBytes} bytes at ${formatAddress(address)}`;
-    throw lastError(this.#kernel32, asked, "UnmapViewOfFile");
-  }
+  unmap(rw);
 }

@@ -35,8 +35,16 @@ export const NO_FILE = -1;
  */
 export const SystemInfo = { SIZE: 48, PAGE_SIZE: 4, ALLOCATION_GRANULARITY: 40 } as const;
 
-/** MEMORY_BASIC_INFORMATION of a 64-bit process, in bytes: the fields of it that are read, all of 8 bytes. */
-export const RegionInfo = { SIZE: 48, ALLOCATION_BASE: 8, REGION_SIZE: 24 } as const;
+/**
+ * MEMORY_BASIC_INFORMATION of a 64-bit process, in bytes: the three fields of it that are read.
+ *
+ *     0        8                16         24           32          36       48
+ *     ├ base … ┼ allocationBase ┼ u32 … ── ┼ regionSize ┼ state u32 ┼ u32 … ─┤
+ */
+export const RegionInfo = { SIZE: 48, ALLOCATION_BASE: 8, REGION_SIZE: 24, STATE: 32 } as const;
+
+/** The state of a region. That of a free one is all that is defined of it, besides its base and its size. */
+export const RegionState = { COMMIT: 0x1000, FREE: 0x10000 } as const;
 
 /** `OpenThread`: to wait for its end, and to ask when it began. */
 export const ThreadAccess = { SYNCHRONIZE: 0x0010_0000, QUERY_LIMITED_INFORMATION: 0x0800 } as const;
@@ -108,7 +116,7 @@ export interface Kernel32 {
 const KERNEL32_NAMES = ["kernel32.dll"];
 
 /**
- * Binds kernel32.dll through `ffi`. Each function is looked up when it is first called.
+ * Binds kernel32.dll through `ffi`. Each function but GetLastError is looked up when it is first called.
  * `SIZE_T` and handles travel as `pointer`: of the types of their width it is the one that is a number.
  * Windows has one calling convention for 64-bit programs, so that nothing is to be said of it.
  */
@@ -135,6 +143,9 @@ export function bindKernel32(ffi: Pick<Ffi, "open">): Kernel32 {
   };
 
   const GetLastError = bind("GetLastError", [], "u32");
+  // Now, because looking it up after a call that failed may load a library, and change what it is there to tell.
+  for (const lookUp of lookUps) lookUp();
+
   const GetSystemInfo = bind("GetSystemInfo", ["buffer"], "void");
   const GetLargePageMinimum = bind("GetLargePageMinimum", [], "pointer");
   const GetCurrentProcess = bind("GetCurrentProcess", [], "pointer");

@@ -1,7 +1,7 @@
 /** What `doctor` tries on a Windows machine. Every step undoes what it made. */
 import { probeStep } from "../attempts.ts";
 import type { ProbeStep } from "../contract.ts";
-import { DualUnmapper, mapTwice } from "./dual-mapping.ts";
+import { mapTwice, unmapTwice } from "./dual-mapping.ts";
 import { Memory, Page } from "./kernel32.ts";
 import type { Kernel32 } from "./kernel32.ts";
 import { lastError } from "./last-error.ts";
@@ -73,5 +73,5 @@ function free(kernel32: Kernel32, address: number): void {
 }
 
 function tryTwice(kernel32: Kernel32, sizeBytes: number, largePages: boolean): void {
-  new DualUnmapper(kernel32).unmap(mapTwice(kernel32, sizeBytes, largePages), sizeBytes);
+  unmapTwice(kernel32, mapTwice(kernel32, sizeBytes, largePages), sizeBytes);
 }
