@@ -26,7 +26,7 @@ import {
 } from "./linux/large-pages.ts";
 import { MAP_FAILED, MapFlag, Memfd, Protection } from "./linux/libc.ts";
 import type { LinuxLibc } from "./linux/libc.ts";
-import { readLimits } from "./linux/limits.ts";
+import { exceededFileLimit, readLimits } from "./linux/limits.ts";
 import { Placement } from "./linux/placement.ts";
 import { probe } from "./linux/probe.ts";
 import { reserve } from "./linux/reserve.ts";
@@ -115,6 +115,7 @@ export class LinuxMemory implements VirtualMemory {
    */
   #allocNamed(sizeBytes: number, protection: number, tag: MappingTag): Address {
     const libc = this.#libc;
+    if (exceededFileLimit(libc, sizeBytes) !== undefined) return MAP_FAILED;
     // Whoever reads the maps shall see that somebody has asked for memory that is writable and executable at once.
     const name = `${fileNameOf(tag.name)}-rwx`;
     let descriptor = libc.memfd_create(name, Memfd.CLOEXEC | Memfd.EXEC);

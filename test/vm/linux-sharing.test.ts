@@ -89,6 +89,8 @@ describe("threads on a fake Linux", () => {
     assert.equal(libc.descriptors.size, 0);
     const without = linuxOn(new FakeLibc({ hasMemfd: false }));
     assert.ok(without.alloc(SIZE, { read: true }, tag) > 0, "a hint: there are machines without memfds");
+    const limited = linuxOn(new FakeLibc({ fileSizeLimit: SIZE - 1 }));
+    assert.ok(limited.alloc(SIZE, { read: true }, tag) > 0, "no file that must not be as long");
   });
 });
 

@@ -20,9 +20,9 @@ import type { DualMapping, MappingTag } from "../contract.ts";
 import type { SystemFiles } from "./files.ts";
 import { Errno, codeOfErrno, errnoName, systemError } from "./errno.ts";
 import { largePageBits } from "./large-pages.ts";
-import { MAP_FAILED, MapFlag, Memfd, Open, Protection, Resource, Seal } from "./libc.ts";
+import { MAP_FAILED, MapFlag, Memfd, Open, Protection, Seal } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
-import { readLimit } from "./limits.ts";
+import { exceededFileLimit } from "./limits.ts";
 import type { Placement } from "./placement.ts";
 import { reserve } from "./reserve.ts";
 
@@ -161,13 +161,9 @@ export class DualMapper {
     return memfdStep(this.#libc, "memfd_create (MFD_HUGETLB)", flags, { allocate: true });
   }
 
-  /**
-   * A file that grows past RLIMIT_FSIZE is answered with SIGXFSZ, which ends the process: look before.
-   * The limit holds for every kind of file alike, memfds included.
-   */
   #checkFileSizeLimit(sizeBytes: number): void {
-    const limitBytes = readLimit(this.#libc, Resource.FSIZE);
-    if (limitBytes === null || limitBytes === undefined || sizeBytes <= limitBytes) return;
+    const limitBytes = exceededFileLimit(this.#libc, sizeBytes);
+    if (limitBytes === undefined) return;
     throw new JitError(
       "ERR_OUT_OF_MEMORY",
       `Cannot ${describe(sizeBytes)}: files of this process may not grow past ${limitBytes} bytes (RLIMIT_FSIZE), ` +

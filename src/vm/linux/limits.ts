@@ -17,6 +17,15 @@ export function readLimit(libc: LinuxLibc, resource: number): number | null | un
   return soft === undefined ? undefined : soft === UNLIMITED ? null : Number(soft);
 }
 
+/**
+ * The limit that a file of that length would exceed, or undefined. A file that grows past it is answered with SIGXFSZ, which
+ * ends the process: look before. It holds for every kind of file alike, memfds included.
+ */
+export function exceededFileLimit(libc: LinuxLibc, sizeBytes: number): number | undefined {
+  const limitBytes = readLimit(libc, Resource.FSIZE) ?? Infinity;
+  return sizeBytes > limitBytes ? limitBytes : undefined;
+}
+
 /** What `doctor` shows. A limit that cannot be read is left out. */
 export function readLimits(libc: LinuxLibc, files: SystemFiles): readonly MemoryLimit[] {
   const limits: MemoryLimit[] = [];
