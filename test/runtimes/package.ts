@@ -60,9 +60,11 @@ const byName = (name: string): readonly { readonly name: string; readonly progra
 // Plain JavaScript, which the example is as well, on every Node.
 const plain = project("plain", { "package.json": { type: "module" }, "main.js": example });
 npm(install, plain);
+writeFileSync(path.join(plain, "main.cjs"), `console.log(typeof require("jit-allocator").JitAllocator);`);
 for (const { name, program } of byName("node ")) {
   assert.equal(run(plain, program, "main.js"), "5\n");
-  passed(`${name}, plain JavaScript`);
+  assert.equal(run(plain, program, "main.cjs"), "function\n");
+  passed(`${name}, plain JavaScript, and by require()`);
 }
 
 // The oldest Node, which the tests themselves do not run on. The demo disposes by `Symbol.dispose`.
