@@ -14,7 +14,7 @@ import type {
   VirtualMemory,
 } from "./contract.ts";
 import { DualMapper, fileNameOf } from "./linux/dual-mapping.ts";
-import { systemError } from "./linux/errno.ts";
+import { Errno, systemError } from "./linux/errno.ts";
 import type { SystemFiles } from "./linux/files.ts";
 import type { InstructionCache } from "./linux/instruction-cache.ts";
 import {
@@ -30,6 +30,10 @@ import { Placement } from "./linux/placement.ts";
 import { probe } from "./linux/probe.ts";
 import { reserve } from "./linux/reserve.ts";
 import { LinuxSharing } from "./linux/sharing.ts";
+
+/** To mprotect, ENOMEM is first of all a range with a hole in it (mprotect(2)). */
+const WHY_NOT_PROTECTED =
+  "some of the range is not mapped, the process is at its limit of mappings (vm.max_map_count), or the system is out of memory";
 
 /** What Linux memory is made of. */
 export interface LinuxMemoryParts {
@@ -137,7 +141,8 @@ export class LinuxMemory implements VirtualMemory {
   protect(address: Address, sizeBytes: number, flags: MemoryFlags): void {
     if (this.#libc.mprotect(address, sizeBytes, protectionOf(flags)) !== 0) {
       const asked = `change ${sizeBytes} bytes at ${formatAddress(address)} to ${describeAccess(flags)}`;
-      throw systemError(asked, "mprotect", this.#libc.errno());
+      const errno = this.#libc.errno();
+      throw systemError(asked, "mprotect", errno, errno === Errno.ENOMEM ? WHY_NOT_PROTECTED : undefined);
     }
   }
 
