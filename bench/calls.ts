@@ -1,15 +1,25 @@
-/**
- * `npm run bench:calls [-- --quick] [-- --check] [WORD…]`: what a call of machine code costs on every runtime, or on
- * those whose names contain one of the words, beside what it costs there without this library.
- */
+/** `npm run bench:calls`: what a call of machine code costs on every runtime, beside what it costs without this library. */
 import { spawnSync } from "node:child_process";
 import path from "node:path";
+import { readCommandLine } from "../test/support/command-line.ts";
 import { fetchRuntime, runtimesNamed, type Runtime } from "../test/runtimes/fetch.ts";
 import { callKinds, type CallFigures } from "./calls-kinds.ts";
 
-const words = process.argv.slice(2);
-const isQuick = words.includes("--quick");
-const isCheck = words.includes("--check");
+const HELP = `Usage: npm run bench:calls -- [options] [WORD…]
+
+What a call of machine code costs on every runtime, or on those whose names contain one of the words (bun, "node 26"),
+beside what it costs there without this library. Fetches the runtimes from npm.
+
+  --quick     one short run each: a look, not a result
+  --check     exit with 1 where a bound is missed
+  --help, -h  print this text`;
+
+const { words, isQuick, isCheck } = readCommandLine(
+  HELP,
+  { quick: { type: "boolean", default: false }, check: { type: "boolean", default: false } },
+  Infinity,
+  ({ values, positionals }) => ({ words: positionals, isQuick: values.quick, isCheck: values.check }),
+);
 
 /** How many functions are called in turn. A power of two, for the loop's sake. */
 const COUNTS = [1, 64];
@@ -45,7 +55,7 @@ function better(a: CallFigures, b: CallFigures): CallFigures {
 
 const rows: string[][] = [];
 const missed: string[] = [];
-for (const runtime of runtimesNamed(words.filter((word) => !word.startsWith("--")))) {
+for (const runtime of runtimesNamed(words)) {
   const program = fetchRuntime(runtime);
   for (const { name: kind } of callKinds) {
     for (const count of COUNTS) {

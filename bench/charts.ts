@@ -61,7 +61,8 @@ const logAxis = (name: string): object => ({
 });
 
 function shown(value: number): string {
-  return value >= 100 ? Math.round(value).toLocaleString("en-US") : value.toPrecision(2);
+  // Two digits of 99.5 and more would be "1.0e+2".
+  return value >= 99.5 ? Math.round(value).toLocaleString("en-US") : value.toPrecision(2);
 }
 
 /** Nanoseconds per operation over the whole of each trace. */
@@ -152,7 +153,12 @@ function steadyChart(results: BenchResults): Chart {
         type: "line",
         symbolSize: 8,
         itemStyle: { color: colors[side] },
-        label: { show: true, formatter: ({ value }: { value: readonly number[] }) => shown(value[1] ?? NaN) },
+        label: {
+          show: true,
+          // The lowest line has its labels below: above they would lie on the next one.
+          position: side === "address" ? "bottom" : "top",
+          formatter: ({ value }: { value: readonly number[] }) => shown(value[1] ?? NaN),
+        },
         data: steadyCounts.flatMap((live) => {
           const trace = results.traces.find((candidate) => candidate.name === `steady-${live}`);
           const ns = sideOf(trace, side)?.phases[1]?.ns;

@@ -11,6 +11,13 @@ import { figure } from "./report.ts";
 import { sideOf, type BenchResults, type TraceResult } from "./results.ts";
 import type { Side } from "./turns.ts";
 
+/** The asmjit of Debian 12, as its headers call it. */
+const DEBIAN_ASMJIT = "1.9.0";
+const aboutDebianAsmjit =
+  "- asmjit is the version that Debian 12 has: 1.9.0, its sources of December 2022. In later ones (1.22 was looked at) " +
+  "code is appended without a search to a block that has no holes, blocks grow up to 64 MiB instead of 32, and holes " +
+  "are still found by a scan.";
+
 const sides: readonly Side[] = ["asmjit", "address", "span"];
 
 /** A Markdown table, its columns padded as the formatter pads them; all but the first are numbers, to the right. */
@@ -44,7 +51,11 @@ function boundsSection(results: BenchResults): string {
       verdict,
     ];
   });
-  return markdownTable(["measure", "here", "required", "aim", "verdict"], rows);
+  const explanation =
+    "Bounds that this project set itself: _required_ must be met, _aim_ should be. The verdict is the better one that " +
+    "is met, MISS where neither is. What stands in the way of those that miss: " +
+    "[performance](performance.md#what-stands-in-the-way).";
+  return `${explanation}\n\n${markdownTable(["measure", "here", "required", "aim", "verdict"], rows)}`;
 }
 
 function totalsSection(results: BenchResults): string {
@@ -86,10 +97,18 @@ function memorySection(results: BenchResults): string {
       kib(ours?.overheadBytes),
     ];
   });
-  return markdownTable(
+  const table = markdownTable(
     ["KiB at the peak", "used", "reserved, asmjit", "reserved, ours", "metadata, asmjit", "metadata, ours"],
     rows,
   );
+  const excesses = results.traces.flatMap((trace) => {
+    const theirs = sideOf(trace, "asmjit")?.peakReservedBytes;
+    const ours = sideOf(trace, "address")?.peakReservedBytes;
+    if (theirs === undefined || ours === undefined || ours <= theirs) return [];
+    return [`\`${trace.name}\`, by ${((ours / theirs - 1) * 100).toFixed(1)} %`];
+  });
+  if (excesses.length === 0) return table;
+  return `${table}\n\nMore is reserved here for ${excesses.join("; ")}: see [how blocks grow](architecture.md#how-blocks-grow).`;
 }
 
 function phasesSection(trace: TraceResult): string {
@@ -148,8 +167,10 @@ function page(results: BenchResults, charts: readonly Chart[]): string {
       `- Both sides run with ${allocatorFlags.map((flag) => `\`${flag}\``).join(" ")}: the same kind of mapping, block size and granularity. asmjit has one mapping by default and this project two; \`--mapping single\` compares the other way.`,
       "- Peaks are read in one more round that is not timed, at the end of each run of allocations, which is where they stand.",
       "- `addresses` is `allocAddress`, `spans` is `alloc`; a trace's slots hold on to what they got, so that the garbage collector's work on live spans is part of the figure.",
-      "- `steady-N` and the recorded traces are described in the traces' own first lines and in `bench/workloads.ts`; all randomness is seeded.",
+      "- `hotspot-javap` is the nmethods that OpenJDK 17 installed and evicted in a code cache of 8 MiB while it disassembled the JDK; `v8-tsc` is the code objects that V8 (Node 20) made while `tsc` checked its own declarations. Both were derived from the compilers' own logs (`-XX:+LogCompilation`, `--log-code`): a code object ends when a later one takes its addresses. They are in `bench/traces/`.",
+      "- The other traces, `steady-N` among them, are made by `bench/workloads.ts`; all randomness is seeded.",
       "- Every figure of every turn is in `bench/results/`, as JSON and CSV.",
+      ...(environment.asmjit === DEBIAN_ASMJIT ? [aboutDebianAsmjit] : []),
     ].join("\n"),
   ]
     .filter((part) => part !== "")

@@ -3,7 +3,7 @@
 /** The longest line that {@link TraceWriter} makes of an operation: a letter and two numbers of up to 10 digits. */
 const LONGEST_OPERATION = 24;
 
-/** A trace being written. See traces.md for the lines. */
+/** A trace being written. `jit-allocator replay --help` has the lines. */
 export class TraceWriter {
   #bytes = new Uint8Array(1 << 20);
   #length = 0;

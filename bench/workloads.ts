@@ -1,4 +1,4 @@
-/** The workloads that the benchmarks make themselves, as traces; traces.md says what each is. */
+/** The workloads that the benchmarks make themselves, as traces; what each is stands beside it. */
 import { Random } from "./random.ts";
 import { TraceWriter } from "./trace-writer.ts";
 

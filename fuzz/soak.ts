@@ -4,23 +4,44 @@
  */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 import { draw } from "../bench/charts.ts";
+import { readInteger, UsageError } from "../src/cli/args.ts";
 import { JitAllocator, type JitAllocatorOptions } from "../src/index.ts";
+import { readCommandLine } from "../test/support/command-line.ts";
 import { Random } from "../test/support/random.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { SoakAnswer, SoakCommand, SoakJob } from "./soak-worker.ts";
 
-const { values } = parseArgs({
-  options: {
+const HELP = `Usage: npm run soak -- [options]
+
+A mixed load in several threads that share one allocator. Samples what the process holds meanwhile, and fails where
+something grows.
+
+  --minutes N   how long (default 10)
+  --workers N   how many threads, 1 to 64 (default 4)
+  --seed N      what the load is made from, an integer (default 1)
+  --chart FILE  draws the samples; the chart in the documents is docs/charts/soak.svg
+  --help, -h    print this text
+
+Exit codes: 0 nothing grew, 1 something did, 2 the command line was wrong.`;
+
+const { minutes, workerCount, seed, chartFile } = readCommandLine(
+  HELP,
+  {
     minutes: { type: "string", default: "10" },
     workers: { type: "string", default: "4" },
     seed: { type: "string", default: "1" },
-    /** Where the chart goes; the one in the documents is docs/charts/soak.svg. */
     chart: { type: "string" },
   },
-});
+  0,
+  ({ values }) => ({
+    minutes: readMinutes(values.minutes),
+    workerCount: readInteger("--workers", values.workers, 1, 64),
+    seed: readInteger("--seed", values.seed, 0, 2 ** 32 - 1),
+    chartFile: values.chart,
+  }),
+);
 
 /** What the process holds at a moment. */
 interface Sample {
@@ -42,12 +63,12 @@ const WARM_UP_SHARE = 0.2;
  */
 const GROWTH_LIMIT = 1.15;
 
-const durationMs = Number(values.minutes) * 60_000;
+const durationMs = minutes * 60_000;
 const control = new SharedArrayBuffer(16);
 const stop = new Int32Array(control, 0, 1);
 const mailbox = Mailbox.create();
-const random = new Random(Number(values.seed));
-const workers = Array.from({ length: Number(values.workers) }, () => {
+const random = new Random(seed);
+const workers = Array.from({ length: workerCount }, () => {
   const workerData: SoakJob = { seed: random.next(), control, mailbox };
   return new Worker(new URL("soak-worker.js", import.meta.url), { workerData });
 });
@@ -61,6 +82,13 @@ await load;
 await Promise.all(workers.map(async (worker) => worker.terminate()));
 const afterwards = await sample([]);
 process.exitCode = report();
+
+/** A part of a minute will do, for a look. */
+function readMinutes(text: string): number {
+  const value = Number(text);
+  if (text !== "" && value > 0 && value < Infinity) return value;
+  throw new UsageError(`--minutes takes a number above 0, not ${JSON.stringify(text)}`);
+}
 
 async function takeSamples(): Promise<void> {
   while (performance.now() - startMs < durationMs) {
@@ -163,7 +191,7 @@ function report(): number {
   console.log(
     `afterwards   ${afterwards.mappings} mappings, ${left} of them code, ${afterwards.descriptors} descriptors`,
   );
-  if (values.chart !== undefined) writeFileSync(values.chart, chart().svg);
+  if (chartFile !== undefined) writeFileSync(chartFile, chart().svg);
   return grown === 0 && left === 0 ? 0 : 1;
 }
 

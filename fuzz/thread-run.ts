@@ -145,7 +145,7 @@ export class ThreadRun {
     for (let owned = this.#live.at(-1); owned !== undefined; owned = this.#live.at(-1)) this.#release(owned);
   }
 
-  /** Somebody reset the allocator: nothing of before can be used. */
+  /** Somebody reset the allocator: nothing from before it can be used. */
   forgetAll(): void {
     for (const { span } of this.#live.splice(0)) {
       if (span === undefined) continue;

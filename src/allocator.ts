@@ -80,7 +80,7 @@ export class JitAllocator implements Disposable {
     const memory = memoryOr(given);
     const attached = attachEngine(handle, memory);
     try {
-      attached.checkOpen("attach to");
+      attached.checkOpen("attach");
     } catch (error) {
       attached.detach();
       throw error;
@@ -182,7 +182,8 @@ export class JitAllocator implements Disposable {
 
   /**
    * Allocates `size` bytes (1 to 2 GiB − granularity), rounded up to the granularity.
-   * The memory holds what was there before, or the fill pattern. Its cost depends on no number of holes or blocks.
+   * The memory holds what was there before, or the fill pattern. Over many calls the number of steps does not grow with
+   * the number of holes or blocks; what the caches miss does.
    *
    * @throws JitError `ERR_INVALID_ARGUMENT`, `ERR_TOO_LARGE`; `ERR_OUT_OF_MEMORY` where the system or
    *   `maxReservedSize` has no room; `ERR_PERMISSION`, `ERR_TOO_MANY_HANDLES` or `ERR_FEATURE_NOT_ENABLED` where the
@@ -193,8 +194,9 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * The same without the object: the address of the executable view, for hot paths and for code that keeps its own
-   * records. Such an allocation is released, shrunk and queried by its address.
+   * As {@link alloc}, without the object: the address of the executable view, for hot paths and for code that keeps its
+   * own records. Such an allocation is released, shrunk and queried by its address; to write to it or call it, take
+   * `query(address)`.
    *
    * @throws JitError as {@link alloc}
    */
@@ -248,7 +250,7 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * The same without the object: the address (rx) at which the allocation begins that contains `rx`.
+   * As {@link query}, without the object: the address (rx) at which the allocation begins that contains `rx`.
    *
    * @throws JitError as {@link query}
    */
@@ -299,7 +301,7 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Releases everything at once: every span and function of before throws `ERR_RELEASED` from then on.
+   * Releases everything at once: all earlier spans and functions throw `ERR_RELEASED` from then on.
    * `soft` keeps one block per pool mapped (none with `immediateRelease`), `hard` none.
    *
    * Where the system refuses to unmap a block, that block stays as it was and the error is thrown; call again.
@@ -322,8 +324,9 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Unmaps every block, for all threads that share it. Idempotent. From then on whatever would allocate, release, look up or write throws
-   * `ERR_DISPOSED`, every span and function `ERR_RELEASED`; the options, `statistics`, `blocks` and `verify` still tell.
+   * Unmaps every block, for all threads that share it. Idempotent. From then on whatever would allocate, release, look
+   * up or write throws `ERR_DISPOSED`, every span and function `ERR_RELEASED`; the options, `statistics`, `blocks` and
+   * `verify` still tell.
    *
    * @throws JitError what the system refused: that block stays mapped, and the call can be repeated
    */

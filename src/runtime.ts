@@ -101,25 +101,36 @@ export class JitRuntime implements Disposable {
 
   /** The name of the code that contains an address (rx), or undefined: for stack traces and disassemblers. */
   nameOf(rx: Address): string | undefined {
-    let start: Address;
+    let start = rx;
     try {
-      start = this.allocator.query(rx).rx;
+      start = this.allocator.queryAddress(rx);
     } catch (error) {
-      if (error instanceof JitError) return undefined;
-      throw error;
+      // Nothing lives there; something may have begun there, and is met below.
+      if (!(error instanceof JitError)) throw error;
     }
     const added = this.#added.get(start);
-    return added === undefined || added.span.isReleased ? undefined : added.name;
+    if (added?.span.isReleased !== true) return added?.name;
+    this.#added.delete(start);
+    return undefined;
   }
 
-  /** Releases what was added and is still live; disposes the allocator if this runtime made it. Idempotent. */
-  [Symbol.dispose](): void {
+  /**
+   * Releases what was added and is still live; disposes the allocator if this runtime made it. Idempotent.
+   *
+   * @throws JitError as `JitAllocator.dispose`, and the call can be repeated
+   */
+  dispose(): void {
     if (this.#ownsAllocator) {
       this.allocator.dispose();
     } else {
       for (const { span } of this.#added.values()) span[Symbol.dispose]();
     }
     this.#added.clear();
+  }
+
+  /** The end of a `using` block: {@link dispose}. */
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 
   #publish(size: number, info: CodeInfo | undefined, write: (span: Span) => void): Span {

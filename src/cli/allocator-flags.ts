@@ -1,5 +1,6 @@
 /** Every option of the allocator as a flag of the command line: `useDualMapping` is `--use-dual-mapping`. */
 import type { JitAllocatorOptions } from "../index.ts";
+import { UsageError } from "./args.ts";
 
 /** What `parseArgs` of node:util is told about a flag. */
 export interface FlagConfig {
@@ -9,9 +10,6 @@ export interface FlagConfig {
 
 /** What `parseArgs` of node:util gives for a flag. */
 export type FlagValue = string | boolean | (string | boolean)[] | undefined;
-
-/** A command line that cannot be understood; the command prints the message and exits with 2. */
-export class UsageError extends Error {}
 
 const booleanOptions = [
   "useDualMapping",

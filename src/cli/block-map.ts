@@ -25,29 +25,29 @@ const USED_LAST = "▌";
 /** Several granules of which some are used. */
 const MIXED = "▒";
 
-/** The signs used, in one line. */
+/** The characters used, in one line. */
 export const blockMapLegend = `${USED} used  ${USED_LAST} the last granule of an allocation  ${MIXED} partly used  ${FREE} free`;
 
-/** The map of one block: a title, then lines of {@link MAP_WIDTH} signs. */
+/** The map of one block: a title, then lines of {@link MAP_WIDTH} characters. */
 export function renderBlockMap(block: BlockPicture, title: string): string {
   const { granules } = block;
-  const granulesPerSign = Math.max(1, Math.ceil(granules.length / (MAP_WIDTH * MAP_HEIGHT)));
-  const scale = granulesPerSign === 1 ? "1 granule" : `${granulesPerSign} granules`;
+  const granulesPerCharacter = Math.max(1, Math.ceil(granules.length / (MAP_WIDTH * MAP_HEIGHT)));
+  const scale = granulesPerCharacter === 1 ? "1 granule" : `${granulesPerCharacter} granules`;
   const lines = [
     `${title}: ${formatBytes(block.size)} in granules of ${block.granularity}, ` +
-      `${count(block.allocationCount, "allocation")}, ${formatBytes(block.usedSize)} used; ${scale} a sign`,
+      `${count(block.allocationCount, "allocation")}, ${formatBytes(block.usedSize)} used; ${scale} per character`,
   ];
   let line = "";
-  for (let start = 0; start < granules.length; start += granulesPerSign) {
-    line += sign(granules.subarray(start, start + granulesPerSign));
-    if (line.length < MAP_WIDTH && start + granulesPerSign < granules.length) continue;
+  for (let start = 0; start < granules.length; start += granulesPerCharacter) {
+    line += character(granules.subarray(start, start + granulesPerCharacter));
+    if (line.length < MAP_WIDTH && start + granulesPerCharacter < granules.length) continue;
     lines.push(`  ${line}`);
     line = "";
   }
   return `${lines.join("\n")}\n`;
 }
 
-function sign(granules: Uint8Array): string {
+function character(granules: Uint8Array): string {
   if (granules.length === 1) return granules[0] === 0 ? FREE : granules[0] === 2 ? USED_LAST : USED;
   const usedCount = granules.reduce((sum, granule) => sum + (granule === 0 ? 0 : 1), 0);
   return usedCount === 0 ? FREE : usedCount === granules.length ? USED : MIXED;

@@ -23,6 +23,7 @@ export interface Command {
   /**
    * Runs the command.
    * @returns the exit code: 0 done, 1 the work failed, 2 the command line was wrong.
+   * @throws UsageError where the command line cannot be understood; whoever runs the command says so, and exits with 2.
    */
   run(args: readonly string[], io: CommandIo): number | Promise<number>;
 }

@@ -1,6 +1,5 @@
 /** `jit-allocator demo`: runs a Brainf*** program by the just-in-time compiler in `examples/brainf/`. */
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { nativeBackend } from "../../examples/brainf/backend.ts";
 import type { Backend } from "../../examples/brainf/backend.ts";
 import type { CompilerReport } from "../../examples/brainf/engine.ts";
@@ -14,6 +13,7 @@ import { readArgs, readInteger } from "./args.ts";
 import type { BlockPicture } from "./block-map.ts";
 import { blockMapLegend, count, formatBytes, renderBlockMap } from "./block-map.ts";
 import type { Command, CommandIo } from "./command.ts";
+import { readFile, UnreadableFile } from "./files.ts";
 
 /** What a shell reports of a program that Ctrl-C ended: 128 + SIGINT. */
 const EXIT_INTERRUPTED = 130;
@@ -116,20 +116,6 @@ async function runDemo(args: readonly string[], io: CommandIo): Promise<number> 
     if (!isJson) io.stderr(`jit-allocator demo: ${message}\n`);
     else io.stdout(`${JSON.stringify(errorToJson(name, error, message, output), null, 2)}\n`);
     return 1;
-  }
-}
-
-/** A file that could not be read, with the system's reason. */
-class UnreadableFile extends Error {}
-
-function readFile(path: string): Uint8Array {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UnreadableFile(`cannot read ${path}: ${reason.replace(/, [a-z]+( '.*')?$/, "")}`, {
-      cause: error,
-    });
   }
 }
 

@@ -7,6 +7,7 @@ import type { Platform, ProcessorName } from "../platform.ts";
 import { probeStep } from "../vm/attempts.ts";
 import type { HardenedRuntimeInfo, MemoryLimit, ProbeStep, VirtualMemory } from "../vm/contract.ts";
 import { systemMemory } from "../vm/select.ts";
+import { readArgs } from "./args.ts";
 import type { Command, CommandIo } from "./command.ts";
 
 /** What `--json` prints. */
@@ -60,11 +61,11 @@ Tries every way of making executable memory on this machine, undoes each, and
 prints what works, what does not, why, and what to do about it.
 
 Options:
-  --json    print the report as JSON
-  --help    print this text
+  --json      print the report as JSON
+  --help, -h  print this text
 
-Exit code: 0 if machine code can be made and run here, 1 if not,
-2 if the command line is wrong.
+Exit codes: 0 machine code can be made and run here, 1 it cannot,
+2 the command line was wrong.
 `;
 
 /** The command. */
@@ -75,19 +76,15 @@ export const doctor: Command = {
   run: (args, io) => runDoctor(args, io, thisMachine),
 };
 
-/** The command on any machine. */
+/** The command on any machine. @throws UsageError */
 export function runDoctor(args: readonly string[], io: CommandIo, patient: DoctorPatient): number {
-  const unknown = args.find((argument) => argument !== "--json" && argument !== "--help");
-  if (unknown !== undefined) {
-    io.stderr(`jit-allocator doctor: unknown argument ${JSON.stringify(unknown)}; see --help\n`);
-    return 2;
-  }
-  if (args.includes("--help")) {
+  const { values } = readArgs(args, { json: { type: "boolean" }, help: { type: "boolean", short: "h" } }, 0);
+  if (values.help === true) {
     io.stdout(HELP);
     return 0;
   }
   const report = examine(patient);
-  io.stdout(args.includes("--json") ? `${JSON.stringify(report, null, 2)}\n` : render(report, io.color));
+  io.stdout(values.json === true ? `${JSON.stringify(report, null, 2)}\n` : render(report, io.color));
   return report.ok ? 0 : 1;
 }
 

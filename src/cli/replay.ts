@@ -1,16 +1,15 @@
 /** `jit-allocator replay`: runs an allocation trace on this allocator and prints what each phase costs. */
-import { readFileSync } from "node:fs";
-import { parseArgs } from "node:util";
 import { JitError, type JitAllocatorOptions } from "../index.ts";
 import {
   allocatorFlags,
   allocatorFlagsHelp,
   allocatorOptions,
-  UsageError,
   type FlagConfig,
   type FlagValue,
 } from "./allocator-flags.ts";
+import { readArgs, UsageError } from "./args.ts";
 import type { Command, CommandIo } from "./command.ts";
+import { readFile, UnreadableFile } from "./files.ts";
 import {
   makeReplay,
   measurePeak,
@@ -38,9 +37,11 @@ Options:
   --rounds N               how many timed rounds (default 5)
   --api address|span       run on allocAddress (the default) or on alloc
   --json                   print one line of JSON; bytes, and nanoseconds per operation
-  -h, --help               print this
+  --help, -h               print this text
 
 ${allocatorFlagsHelp}
+
+Exit codes: 0 done, 1 the trace cannot be read or run, 2 the command line was wrong.
 `;
 
 /**
@@ -74,14 +75,13 @@ const flags: Readonly<Record<string, FlagConfig>> = {
   help: { type: "boolean", short: "h" },
 };
 
-/** @returns undefined where only the help is asked for. */
+/** @returns undefined where only the help is asked for. @throws UsageError */
 function parseRequest(args: readonly string[]): ReplayRequest | undefined {
-  const parsed = parseArgs({ args: [...args], allowPositionals: true, options: flags });
+  const parsed = readArgs(args, flags, 1);
   const values: Readonly<Record<string, FlagValue>> = parsed.values;
   if (values["help"] === true) return undefined;
-  const [path, ...more] = parsed.positionals;
+  const [path] = parsed.positionals;
   if (path === undefined) throw new UsageError("a TRACE is missing");
-  if (more.length > 0) throw new UsageError(`one TRACE at a time, not also ${JSON.stringify(more[0])}`);
 
   const roundsText = values["rounds"] ?? String(DEFAULT_ROUNDS);
   const rounds = Number(roundsText);
@@ -159,23 +159,27 @@ function table(result: ReplayReport, request: ReplayRequest, trace: Trace): stri
 }
 
 /** Says what went wrong, on stderr. @returns the exit code. */
-function explain(error: unknown, bytes: Uint8Array, request: ReplayRequest, io: CommandIo): number {
-  const { path } = request;
+function explain(error: unknown, bytes: Uint8Array, path: string, io: CommandIo): number {
+  const say = (what: string): void => io.stderr(`jit-allocator replay: ${what}\n`);
+  if (error instanceof UnreadableFile) {
+    say(error.message);
+    return 1;
+  }
   if (error instanceof TraceError) {
-    io.stderr(`${path}: ${error.message}\n`);
+    say(`${path}: ${error.message}`);
     return 1;
   }
   if (error instanceof ReplayError && error.cause instanceof JitError) {
-    io.stderr(`${path}: line ${lineOfOperation(path, bytes, error.operationIndex)}: ${error.message}\n`);
+    say(`${path}: line ${lineOfOperation(path, bytes, error.operationIndex)}: ${error.message}`);
     return 1;
   }
   if (error instanceof JitError) {
     // Thrown by the constructor: the flags were wrong, or the system gives no memory at all.
-    io.stderr(`jit-allocator replay: ${error.message}\n`);
+    say(error.message);
     return error.code === "ERR_INVALID_ARGUMENT" ? 2 : 1;
   }
   if (error instanceof Error && "code" in error && String(error.code).startsWith("Z_")) {
-    io.stderr(`${path}: not a gzip file, though its name says so: ${error.message}\n`);
+    say(`${path}: not a gzip file, though its name says so: ${error.message}`);
     return 1;
   }
   throw error;
@@ -187,33 +191,20 @@ export const replay: Command = {
   summary: "run an allocation trace and print what each phase costs",
   help,
   run(args: readonly string[], io: CommandIo): number {
-    let request: ReplayRequest | undefined;
-    try {
-      request = parseRequest(args);
-    } catch (error) {
-      // parseArgs throws a TypeError whose message is written for the user of the command.
-      if (!(error instanceof UsageError) && !(error instanceof TypeError)) throw error;
-      io.stderr(`jit-allocator replay: ${error.message}\nTry: jit-allocator replay --help\n`);
-      return 2;
-    }
+    const request = parseRequest(args);
     if (request === undefined) {
       io.stdout(help);
       return 0;
     }
-    let bytes: Uint8Array;
+    let bytes: Uint8Array = new Uint8Array(0);
     try {
-      bytes = readFileSync(request.path);
-    } catch (error) {
-      io.stderr(`Cannot read the trace: ${error instanceof Error ? error.message : String(error)}\n`);
-      return 1;
-    }
-    try {
+      bytes = readFile(request.path);
       const trace = readTrace(request.path, bytes);
       const result = replayTrace(trace, request);
       io.stdout(request.json ? `${JSON.stringify(result)}\n` : table(result, request, trace));
       return 0;
     } catch (error) {
-      return explain(error, bytes, request, io);
+      return explain(error, bytes, request.path, io);
     }
   },
 };

@@ -71,7 +71,7 @@ test("tier has log-normal sizes with a median of 400 B, and replaces at random",
   assert.ok(quantile(1) <= 64 * 1024);
 });
 
-test("frag, lifo and million are what traces.md says", () => {
+test("frag, lifo and million are what stands beside them", () => {
   assert.deepEqual(phasesOf(traceOf("frag")), [
     ["allocate 64 B", 200_000],
     ["release every other one", 100_000],

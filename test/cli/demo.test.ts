@@ -158,19 +158,19 @@ test("a block map shows each granule, and where allocations end", () => {
   const block = { size: 130 * 64, granularity: 64, allocationCount: 4, usedSize: 8 * 64, granules };
   assert.equal(
     renderBlockMap(block, "block 7"),
-    "block 7: 8,320 bytes in granules of 64, 4 allocations, 512 bytes used; 1 granule a sign\n" +
+    "block 7: 8,320 bytes in granules of 64, 4 allocations, 512 bytes used; 1 granule per character\n" +
       `  ▌██▌▌${"·".repeat(58)}█\n` +
       `  ▌${"·".repeat(63)}\n` +
       "  ·▌\n",
   );
 });
 
-test("in the map of a large block a sign stands for several granules", () => {
+test("in the map of a large block a character stands for several granules", () => {
   const granules = new Uint8Array(4096).fill(0);
   granules.fill(1, 0, 6);
   const block = { size: 4096 * 64, granularity: 64, allocationCount: 1, usedSize: 6 * 64, granules };
   const lines = renderBlockMap(block, "block 1").trimEnd().split("\n");
-  assert.match(lines[0] ?? "", /1 allocation, 384 bytes used; 4 granules a sign$/);
+  assert.match(lines[0] ?? "", /1 allocation, 384 bytes used; 4 granules per character$/);
   assert.equal(lines.length, 17);
   assert.equal(lines[1], `  █▒${"·".repeat(62)}`);
 });

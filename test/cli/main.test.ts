@@ -17,6 +17,17 @@ test("--help lists every command, on stdout", () => {
   }
 });
 
+test("--help and -h after a command print the command's own, which tells its exit codes", () => {
+  for (const name of ["demo", "doctor", "replay"]) {
+    const { status, stdout, stderr } = runCli([name, "--help"]);
+    assert.equal(status, 0);
+    assert.equal(stderr, "");
+    assert.match(stdout, new RegExp(`^Usage: jit-allocator ${name} `));
+    assert.match(stdout, /^Exit codes: 0 [^]*,\s2 the command line\s+was wrong/m, name);
+    assert.deepEqual(runCli([name, "-h"]), { status, stdout, stderr });
+  }
+});
+
 test("without a command the help goes to stderr, and the exit code is 2", () => {
   const { status, stdout, stderr } = runCli([]);
   assert.equal(status, 2);
@@ -45,6 +56,16 @@ test("what is unknown is named in one line, and the exit code is 2", () => {
     [["demo", "--fast"], /^jit-allocator demo: unknown option '--fast' \(see jit-allocator demo --help\)\n$/],
     [["demo", "a", "b"], /^jit-allocator demo: unexpected argument "b" \(see /],
     [["demo", "--json=yes"], /^jit-allocator demo: option '--json' does not take an argument \(see /],
+    [
+      ["doctor", "--jsno"],
+      /^jit-allocator doctor: unknown option '--jsno' \(see jit-allocator doctor --help\)\n$/,
+    ],
+    [["doctor", "here"], /^jit-allocator doctor: unexpected argument "here" \(see /],
+    [
+      ["replay", "--foo"],
+      /^jit-allocator replay: unknown option '--foo' \(see jit-allocator replay --help\)\n$/,
+    ],
+    [["replay"], /^jit-allocator replay: a TRACE is missing \(see /],
     [["demo", "--cells"], /^jit-allocator demo: option '--cells <value>' argument missing \(see /],
   ];
   for (const [args, message] of cases) {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { replay } from "../../src/cli/replay.ts";
+import { runCli } from "../support/cli.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "jit-allocator-replay-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -118,7 +119,7 @@ test("a line that cannot be run is named, and nothing is printed", async () => {
   assert.deepEqual(await run(path, "--json"), {
     code: 1,
     stdout: "",
-    stderr: `${path}: line 3: ID 1 was released already\n`,
+    stderr: `jit-allocator replay: ${path}: line 3: ID 1 was released already\n`,
   });
 });
 
@@ -126,20 +127,20 @@ test("an operation that the allocator refuses is named by its line", async () =>
   const grown = traceFile("# c\na 1 64\np x\ns 1 65\n");
   const shrink = await run(grown);
   assert.equal(shrink.code, 1);
-  assert.ok(shrink.stderr.startsWith(`${grown}: line 4: `), shrink.stderr);
+  assert.ok(shrink.stderr.startsWith(`jit-allocator replay: ${grown}: line 4: `), shrink.stderr);
 
   const large = traceFile("a 1 64\na 2 1000000\n", "large.trace");
   const full = await run(large, "--max-reserved-size", "512K", "--api", "span");
   assert.equal(full.code, 1);
-  assert.ok(full.stderr.startsWith(`${large}: line 2: `), full.stderr);
+  assert.ok(full.stderr.startsWith(`jit-allocator replay: ${large}: line 2: `), full.stderr);
   assert.equal(full.stdout, "");
 });
 
-test("a wrong command line ends with 2 and says what is wrong", async () => {
+test("a wrong command line ends with 2 and says what is wrong", () => {
   const path = traceFile(everyKind);
   for (const [args, reason] of [
     [[], /TRACE is missing/],
-    [[path, path], /one TRACE/],
+    [[path, path], /unexpected argument/],
     [[path, "--rounds", "0"], /--rounds/],
     [[path, "--rounds", "many"], /--rounds/],
     [[path, "--api", "both"], /--api/],
@@ -148,22 +149,26 @@ test("a wrong command line ends with 2 and says what is wrong", async () => {
     [[path, "--no-such-flag"], /no-such-flag/],
     [[path, "--block-size", "100"], /./],
   ] as const) {
-    const { code, stdout, stderr } = await run(...args);
-    assert.equal(code, 2, args.join(" "));
+    const { status, stdout, stderr } = runCli(["replay", ...args]);
+    assert.equal(status, 2, args.join(" "));
     assert.equal(stdout, "");
+    assert.match(stderr, /^jit-allocator replay: .*\n$/, "one line");
     assert.match(stderr, reason);
   }
 });
 
 test("a file that is not there, or not what its name says, ends with 1", async () => {
-  const missing = await run(join(folder, "missing.trace"));
-  assert.equal(missing.code, 1);
-  assert.match(missing.stderr, /missing\.trace/);
+  const missing = join(folder, "missing.trace");
+  assert.deepEqual(await run(missing), {
+    code: 1,
+    stdout: "",
+    stderr: `jit-allocator replay: cannot read ${missing}: ENOENT: no such file or directory\n`,
+  });
   const path = join(folder, "plain.trace.gz");
   writeFileSync(path, "a 1 64\n");
   const plain = await run(path);
   assert.equal(plain.code, 1);
-  assert.match(plain.stderr, /not a gzip file/);
+  assert.ok(plain.stderr.startsWith(`jit-allocator replay: ${path}: not a gzip file`), plain.stderr);
 });
 
 test("--help names every flag", async () => {

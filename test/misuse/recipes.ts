@@ -302,6 +302,7 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   ),
   "JitRuntime.release": onRuntime("release", ({ published }) => [published], nothing),
   "JitRuntime.nameOf": onRuntime("nameOf", ({ span }) => [span.rx], anything),
+  "JitRuntime.dispose": onRuntime("dispose", noArguments),
   "JitRuntime.dispose@@": onRuntime(Symbol.dispose, noArguments),
 };
 

@@ -73,6 +73,18 @@ describe("the packed package", () => {
     assert.deepEqual(strange, []);
   });
 
+  test("holds the files that its documents link to", () => {
+    for (const document of packed.filter((file) => file.endsWith(".md"))) {
+      const text = readFileSync(path.join(root, document), "utf8");
+      for (const [, target = ""] of text.matchAll(/\]\(([^)\s#]+)[^)\s]*\)/g)) {
+        if (/^https?:/.test(target)) continue;
+        const linked = path.posix.join(path.posix.dirname(document), target);
+        const isThere = packed.some((file) => file === linked || file.startsWith(`${linked}/`));
+        assert.ok(isThere, `${document} links to ${target}`);
+      }
+    }
+  });
+
   test("has no fault that publint knows", async () => {
     const { messages, pkg } = await publint({ pack: { tarball: tarball.buffer }, strict: true });
     assert.ok(pkg);

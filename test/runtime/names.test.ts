@@ -49,6 +49,26 @@ describe("JitRuntime.nameOf", () => {
     }
   });
 
+  test("what has ended is forgotten when its name is asked for, be its place free or handed out again", () => {
+    for (const isReused of [false, true]) {
+      const runtime = makeRuntime();
+      // A runtime on an allocator that is not its own ends what it knows of, one by one.
+      let endings = 0;
+      const [met, unmet] = ["met", "unmet"].map((name) => {
+        const span = runtime.add(someBytes(64), { name });
+        Object.defineProperty(span, Symbol.dispose, { value: () => endings++ });
+        return span;
+      });
+      assert.ok(met && unmet);
+      met.release();
+      unmet.release();
+      if (isReused) assert.equal(runtime.allocator.alloc(128).rx, met.rx, "the same place");
+      assert.equal(runtime.nameOf(met.rx), undefined);
+      runtime.dispose();
+      assert.equal(endings, 1, "the one that was not asked for");
+    }
+  });
+
   test("after the runtime's end nothing has a name", () => {
     const runtime = makeRuntime();
     const code = runtime.add(someBytes(64), { name: "code" });

@@ -142,14 +142,16 @@ describe("JitRuntime", () => {
     throwsJitError("ERR_INVALID_ARGUMENT", () => new JitRuntime(wrong(null)));
   });
 
-  test("its own allocator goes with it", () => {
-    const runtime = new JitRuntime();
-    const span = runtime.add(someBytes(10));
-    runtime[Symbol.dispose]();
-    runtime[Symbol.dispose]();
-    assert.ok(span.isReleased);
-    throwsJitError("ERR_DISPOSED", () => runtime.add(someBytes(10)));
-    throwsJitError("ERR_DISPOSED", () => runtime.allocator.alloc(10));
+  test("its own allocator goes with it, and it may end twice", () => {
+    for (const end of ["dispose", Symbol.dispose] as const) {
+      const runtime = new JitRuntime();
+      const span = runtime.add(someBytes(10));
+      runtime[end]();
+      runtime[end]();
+      assert.ok(span.isReleased);
+      throwsJitError("ERR_DISPOSED", () => runtime.add(someBytes(10)));
+      throwsJitError("ERR_DISPOSED", () => runtime.allocator.alloc(10));
+    }
   });
 
   test("an allocator it was given stays, and so does what others put there", () => {
@@ -160,7 +162,12 @@ describe("JitRuntime", () => {
       assert.equal(runtime.allocator, allocator);
       runtime.add(someBytes(10));
     }
+    const runtime = new JitRuntime({ allocator });
+    const added = runtime.add(someBytes(10));
+    runtime.dispose();
+    assert.equal(added.isReleased, true);
     assert.equal(other.isReleased, false);
+    assert.equal(allocator.statistics().allocationCount, 1);
     allocator.alloc(64);
   });
 });

@@ -24,6 +24,8 @@ export interface Runtime {
   readonly isForMusl?: boolean;
 }
 
+/** The oldest that `engines` of package.json lets in: the first with `Symbol.dispose`. */
+const OLDEST_NODE_VERSION = "20.4.0";
 const NODE_VERSIONS = ["20.20.2", "22.23.3", "24.21.0", "26.10.0"];
 const BUN_VERSION = "1.4.5";
 const DENO_VERSION = "2.9.6";
@@ -40,19 +42,33 @@ const PROCESSORS: Readonly<
   other: undefined,
 };
 
-/** All of them. @throws Error where there are none for this system and processor. */
-export function allRuntimes(): readonly Runtime[] {
+function nodeRuntime(version: string, processor: string): Runtime {
+  return {
+    name: `node ${version}`,
+    package: `node-linux-${processor}@${version}`,
+    program: "bin/node",
+    flags: [],
+  };
+}
+
+function processorNames(): { readonly node: string; readonly bun: string } {
   const processor = PROCESSORS[platform.processor];
   if (platform.system !== "linux" || processor === undefined) {
     throw new Error(`The runtimes are fetched for Linux on x86-64 and AArch64, not for this machine`);
   }
+  return processor;
+}
+
+/** The oldest Node that the package runs on. The tests' own tools do not: it is for trying the package. */
+export function oldestNode(): Runtime {
+  return nodeRuntime(OLDEST_NODE_VERSION, processorNames().node);
+}
+
+/** All of them. @throws Error where there are none for this system and processor. */
+export function allRuntimes(): readonly Runtime[] {
+  const processor = processorNames();
   return [
-    ...NODE_VERSIONS.map((version) => ({
-      name: `node ${version}`,
-      package: `node-linux-${processor.node}@${version}`,
-      program: "bin/node",
-      flags: [],
-    })),
+    ...NODE_VERSIONS.map((version) => nodeRuntime(version, processor.node)),
     {
       name: `bun ${BUN_VERSION}`,
       package: `@oven/bun-linux-${processor.bun}@${BUN_VERSION}`,

@@ -7,7 +7,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { allRuntimes, fetchRuntime, npm } from "./fetch.ts";
+import { allRuntimes, fetchRuntime, npm, oldestNode } from "./fetch.ts";
 
 /** From the oldest that is supported to the newest. */
 const TYPESCRIPT_VERSIONS = ["5.8.3", "5.9.3", "6.0.3", "7.0.2"];
@@ -60,10 +60,19 @@ const byName = (name: string): readonly { readonly name: string; readonly progra
 // Plain JavaScript, which the example is as well, on every Node.
 const plain = project("plain", { "package.json": { type: "module" }, "main.js": example });
 npm(install, plain);
+writeFileSync(path.join(plain, "main.cjs"), `console.log(typeof require("jit-allocator").JitAllocator);`);
 for (const { name, program } of byName("node ")) {
   assert.equal(run(plain, program, "main.js"), "5\n");
-  passed(`${name}, plain JavaScript`);
+  assert.equal(run(plain, program, "main.cjs"), "function\n");
+  passed(`${name}, plain JavaScript, and by require()`);
 }
+
+// The oldest Node, which the tests themselves do not run on. The demo disposes by `Symbol.dispose`.
+const oldest = oldestNode();
+const oldestProgram = fetchRuntime(oldest);
+assert.equal(run(plain, oldestProgram, "main.js"), "5\n");
+run(plain, oldestProgram, "node_modules/jit-allocator/dist/src/cli/main.js", "demo", "primes");
+passed(`${oldest.name}, plain JavaScript and the demo`);
 
 // TypeScript, strict and with every declaration checked, under both resolutions.
 const settings = { strict: true, skipLibCheck: false, target: "es2022", types: [], outDir: "out" };
