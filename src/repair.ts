@@ -14,7 +14,6 @@ import type { SharedState } from "./sync/shared-state.ts";
 export function repair(engine: Engine, state: SharedState): void {
   const { core, blocks } = engine;
   const { register } = state;
-  state.isTorn = true;
   core.refreshViews();
   finishIntent(engine, state);
   const staying = register.staying();
@@ -35,7 +34,6 @@ export function repair(engine: Engine, state: SharedState): void {
   }
   if (engine.options.fillUnusedMemory) fillFree(engine);
   state.countRepair();
-  state.isTorn = false;
 }
 
 /** A reset or a disposal that somebody began is finished. */

@@ -48,14 +48,20 @@ export class SharedEngine implements AllocatorOperations {
   /** The number of this thread among those that share. */
   readonly memberId: number;
   readonly #members: MemberTable;
-  readonly #lock: Lock;
-  /** The epoch that what this thread keeps of its own belongs to. */
-  #epoch: number;
-  /** The generation this thread gave last; at the end of a batch where the next one needs a new batch. */
-  #generation = -1;
+  #lock: Lock;
+  /** The epoch that what this thread keeps of its own belongs to; NaN: nothing of it is known to be right. */
+  #epoch = NaN;
+  /** The generation this thread gave last. */
+  #generation = 0;
+  /** Whether the next one is of a batch that is still to be taken. */
+  #needsBatch = true;
   /** How long the core's buffer was when this thread last looked. */
   #length = 0;
   #hasLeft = false;
+  /** From the taking of the lock to the letting go. */
+  #holds = false;
+  /** While it holds the lock: whether the operation itself has begun, and the core gives this thread's generations. */
+  #isReady = false;
 
   /** @throws JitError `ERR_OUT_OF_MEMORY` where all numbers of threads are given */
   constructor(engine: Engine, state: SharedState, threads: ThreadInspector) {
@@ -63,10 +69,10 @@ export class SharedEngine implements AllocatorOperations {
     this.isExecutable = engine.isExecutable;
     this.state = state;
     this.#members = new MemberTable(state.atomics, threads);
-    this.memberId = this.#members.join() || this.#joinInPlace();
-    this.#lock = this.#lockAs(this.memberId);
-    this.#epoch = NaN; // nothing that this thread has is known to be right
     this.#length = engine.core.words.length;
+    const number = this.#members.join();
+    this.#lock = this.#lockAs(number);
+    this.memberId = number || this.#joinInPlace();
     engine.owner = this;
     engine.releaseCount = NaN; // also for functions that were made before
   }
@@ -77,46 +83,81 @@ export class SharedEngine implements AllocatorOperations {
 
   // --- the lock -----------------------------------------------------------------------------------------------
 
+  /** Takes the lock, and brings up to date what this thread keeps of its own. Where it throws, `#fail` comes next. */
   #enter(): void {
     // Its number may be another thread's by now.
     if (this.#hasLeft) throw refuseDisposed("use what was detached from");
     const isInherited = this.#lock.acquire();
+    this.#holds = true;
     const { state } = this;
-    if (isInherited || state.isTorn) repair(this.engine, state);
+    const isTorn = isInherited || state.isTorn;
+    // Until the way out: whatever ends this thread's operation, at whatever place, has left something to repair.
+    state.isTorn = true;
+    if (isTorn) repair(this.engine, state);
     if (state.epoch !== this.#epoch) this.#catchUp();
-    if (isLastOfBatch(this.#generation)) {
-      this.#generation = state.batches.take(this.memberId, (batch) => this.#isBatchInUse(batch));
-    }
     this.engine.core.generation = this.#generation;
+    this.#isReady = true;
   }
 
+  /** The way out of what has been done, or was refused. */
   #leave(): void {
+    this.#settle();
+    this.state.isTorn = false;
+    this.#letGo();
+  }
+
+  /**
+   * The way out of what has failed. An error that is not this library's (the stack was used up, say) may have come in
+   * the middle of a change. Returns the error.
+   */
+  #fail(error: unknown): unknown {
+    if (!this.#holds) return error;
+    if (this.#isReady) {
+      this.#settle();
+      if (error instanceof JitError) this.state.isTorn = false;
+    }
+    this.#letGo();
+    return error;
+  }
+
+  /** Notes what the operation has used up, and lets the others know what they must. */
+  #settle(): void {
     const { core } = this.engine;
-    this.#generation = core.generation;
+    const { generation } = core;
+    if (generation !== this.#generation) {
+      this.#generation = generation;
+      this.#needsBatch = isLastOfBatch(generation);
+    }
     if (core.words.length !== this.#length) {
       // The others' views are too short now.
       this.#length = core.words.length;
       this.state.register.bumpEpoch();
     }
-    this.#lock.release();
   }
 
-  /** An error that is not this library's (the stack was used up, say) may have come in the middle of a change. */
-  #noteTorn(error: unknown): void {
-    if (!(error instanceof JitError)) this.state.isTorn = true;
+  #letGo(): void {
+    this.#holds = false;
+    this.#isReady = false;
+    this.#lock.release();
   }
 
   /** For what is not called often: takes the lock, acts, and lets go. */
   #run<T>(act: () => T): T {
-    this.#enter();
     try {
-      return act();
-    } catch (error) {
-      this.#noteTorn(error);
-      throw error;
-    } finally {
+      this.#enter();
+      const result = act();
       this.#leave();
+      return result;
+    } catch (error) {
+      throw this.#fail(error);
     }
+  }
+
+  /** The next generations are of a new batch. For what gives one, and one at the most. */
+  #takeBatch(): void {
+    this.#generation = this.state.batches.take(this.memberId, (batch) => this.#isBatchInUse(batch));
+    this.engine.core.generation = this.#generation;
+    this.#needsBatch = false;
   }
 
   /** Another thread grew the buffer, unmapped a block, repaired, or disposed of it all. */
@@ -151,6 +192,7 @@ export class SharedEngine implements AllocatorOperations {
     }
     this.state.batches.claimUpTo(core.generation, this.memberId);
     this.#generation = core.generation;
+    this.#needsBatch = isLastOfBatch(core.generation);
     blocks.share(this.state.register, this);
     this.#length = core.words.length;
     this.#epoch = this.state.epoch;
@@ -175,8 +217,13 @@ export class SharedEngine implements AllocatorOperations {
 
   /** Takes part in what another thread has enrolled. */
   join(): void {
-    this.engine.blocks.attach(this.state.register, this);
-    this.#run(() => undefined);
+    try {
+      this.engine.blocks.attach(this.state.register, this);
+      this.#run(() => undefined);
+    } catch (error) {
+      this.#members.leave(this.memberId); // nobody will ever use it
+      throw error;
+    }
   }
 
   /** Ends this thread's part: its views are closed, its spans are no longer usable here; the allocations stay. */
@@ -191,18 +238,20 @@ export class SharedEngine implements AllocatorOperations {
 
   /** All numbers are given: takes that of a thread that is over, and of which nothing is live. */
   #joinInPlace(): number {
+    this.engine.blocks.attach(this.state.register, this);
     for (let number = 1; number <= this.#members.count(); number++) {
-      const lock = this.#lockAs(number);
+      this.#lock = this.#lockAs(number);
       // In this order: a thread that is over does not take the lock any more, but may not have let go of it yet.
-      if (!this.#members.isOver(number) || lock.holder() === number) continue;
+      if (!this.#members.isOver(number) || this.#lock.holder() === number) continue;
       const before = this.#members.claim(number);
       if (before === undefined) continue;
-      if (lock.acquire()) repair(this.engine, this.state);
-      this.engine.core.refreshViews();
-      const isFree = this.#allocationsBy(number).length === 0;
-      lock.release();
+      let isFree = false;
+      try {
+        isFree = this.#run(() => this.#allocationsBy(number).length === 0);
+      } finally {
+        if (!isFree) this.#members.giveBack(number, before);
+      }
       if (isFree) return number;
-      this.#members.giveBack(number, before);
     }
     throw new JitError(
       "ERR_OUT_OF_MEMORY",
@@ -273,38 +322,36 @@ export class SharedEngine implements AllocatorOperations {
   // Written out where calls are frequent: a function made for each would cost as much as the lock.
 
   alloc(size: number): Span {
-    this.#enter();
     try {
-      return this.engine.alloc(size);
-    } catch (error) {
-      this.#noteTorn(error);
-      throw error;
-    } finally {
+      this.#enter();
+      if (this.#needsBatch) this.#takeBatch();
+      const span = this.engine.alloc(size);
       this.#leave();
+      return span;
+    } catch (error) {
+      throw this.#fail(error);
     }
   }
 
   allocAddress(size: number): Address {
-    this.#enter();
     try {
-      return this.engine.allocTracked(size);
-    } catch (error) {
-      this.#noteTorn(error);
-      throw error;
-    } finally {
+      this.#enter();
+      if (this.#needsBatch) this.#takeBatch();
+      const address = this.engine.allocTracked(size);
       this.#leave();
+      return address;
+    } catch (error) {
+      throw this.#fail(error);
     }
   }
 
   release(target: Span | Address): void {
-    this.#enter();
     try {
+      this.#enter();
       this.engine.release(target);
-    } catch (error) {
-      this.#noteTorn(error);
-      throw error;
-    } finally {
       this.#leave();
+    } catch (error) {
+      throw this.#fail(error);
     }
   }
 
@@ -314,38 +361,34 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   shrink(target: Span | Address, newSize: number): void {
-    this.#enter();
     try {
+      this.#enter();
       this.engine.shrink(target, newSize);
-    } catch (error) {
-      this.#noteTorn(error);
-      throw error;
-    } finally {
       this.#leave();
+    } catch (error) {
+      throw this.#fail(error);
     }
   }
 
   query(rx: Address): Span {
-    this.#enter();
     try {
-      return this.engine.query(rx);
-    } catch (error) {
-      this.#noteTorn(error);
-      throw error;
-    } finally {
+      this.#enter();
+      const span = this.engine.query(rx);
       this.#leave();
+      return span;
+    } catch (error) {
+      throw this.#fail(error);
     }
   }
 
   queryAddress(rx: Address): Address {
-    this.#enter();
     try {
-      return this.engine.queryAddress(rx);
-    } catch (error) {
-      this.#noteTorn(error);
-      throw error;
-    } finally {
+      this.#enter();
+      const address = this.engine.queryAddress(rx);
       this.#leave();
+      return address;
+    } catch (error) {
+      throw this.#fail(error);
     }
   }
 
@@ -381,14 +424,12 @@ export class SharedEngine implements AllocatorOperations {
 
   /** Under the lock, so that nobody unmaps the memory in the meantime. */
   writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
-    this.#enter();
     try {
+      this.#enter();
       this.engine.writeBytes(span, offset, bytes, policy);
-    } catch (error) {
-      this.#noteTorn(error);
-      throw error;
-    } finally {
       this.#leave();
+    } catch (error) {
+      throw this.#fail(error);
     }
   }
 

@@ -22,7 +22,7 @@ export const enum Field {
   version = 1,
   /** Changes whenever what a thread keeps of its own may be stale: a block went, the core's buffer grew, a repair. */
   epoch = 2,
-  /** 1 where an operation ended in the middle although its thread lives: repair before the next one. */
+  /** 1 from the beginning of an operation to its end: whoever finds it, with the lock in hand, repairs first. */
   isTorn = 3,
   /** What is being done to all blocks at once, an {@link Intent}. */
   intent = 4,

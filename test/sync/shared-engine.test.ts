@@ -1,0 +1,176 @@
+/** What the threads of a shared allocator keep in common between two operations, and what an error leaves of it. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { JitAllocator, type JitAllocatorOptions, type SharedAllocator } from "../../src/index.ts";
+import { Batches, Field, Members } from "../../src/sync/layout.ts";
+import type { VirtualMemory } from "../../src/vm/contract.ts";
+import { SimulatedMemory } from "../../src/vm/simulated.ts";
+import { throwsJitError } from "../support/expectations.ts";
+import { Fate, memoryOf } from "../support/mortal-thread.ts";
+
+/** A machine on which a call of the system can be made to do something else. */
+function makeMachine(options: JitAllocatorOptions = {}): {
+  readonly memory: VirtualMemory;
+  readonly allocator: JitAllocator;
+  readonly handle: SharedAllocator;
+  readonly words: Int32Array;
+  readonly attach: () => JitAllocator;
+} {
+  const memory = memoryOf(new SimulatedMemory(), new Fate(() => assert.fail("nobody dies")));
+  const allocator = new JitAllocator(options, memory);
+  const handle = allocator.share();
+  const words = new Int32Array(handle.state);
+  return { memory, allocator, handle, words, attach: () => JitAllocator.attach(handle, memory) };
+}
+
+/** An error that is not this library's, as a used-up stack is. */
+class Accident extends Error {}
+
+function accident(): never {
+  throw new Accident();
+}
+
+/** Does something while one function of the memory is another. */
+function during<K extends keyof VirtualMemory>(
+  memory: VirtualMemory,
+  name: K,
+  other: VirtualMemory[K],
+  act: () => void,
+): void {
+  const own = memory[name];
+  memory[name] = other;
+  try {
+    act();
+  } finally {
+    memory[name] = own;
+  }
+}
+
+describe("batches of generations", () => {
+  test("are for threads that allocate; one lasts for as many allocations as it has generations", () => {
+    const { allocator, words, attach } = makeMachine();
+    const address = allocator.allocAddress(64);
+    const before = words[Field.nextBatch] ?? 0;
+    const other = attach();
+    for (let times = 0; times < 10; times++) {
+      assert.equal(other.queryAddress(address), address);
+      other.shrink(address, 64);
+    }
+    assert.equal(words[Field.nextBatch], before, "nothing was allocated");
+    for (let times = 0; times < 2 ** Batches.shift; times++) other.release(other.allocAddress(64));
+    assert.equal(words[Field.nextBatch], before + 1);
+    other.release(address);
+    assert.equal(words[Field.nextBatch], before + 1, "nor was anything since");
+    other.allocAddress(64);
+    assert.equal(words[Field.nextBatch], before + 2);
+    allocator.dispose();
+  });
+
+  test("that are used up are no matter for those who do not allocate", () => {
+    const { allocator, words } = makeMachine();
+    const address = allocator.allocAddress(64);
+    const held = Array.from({ length: 2 ** Batches.shift - 2 }, () => allocator.allocAddress(64));
+    const before = words[Field.nextBatch];
+    allocator.shrink(address, 64);
+    for (const each of held) allocator.release(each);
+    assert.equal(words[Field.nextBatch], before);
+    allocator.dispose();
+  });
+});
+
+describe("an error", () => {
+  test("that is not the library's leaves a structure to repair, and no lock", () => {
+    const { memory, allocator, words, attach } = makeMachine();
+    const other = attach();
+    let wasTorn = 0;
+    const fail = (): never => {
+      wasTorn += words[Field.isTorn] ?? 0;
+      return accident();
+    };
+    during(memory, "allocDualMapping", fail, () => {
+      for (const repairs of [0, 1]) {
+        assert.throws(() => other.alloc(64), Accident);
+        assert.deepEqual([words[Field.lock], words[Field.isTorn], words[Field.repairs]], [0, 1, repairs]);
+      }
+    });
+    assert.equal(wasTorn, 2, "whoever stops in here has left something to repair, behind a repair too");
+    allocator.release(allocator.allocAddress(64));
+    assert.deepEqual([words[Field.lock], words[Field.isTorn], words[Field.repairs]], [0, 0, 2]);
+    allocator.verify();
+    allocator.dispose();
+  });
+
+  test("of the library leaves nothing to repair", () => {
+    const { allocator, words } = makeMachine();
+    throwsJitError("ERR_INVALID_ARGUMENT", () => allocator.alloc(0));
+    throwsJitError("ERR_UNKNOWN_ADDRESS", () => allocator.release(64));
+    throwsJitError("ERR_UNKNOWN_ADDRESS", () => allocator.query(64));
+    assert.deepEqual([words[Field.lock], words[Field.isTorn], words[Field.repairs]], [0, 0, 0]);
+    allocator.dispose();
+  });
+
+  test("in a repair leaves the repair to do, and no lock", () => {
+    const { memory, allocator, words, attach } = makeMachine();
+    const other = attach();
+    const address = allocator.allocAddress(64);
+    const { sharing } = memory;
+    assert.ok(sharing);
+    words[Field.isTorn] = 1;
+    during(memory, "sharing", { ...sharing, reclaim: accident }, () => {
+      const operations = [
+        () => other.alloc(64),
+        () => other.release(address),
+        () => other.statistics(),
+        () => JitAllocator.attach(allocator.share(), memory),
+      ];
+      for (const operation of operations) {
+        assert.throws(operation, Accident);
+        assert.deepEqual([words[Field.lock], words[Field.isTorn]], [0, 1]);
+      }
+    });
+    const batches = words[Field.nextBatch];
+    assert.equal(allocator.queryAddress(address), address);
+    assert.equal(words[Field.isTorn], 0);
+    other.release(address);
+    assert.equal(words[Field.nextBatch], batches);
+    allocator.verify();
+    allocator.dispose();
+  });
+
+  test("in the repair of a thread that takes the number of another one leaves that number to the next", () => {
+    const { memory, allocator, words, attach } = makeMachine();
+    const address = allocator.allocAddress(64);
+    for (let count = 2; count < Members.count; count++) attach().detach();
+    const { sharing } = memory;
+    assert.ok(sharing);
+    words[Field.isTorn] = 1;
+    during(memory, "sharing", { ...sharing, reclaim: accident }, () => {
+      for (let times = 0; times < 2; times++) {
+        assert.throws(attach, Accident);
+        assert.deepEqual([words[Field.lock], words[Field.isTorn]], [0, 1]);
+      }
+    });
+    const other = attach();
+    assert.deepEqual([other.memberId, words[Field.isTorn], words[Field.repairs]], [2, 0, 1]);
+    other.release(address);
+    allocator.verify();
+    allocator.dispose();
+  });
+
+  test("before a thread has got ready does not give it the generations of another", () => {
+    const { memory, allocator, words, attach } = makeMachine();
+    const other = attach();
+    const { sharing } = memory;
+    assert.ok(sharing);
+    const first = allocator.alloc(64); // the core now gives the generations of this thread
+    words[Field.isTorn] = 1;
+    during(memory, "sharing", { ...sharing, reclaim: accident }, () => {
+      assert.throws(() => other.alloc(64), Accident);
+    });
+    const theirs = other.alloc(64);
+    const second = allocator.alloc(64);
+    assert.deepEqual(allocator.allocationsOf(1), [first.rx, second.rx]);
+    assert.deepEqual(allocator.allocationsOf(2), [theirs.rx]);
+    allocator.dispose();
+  });
+});
