@@ -54,6 +54,14 @@ export function outOfMetadata(size: number, limitBytes: number): JitError {
   return new JitError("ERR_OUT_OF_MEMORY", `Cannot keep track of ${size} more bytes: ${reason}`);
 }
 
+/** What is live leaves no numbers by which the threads that share tell new allocations from it. */
+export function outOfGenerations(): JitError {
+  return new JitError(
+    "ERR_OUT_OF_MEMORY",
+    "Cannot allocate: something is live of every 4,096 allocations that ever were; release what was made long ago",
+  );
+}
+
 export function refuseValue(action: string, value: unknown, wanted: string): JitError {
   return new JitError("ERR_INVALID_ARGUMENT", `Cannot ${action} ${describe(value)}: ${wanted}`);
 }

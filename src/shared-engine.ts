@@ -6,22 +6,21 @@
  * has happened when its write there is done, and not before; all else is derived from them.
  */
 import { makeLedger } from "./core/generations.ts";
-import { readLedger } from "./core/ledger.ts";
 import { granulesOf } from "./core/survey.ts";
 import type { AllocatorOperations } from "./allocator-contract.ts";
 import type { Engine } from "./engine.ts";
 import { JitError } from "./errors.ts";
 import type { Address } from "./ffi/contract.ts";
 import type { MappedBlock } from "./mapped-block.ts";
-import { outOfMetadata, refuseDisposed } from "./refusals.ts";
+import { outOfGenerations, outOfMetadata, refuseDisposed } from "./refusals.ts";
 import { repair } from "./repair.ts";
+import { SharedLedgers } from "./shared-ledgers.ts";
 import type { Span, SpanToken } from "./span.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
-import { batchOf, isLastOfBatch } from "./sync/batches.ts";
+import { isLastOfBatch } from "./sync/batches.ts";
 import { Lock } from "./sync/lock.ts";
 import { MemberTable } from "./sync/members.ts";
 import type { ThreadInspector } from "./sync/members.ts";
-import type { RegisterEntry } from "./sync/register.ts";
 import { Field, Intent } from "./sync/layout.ts";
 import type { SharedState } from "./sync/shared-state.ts";
 import type { CachePolicy } from "./write-scope.ts";
@@ -48,6 +47,7 @@ export class SharedEngine implements AllocatorOperations {
   /** The number of this thread among those that share. */
   readonly memberId: number;
   readonly #members: MemberTable;
+  readonly #ledgers: SharedLedgers;
   #lock: Lock;
   /** The epoch that what this thread keeps of its own belongs to; NaN: nothing of it is known to be right. */
   #epoch = NaN;
@@ -69,6 +69,7 @@ export class SharedEngine implements AllocatorOperations {
     this.isExecutable = engine.isExecutable;
     this.state = state;
     this.#members = new MemberTable(state.atomics, threads);
+    this.#ledgers = new SharedLedgers(engine, state);
     this.#length = engine.core.words.length;
     const number = this.#members.join();
     this.#lock = this.#lockAs(number);
@@ -155,8 +156,10 @@ export class SharedEngine implements AllocatorOperations {
 
   /** The next generations are of a new batch. For what gives one, and one at the most. */
   #takeBatch(): void {
-    this.#generation = this.state.batches.take(this.memberId, (batch) => this.#isBatchInUse(batch));
-    this.engine.core.generation = this.#generation;
+    const generation = this.state.batches.take(this.memberId, () => this.#ledgers.usedBatches());
+    if (generation === undefined) throw outOfGenerations();
+    this.#generation = generation;
+    this.engine.core.generation = generation;
     this.#needsBatch = false;
   }
 
@@ -247,7 +250,7 @@ export class SharedEngine implements AllocatorOperations {
       if (before === undefined) continue;
       let isFree = false;
       try {
-        isFree = this.#run(() => this.#allocationsBy(number).length === 0);
+        isFree = this.#run(() => this.#ledgers.allocationsBy(number).length === 0);
       } finally {
         if (!isFree) this.#members.giveBack(number, before);
       }
@@ -259,42 +262,10 @@ export class SharedEngine implements AllocatorOperations {
     );
   }
 
-  #isBatchInUse(batch: number): boolean {
-    let isInUse = false;
-    this.#readLedgers((_entry, _granule, generation) => {
-      if (batchOf(generation) === batch) isInUse = true;
-    });
-    return isInUse;
-  }
-
-  #readLedgers(visit: (entry: RegisterEntry, granule: number, generation: number) => void): void {
-    const { core, options } = this.engine;
-    for (const entry of this.state.register.staying()) {
-      const capacity = entry.sizeBytes / 2 ** core.granuleShiftOf(entry.pool);
-      const start = options.disableInitialPadding ? 0 : 1;
-      readLedger(core.words, entry.generations, start, capacity, (granule, _count, generation) => {
-        visit(entry, granule, generation);
-      });
-    }
-  }
-
-  #allocationsBy(member: number): Address[] {
-    const addresses: Address[] = [];
-    this.#readLedgers((entry, granule, generation) => {
-      if (this.state.batches.ownerOf(generation) !== member) return;
-      addresses.push(entry.rx + granule * 2 ** this.engine.core.granuleShiftOf(entry.pool));
-    });
-    return addresses;
-  }
-
   /** Every thread that has, or had, a part in this. */
   members(): MemberInfo[] {
     return this.#run(() => {
-      const counts = new Map<number, number>();
-      this.#readLedgers((_entry, _granule, generation) => {
-        const owner = this.state.batches.ownerOf(generation);
-        counts.set(owner, (counts.get(owner) ?? 0) + 1);
-      });
+      const counts = this.#ledgers.countByMember();
       return Array.from({ length: this.#members.count() }, (_, index) => ({
         id: index + 1,
         isAlive: this.#members.isAlive(index + 1),
@@ -306,13 +277,13 @@ export class SharedEngine implements AllocatorOperations {
 
   /** Where what a member allocated and nobody released begins. */
   allocationsOf(member: number): Address[] {
-    return this.#run(() => this.#allocationsBy(member));
+    return this.#run(() => this.#ledgers.allocationsBy(member));
   }
 
   /** Releases all of it. Returns how many there were. */
   releaseAllOf(member: number): number {
     return this.#run(() => {
-      const addresses = this.#allocationsBy(member);
+      const addresses = this.#ledgers.allocationsBy(member);
       for (const address of addresses) this.engine.release(address);
       return addresses.length;
     });
@@ -489,41 +460,7 @@ export class SharedEngine implements AllocatorOperations {
   verify(): void {
     this.#run(() => {
       this.engine.verify();
-      this.#verifyRegister();
+      this.#ledgers.verify();
     });
-  }
-
-  #verifyRegister(): void {
-    const { core, blocks } = this.engine;
-    const { register } = this.state;
-    const check = (holds: boolean, invariant: number, what: string): void => {
-      if (!holds) throw new Error(`invariant ${invariant} is broken: ${what}`);
-    };
-    const staying = register.staying();
-    check(register.leaving().length === 0, 16, "a block is leaving, and nobody unmaps it");
-    check(
-      staying.length === core.blockCount,
-      16,
-      `${staying.length} blocks registered, not as many as there are`,
-    );
-    const live = new Map<number, number>();
-    this.#readLedgers((entry) => live.set(entry.block, (live.get(entry.block) ?? 0) + 1));
-    for (const { block, rx, rw, sizeBytes } of staying) {
-      const mapped = core.find(rx) === block ? blocks.at(block) : undefined;
-      check(
-        mapped?.rx === rx && mapped.rw === rw && mapped.sizeBytes === sizeBytes,
-        16,
-        "an entry and its block",
-      );
-    }
-    for (const info of this.engine.describeBlocks()) {
-      const registered = staying.find(({ rx }) => rx === info.rx);
-      const known = live.get(registered?.block ?? 0) ?? 0;
-      check(
-        known === info.allocationCount,
-        17,
-        `${info.allocationCount} allocations, ${known} in the ledger`,
-      );
-    }
   }
 }

@@ -27,7 +27,7 @@ export const enum Field {
   /** What is being done to all blocks at once, an {@link Intent}. */
   intent = 4,
   isDisposed = 5,
-  /** The batch of generations that is handed out next; it only grows, modulo 2**32. */
+  /** The batch of generations that is handed out next, modulo all batches; not below their number once all were given. */
   nextBatch = 6,
   /** The serial of the block that is entered next. */
   nextSerial = 7,

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { JitAllocator, type JitAllocatorOptions, type SharedAllocator } from "../../src/index.ts";
 import { Batches, Field, Members } from "../../src/sync/layout.ts";
+import { SharedState } from "../../src/sync/shared-state.ts";
 import type { VirtualMemory } from "../../src/vm/contract.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { throwsJitError } from "../support/expectations.ts";
@@ -74,6 +75,34 @@ describe("batches of generations", () => {
     allocator.shrink(address, 64);
     for (const each of held) allocator.release(each);
     assert.equal(words[Field.nextBatch], before);
+    allocator.dispose();
+  });
+});
+
+describe("when every batch of generations has something live", () => {
+  test("nothing is allocated, and all else works", () => {
+    const { allocator, words, handle, attach } = makeMachine();
+    const first = allocator.allocAddress(64);
+    for (let count = 1; count < Batches.count; count++) allocator.allocAddress(64);
+    // As if each of them were the only one of its batch that was not released.
+    const core = new Int32Array(handle.buffer);
+    let batch = 0;
+    for (const { generations, sizeBytes } of new SharedState(handle.state).register.staying()) {
+      for (let at = generations; at < generations + sizeBytes / 64; at++) {
+        if ((core[at] ?? 0) < 0) core[at] = ((batch++ << Batches.shift) + 1) | -0x8000_0000;
+      }
+    }
+    assert.equal(batch, Batches.count);
+    words[Field.nextBatch] = Batches.count;
+    const other = attach();
+    const before = other.statistics();
+    throwsJitError("ERR_OUT_OF_MEMORY", () => other.alloc(64));
+    assert.deepEqual(other.statistics(), before);
+    assert.deepEqual([words[Field.isTorn], words[Field.repairs]], [0, 0]);
+    other.shrink(first, 64);
+    other.release(first);
+    const span = other.alloc(64);
+    assert.deepEqual([span.rx, span.token.generation], [first, 1 | -0x8000_0000]);
     allocator.dispose();
   });
 });
