@@ -60,7 +60,7 @@ export const enum Members {
    */
   count = 1024,
   integers = 4,
-  /** The native thread id, 0 = this number was never given. */
+  /** The native thread id; 0 = this number was never given; negated while a thread claims one that another had. */
   id = 0,
   /** 1 where the thread has said that it is done. */
   hasLeft = 1,

@@ -121,6 +121,83 @@ describe("the members", () => {
     assert.ok(others(21).isOver(3));
   });
 
+  /** Number 1 is of a thread that is dead. Tables of others, whose looks at who lives the test sees. */
+  function oneDead(): {
+    words: Int32Array;
+    table: (self: ThreadIdentity, look?: (thread: ThreadIdentity) => boolean | undefined) => MemberTable;
+  } {
+    const state = SharedState.create(1);
+    const table = (
+      self: ThreadIdentity,
+      look: (thread: ThreadIdentity) => boolean | undefined = ({ id }) => id >= 20,
+    ): MemberTable => new MemberTable(state.atomics, { current: () => self, isAlive: look });
+    assert.equal(table({ id: 10, startTime: 5 }).join(), 1);
+    return { words: state.atomics, table };
+  }
+
+  const idOf = (words: Int32Array): number => words[Members.start + Members.integers + Members.id] ?? 0;
+
+  test("a number that is claimed while another thread looks whether it is over is the faster one's", () => {
+    const { words, table } = oneDead();
+    const faster = table({ id: 30, startTime: 7 });
+    let looks = 0;
+    const slower = table({ id: 31, startTime: 8 }, ({ id }) => {
+      if (++looks === 1) assert.deepEqual(faster.claim(1), { id: 10, startTime: 5 });
+      return id >= 20 || looks > 1;
+    });
+    assert.equal(slower.claim(1), undefined);
+    assert.ok(faster.isThisThread(1) && !slower.isThisThread(1) && !slower.isOver(1));
+    assert.equal(idOf(words), 30);
+  });
+
+  test("a number that is being claimed is over for nobody, unless who claims it dies", () => {
+    const { words, table } = oneDead();
+    const other = table({ id: 32, startTime: 9 });
+    other.leave(1);
+    const heir = table({ id: 33, startTime: 9 }, ({ id }) => id !== 30);
+    let wasLooked = false;
+    const claimer = table({ id: 30, startTime: 7 }, () => {
+      if (idOf(words) < 0) {
+        wasLooked = true;
+        assert.equal(idOf(words), -30);
+        assert.ok(!other.isOver(1) && !other.hasLeft(1) && other.isAlive(1));
+        assert.equal(other.claim(1), undefined);
+        assert.ok(heir.isOver(1), "to one that sees it dead");
+      }
+      return false;
+    });
+    words[Members.start + Members.integers + Members.hasLeft] = 0; // so that the claimer has to look
+    assert.ok(claimer.claim(1));
+    assert.ok(wasLooked);
+    words[Members.start + Members.integers + Members.id] = -30;
+    assert.deepEqual(heir.claim(1), { id: 30, startTime: 0 });
+    assert.ok(heir.isThisThread(1));
+  });
+
+  test("a number is not taken from a thread that has come back to it under the same id", () => {
+    const { words, table } = oneDead();
+    const back = table({ id: 10, startTime: 9 }, () => false);
+    let looks = 0;
+    const late = table({ id: 31, startTime: 8 }, ({ startTime }) => {
+      if (++looks === 1) assert.ok(back.claim(1));
+      return startTime === 9 && looks > 1;
+    });
+    assert.equal(late.claim(1), undefined);
+    assert.equal(idOf(words), 10);
+    assert.ok(back.isThisThread(1));
+  });
+
+  test("a number that is given back is again that of the thread it was of", () => {
+    const { words, table } = oneDead();
+    const claimer = table({ id: 30, startTime: 7 });
+    const before = claimer.claim(1);
+    assert.ok(before);
+    claimer.giveBack(1, before);
+    const next = table({ id: 31, startTime: 8 });
+    assert.ok(next.hasLeft(1) && next.isOver(1));
+    assert.deepEqual([idOf(words), next.claim(1)], [10, before]);
+  });
+
   test("a number that was given anew since its holder was seen to be gone keeps the lock", () => {
     const state = SharedState.create(1);
     const dead = member(state, { id: 10, startTime: 5 }, () => false);
