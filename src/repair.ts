@@ -14,6 +14,7 @@ import type { SharedState } from "./sync/shared-state.ts";
 export function repair(engine: Engine, state: SharedState): void {
   const { core, blocks } = engine;
   const { register } = state;
+  register.bumpEpoch();
   core.refreshViews();
   finishIntent(engine, state);
   const staying = register.staying();
@@ -23,7 +24,6 @@ export function repair(engine: Engine, state: SharedState): void {
   blocks.dropUnmapped(false);
   blocks.reclaim(staying);
   for (const { entry } of leaving) register.remove(entry);
-  register.bumpEpoch();
   for (const block of surplus) {
     try {
       blocks.remove(blocks.at(block));

@@ -368,11 +368,12 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   /**
-   * Needs no lock as long as the epoch is the one that this thread knows: then no block has gone since, and what
-   * stands in the ledger is the span's.
+   * Needs no lock as long as the epoch is still the one that this thread knows when it has looked: then no block has gone
+   * and nothing was repaired, and what it read in the ledger is the span's. In this order.
    */
   isLive(span: Span): boolean {
-    if (this.state.epoch === this.#epoch || this.#hasLeft) return this.engine.isLive(span);
+    const isLive = this.engine.isLive(span);
+    if (this.state.epoch === this.#epoch || this.#hasLeft) return isLive;
     return this.#run(() => this.engine.isLive(span));
   }
 

@@ -21,7 +21,7 @@ export class SharedState {
     this.words = words;
     const owners = new Uint16Array(buffer, Batches.start * 4, Batches.count);
     this.batches = new GenerationBatches(words, owners);
-    this.register = new BlockRegister(words, doubles);
+    this.register = new BlockRegister(this.atomics, words, doubles);
   }
 
   /** A new one, for an allocator that never has more than `mostBlocks` blocks. */

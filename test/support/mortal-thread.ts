@@ -26,6 +26,8 @@ const THREADS: ThreadInspector = {
 export class Fate {
   /** How many moments passed since `arm`. */
   moments = 0;
+  /** Sees what is there at each of them. */
+  onMoment: (() => void) | undefined;
   #fatal = Number.POSITIVE_INFINITY;
   #isDead = false;
   readonly #onDeath: () => void;
@@ -48,6 +50,7 @@ export class Fate {
   pass(): void {
     if (this.#isDead) throw new Killed();
     this.moments += 1;
+    this.onMoment?.();
     if (this.moments < this.#fatal) return;
     this.#onDeath();
     this.#isDead = true;

@@ -1,27 +1,33 @@
 /** What the threads of a shared allocator keep in common between two operations, and what an error leaves of it. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { Engine } from "../../src/engine.ts";
 import { JitAllocator, type JitAllocatorOptions, type SharedAllocator } from "../../src/index.ts";
+import { SharedEngine } from "../../src/shared-engine.ts";
 import { Batches, Field, Members } from "../../src/sync/layout.ts";
 import { SharedState } from "../../src/sync/shared-state.ts";
 import type { VirtualMemory } from "../../src/vm/contract.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { throwsJitError } from "../support/expectations.ts";
-import { Fate, memoryOf } from "../support/mortal-thread.ts";
+import { Fate, memoryOf, mortalThread, type MortalThread } from "../support/mortal-thread.ts";
 
-/** A machine on which a call of the system can be made to do something else. */
-function makeMachine(options: JitAllocatorOptions = {}): {
+/** A machine on which a call of the system can be made to do something else, and an allocator that is shared. */
+interface Machine {
+  readonly simulated: SimulatedMemory;
   readonly memory: VirtualMemory;
   readonly allocator: JitAllocator;
   readonly handle: SharedAllocator;
   readonly words: Int32Array;
   readonly attach: () => JitAllocator;
-} {
-  const memory = memoryOf(new SimulatedMemory(), new Fate(() => assert.fail("nobody dies")));
+}
+
+function makeMachine(options: JitAllocatorOptions = {}): Machine {
+  const simulated = new SimulatedMemory();
+  const memory = memoryOf(simulated, new Fate(() => assert.fail("nobody dies")));
   const allocator = new JitAllocator(options, memory);
   const handle = allocator.share();
   const words = new Int32Array(handle.state);
-  return { memory, allocator, handle, words, attach: () => JitAllocator.attach(handle, memory) };
+  return { simulated, memory, allocator, handle, words, attach: () => JitAllocator.attach(handle, memory) };
 }
 
 /** An error that is not this library's, as a used-up stack is. */
@@ -103,6 +109,70 @@ describe("when every batch of generations has something live", () => {
     other.release(first);
     const span = other.alloc(64);
     assert.deepEqual([span.rx, span.token.generation], [first, 1 | -0x8000_0000]);
+    allocator.dispose();
+  });
+});
+
+describe("a span that was released long ago is not live, without the lock,", () => {
+  /** What a thread that takes no lock sees at each moment of what another one does, until it is told to take it. */
+  function watchOver(
+    options: JitAllocatorOptions,
+    act: (victim: MortalThread, machine: Machine) => void,
+  ): void {
+    const machine = makeMachine(options);
+    const { allocator, handle, simulated, words } = machine;
+    const kept = allocator.alloc(64);
+    const released = allocator.query(allocator.allocAddress(64));
+    const victim = mortalThread(handle, simulated);
+    allocator.release(released.rx);
+    assert.ok(released.isReleased && !kept.isReleased);
+    const epoch = words[Field.epoch];
+    let moments = 0;
+    victim.fate.onMoment = () => {
+      moments += 1;
+      if (words[Field.epoch] === epoch) assert.ok(released.isReleased);
+    };
+    act(victim, machine);
+    assert.ok(moments > 0 && words[Field.epoch] !== epoch);
+    victim.fate.onMoment = undefined;
+    assert.ok(released.isReleased);
+    allocator.dispose();
+  }
+
+  test("while another thread repairs", () => {
+    watchOver({}, ({ engine }, { words }) => {
+      words[Field.isTorn] = 1;
+      engine.statistics();
+      assert.equal(words[Field.repairs], 1);
+    });
+  });
+
+  test("while another thread gives its block back", () => {
+    watchOver({}, ({ engine }) => engine.reset("hard"));
+    watchOver({ immediateRelease: true }, ({ engine }) => {
+      engine.releaseAllOf(1);
+    });
+  });
+
+  test("where another thread does one of these while it is looked at", () => {
+    const { memory, allocator, handle, words } = makeMachine();
+    const own = new Engine(allocator.options, memory, handle);
+    const shared = new SharedEngine(own, new SharedState(handle.state), {
+      current: () => ({ id: 1, startTime: 1 }),
+      isAlive: () => true,
+    });
+    shared.join();
+    const span = shared.query(allocator.allocAddress(64));
+    assert.ok(shared.isLive(span));
+    const look = own.isLive.bind(own);
+    let looks = 0;
+    own.isLive = (target) => {
+      if (looks++ > 0) return look(target);
+      allocator.release(span.rx);
+      words[Field.epoch] = (words[Field.epoch] ?? 0) + 1;
+      return true; // what the memory happened to say
+    };
+    assert.ok(!shared.isLive(span));
     allocator.dispose();
   });
 });
