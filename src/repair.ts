@@ -16,7 +16,8 @@ export function repair(engine: Engine, state: SharedState): void {
   const { register } = state;
   register.bumpEpoch();
   core.refreshViews();
-  finishIntent(engine, state);
+  const { intent } = state;
+  if (intent !== Intent.none) forgetAll(engine, state);
   const staying = register.staying();
   const leaving = register.leaving();
   const surplus = rebuild(core.words, core.doubles, staying);
@@ -24,28 +25,33 @@ export function repair(engine: Engine, state: SharedState): void {
   blocks.dropUnmapped(false);
   blocks.reclaim(staying);
   for (const { entry } of leaving) register.remove(entry);
-  for (const block of surplus) {
-    try {
-      blocks.remove(blocks.at(block));
-    } catch (error) {
-      // The system refuses: the block stays, empty, until the next repair.
-      if (!(error instanceof JitError)) throw error;
-    }
-  }
+  const isForAll = intent === Intent.resetHard || intent === Intent.dispose;
+  const isDone = removeBlocks(engine, isForAll ? staying.map(({ block }) => block) : surplus);
+  if (intent === Intent.dispose && isDone) state.isDisposed = true;
+  state.intent = Intent.none;
   if (engine.options.fillUnusedMemory) fillFree(engine);
   state.countRepair();
 }
 
-/** A reset or a disposal that somebody began is finished. */
-function finishIntent({ core }: Engine, state: SharedState): void {
-  const { intent } = state;
-  if (intent === Intent.none) return;
-  for (const { entry, generations, pool, sizeBytes } of state.register.staying()) {
+/** A reset or a disposal that somebody began: nothing is allocated any more. */
+function forgetAll({ core }: Engine, { register }: SharedState): void {
+  for (const { generations, pool, sizeBytes } of register.staying()) {
     core.words.fill(0, generations, generations + sizeBytes / 2 ** core.granuleShiftOf(pool));
-    if (intent !== Intent.resetSoft) state.register.markLeaving(entry);
   }
-  if (intent === Intent.dispose) state.isDisposed = true;
-  state.intent = Intent.none;
+}
+
+/** Unmaps blocks that are empty. Returns false where the system refuses one: it stays, until the next repair or disposal. */
+function removeBlocks({ blocks }: Engine, doomed: readonly number[]): boolean {
+  let isDone = true;
+  for (const block of doomed) {
+    try {
+      blocks.remove(blocks.at(block));
+    } catch (error) {
+      if (!(error instanceof JitError)) throw error;
+      isDone = false;
+    }
+  }
+  return isDone;
 }
 
 /** Some of what was being released may not have been filled yet. */

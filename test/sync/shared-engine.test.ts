@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { Engine } from "../../src/engine.ts";
 import { JitAllocator, type JitAllocatorOptions, type SharedAllocator } from "../../src/index.ts";
 import { SharedEngine } from "../../src/shared-engine.ts";
-import { Batches, Field, Members } from "../../src/sync/layout.ts";
+import { Batches, Field, Intent, Members } from "../../src/sync/layout.ts";
 import { SharedState } from "../../src/sync/shared-state.ts";
 import type { VirtualMemory } from "../../src/vm/contract.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
@@ -254,6 +254,22 @@ describe("an error", () => {
     other.release(address);
     allocator.verify();
     allocator.dispose();
+  });
+
+  test("of the system while a repair finishes a disposal leaves the blocks that it refuses, for another disposal", () => {
+    const { simulated, allocator, words, attach } = makeMachine();
+    const other = attach();
+    const span = allocator.alloc(64);
+    words[Field.isTorn] = 1;
+    words[Field.intent] = Intent.dispose;
+    simulated.failAfter("releaseDualMapping", 0);
+    assert.equal(other.statistics().blockCount, 1);
+    assert.deepEqual([words[Field.intent], words[Field.isDisposed]], [Intent.none, 0]);
+    assert.ok(span.isReleased);
+    other.verify();
+    other.dispose();
+    assert.deepEqual(simulated.mappings, []);
+    throwsJitError("ERR_DISPOSED", () => allocator.alloc(64));
   });
 
   test("before a thread has got ready does not give it the generations of another", () => {
