@@ -34,11 +34,11 @@ export function outOfReserve(size: number, reservedBytes: number, maxReservedSiz
   );
 }
 
-/** The shared buffer cannot be made. */
-export function outOfAddresses(maxReservedSize: number, cause: RangeError): JitError {
+/** A shared buffer cannot be made. */
+export function outOfAddresses(action: string, maxReservedSize: number, cause: RangeError): JitError {
   return new JitError(
     "ERR_OUT_OF_MEMORY",
-    `Cannot make an allocator: the system has no addresses for the metadata of ${maxReservedSize} bytes of code; ` +
+    `Cannot ${action}: the system has no addresses for the metadata of ${maxReservedSize} bytes of code; ` +
       "pass a smaller maxReservedSize, or raise the limit of addresses (RLIMIT_AS, ulimit -v)",
     { cause },
   );

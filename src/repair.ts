@@ -58,12 +58,13 @@ function removeBlocks({ blocks }: Engine, doomed: readonly number[]): boolean {
 function fillFree({ core, blocks }: Engine): void {
   for (const mapped of blocks.all()) {
     const granules = granulesOf(core.words, mapped.block);
+    const granuleBytes = 2 ** mapped.granuleShift; // a block of 2 GiB is too long for shifts
     for (let start = 0; start < granules.length; start++) {
       if (granules[start] !== 0) continue;
       const used = granules.subarray(start).findIndex((granule) => granule !== 0);
       const count = used === -1 ? granules.length - start : used;
       try {
-        blocks.fill(mapped, start << mapped.granuleShift, count << mapped.granuleShift);
+        blocks.fill(mapped, start * granuleBytes, count * granuleBytes);
       } catch (error) {
         // No view of the block is to be had now. The repair must go on: without it nothing works any more.
         if (!(error instanceof JitError)) throw error;
