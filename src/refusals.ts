@@ -119,6 +119,14 @@ export function refuseDisposed(action: string): JitError {
   return new JitError("ERR_DISPOSED", `Cannot ${action}: the allocator has been disposed; make another one`);
 }
 
+/** This thread has left what others may go on with. */
+export function refuseDetached(action: string): JitError {
+  return new JitError(
+    "ERR_DISPOSED",
+    `Cannot ${action}: this thread has detached from the allocator; attach to its handle again`,
+  );
+}
+
 export function refuseRange(action: string, offset: unknown, length: unknown, size: number): JitError {
   return new JitError(
     "ERR_INVALID_ARGUMENT",

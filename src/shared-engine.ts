@@ -12,10 +12,11 @@ import type { Engine } from "./engine.ts";
 import { JitError } from "./errors.ts";
 import type { Address } from "./ffi/contract.ts";
 import type { MappedBlock } from "./mapped-block.ts";
-import { outOfGenerations, outOfMetadata, refuseDisposed } from "./refusals.ts";
+import { outOfGenerations, outOfMetadata, refuseDetached } from "./refusals.ts";
 import { repair } from "./repair.ts";
 import { SharedLedgers } from "./shared-ledgers.ts";
 import type { Span, SpanToken } from "./span.ts";
+import { statisticsOf } from "./statistics.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import { isLastOfBatch } from "./sync/batches.ts";
 import { Lock } from "./sync/lock.ts";
@@ -87,7 +88,7 @@ export class SharedEngine implements AllocatorOperations {
   /** Takes the lock, and brings up to date what this thread keeps of its own. Where it throws, `#fail` comes next. */
   #enter(): void {
     // Its number may be another thread's by now.
-    if (this.#hasLeft) throw refuseDisposed("use what was detached from");
+    if (this.#hasLeft) throw refuseDetached("use the allocator");
     const isInherited = this.#lock.acquire();
     this.#holds = true;
     const { state } = this;
@@ -275,6 +276,11 @@ export class SharedEngine implements AllocatorOperations {
     });
   }
 
+  /** Whether a thread has, or had, that number. Takes no lock. */
+  hasMember(id: unknown): id is number {
+    return typeof id === "number" && this.#members.has(id);
+  }
+
   /** Where what a member allocated and nobody released begins. */
   allocationsOf(member: number): Address[] {
     return this.#run(() => this.#ledgers.allocationsBy(member));
@@ -419,7 +425,7 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   statistics(): Statistics {
-    return this.#run(() => this.engine.statistics());
+    return this.#run(() => statisticsOf(this.engine.core, this.state.usedBytes));
   }
 
   describeBlocks(): BlockInfo[] {
@@ -453,7 +459,8 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   checkOpen(action: string): void {
-    if (this.state.epoch !== this.#epoch && !this.#hasLeft) this.#run(() => undefined);
+    if (this.#hasLeft) throw refuseDetached(action);
+    if (this.state.epoch !== this.#epoch) this.#run(() => undefined);
     this.engine.checkOpen(action);
   }
 

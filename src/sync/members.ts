@@ -98,6 +98,11 @@ export class MemberTable implements HolderInspector {
     return this.#hasLeft(number, this.#idOf(number));
   }
 
+  /** Whether that is a number that was ever given; any other value is none. */
+  has(number: number): boolean {
+    return Number.isInteger(number) && number > 0 && number < Members.count && this.#idOf(number) !== 0;
+  }
+
   /** How many numbers were ever given; they are given in order, from 1. */
   count(): number {
     let number = 1;

@@ -69,6 +69,13 @@ export class SharedState {
     this.words[Field.isDisposed] = value ? 1 : 0;
   }
 
+  /** Bytes of it that are in use, or were: all members' numbers, the owners of batches, and the blocks. */
+  get usedBytes(): number {
+    const { words } = this;
+    const batches = Math.min(words[Field.nextBatch] ?? 0, Batches.count);
+    return (Batches.start + (words[Field.entryCount] ?? 0) * Entry.integers) * 4 + batches * 2;
+  }
+
   get repairCount(): number {
     return this.words[Field.repairs] ?? 0;
   }

@@ -24,7 +24,10 @@ describe("sharing", () => {
     const before = { ...allocator.statistics(), overheadSize: 0, overheadRatio: 0 };
     assert.equal(allocator.memberId, 0);
     assert.deepEqual(allocator.members(), []);
+    const overhead = allocator.statistics().overheadSize;
     const handle = structuredClone(allocator.share());
+    const sharedOverhead = allocator.statistics().overheadSize;
+    assert.ok(sharedOverhead > overhead && sharedOverhead < overhead + 2 ** 17, "some of it for the threads");
     assert.deepEqual({ ...allocator.statistics(), overheadSize: 0, overheadRatio: 0 }, before);
     assert.ok(!span.isReleased && span.size === 128);
     scope.write(span, 3, Uint8Array.of(4));
@@ -75,7 +78,9 @@ describe("sharing", () => {
     other[Symbol.dispose]();
     other.detach();
     assert.ok(span.isReleased, "for this thread");
-    throwsJitError("ERR_DISPOSED", () => other.alloc(64));
+    for (const use of [() => other.alloc(64), () => other.writeScope(), () => other.share()]) {
+      assert.match(throwsJitError("ERR_DISPOSED", use).message, /detached/);
+    }
     assert.equal(allocator.statistics().allocationCount, 1);
     assert.deepEqual(allocator.allocationsOf(2), [span.rx]);
     assert.equal(allocator.releaseAllOf(2), 1);

@@ -91,6 +91,10 @@ describe("the members", () => {
     const first = member(state, { id: 10, startTime: 5 }, alive);
     const second = member(state, { id: 10, startTime: 9 }, alive);
     assert.deepEqual([first.number, second.number, second.members.count()], [1, 2, 2]);
+    assert.deepEqual(
+      [0, 1, 2, 3, 1.5, -1, NaN, 2000].filter((number) => second.members.has(number)),
+      [1, 2],
+    );
     assert.equal(second.members.isAlive(1), false);
     assert.equal(second.members.isAlive(2), true);
     assert.ok(second.members.isOver(1) && !second.members.isOver(2));

@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { Engine } from "../../src/engine.ts";
 import { JitAllocator, type JitAllocatorOptions, type SharedAllocator } from "../../src/index.ts";
 import { SharedEngine } from "../../src/shared-engine.ts";
+import { attachEngine } from "../../src/sharing.ts";
 import { Batches, Field, Intent, Members } from "../../src/sync/layout.ts";
 import { SharedState } from "../../src/sync/shared-state.ts";
 import type { VirtualMemory } from "../../src/vm/contract.ts";
@@ -175,6 +176,17 @@ describe("a span that was released long ago is not live, without the lock,", () 
     assert.ok(!shared.isLive(span));
     allocator.dispose();
   });
+});
+
+test("a number is a member's or not, whatever is asked", () => {
+  const { allocator, memory, handle } = makeMachine();
+  const engine = attachEngine(handle, memory);
+  const asked: unknown[] = [1, 2, 0, 3, 1.5, NaN, "1", null, undefined];
+  assert.deepEqual(
+    asked.filter((id) => engine.hasMember(id)),
+    [1, 2],
+  );
+  allocator.dispose();
 });
 
 describe("an error", () => {
