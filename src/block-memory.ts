@@ -21,6 +21,9 @@ export function uniqueTagName(): string {
   return (bits % 2 ** 48).toString(36);
 }
 
+/** A view is shorter than 2 GiB (ffi/contract.ts), which a block may have. */
+const FILLED_AT_ONCE_BYTES = 2 ** 30;
+
 /** The blocks of one allocator, as one thread sees them. */
 export class BlockMemory {
   #owner: SpanOwner;
@@ -236,7 +239,9 @@ export class BlockMemory {
 
   /** Fills a range of a block that is free or about to be, in bytes from its start, with the fill pattern. */
   fill(mapped: MappedBlock, start: number, length: number): void {
-    mapped.fill(start, length, this.#options.fillPattern);
+    for (let done = 0; done < length; done += FILLED_AT_ONCE_BYTES) {
+      mapped.fill(start + done, Math.min(length - done, FILLED_AT_ONCE_BYTES), this.#options.fillPattern);
+    }
     try {
       this.#memory.flushInstructionCache(mapped.rx + start, length);
     } catch {

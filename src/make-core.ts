@@ -16,7 +16,8 @@ export function makeCore(
   try {
     return new Core(coreOptionsOf(options), shared);
   } catch (cause) {
-    if (cause instanceof RangeError) throw outOfAddresses(options.maxReservedSize, cause);
+    if (cause instanceof RangeError)
+      throw outOfAddresses("make an allocator", options.maxReservedSize, cause);
     throw cause;
   }
 }

@@ -101,7 +101,10 @@ export function resolveOptions(
     Object.assign(resolved, { [name]: value });
   }
   const { blockSize, granularity, fillPattern, maxReservedSize } = resolved;
-  if (!isPowerOfTwo(blockSize) || blockSize < SMALLEST_BLOCK_BYTES || blockSize > LARGEST_BLOCK_BYTES) {
+  const largePageBytes = resolved.alignBlockSizeToLargePage ? memory.largePageSize() : 0;
+  // Options in force are options too, and their block has grown to a large page: 512 MiB, where a page has 64 KiB.
+  const largestBytes = Math.max(LARGEST_BLOCK_BYTES, largePageBytes);
+  if (!isPowerOfTwo(blockSize) || blockSize < SMALLEST_BLOCK_BYTES || blockSize > largestBytes) {
     throw invalid("blockSize", blockSize, "a power of two from 65536 (64 KiB) to 268435456 (256 MiB)");
   }
   if (!GRANULARITIES.includes(granularity)) throw invalid("granularity", granularity, "64, 128 or 256");
@@ -109,11 +112,7 @@ export function resolveOptions(
     throw invalid("fillPattern", fillPattern, "an unsigned 32-bit integer");
   }
   // A block is a whole number of the units that the system maps, and of large pages where that is asked for.
-  resolved.blockSize = Math.max(
-    blockSize,
-    memory.info().pageGranularity,
-    resolved.alignBlockSizeToLargePage ? memory.largePageSize() : 0,
-  );
+  resolved.blockSize = Math.max(blockSize, memory.info().pageGranularity, largePageBytes);
   if (!Number.isSafeInteger(maxReservedSize) || maxReservedSize < resolved.blockSize) {
     throw invalid(
       "maxReservedSize",

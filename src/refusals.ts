@@ -34,11 +34,11 @@ export function outOfReserve(size: number, reservedBytes: number, maxReservedSiz
   );
 }
 
-/** The shared buffer cannot be made. */
-export function outOfAddresses(maxReservedSize: number, cause: RangeError): JitError {
+/** A shared buffer cannot be made. */
+export function outOfAddresses(action: string, maxReservedSize: number, cause: RangeError): JitError {
   return new JitError(
     "ERR_OUT_OF_MEMORY",
-    `Cannot make an allocator: the system has no addresses for the metadata of ${maxReservedSize} bytes of code; ` +
+    `Cannot ${action}: the system has no addresses for the metadata of ${maxReservedSize} bytes of code; ` +
       "pass a smaller maxReservedSize, or raise the limit of addresses (RLIMIT_AS, ulimit -v)",
     { cause },
   );
@@ -52,6 +52,14 @@ export function outOfMetadata(size: number, limitBytes: number): JitError {
       ? "the system has no memory for the allocator's metadata"
       : `the allocator's metadata has its limit at ${limitBytes} bytes, and allocations by allocAddress take less of it`;
   return new JitError("ERR_OUT_OF_MEMORY", `Cannot keep track of ${size} more bytes: ${reason}`);
+}
+
+/** What is live leaves no numbers by which the threads that share tell new allocations from it. */
+export function outOfGenerations(): JitError {
+  return new JitError(
+    "ERR_OUT_OF_MEMORY",
+    "Cannot allocate: something is live of every 4,096 allocations that ever were; release what was made long ago",
+  );
 }
 
 export function refuseValue(action: string, value: unknown, wanted: string): JitError {
@@ -109,6 +117,14 @@ export function refuseReleased(action: string, rx: number): JitError {
 
 export function refuseDisposed(action: string): JitError {
   return new JitError("ERR_DISPOSED", `Cannot ${action}: the allocator has been disposed; make another one`);
+}
+
+/** This thread has left what others may go on with. */
+export function refuseDetached(action: string): JitError {
+  return new JitError(
+    "ERR_DISPOSED",
+    `Cannot ${action}: this thread has detached from the allocator; attach to its handle again`,
+  );
 }
 
 export function refuseRange(action: string, offset: unknown, length: unknown, size: number): JitError {

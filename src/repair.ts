@@ -14,9 +14,10 @@ import type { SharedState } from "./sync/shared-state.ts";
 export function repair(engine: Engine, state: SharedState): void {
   const { core, blocks } = engine;
   const { register } = state;
-  state.isTorn = true;
+  register.bumpEpoch();
   core.refreshViews();
-  finishIntent(engine, state);
+  const { intent } = state;
+  if (intent !== Intent.none) forgetAll(engine, state);
   const staying = register.staying();
   const leaving = register.leaving();
   const surplus = rebuild(core.words, core.doubles, staying);
@@ -24,42 +25,46 @@ export function repair(engine: Engine, state: SharedState): void {
   blocks.dropUnmapped(false);
   blocks.reclaim(staying);
   for (const { entry } of leaving) register.remove(entry);
-  register.bumpEpoch();
-  for (const block of surplus) {
+  const isForAll = intent === Intent.resetHard || intent === Intent.dispose;
+  const isDone = removeBlocks(engine, isForAll ? staying.map(({ block }) => block) : surplus);
+  if (intent === Intent.dispose && isDone) state.isDisposed = true;
+  state.intent = Intent.none;
+  if (engine.options.fillUnusedMemory) fillFree(engine);
+  state.countRepair();
+}
+
+/** A reset or a disposal that somebody began: nothing is allocated any more. */
+function forgetAll({ core }: Engine, { register }: SharedState): void {
+  for (const { generations, pool, sizeBytes } of register.staying()) {
+    core.words.fill(0, generations, generations + sizeBytes / 2 ** core.granuleShiftOf(pool));
+  }
+}
+
+/** Unmaps blocks that are empty. Returns false where the system refuses one: it stays, until the next repair or disposal. */
+function removeBlocks({ blocks }: Engine, doomed: readonly number[]): boolean {
+  let isDone = true;
+  for (const block of doomed) {
     try {
       blocks.remove(blocks.at(block));
     } catch (error) {
-      // The system refuses: the block stays, empty, until the next repair.
       if (!(error instanceof JitError)) throw error;
+      isDone = false;
     }
   }
-  if (engine.options.fillUnusedMemory) fillFree(engine);
-  state.countRepair();
-  state.isTorn = false;
-}
-
-/** A reset or a disposal that somebody began is finished. */
-function finishIntent({ core }: Engine, state: SharedState): void {
-  const { intent } = state;
-  if (intent === Intent.none) return;
-  for (const { entry, generations, pool, sizeBytes } of state.register.staying()) {
-    core.words.fill(0, generations, generations + sizeBytes / 2 ** core.granuleShiftOf(pool));
-    if (intent !== Intent.resetSoft) state.register.markLeaving(entry);
-  }
-  if (intent === Intent.dispose) state.isDisposed = true;
-  state.intent = Intent.none;
+  return isDone;
 }
 
 /** Some of what was being released may not have been filled yet. */
 function fillFree({ core, blocks }: Engine): void {
   for (const mapped of blocks.all()) {
     const granules = granulesOf(core.words, mapped.block);
+    const granuleBytes = 2 ** mapped.granuleShift; // a block of 2 GiB is too long for shifts
     for (let start = 0; start < granules.length; start++) {
       if (granules[start] !== 0) continue;
       const used = granules.subarray(start).findIndex((granule) => granule !== 0);
       const count = used === -1 ? granules.length - start : used;
       try {
-        blocks.fill(mapped, start << mapped.granuleShift, count << mapped.granuleShift);
+        blocks.fill(mapped, start * granuleBytes, count * granuleBytes);
       } catch (error) {
         // No view of the block is to be had now. The repair must go on: without it nothing works any more.
         if (!(error instanceof JitError)) throw error;

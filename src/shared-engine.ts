@@ -6,22 +6,22 @@
  * has happened when its write there is done, and not before; all else is derived from them.
  */
 import { makeLedger } from "./core/generations.ts";
-import { readLedger } from "./core/ledger.ts";
 import { granulesOf } from "./core/survey.ts";
 import type { AllocatorOperations } from "./allocator-contract.ts";
 import type { Engine } from "./engine.ts";
 import { JitError } from "./errors.ts";
 import type { Address } from "./ffi/contract.ts";
 import type { MappedBlock } from "./mapped-block.ts";
-import { outOfMetadata, refuseDisposed } from "./refusals.ts";
+import { outOfGenerations, outOfMetadata, refuseDetached } from "./refusals.ts";
 import { repair } from "./repair.ts";
+import { SharedLedgers } from "./shared-ledgers.ts";
 import type { Span, SpanToken } from "./span.ts";
+import { statisticsOf } from "./statistics.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
-import { batchOf, isLastOfBatch } from "./sync/batches.ts";
+import { isLastOfBatch } from "./sync/batches.ts";
 import { Lock } from "./sync/lock.ts";
 import { MemberTable } from "./sync/members.ts";
 import type { ThreadInspector } from "./sync/members.ts";
-import type { RegisterEntry } from "./sync/register.ts";
 import { Field, Intent } from "./sync/layout.ts";
 import type { SharedState } from "./sync/shared-state.ts";
 import type { CachePolicy } from "./write-scope.ts";
@@ -48,14 +48,21 @@ export class SharedEngine implements AllocatorOperations {
   /** The number of this thread among those that share. */
   readonly memberId: number;
   readonly #members: MemberTable;
-  readonly #lock: Lock;
-  /** The epoch that what this thread keeps of its own belongs to. */
-  #epoch: number;
-  /** The generation this thread gave last; at the end of a batch where the next one needs a new batch. */
-  #generation = -1;
+  readonly #ledgers: SharedLedgers;
+  #lock: Lock;
+  /** The epoch that what this thread keeps of its own belongs to; NaN: nothing of it is known to be right. */
+  #epoch = NaN;
+  /** The generation this thread gave last. */
+  #generation = 0;
+  /** Whether the next one is of a batch that is still to be taken. */
+  #needsBatch = true;
   /** How long the core's buffer was when this thread last looked. */
   #length = 0;
   #hasLeft = false;
+  /** From the taking of the lock to the letting go. */
+  #holds = false;
+  /** While it holds the lock: whether the operation itself has begun, and the core gives this thread's generations. */
+  #isReady = false;
 
   /** @throws JitError `ERR_OUT_OF_MEMORY` where all numbers of threads are given */
   constructor(engine: Engine, state: SharedState, threads: ThreadInspector) {
@@ -63,10 +70,11 @@ export class SharedEngine implements AllocatorOperations {
     this.isExecutable = engine.isExecutable;
     this.state = state;
     this.#members = new MemberTable(state.atomics, threads);
-    this.memberId = this.#members.join() || this.#joinInPlace();
-    this.#lock = this.#lockAs(this.memberId);
-    this.#epoch = NaN; // nothing that this thread has is known to be right
+    this.#ledgers = new SharedLedgers(engine, state);
     this.#length = engine.core.words.length;
+    const number = this.#members.join();
+    this.#lock = this.#lockAs(number);
+    this.memberId = number || this.#joinInPlace();
     engine.owner = this;
     engine.releaseCount = NaN; // also for functions that were made before
   }
@@ -77,46 +85,83 @@ export class SharedEngine implements AllocatorOperations {
 
   // --- the lock -----------------------------------------------------------------------------------------------
 
+  /** Takes the lock, and brings up to date what this thread keeps of its own. Where it throws, `#fail` comes next. */
   #enter(): void {
     // Its number may be another thread's by now.
-    if (this.#hasLeft) throw refuseDisposed("use what was detached from");
+    if (this.#hasLeft) throw refuseDetached("use the allocator");
     const isInherited = this.#lock.acquire();
+    this.#holds = true;
     const { state } = this;
-    if (isInherited || state.isTorn) repair(this.engine, state);
+    const isTorn = isInherited || state.isTorn;
+    // Until the way out: whatever ends this thread's operation, at whatever place, has left something to repair.
+    state.isTorn = true;
+    if (isTorn) repair(this.engine, state);
     if (state.epoch !== this.#epoch) this.#catchUp();
-    if (isLastOfBatch(this.#generation)) {
-      this.#generation = state.batches.take(this.memberId, (batch) => this.#isBatchInUse(batch));
-    }
     this.engine.core.generation = this.#generation;
+    this.#isReady = true;
   }
 
+  /** The way out of what has been done, or was refused. */
   #leave(): void {
+    this.#settle();
+    this.state.isTorn = false;
+    this.#letGo();
+  }
+
+  /**
+   * The way out of what has failed. An error that is not this library's (the stack was used up, say) may have come in
+   * the middle of a change. Returns the error.
+   */
+  #fail(error: unknown): unknown {
+    if (!this.#holds) return error;
+    if (this.#isReady) {
+      this.#settle();
+      if (error instanceof JitError) this.state.isTorn = false;
+    }
+    this.#letGo();
+    return error;
+  }
+
+  /** Notes what the operation has used up, and lets the others know what they must. */
+  #settle(): void {
     const { core } = this.engine;
-    this.#generation = core.generation;
+    const { generation } = core;
+    if (generation !== this.#generation) {
+      this.#generation = generation;
+      this.#needsBatch = isLastOfBatch(generation);
+    }
     if (core.words.length !== this.#length) {
       // The others' views are too short now.
       this.#length = core.words.length;
       this.state.register.bumpEpoch();
     }
-    this.#lock.release();
   }
 
-  /** An error that is not this library's (the stack was used up, say) may have come in the middle of a change. */
-  #noteTorn(error: unknown): void {
-    if (!(error instanceof JitError)) this.state.isTorn = true;
+  #letGo(): void {
+    this.#holds = false;
+    this.#isReady = false;
+    this.#lock.release();
   }
 
   /** For what is not called often: takes the lock, acts, and lets go. */
   #run<T>(act: () => T): T {
-    this.#enter();
     try {
-      return act();
-    } catch (error) {
-      this.#noteTorn(error);
-      throw error;
-    } finally {
+      this.#enter();
+      const result = act();
       this.#leave();
+      return result;
+    } catch (error) {
+      throw this.#fail(error);
     }
+  }
+
+  /** The next generations are of a new batch. For what gives one, and one at the most. */
+  #takeBatch(): void {
+    const generation = this.state.batches.take(this.memberId, () => this.#ledgers.usedBatches());
+    if (generation === undefined) throw outOfGenerations();
+    this.#generation = generation;
+    this.engine.core.generation = generation;
+    this.#needsBatch = false;
   }
 
   /** Another thread grew the buffer, unmapped a block, repaired, or disposed of it all. */
@@ -151,6 +196,7 @@ export class SharedEngine implements AllocatorOperations {
     }
     this.state.batches.claimUpTo(core.generation, this.memberId);
     this.#generation = core.generation;
+    this.#needsBatch = isLastOfBatch(core.generation);
     blocks.share(this.state.register, this);
     this.#length = core.words.length;
     this.#epoch = this.state.epoch;
@@ -175,8 +221,13 @@ export class SharedEngine implements AllocatorOperations {
 
   /** Takes part in what another thread has enrolled. */
   join(): void {
-    this.engine.blocks.attach(this.state.register, this);
-    this.#run(() => undefined);
+    try {
+      this.engine.blocks.attach(this.state.register, this);
+      this.#run(() => undefined);
+    } catch (error) {
+      this.#members.leave(this.memberId); // nobody will ever use it
+      throw error;
+    }
   }
 
   /** Ends this thread's part: its views are closed, its spans are no longer usable here; the allocations stay. */
@@ -191,18 +242,20 @@ export class SharedEngine implements AllocatorOperations {
 
   /** All numbers are given: takes that of a thread that is over, and of which nothing is live. */
   #joinInPlace(): number {
+    this.engine.blocks.attach(this.state.register, this);
     for (let number = 1; number <= this.#members.count(); number++) {
-      const lock = this.#lockAs(number);
+      this.#lock = this.#lockAs(number);
       // In this order: a thread that is over does not take the lock any more, but may not have let go of it yet.
-      if (!this.#members.isOver(number) || lock.holder() === number) continue;
+      if (!this.#members.isOver(number) || this.#lock.holder() === number) continue;
       const before = this.#members.claim(number);
       if (before === undefined) continue;
-      if (lock.acquire()) repair(this.engine, this.state);
-      this.engine.core.refreshViews();
-      const isFree = this.#allocationsBy(number).length === 0;
-      lock.release();
+      let isFree = false;
+      try {
+        isFree = this.#run(() => this.#ledgers.allocationsBy(number).length === 0);
+      } finally {
+        if (!isFree) this.#members.giveBack(number, before);
+      }
       if (isFree) return number;
-      this.#members.giveBack(number, before);
     }
     throw new JitError(
       "ERR_OUT_OF_MEMORY",
@@ -210,42 +263,10 @@ export class SharedEngine implements AllocatorOperations {
     );
   }
 
-  #isBatchInUse(batch: number): boolean {
-    let isInUse = false;
-    this.#readLedgers((_entry, _granule, generation) => {
-      if (batchOf(generation) === batch) isInUse = true;
-    });
-    return isInUse;
-  }
-
-  #readLedgers(visit: (entry: RegisterEntry, granule: number, generation: number) => void): void {
-    const { core, options } = this.engine;
-    for (const entry of this.state.register.staying()) {
-      const capacity = entry.sizeBytes / 2 ** core.granuleShiftOf(entry.pool);
-      const start = options.disableInitialPadding ? 0 : 1;
-      readLedger(core.words, entry.generations, start, capacity, (granule, _count, generation) => {
-        visit(entry, granule, generation);
-      });
-    }
-  }
-
-  #allocationsBy(member: number): Address[] {
-    const addresses: Address[] = [];
-    this.#readLedgers((entry, granule, generation) => {
-      if (this.state.batches.ownerOf(generation) !== member) return;
-      addresses.push(entry.rx + granule * 2 ** this.engine.core.granuleShiftOf(entry.pool));
-    });
-    return addresses;
-  }
-
   /** Every thread that has, or had, a part in this. */
   members(): MemberInfo[] {
     return this.#run(() => {
-      const counts = new Map<number, number>();
-      this.#readLedgers((_entry, _granule, generation) => {
-        const owner = this.state.batches.ownerOf(generation);
-        counts.set(owner, (counts.get(owner) ?? 0) + 1);
-      });
+      const counts = this.#ledgers.countByMember();
       return Array.from({ length: this.#members.count() }, (_, index) => ({
         id: index + 1,
         isAlive: this.#members.isAlive(index + 1),
@@ -255,15 +276,20 @@ export class SharedEngine implements AllocatorOperations {
     });
   }
 
+  /** Whether a thread has, or had, that number. Takes no lock. */
+  hasMember(id: unknown): id is number {
+    return typeof id === "number" && this.#members.has(id);
+  }
+
   /** Where what a member allocated and nobody released begins. */
   allocationsOf(member: number): Address[] {
-    return this.#run(() => this.#allocationsBy(member));
+    return this.#run(() => this.#ledgers.allocationsBy(member));
   }
 
   /** Releases all of it. Returns how many there were. */
   releaseAllOf(member: number): number {
     return this.#run(() => {
-      const addresses = this.#allocationsBy(member);
+      const addresses = this.#ledgers.allocationsBy(member);
       for (const address of addresses) this.engine.release(address);
       return addresses.length;
     });
@@ -273,38 +299,36 @@ export class SharedEngine implements AllocatorOperations {
   // Written out where calls are frequent: a function made for each would cost as much as the lock.
 
   alloc(size: number): Span {
-    this.#enter();
     try {
-      return this.engine.alloc(size);
-    } catch (error) {
-      this.#noteTorn(error);
-      throw error;
-    } finally {
+      this.#enter();
+      if (this.#needsBatch) this.#takeBatch();
+      const span = this.engine.alloc(size);
       this.#leave();
+      return span;
+    } catch (error) {
+      throw this.#fail(error);
     }
   }
 
   allocAddress(size: number): Address {
-    this.#enter();
     try {
-      return this.engine.allocTracked(size);
-    } catch (error) {
-      this.#noteTorn(error);
-      throw error;
-    } finally {
+      this.#enter();
+      if (this.#needsBatch) this.#takeBatch();
+      const address = this.engine.allocTracked(size);
       this.#leave();
+      return address;
+    } catch (error) {
+      throw this.#fail(error);
     }
   }
 
   release(target: Span | Address): void {
-    this.#enter();
     try {
+      this.#enter();
       this.engine.release(target);
-    } catch (error) {
-      this.#noteTorn(error);
-      throw error;
-    } finally {
       this.#leave();
+    } catch (error) {
+      throw this.#fail(error);
     }
   }
 
@@ -314,38 +338,34 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   shrink(target: Span | Address, newSize: number): void {
-    this.#enter();
     try {
+      this.#enter();
       this.engine.shrink(target, newSize);
-    } catch (error) {
-      this.#noteTorn(error);
-      throw error;
-    } finally {
       this.#leave();
+    } catch (error) {
+      throw this.#fail(error);
     }
   }
 
   query(rx: Address): Span {
-    this.#enter();
     try {
-      return this.engine.query(rx);
-    } catch (error) {
-      this.#noteTorn(error);
-      throw error;
-    } finally {
+      this.#enter();
+      const span = this.engine.query(rx);
       this.#leave();
+      return span;
+    } catch (error) {
+      throw this.#fail(error);
     }
   }
 
   queryAddress(rx: Address): Address {
-    this.#enter();
     try {
-      return this.engine.queryAddress(rx);
-    } catch (error) {
-      this.#noteTorn(error);
-      throw error;
-    } finally {
+      this.#enter();
+      const address = this.engine.queryAddress(rx);
       this.#leave();
+      return address;
+    } catch (error) {
+      throw this.#fail(error);
     }
   }
 
@@ -354,11 +374,12 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   /**
-   * Needs no lock as long as the epoch is the one that this thread knows: then no block has gone since, and what
-   * stands in the ledger is the span's.
+   * Needs no lock as long as the epoch is still the one that this thread knows when it has looked: then no block has gone
+   * and nothing was repaired, and what it read in the ledger is the span's. In this order.
    */
   isLive(span: Span): boolean {
-    if (this.state.epoch === this.#epoch || this.#hasLeft) return this.engine.isLive(span);
+    const isLive = this.engine.isLive(span);
+    if (this.state.epoch === this.#epoch || this.#hasLeft) return isLive;
     return this.#run(() => this.engine.isLive(span));
   }
 
@@ -381,14 +402,12 @@ export class SharedEngine implements AllocatorOperations {
 
   /** Under the lock, so that nobody unmaps the memory in the meantime. */
   writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
-    this.#enter();
     try {
+      this.#enter();
       this.engine.writeBytes(span, offset, bytes, policy);
-    } catch (error) {
-      this.#noteTorn(error);
-      throw error;
-    } finally {
       this.#leave();
+    } catch (error) {
+      throw this.#fail(error);
     }
   }
 
@@ -406,7 +425,7 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   statistics(): Statistics {
-    return this.#run(() => this.engine.statistics());
+    return this.#run(() => statisticsOf(this.engine.core, this.state.usedBytes));
   }
 
   describeBlocks(): BlockInfo[] {
@@ -440,7 +459,8 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   checkOpen(action: string): void {
-    if (this.state.epoch !== this.#epoch && !this.#hasLeft) this.#run(() => undefined);
+    if (this.#hasLeft) throw refuseDetached(action);
+    if (this.state.epoch !== this.#epoch) this.#run(() => undefined);
     this.engine.checkOpen(action);
   }
 
@@ -448,41 +468,7 @@ export class SharedEngine implements AllocatorOperations {
   verify(): void {
     this.#run(() => {
       this.engine.verify();
-      this.#verifyRegister();
+      this.#ledgers.verify();
     });
-  }
-
-  #verifyRegister(): void {
-    const { core, blocks } = this.engine;
-    const { register } = this.state;
-    const check = (holds: boolean, invariant: number, what: string): void => {
-      if (!holds) throw new Error(`invariant ${invariant} is broken: ${what}`);
-    };
-    const staying = register.staying();
-    check(register.leaving().length === 0, 16, "a block is leaving, and nobody unmaps it");
-    check(
-      staying.length === core.blockCount,
-      16,
-      `${staying.length} blocks registered, not as many as there are`,
-    );
-    const live = new Map<number, number>();
-    this.#readLedgers((entry) => live.set(entry.block, (live.get(entry.block) ?? 0) + 1));
-    for (const { block, rx, rw, sizeBytes } of staying) {
-      const mapped = core.find(rx) === block ? blocks.at(block) : undefined;
-      check(
-        mapped?.rx === rx && mapped.rw === rw && mapped.sizeBytes === sizeBytes,
-        16,
-        "an entry and its block",
-      );
-    }
-    for (const info of this.engine.describeBlocks()) {
-      const registered = staying.find(({ rx }) => rx === info.rx);
-      const known = live.get(registered?.block ?? 0) ?? 0;
-      check(
-        known === info.allocationCount,
-        17,
-        `${info.allocationCount} allocations, ${known} in the ledger`,
-      );
-    }
   }
 }

@@ -1,10 +1,12 @@
 /** How an allocator gets from one thread to another: the handle that is sent, and what is made of it there. */
+import { blockUnits, generationUnits } from "./core/block.ts";
+import { Format, Unit } from "./core/layout.ts";
 import { isStoreBuffer } from "./core/store.ts";
 import { Engine } from "./engine.ts";
 import { JitError } from "./errors.ts";
 import { coreOptionsOf, resolveOptions } from "./options.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
-import { refuseValue } from "./refusals.ts";
+import { outOfAddresses, refuseValue } from "./refusals.ts";
 import { SharedEngine } from "./shared-engine.ts";
 import type { ThreadInspector } from "./sync/members.ts";
 import { SharedState } from "./sync/shared-state.ts";
@@ -35,11 +37,8 @@ const UNKNOWN_IDS = 2 ** 30;
 
 /** Puts the locking engine before an engine that one thread has had for itself. */
 export function shareEngine(engine: Engine, memory: VirtualMemory): SharedEngine {
-  const { options } = engine;
-  // The smallest block of all is the base block. A new one may be there already when the one it replaces goes.
-  const mostBlocks = Math.ceil(options.maxReservedSize / options.blockSize) + 4;
   const { releaseCount } = engine;
-  const shared = new SharedEngine(engine, SharedState.create(mostBlocks), threadsOf(memory));
+  const shared = new SharedEngine(engine, makeState(engine.options), threadsOf(memory));
   try {
     shared.enrol();
   } catch (error) {
@@ -48,6 +47,22 @@ export function shareEngine(engine: Engine, memory: VirtualMemory): SharedEngine
     throw error;
   }
   return shared;
+}
+
+/** @throws JitError `ERR_OUT_OF_MEMORY` */
+function makeState(options: Readonly<ResolvedJitAllocatorOptions>): SharedState {
+  const { blockSize, granularity, maxReservedSize, useMultiplePools } = options;
+  // The smallest block of all is the base block, and has the fewest granules where they are largest.
+  const leastCapacity = blockSize / (useMultiplePools ? 4 * granularity : granularity);
+  const leastIntegers = (blockUnits(leastCapacity) + generationUnits(leastCapacity)) * Unit.integers;
+  const mostBlocks = Math.min(Math.ceil(maxReservedSize / blockSize), Format.maxIntegers / leastIntegers);
+  try {
+    // A new block may be there already when the one it replaces goes.
+    return SharedState.create(Math.ceil(mostBlocks) + 4);
+  } catch (cause) {
+    if (cause instanceof RangeError) throw outOfAddresses("share an allocator", maxReservedSize, cause);
+    throw cause;
+  }
 }
 
 /** What is sent. */

@@ -15,8 +15,9 @@ export interface Statistics {
   /** `reservedSize - usedSize`. */
   unusedSize: number;
   /**
-   * Bytes of metadata, which lies outside the mapped blocks. What is listed of holes grows when somebody looks for one: also
-   * where the request is then refused.
+   * Bytes of metadata, which lies outside the mapped blocks; where the allocator is shared, with what its threads know
+   * of each other. What was only reserved for more of it does not count. What is listed of holes grows when somebody
+   * looks for one: also where the request is then refused.
    */
   overheadSize: number;
   /** `usedSize / reservedSize`, 0 where nothing is reserved. */
@@ -27,8 +28,10 @@ export interface Statistics {
   overheadRatio: number;
 }
 
-/** Counts. */
-export function statisticsOf({ words, blockCount, reservedBytes, overheadBytes }: Core): Statistics {
+/** Counts. @param stateBytes what is kept beside the core's buffer */
+export function statisticsOf(core: Core, stateBytes = 0): Statistics {
+  const { words, blockCount, reservedBytes } = core;
+  const overheadSize = core.overheadBytes + stateBytes;
   const usedSize = totalUsedBytes(words);
   const ratio = (size: number): number => (reservedBytes === 0 ? 0 : size / reservedBytes);
   const unusedSize = reservedBytes - usedSize;
@@ -38,10 +41,10 @@ export function statisticsOf({ words, blockCount, reservedBytes, overheadBytes }
     usedSize,
     reservedSize: reservedBytes,
     unusedSize,
-    overheadSize: overheadBytes,
+    overheadSize,
     usedRatio: ratio(usedSize),
     unusedRatio: ratio(unusedSize),
-    overheadRatio: ratio(overheadBytes),
+    overheadRatio: ratio(overheadSize),
   };
 }
 

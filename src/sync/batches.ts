@@ -40,18 +40,26 @@ export class GenerationBatches {
 
   /**
    * Gives a member the next batch.
-   * @param isInUse whether a generation of that batch is live; asked only when all batches were given once
-   * @returns the generation before its first one
+   * @param findUsed by batch, 1 where a generation of it is live; asked only when all batches were given once
+   * @returns the generation before its first one; undefined where every batch is in use
    */
-  take(member: number, isInUse: (batch: number) => boolean): number {
-    let next = (this.#words[Field.nextBatch] ?? 0) >>> 0;
+  take(member: number, findUsed: () => Uint8Array): number | undefined {
+    const next = this.#words[Field.nextBatch] ?? 0;
+    const isFirstRound = next < Batches.count;
     // A long-lived allocation must not be taken for another thread's, nor a stale span for a live one.
-    while (next >= Batches.count && isInUse(next % Batches.count)) next += 1;
-    const batch = next % Batches.count;
+    const batch = isFirstRound ? next : firstFree(findUsed(), next - Batches.count);
+    if (batch === -1) return undefined;
     // The owner first: a thread that dies in between has skipped a batch, or the next one gives it away again.
     this.#owners[batch] = member;
     // Past all batches the count stays above them, however long it goes on.
-    this.#words[Field.nextBatch] = next + 1 >= 2 * Batches.count ? next + 1 - Batches.count : next + 1;
-    return ((batch << Batches.shift) - 1) | 0;
+    this.#words[Field.nextBatch] = (isFirstRound ? 0 : Batches.count) + batch + 1;
+    // Generation 0 of batch 0 is nobody's, and stands in the tokens of what was released (span-identity.ts).
+    return Math.max((batch << Batches.shift) - 1, 0);
   }
+}
+
+/** The first batch that is not in use, from `start` on and round; -1 where there is none. */
+function firstFree(used: Uint8Array, start: number): number {
+  const after = used.indexOf(0, start);
+  return after === -1 ? used.indexOf(0) : after;
 }

@@ -22,12 +22,12 @@ export const enum Field {
   version = 1,
   /** Changes whenever what a thread keeps of its own may be stale: a block went, the core's buffer grew, a repair. */
   epoch = 2,
-  /** 1 where an operation ended in the middle although its thread lives: repair before the next one. */
+  /** 1 from the beginning of an operation to its end: whoever finds it, with the lock in hand, repairs first. */
   isTorn = 3,
   /** What is being done to all blocks at once, an {@link Intent}. */
   intent = 4,
   isDisposed = 5,
-  /** The batch of generations that is handed out next; it only grows, modulo 2**32. */
+  /** The batch of generations that is handed out next, modulo all batches; not below their number once all were given. */
   nextBatch = 6,
   /** The serial of the block that is entered next. */
   nextSerial = 7,
@@ -60,7 +60,7 @@ export const enum Members {
    */
   count = 1024,
   integers = 4,
-  /** The native thread id, 0 = this number was never given. */
+  /** The native thread id; 0 = this number was never given; negated while a thread claims one that another had. */
   id = 0,
   /** 1 where the thread has said that it is done. */
   hasLeft = 1,

@@ -51,24 +51,37 @@ export class MemberTable implements HolderInspector {
   }
 
   /**
-   * Takes the number of a thread that is over, and returns what it was then; undefined where somebody else was faster.
-   * From then on the number is this thread's in the eyes of all. Precondition: the other one does not hold the lock,
-   * which it cannot take again. Needs no lock.
+   * Takes the number of a thread that is over, and returns what it was then; undefined where it is not over, or somebody
+   * else was faster. From then on the number is this thread's in the eyes of all. Precondition: the other one does not
+   * hold the lock, which it cannot take again. Needs no lock.
    */
   claim(number: number): ThreadIdentity | undefined {
-    const before = this.#identity(number);
     const index = at(number) + Members.id;
-    if (Atomics.compareExchange(this.#words, index, before.id, this.#self.id) !== before.id) return undefined;
-    this.#doubles[(at(number) >> 1) + Members.startTime] = this.#self.startTime;
-    this.#words[at(number) + Members.hasLeft] = 0;
+    const id = Atomics.load(this.#words, index);
+    if (id === 0 || !this.#isOver(number, id)) return undefined;
+    // Below 0 the number is being claimed, and nobody else's to claim until all of it is this thread's.
+    if (Atomics.compareExchange(this.#words, index, id, -this.#self.id) !== id) return undefined;
+    // In between it may have been given to a thread with the same id: one that had left it, and is back.
+    if (!this.#isOver(number, id)) {
+      Atomics.store(this.#words, index, id);
+      return undefined;
+    }
+    const before = this.#identity(number, id);
+    this.#enter(number, this.#self, false);
     return before;
   }
 
   /** Undoes {@link claim}: the number is that of a thread that is over again. Precondition: the lock is not held. */
   giveBack(number: number, before: ThreadIdentity): void {
-    this.#words[at(number) + Members.hasLeft] = 1;
-    this.#doubles[(at(number) >> 1) + Members.startTime] = before.startTime;
-    Atomics.store(this.#words, at(number) + Members.id, before.id);
+    Atomics.store(this.#words, at(number) + Members.id, -this.#self.id);
+    this.#enter(number, before, true);
+  }
+
+  /** Writes all of a number that this thread is claiming; the id, which ends that, last. */
+  #enter(number: number, { id, startTime }: ThreadIdentity, hasLeft: boolean): void {
+    this.#doubles[(at(number) >> 1) + Members.startTime] = startTime;
+    this.#words[at(number) + Members.hasLeft] = hasLeft ? 1 : 0;
+    Atomics.store(this.#words, at(number) + Members.id, id);
   }
 
   /** Notes that this member is done. */
@@ -78,11 +91,16 @@ export class MemberTable implements HolderInspector {
 
   /** Whether nothing will come of this member any more. */
   isOver(number: number): boolean {
-    return this.hasLeft(number) || this.isAlive(number) === false;
+    return this.#isOver(number, this.#idOf(number));
   }
 
   hasLeft(number: number): boolean {
-    return this.#words[at(number) + Members.hasLeft] !== 0;
+    return this.#hasLeft(number, this.#idOf(number));
+  }
+
+  /** Whether that is a number that was ever given; any other value is none. */
+  has(number: number): boolean {
+    return Number.isInteger(number) && number > 0 && number < Members.count && this.#idOf(number) !== 0;
   }
 
   /** How many numbers were ever given; they are given in order, from 1. */
@@ -93,7 +111,7 @@ export class MemberTable implements HolderInspector {
   }
 
   isThisThread(number: number): boolean {
-    return isSame(this.#identity(number), this.#self);
+    return isSame(this.#identity(number, this.#idOf(number)), this.#self);
   }
 
   isGone(number: number, heldMs: number): boolean {
@@ -102,15 +120,31 @@ export class MemberTable implements HolderInspector {
 
   /** Whether the member's thread still runs; undefined where the system does not tell. */
   isAlive(number: number): boolean | undefined {
-    const thread = this.#identity(number);
+    return this.#isAlive(this.#identity(number, this.#idOf(number)));
+  }
+
+  #idOf(number: number): number {
+    return Atomics.load(this.#words, at(number) + Members.id);
+  }
+
+  // What follows is given the id that was read before, so that all of it is about the same thread.
+
+  #isOver(number: number, id: number): boolean {
+    return this.#hasLeft(number, id) || this.#isAlive(this.#identity(number, id)) === false;
+  }
+
+  #hasLeft(number: number, id: number): boolean {
+    return id > 0 && this.#words[at(number) + Members.hasLeft] !== 0;
+  }
+
+  #isAlive(thread: ThreadIdentity): boolean | undefined {
     return isSame(thread, this.#self) || this.#threads.isAlive(thread);
   }
 
-  #identity(number: number): ThreadIdentity {
-    return {
-      id: this.#words[at(number) + Members.id] ?? 0,
-      startTime: this.#doubles[(at(number) >> 1) + Members.startTime] ?? 0,
-    };
+  #identity(number: number, id: number): ThreadIdentity {
+    // Of a thread that is claiming the number only the id is there. If it dies, it has gone like any other.
+    if (id < 0) return { id: -id, startTime: 0 };
+    return { id, startTime: this.#doubles[(at(number) >> 1) + Members.startTime] ?? 0 };
   }
 }
 

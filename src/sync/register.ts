@@ -24,10 +24,13 @@ export interface RegisterEntry extends RegisteredBlock {
 }
 
 export class BlockRegister {
+  readonly #atomics: Int32Array;
   readonly #words: Int32Array;
   readonly #doubles: Float64Array;
 
-  constructor(words: Int32Array, doubles: Float64Array) {
+  /** @param atomics the same as `words`, for what is read without the lock */
+  constructor(atomics: Int32Array, words: Int32Array, doubles: Float64Array) {
+    this.#atomics = atomics;
     this.#words = words;
     this.#doubles = doubles;
   }
@@ -52,8 +55,9 @@ export class BlockRegister {
     return entry;
   }
 
-  /** Notes that a block is about to be unmapped: from now on it is gone, whoever finishes that. */
+  /** Notes that a block is about to be unmapped, for all threads: from now on it is gone, whoever finishes that. */
   markLeaving(entry: number): void {
+    this.bumpEpoch();
     const serial = this.serialOf(entry);
     if (serial > 0) this.#words[entry + Entry.serial] = -serial;
   }
@@ -63,15 +67,17 @@ export class BlockRegister {
     this.#words[entry + Entry.serial] = Math.abs(this.serialOf(entry));
   }
 
-  /** Forgets a block that has been unmapped, and lets every thread know that one has. */
+  /** Forgets a block that has been unmapped. */
   remove(entry: number): void {
     this.#words[entry + Entry.serial] = 0;
-    this.bumpEpoch();
   }
 
-  /** Lets every thread know that what it keeps of its own may be stale. */
+  /**
+   * Lets every thread know that what it keeps of its own may be stale, and that what it reads without the lock may be
+   * in the middle of a change: so it comes before the change.
+   */
   bumpEpoch(): void {
-    this.#words[Field.epoch] = ((this.#words[Field.epoch] ?? 0) + 1) | 0;
+    Atomics.add(this.#atomics, Field.epoch, 1);
   }
 
   /** 0 = free, below 0 = leaving. */

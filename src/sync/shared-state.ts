@@ -21,7 +21,7 @@ export class SharedState {
     this.words = words;
     const owners = new Uint16Array(buffer, Batches.start * 4, Batches.count);
     this.batches = new GenerationBatches(words, owners);
-    this.register = new BlockRegister(words, doubles);
+    this.register = new BlockRegister(this.atomics, words, doubles);
   }
 
   /** A new one, for an allocator that never has more than `mostBlocks` blocks. */
@@ -67,6 +67,13 @@ export class SharedState {
 
   set isDisposed(value: boolean) {
     this.words[Field.isDisposed] = value ? 1 : 0;
+  }
+
+  /** Bytes of it that are in use, or were: all members' numbers, the owners of batches, and the blocks. */
+  get usedBytes(): number {
+    const { words } = this;
+    const batches = Math.min(words[Field.nextBatch] ?? 0, Batches.count);
+    return (Batches.start + (words[Field.entryCount] ?? 0) * Entry.integers) * 4 + batches * 2;
   }
 
   get repairCount(): number {

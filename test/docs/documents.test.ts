@@ -112,8 +112,8 @@ function numeral(text: string): string {
 test("docs/invariants.md explains every invariant that verify() checks, and no other", () => {
   const checked = [
     ...captures(readFromRoot("src/core/verify.ts"), /,\s*(\d+),\s*["`]/g),
-    ...captures(readFromRoot("src/engine.ts"), /invariant (\d+) is broken/g),
-    ...captures(readFromRoot("src/shared-engine.ts"), /check\([^;]*?,\s*(\d+),\s*["`]/g),
+    ...captures(readFromRoot("src/block-memory.ts"), /invariant (\d+) is broken/g),
+    ...captures(readFromRoot("src/shared-ledgers.ts"), /check\([^;]*?,\s*(\d+),\s*["`]/g),
   ];
   assert.ok(checked.length > 10);
   assert.deepEqual(captures(readFromRoot("docs/invariants.md"), /^## (\d+)\. /gm), checked.sort());

@@ -1,8 +1,16 @@
 /** Blocks of more than 256 MiB, of which no view is kept. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { BlockMemory } from "../../src/block-memory.ts";
+import { Engine } from "../../src/engine.ts";
 import { JitAllocator } from "../../src/index.ts";
+import { makeCore } from "../../src/make-core.ts";
+import { MappedBlock } from "../../src/mapped-block.ts";
+import { resolveOptions } from "../../src/options.ts";
+import { Field } from "../../src/sync/layout.ts";
+import type { VirtualMemory } from "../../src/vm/contract.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
+import { Fate, memoryOf } from "../support/mortal-thread.ts";
 import { assertFilled, someBytes } from "../support/rows.ts";
 
 const SIZE = 257 * 2 ** 20;
@@ -52,4 +60,54 @@ test("what is shrunk away of it is filled", () => {
   assertFilled(memory.read(tail, 64), 0x1234_5678, "the tail");
   assert.equal(memory.openViewCount, 0);
   allocator[Symbol.dispose]();
+});
+
+test("an empty block of 2 GiB is filled by a repair, whole and in no piece that no view can have", () => {
+  const simulated = new SimulatedMemory();
+  const memory = memoryOf(simulated, new Fate(() => assert.fail("nobody dies")));
+  const { sharing } = memory;
+  assert.ok(sharing);
+  let filled = 0;
+  const counting: VirtualMemory = {
+    ...memory,
+    sharing: { ...sharing, copyIn: (_address, _bytes, length) => (filled += length) },
+  };
+  const allocator = new JitAllocator(
+    { granularity: 256, fillUnusedMemory: true, disableInitialPadding: true, maxReservedSize: 2 ** 32 },
+    counting,
+  );
+  const words = new Int32Array(allocator.share().state);
+  allocator.release(allocator.allocAddress(2 ** 31 - 256));
+  assert.deepEqual(
+    allocator.blocks().map(({ size, allocationCount }) => [size, allocationCount]),
+    [[2 ** 31, 0]],
+  );
+  filled = 0;
+  words[Field.isTorn] = 1;
+  allocator.statistics();
+  assert.equal(filled, 2 ** 31);
+  allocator.dispose();
+});
+
+test("a block is filled in pieces of which there can be a view", () => {
+  const memory = new SimulatedMemory();
+  const options = resolveOptions({}, memory);
+  const core = makeCore(options, undefined);
+  const blocks = new BlockMemory(new Engine(options, memory), core, memory, options, "x");
+  const pieces: number[][] = [];
+  class Recorded extends MappedBlock {
+    override fill(offset: number, length: number): void {
+      pieces.push([offset, length]);
+    }
+  }
+  const { rx, rw } = memory.allocDualMapping(2 ** 31, {});
+  const block = new Recorded(new Engine(options, memory), memory, rx, rw, 2 ** 31, 6, false);
+  blocks.fill(block, 0, 2 ** 31);
+  blocks.fill(block, 64, 2 ** 30 + 64);
+  assert.deepEqual(pieces, [
+    [0, 2 ** 30],
+    [2 ** 30, 2 ** 30],
+    [64, 2 ** 30],
+    [64 + 2 ** 30, 64],
+  ]);
 });

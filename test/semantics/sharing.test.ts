@@ -24,7 +24,10 @@ describe("sharing", () => {
     const before = { ...allocator.statistics(), overheadSize: 0, overheadRatio: 0 };
     assert.equal(allocator.memberId, 0);
     assert.deepEqual(allocator.members(), []);
+    const overhead = allocator.statistics().overheadSize;
     const handle = structuredClone(allocator.share());
+    const sharedOverhead = allocator.statistics().overheadSize;
+    assert.ok(sharedOverhead > overhead && sharedOverhead < overhead + 2 ** 17, "some of it for the threads");
     assert.deepEqual({ ...allocator.statistics(), overheadSize: 0, overheadRatio: 0 }, before);
     assert.ok(!span.isReleased && span.size === 128);
     scope.write(span, 3, Uint8Array.of(4));
@@ -75,7 +78,9 @@ describe("sharing", () => {
     other[Symbol.dispose]();
     other.detach();
     assert.ok(span.isReleased, "for this thread");
-    throwsJitError("ERR_DISPOSED", () => other.alloc(64));
+    for (const use of [() => other.alloc(64), () => other.writeScope(), () => other.share()]) {
+      assert.match(throwsJitError("ERR_DISPOSED", use).message, /detached/);
+    }
     assert.equal(allocator.statistics().allocationCount, 1);
     assert.deepEqual(allocator.allocationsOf(2), [span.rx]);
     assert.equal(allocator.releaseAllOf(2), 1);
@@ -148,6 +153,51 @@ describe("sharing", () => {
       throwsJitError("ERR_INVALID_ARGUMENT", () => allocator.releaseAllOf(wrong(id)));
     }
     assert.ok(!span.isReleased);
+    allocator.dispose();
+  });
+
+  test("what may become huge is shared like the rest, and no more is kept of it than can be", () => {
+    const memory = memoryOf(new SimulatedMemory(), new Fate(() => assert.fail("nobody dies")));
+    for (const useMultiplePools of [false, true]) {
+      const allocator = new JitAllocator({ maxReservedSize: 2 ** 45, useMultiplePools }, memory);
+      const handle = allocator.share();
+      assert.ok(handle.state.byteLength < 64 * 2 ** 20);
+      JitAllocator.attach(handle, memory).alloc(64);
+      allocator.dispose();
+    }
+  });
+
+  test("where the system has no room for it, nothing has changed", () => {
+    const { allocator } = make();
+    const span = allocator.alloc(64);
+    const own = Object.getOwnPropertyDescriptor(globalThis, "SharedArrayBuffer");
+    assert.ok(own);
+    const refuse = function (): never {
+      throw new RangeError("Array buffer allocation failed");
+    };
+    Object.defineProperty(globalThis, "SharedArrayBuffer", { ...own, value: refuse });
+    try {
+      const error = throwsJitError("ERR_OUT_OF_MEMORY", () => allocator.share());
+      assert.match(error.message, /Cannot share an allocator: .* maxReservedSize/);
+    } finally {
+      Object.defineProperty(globalThis, "SharedArrayBuffer", own);
+    }
+    assert.equal(allocator.memberId, 0);
+    span.release();
+    allocator.share();
+    allocator.dispose();
+  });
+
+  test("blocks that have grown to large pages of 512 MiB are attached to", () => {
+    const memory = memoryOf(
+      new SimulatedMemory({ pageSize: 65536, largePageSize: 2 ** 29 }),
+      new Fate(() => assert.fail("nobody dies")),
+    );
+    const allocator = new JitAllocator({ alignBlockSizeToLargePage: true }, memory);
+    const other = JitAllocator.attach(allocator.share(), memory);
+    assert.equal(other.blockSize, 2 ** 29);
+    assert.deepEqual(other.options, allocator.options);
+    throwsJitError("ERR_INVALID_ARGUMENT", () => new JitAllocator({ blockSize: 2 ** 29 }, memory));
     allocator.dispose();
   });
 });

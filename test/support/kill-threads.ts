@@ -1,11 +1,11 @@
 /** Terminates workers in the middle of a mixed load on a shared allocator. */
 import assert from "node:assert/strict";
 import { setFlagsFromString } from "node:v8";
-import { JitAllocator, type JitAllocatorOptions } from "../../src/index.ts";
+import { JitAllocator, type JitAllocatorOptions, type MemberInfo } from "../../src/index.ts";
 import { Field } from "../../src/sync/layout.ts";
 import { SHOWS_MAPPINGS, openDescriptors, ownMapLines } from "./process-state.ts";
 import { Random } from "./random.ts";
-import { ThreadLoad } from "./thread-load.ts";
+import { MOST_LOOKS, ThreadLoad } from "./thread-load.ts";
 
 /** What to do. */
 export interface KillOptions {
@@ -113,8 +113,11 @@ function releaseDead(allocator: JitAllocator, kept: readonly number[] = []): num
 
 /** Waits for the end of all other threads, which may come after a runtime has told of it. */
 async function untilAlone(allocator: JitAllocator): Promise<void> {
-  while (allocator.members().some(({ id, isAlive }) => isAlive === true && id !== allocator.memberId))
+  const isOther = ({ id, isAlive }: MemberInfo): boolean => isAlive === true && id !== allocator.memberId;
+  for (let looks = 0; allocator.members().some(isOther); looks++) {
+    assert.ok(looks < MOST_LOOKS, "a thread that was ended lives on");
     await new Promise((resolve) => setTimeout(resolve, 1));
+  }
 }
 
 /** All but what event loops are made of: a runtime may keep more of them once it has had a worker. */

@@ -26,6 +26,8 @@ const THREADS: ThreadInspector = {
 export class Fate {
   /** How many moments passed since `arm`. */
   moments = 0;
+  /** Sees what is there at each of them. */
+  onMoment: (() => void) | undefined;
   #fatal = Number.POSITIVE_INFINITY;
   #isDead = false;
   readonly #onDeath: () => void;
@@ -48,6 +50,7 @@ export class Fate {
   pass(): void {
     if (this.#isDead) throw new Killed();
     this.moments += 1;
+    this.onMoment?.();
     if (this.moments < this.#fatal) return;
     this.#onDeath();
     this.#isDead = true;
@@ -55,8 +58,11 @@ export class Fate {
   }
 }
 
-/** Memory as one simulated thread uses it: its views are its own, and each call has a moment before and one after. */
-export function memoryOf(machine: SimulatedMemory, fate: Fate): VirtualMemory {
+/**
+ * Memory as one simulated thread uses it: its views are its own, and each call has a moment before and one after.
+ * @param reclaims false: on a system that does not find what nobody has registered, as Windows and macOS do not
+ */
+export function memoryOf(machine: SimulatedMemory, fate: Fate, reclaims = true): VirtualMemory {
   const mortal = <T>(act: () => T): T => {
     fate.pass();
     const result = act();
@@ -86,7 +92,9 @@ export function memoryOf(machine: SimulatedMemory, fate: Fate): VirtualMemory {
       copyIn: (address, bytes, length) =>
         mortal(() => machine.alias(address, length).set(bytes.subarray(0, length))),
       copyOut: (address, length) => machine.alias(address, length).slice(),
-      reclaim: (tagName, kept) => mortal(() => machine.reclaim(tagName, kept)),
+      reclaim: (tagName, kept) => {
+        if (reclaims) mortal(() => machine.reclaim(tagName, kept));
+      },
     },
   };
 }
@@ -137,12 +145,14 @@ export interface MortalThread {
 /**
  * Attaches a mortal thread.
  * @param fatal a moment of the attaching itself, which may have to repair
+ * @param reclaims as for {@link memoryOf}
  * @throws Killed where that moment comes; what the thread did after its death is undone
  */
 export function mortalThread(
   handle: SharedAllocator,
   machine: SimulatedMemory,
   fatal = Number.POSITIVE_INFINITY,
+  reclaims = true,
 ): MortalThread {
   let coreBytes = new Uint8Array();
   let stateBytes = new Uint8Array();
@@ -150,7 +160,7 @@ export function mortalThread(
     coreBytes = new Uint8Array(handle.buffer).slice();
     stateBytes = new Uint8Array(handle.state).slice();
   });
-  const memory = memoryOf(machine, fate);
+  const memory = memoryOf(machine, fate, reclaims);
   const options = resolveOptions(handle.options, memory);
   const engine = new Engine(options, memory, handle);
   const state = new SharedState(

@@ -8,6 +8,9 @@ import type { Random } from "./random.ts";
 
 const CHILD = new URL("../threads/load-child.js", import.meta.url);
 
+/** A millisecond apart, or more: minutes, of which a worker that is only slow takes seconds. */
+export const MOST_LOOKS = 100_000;
+
 /** A load of several workers on one allocator. */
 export class ThreadLoad {
   readonly #allocator: JitAllocator;
@@ -61,8 +64,9 @@ export class ThreadLoad {
   }
 
   async #reach(index: number, goal: number): Promise<void> {
-    while (Atomics.load(this.#flags, index + 1) - goal < 0) {
+    for (let looks = 0; Atomics.load(this.#flags, index + 1) - goal < 0; looks++) {
       this.#check();
+      assert.ok(looks < MOST_LOOKS, `worker ${index} does not get on`);
       // The workers count in shared memory, and tell nobody: it would cost them more than what they do.
       await new Promise((resolve) => setTimeout(resolve, 1));
     }

@@ -3,7 +3,10 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
+import type { LinuxMemory } from "../../src/vm/linux.ts";
+import { Errno } from "../../src/vm/linux/errno.ts";
 import { Protection } from "../../src/vm/linux/libc.ts";
+import { LinuxSharing } from "../../src/vm/linux/sharing.ts";
 import { systemMemory } from "../../src/vm/select.ts";
 import { FakeLibc, PAGE } from "../support/fake-libc.ts";
 import { linuxOn } from "../support/linux-on.ts";
@@ -42,9 +45,51 @@ describe("threads on a fake Linux", () => {
     assert.equal(sharing.isAlive({ id: 102, startTime: 0 }), false);
     libc.refuse("tgkill", 38);
     assert.equal(sharing.isAlive({ id: 101, startTime: 0 }), undefined);
-    libc.refuse("gettid", 38);
-    const nobody = sharing.currentThread();
-    assert.equal(sharing.isAlive(nobody), undefined);
+  });
+
+  test("where a thread does not know itself it has an id that no other has, and nobody says it is gone", () => {
+    const unknown = (files: Readonly<Record<string, string>> = {}): LinuxMemory => {
+      const libc = new FakeLibc({ threads: [100], files });
+      libc.refuse("gettid", Errno.ENOSYS);
+      return linuxOn(libc);
+    };
+    const { sharing } = unknown();
+    const self = sharing.currentThread();
+    assert.deepEqual(sharing.currentThread(), self);
+    assert.notEqual(unknown().sharing.currentThread().id, self.id);
+    assert.ok(self.id >= 2 ** 22 && self.id < 2 ** 31);
+    assert.equal(sharing.isAlive(self), undefined);
+    // One thread may see /proc where another does not (workers of Deno have permissions of their own).
+    const seeing = unknown({ "/proc/thread-self/stat": stat(100, 77) }).sharing;
+    assert.equal(seeing.isAlive(self), undefined);
+  });
+
+  test("a thread whose file cannot be opened now is not gone", () => {
+    const files: Record<string, string> = {
+      "/proc/thread-self/stat": stat(100, 77),
+      "/proc/self/task/101/stat": stat(101, 80),
+    };
+    const libc = new FakeLibc({ threads: [100, 101], files });
+    let failures = 0;
+    const sharing = new LinuxSharing(libc, {
+      ...libc.files(),
+      read: (path) => {
+        if (path !== "/proc/self/task/101/stat" || failures === 0) return files[path];
+        failures -= 1;
+        return undefined; // no descriptor is left
+      },
+    });
+    const other = { id: 101, startTime: 80 };
+    failures = 1;
+    assert.equal(sharing.isAlive(other), true);
+    libc.refuse("tgkill", Errno.EPERM, ([, thread]) => thread === 103);
+    assert.equal(sharing.isAlive({ id: 103, startTime: 80 }), undefined, "a filter of system calls");
+    // Without tgkill (glibc before 2.30) the files alone can tell.
+    libc.refuse("tgkill", Errno.ENOSYS);
+    failures = 1;
+    assert.equal(sharing.isAlive(other), undefined);
+    assert.equal(sharing.isAlive(other), true);
+    assert.equal(sharing.isAlive({ id: 102, startTime: 80 }), false);
   });
 
   test("reclaim gives back what bears the tag and is not kept, descriptors and names too", () => {

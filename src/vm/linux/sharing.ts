@@ -10,8 +10,10 @@ import type { LinuxLibc } from "./libc.ts";
 const STATE_FIELD = 0;
 const START_TIME_FIELD = 19;
 
-/** Thread ids are below 2**22 on Linux: such a one is nobody's. */
-const UNKNOWN_THREAD = 2 ** 30;
+/** Thread ids are below it on Linux (PID_MAX_LIMIT): from here on they are of threads that do not know their own. */
+const UNKNOWN_IDS = 2 ** 22;
+/** So many of those there are: an id is below 2**31. */
+const UNKNOWN_ID_COUNT = 2 ** 30;
 
 /** A mapping in /proc/self/maps: where it begins and ends, and what it is of. */
 const MAP_LINE = /^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \S+ +(.*)$/;
@@ -23,6 +25,8 @@ const DELETED = " (deleted)";
 export class LinuxSharing implements SharingSupport {
   readonly #libc: LinuxLibc;
   readonly #files: SystemFiles;
+  /** This thread's id where neither /proc nor the C library tells (glibc before 2.30); no two threads have the same. */
+  readonly #unknownId = UNKNOWN_IDS + Math.floor(Math.random() * UNKNOWN_ID_COUNT);
 
   constructor(libc: LinuxLibc, files: SystemFiles) {
     this.#libc = libc;
@@ -32,22 +36,32 @@ export class LinuxSharing implements SharingSupport {
   currentThread(): ThreadIdentity {
     const stat = this.#files.read("/proc/thread-self/stat");
     const id = stat === undefined ? this.#libc.gettid() : Number.parseInt(stat, 10);
-    return id > 0 ? { id, startTime: startTimeOf(stat) } : { id: UNKNOWN_THREAD, startTime: 0 };
+    return id > 0 ? { id, startTime: startTimeOf(stat) } : { id: this.#unknownId, startTime: 0 };
   }
 
   isAlive({ id, startTime }: ThreadIdentity): boolean | undefined {
-    const stat = this.#files.read(`/proc/self/task/${id}/stat`);
+    if (id >= UNKNOWN_IDS) return undefined;
+    const stat = this.#readStat(id);
     if (stat !== undefined) {
       const state = fieldsOf(stat)[STATE_FIELD];
       if (state === "Z" || state === "X") return false;
       // The system gives the ids of the dead to the newborn.
       return startTime === 0 || startTimeOf(stat) === startTime;
     }
-    if (this.#files.read("/proc/thread-self/stat") !== undefined) return false;
-    // No /proc to look at.
-    if (id === UNKNOWN_THREAD) return undefined;
+    // There is no such thread, or no /proc to look at, or no descriptor left to open a file with.
     if (this.#libc.tgkill(process.pid, id, 0) === 0) return true;
-    return this.#libc.errno() === Errno.ESRCH ? false : undefined;
+    const errno = this.#libc.errno();
+    if (errno === Errno.ESRCH) return false;
+    // A C library without the function (glibc before 2.30): where another file can be opened, this one is not there.
+    const isMissing =
+      errno === Errno.ENOSYS &&
+      this.#files.read("/proc/thread-self/stat") !== undefined &&
+      this.#readStat(id) === undefined;
+    return isMissing ? false : undefined;
+  }
+
+  #readStat(id: number): string | undefined {
+    return this.#files.read(`/proc/self/task/${id}/stat`);
   }
 
   prepare(): void {
