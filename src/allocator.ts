@@ -131,7 +131,7 @@ export class JitAllocator implements Disposable {
 
   #sharedBy(memberId: unknown): SharedEngine {
     const engine = this.#engine;
-    const isMember = engine instanceof SharedEngine && engine.members().some(({ id }) => id === memberId);
+    const isMember = engine instanceof SharedEngine && engine.hasMember(memberId);
     if (!isMember)
       throw refuseValue("look up member", memberId, "it is the memberId of a thread that shares");
     return engine;

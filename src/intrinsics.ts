@@ -72,6 +72,7 @@ export function bytesOf(buffer: ArrayBufferLike, length: number): Uint8Array | u
 }
 
 const arrayBufferLength = numberGetter(ArrayBuffer.prototype, "byteLength");
+const sharedBufferLength = numberGetter(SharedArrayBuffer.prototype, "byteLength");
 const dataViewLength = numberGetter(DataView.prototype, "byteLength");
 
 /** Throws where a typed array has lost its memory; what it returns is dropped. */
@@ -92,6 +93,11 @@ export function kindOfBytes(value: unknown): BytesKind {
   if (ArrayBuffer.isView(value)) return throws(dataViewLength, value) ? "lost" : "bytes";
   if (throws(arrayBufferLength, value)) return "other";
   return isDetached(value as ArrayBuffer) ? "lost" : "bytes";
+}
+
+/** Whether a value is a SharedArrayBuffer: not just looks like one. */
+export function isSharedBuffer(value: unknown): value is SharedArrayBuffer {
+  return !throws(sharedBufferLength, value);
 }
 
 function throws(method: (this: unknown) => unknown, value: unknown): boolean {

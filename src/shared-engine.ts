@@ -5,7 +5,7 @@
  * What is true at every instant: the register of blocks, and the ledger of each block (core/ledger.ts). An operation
  * has happened when its write there is done, and not before; all else is derived from them.
  */
-import { makeLedger } from "./core/generations.ts";
+import { makeLedger, valueAt } from "./core/generations.ts";
 import { granulesOf } from "./core/survey.ts";
 import type { AllocatorOperations } from "./allocator-contract.ts";
 import type { Engine } from "./engine.ts";
@@ -17,6 +17,7 @@ import { repair } from "./repair.ts";
 import { SharedLedgers } from "./shared-ledgers.ts";
 import type { Span, SpanToken } from "./span.ts";
 import { statisticsOf } from "./statistics.ts";
+import { needMuchStack, needStack } from "./stack.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import { isLastOfBatch } from "./sync/batches.ts";
 import { Lock } from "./sync/lock.ts";
@@ -89,13 +90,17 @@ export class SharedEngine implements AllocatorOperations {
   #enter(): void {
     // Its number may be another thread's by now.
     if (this.#hasLeft) throw refuseDetached("use the allocator");
+    needStack();
     const isInherited = this.#lock.acquire();
     this.#holds = true;
     const { state } = this;
     const isTorn = isInherited || state.isTorn;
     // Until the way out: whatever ends this thread's operation, at whatever place, has left something to repair.
     state.isTorn = true;
-    if (isTorn) repair(this.engine, state);
+    if (isTorn) {
+      needMuchStack();
+      repair(this.engine, state);
+    }
     if (state.epoch !== this.#epoch) this.#catchUp();
     this.engine.core.generation = this.#generation;
     this.#isReady = true;
@@ -183,14 +188,19 @@ export class SharedEngine implements AllocatorOperations {
    * @throws JitError `ERR_OUT_OF_MEMORY` where there is no room for what is kept of each allocation then
    */
   enrol(): void {
+    needMuchStack();
     const { core, blocks } = this.engine;
     for (let block = core.firstBlock(); block !== 0; block = core.nextBlock(block)) {
       if (core.generationsOf(block) === 0)
         throw outOfMetadata(blocks.at(block).sizeBytes, core.metadataLimit);
     }
+    const contents = blocks.all().map((mapped) => {
+      const starts = this.#startsOf(mapped.block);
+      return { mapped, starts, values: starts.map((granule) => valueAt(core.words, mapped.block, granule)) };
+    });
     // From here on nothing can fail.
-    for (const mapped of blocks.all()) {
-      makeLedger(core.words, mapped.block, this.#startsOf(mapped.block), (granule, generation, before) => {
+    for (const { mapped, starts, values } of contents) {
+      makeLedger(core.words, mapped.block, starts, values, (granule, generation, before) => {
         mapped.noteGeneration(granule, generation, before);
       });
     }

@@ -4,6 +4,7 @@ import { Format, Unit } from "./core/layout.ts";
 import { isStoreBuffer } from "./core/store.ts";
 import { Engine } from "./engine.ts";
 import { JitError } from "./errors.ts";
+import { isSharedBuffer } from "./intrinsics.ts";
 import { coreOptionsOf, resolveOptions } from "./options.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { outOfAddresses, refuseValue } from "./refusals.ts";
@@ -38,9 +39,11 @@ const UNKNOWN_IDS = 2 ** 30;
 /** Puts the locking engine before an engine that one thread has had for itself. */
 export function shareEngine(engine: Engine, memory: VirtualMemory): SharedEngine {
   const { releaseCount } = engine;
-  const shared = new SharedEngine(engine, makeState(engine.options), threadsOf(memory));
+  const seal = sealOf(engine.tagName, engine.options);
+  const shared = new SharedEngine(engine, makeState(engine.options, seal), threadsOf(memory));
   try {
     shared.enrol();
+    engine.core.seal = seal;
   } catch (error) {
     engine.owner = engine; // nobody knows of the attempt
     engine.releaseCount = releaseCount + 1;
@@ -50,7 +53,7 @@ export function shareEngine(engine: Engine, memory: VirtualMemory): SharedEngine
 }
 
 /** @throws JitError `ERR_OUT_OF_MEMORY` */
-function makeState(options: Readonly<ResolvedJitAllocatorOptions>): SharedState {
+function makeState(options: Readonly<ResolvedJitAllocatorOptions>, seal: number): SharedState {
   const { blockSize, granularity, maxReservedSize, useMultiplePools } = options;
   // The smallest block of all is the base block, and has the fewest granules where they are largest.
   const leastCapacity = blockSize / (useMultiplePools ? 4 * granularity : granularity);
@@ -58,11 +61,20 @@ function makeState(options: Readonly<ResolvedJitAllocatorOptions>): SharedState 
   const mostBlocks = Math.min(Math.ceil(maxReservedSize / blockSize), Format.maxIntegers / leastIntegers);
   try {
     // A new block may be there already when the one it replaces goes.
-    return SharedState.create(Math.ceil(mostBlocks) + 4);
+    return SharedState.create(Math.ceil(mostBlocks) + 4, seal);
   } catch (cause) {
     if (cause instanceof RangeError) throw outOfAddresses("share an allocator", maxReservedSize, cause);
     throw cause;
   }
+}
+
+/** 32 bits of the name and all options: parts of different handles do not go together (FNV-1a). */
+function sealOf(tagName: string, options: Readonly<ResolvedJitAllocatorOptions>): number {
+  let hash = 0x811c_9dc5;
+  for (const character of JSON.stringify([tagName, options])) {
+    hash = Math.imul(hash ^ character.charCodeAt(0), 0x0100_0193);
+  }
+  return hash;
 }
 
 /** What is sent. */
@@ -91,8 +103,8 @@ function checkHandle(handle: unknown, memory: VirtualMemory): SharedAllocator {
   const { kind, buffer, state, tagName, options } = handle as Partial<Record<keyof SharedAllocator, unknown>>;
   if (
     kind !== "jit-allocator" ||
-    !(buffer instanceof SharedArrayBuffer) ||
-    !(state instanceof SharedArrayBuffer) ||
+    !isSharedBuffer(buffer) ||
+    !isSharedBuffer(state) ||
     typeof tagName !== "string" ||
     !TAG_NAME.test(tagName) ||
     typeof options !== "object" ||
@@ -101,7 +113,8 @@ function checkHandle(handle: unknown, memory: VirtualMemory): SharedAllocator {
     throw noHandle(handle);
   }
   const resolved = resolveOptions(options, memory);
-  if (!isStoreBuffer(buffer, coreOptionsOf(resolved)) || !SharedState.isOne(state)) {
+  const seal = sealOf(tagName, resolved);
+  if (!isStoreBuffer(buffer, coreOptionsOf(resolved), seal) || !SharedState.isOne(state, seal)) {
     throw new JitError(
       "ERR_INVALID_ARGUMENT",
       "Cannot attach: the handle was changed, or is of another version of this library",

@@ -93,22 +93,23 @@ export function shortenEntry(words: Int32Array, block: number, granule: number, 
 }
 
 /**
- * Makes the table of a block a ledger. `starts` are the granules at which its allocations begin.
+ * Makes the table of a block a ledger. `starts` are the granules at which its allocations begin, `values` what stands
+ * there. Cannot fail.
  * @param visit is told of each allocation that gets a generation only now, and what stood in its place
  */
 export function makeLedger(
   words: Int32Array,
   block: number,
   starts: readonly number[],
+  values: readonly number[],
   visit: (granule: number, generation: number, value: number) => void,
 ): void {
   const table = words[block + Block.generations]!;
   const capacity = words[block + Block.capacity]!;
-  const before = words.slice(table, table + capacity);
   words.fill(0, table, table + capacity);
   words[block + Block.spans] = Spans.ledger;
-  for (const granule of starts) {
-    const value = before[granule]!;
+  for (const [index, granule] of starts.entries()) {
+    const value = values[index]!;
     const generation = value < 0 ? value : nextGeneration(words);
     writeEntry(words, table + granule, generation, lengthFrom(words, block, granule));
     if (value >= 0) visit(granule, generation, value);

@@ -97,6 +97,8 @@ export const enum Header {
   blockSize = 20 >> 1,
   /** How many allocations were released since the last one was made, as far as `Eager.releases` counts. */
   releasesInARow = 22,
+  /** Where the allocator is shared: what the parts of its handle have in common. */
+  seal = 23,
 }
 
 /**

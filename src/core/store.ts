@@ -75,6 +75,11 @@ export class Store {
     return this.arena.isFull ? this.buffer.maxByteLength : 0;
   }
 
+  /** By which {@link isStoreBuffer} knows it again. */
+  set seal(value: number) {
+    this.words[Header.seal] = value;
+  }
+
   /** Makes the views anew, after another thread may have grown the buffer. */
   refreshViews(): void {
     this.arena.refreshViews();
@@ -284,14 +289,15 @@ export class Store {
   }
 }
 
-/** Whether a buffer is that of a store with these options. */
-export function isStoreBuffer(buffer: SharedArrayBuffer, options: CoreOptions): boolean {
+/** Whether a buffer is that of a store with these options and that seal. */
+export function isStoreBuffer(buffer: SharedArrayBuffer, options: CoreOptions, seal: number): boolean {
   if (buffer.byteLength < (Pools.start + options.poolCount * Size.pool) * 4) return false;
   const words = new Int32Array(buffer, 0, Size.header);
   const doubles = new Float64Array(buffer, 0, Size.header >> 1);
   return (
     words[Header.magic] === Format.magic &&
     words[Header.version] === Format.version &&
+    words[Header.seal] === seal &&
     words[Header.granuleShift] === 31 - Math.clz32(options.granularity) &&
     words[Header.poolCount] === options.poolCount &&
     words[Header.padding] === (options.padding ? 1 : 0) &&

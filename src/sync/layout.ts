@@ -35,6 +35,8 @@ export const enum Field {
   entryCount = 8,
   /** How often a repair was done. */
   repairs = 9,
+  /** What the parts of a handle have in common. */
+  seal = 10,
   /**
    * The lock has a cache line of its own: waiting threads look at it again and again. The integer behind it counts
    * acquisitions; the waiting tell by it a holder that is slow from one that will never let go.

@@ -24,20 +24,25 @@ export class SharedState {
     this.register = new BlockRegister(this.atomics, words, doubles);
   }
 
-  /** A new one, for an allocator that never has more than `mostBlocks` blocks. */
-  static create(mostBlocks: number): SharedState {
+  /** A new one, for an allocator that never has more than `mostBlocks` blocks. It is known again by its seal. */
+  static create(mostBlocks: number, seal = 0): SharedState {
     const integers = Entry.start + mostBlocks * Entry.integers;
     const state = new SharedState(new SharedArrayBuffer(integers * 4));
     state.words[Field.version] = Format.version;
+    state.words[Field.seal] = seal;
     state.words[Field.magic] = Format.magic;
     return state;
   }
 
-  /** Whether a buffer was made by {@link create}, by this version of the library. */
-  static isOne(buffer: SharedArrayBuffer): boolean {
+  /** Whether a buffer was made by {@link create}, with that seal and by this version of the library. */
+  static isOne(buffer: SharedArrayBuffer, seal: number): boolean {
     if (buffer.byteLength < Entry.start * 4) return false;
     const words = new Int32Array(buffer, 0, Field.count);
-    return words[Field.magic] === Format.magic && words[Field.version] === Format.version;
+    return (
+      words[Field.magic] === Format.magic &&
+      words[Field.version] === Format.version &&
+      words[Field.seal] === seal
+    );
   }
 
   /** A number that changes when what a thread keeps of its own may be stale. Needs no lock. */

@@ -122,8 +122,21 @@ describe("sharing", () => {
       { ...handle, options: { ...handle.options, granularity: 128 } },
       { ...handle, options: { ...handle.options, useMultiplePools: true } },
     );
+    const other = new JitAllocator({}, new SimulatedMemory());
+    const another = other.share();
+    bad.push(
+      { ...handle, tagName: another.tagName },
+      { ...handle, state: another.state },
+      { ...handle, buffer: another.buffer },
+      { ...handle, options: { ...handle.options, useDualMapping: false } },
+      { ...handle, options: { ...handle.options, fillUnusedMemory: true } },
+      { ...handle, buffer: Object.create(SharedArrayBuffer.prototype) as unknown },
+      { ...handle, state: new Proxy(handle.state, {}) },
+    );
     for (const value of bad) throwsJitError("ERR_INVALID_ARGUMENT", () => attach(wrong(value)));
     assert.equal(allocator.members().length, 1, "none of them became a member");
+    assert.equal(other.members().length, 1);
+    other.dispose();
     allocator.dispose();
   });
 
