@@ -47,11 +47,19 @@ export function copyBytes(view: Uint8Array, bytes: Uint8Array, offset: number): 
   apply(setBytes, view, [bytes, offset]);
 }
 
-/** A copy of `length` bytes of a view from `start` on. */
-export function copyOf(view: Uint8Array, start: number, length: number): Uint8Array {
-  const copy = new Bytes(length);
-  copyBytes(copy, new Bytes(apply(bufferGetter, view, []), apply(offsetGetter, view, []) + start, length), 0);
-  return copy;
+/** New bytes, zero; undefined where there is no memory for so many. */
+export function newBytes(length: number): Uint8Array | undefined {
+  try {
+    return new Bytes(length);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Fills `copy`, of `length` bytes, with those of a view from `start` on. */
+export function copyFrom(view: Uint8Array, start: number, copy: Uint8Array, length: number): void {
+  const offset = apply(offsetGetter, view, []) + start;
+  copyBytes(copy, new Bytes(apply(bufferGetter, view, []), offset, length), 0);
 }
 
 const fillElements = get(typedArrayPrototype, "fill") as (value: number) => void;

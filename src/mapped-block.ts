@@ -1,11 +1,12 @@
 /** A block as one thread touches it: where it is mapped, and the one view through which its bytes are reached. */
 import type { Address } from "./ffi/contract.ts";
 import * as intrinsics from "./intrinsics.ts";
+import { outOfCopies } from "./refusals.ts";
 import type { SpanOwner } from "./span.ts";
 import type { VirtualMemory } from "./vm/contract.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
-const { copyBytes, copyOf, fillWords } = intrinsics;
+const { copyBytes, copyFrom, fillWords, newBytes } = intrinsics;
 
 /**
  * Up to this size one view of the whole block is kept. Engines count a view's length as memory of the heap's, and
@@ -85,15 +86,12 @@ export class MappedBlock {
     else this.#access(offset, length, (view, start) => copyBytes(view, bytes, start));
   }
 
-  /** A copy. */
+  /** A copy. @throws JitError `ERR_OUT_OF_MEMORY` where there is no memory for it */
   read(offset: number, length: number): Uint8Array {
-    if (this.isShared && length > 0) {
-      return this.#memory.sharing?.copyOut(this.rw + offset, length) ?? new Uint8Array();
-    }
-    let copy: Uint8Array = new Uint8Array();
-    this.#access(offset, length, (view, start) => {
-      copy = copyOf(view, start, length);
-    });
+    const copy = newBytes(length);
+    if (copy === undefined) throw outOfCopies(length);
+    if (!this.isShared) this.#access(offset, length, (view, start) => copyFrom(view, start, copy, length));
+    else if (length > 0) this.#memory.sharing?.copyOut(this.rw + offset, copy);
     return copy;
   }
 

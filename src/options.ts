@@ -111,6 +111,7 @@ export function resolveOptions(
   if (!Number.isInteger(fillPattern) || fillPattern < 0 || fillPattern > 0xffff_ffff) {
     throw invalid("fillPattern", fillPattern, "an unsigned 32-bit integer");
   }
+  resolved.fillPattern = fillPattern + 0; // of -0, 0
   // A block is a whole number of the units that the system maps, and of large pages where that is asked for.
   resolved.blockSize = Math.max(blockSize, memory.info().pageGranularity, largePageBytes);
   if (!Number.isSafeInteger(maxReservedSize) || maxReservedSize < resolved.blockSize) {

@@ -62,6 +62,13 @@ export function outOfGenerations(): JitError {
   );
 }
 
+export function outOfCopies(size: number): JitError {
+  return new JitError(
+    "ERR_OUT_OF_MEMORY",
+    `Cannot read ${size} bytes: there is no memory for a copy of them`,
+  );
+}
+
 export function refuseValue(action: string, value: unknown, wanted: string): JitError {
   return new JitError("ERR_INVALID_ARGUMENT", `Cannot ${action} ${describe(value)}: ${wanted}`);
 }

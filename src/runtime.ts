@@ -27,6 +27,7 @@ export class JitRuntime implements Disposable {
   /** Where the code goes. */
   readonly allocator: JitAllocator;
   readonly #ownsAllocator: boolean;
+  #isDisposed = false;
   /** By rx: what was added, and its name. An entry whose span is released is dropped when it is met. */
   readonly #added = new Map<Address, { readonly span: Span; readonly name: string | undefined }>();
 
@@ -59,7 +60,7 @@ export class JitRuntime implements Disposable {
    * `size` bytes (rounded up to the granularity), given the address it will run at. A number that `emit` returns is
    * how many bytes to keep.
    *
-   * @throws JitError as `JitAllocator.alloc` and `write`; whatever fails, `emit` included, leaves nothing allocated
+   * @throws JitError as `JitAllocator.alloc` and `write`, `ERR_DISPOSED`; whatever fails, `emit` included, leaves nothing allocated
    */
   add(code: Uint8Array, info?: CodeInfo): Span;
   add(size: number, emit: (code: Uint8Array, rx: Address) => number | void, info?: CodeInfo): Span;
@@ -126,6 +127,7 @@ export class JitRuntime implements Disposable {
       for (const { span } of this.#added.values()) span[Symbol.dispose]();
     }
     this.#added.clear();
+    this.#isDisposed = true;
   }
 
   /** The end of a `using` block: {@link dispose}. */
@@ -133,11 +135,19 @@ export class JitRuntime implements Disposable {
     this.dispose();
   }
 
+  #checkOpen(): void {
+    if (this.#isDisposed) {
+      throw new JitError("ERR_DISPOSED", "Cannot add code: the runtime has been disposed; make another one");
+    }
+  }
+
   #publish(size: number, info: CodeInfo | undefined, write: (span: Span) => void): Span {
     const name = checkInfo(info);
+    this.#checkOpen();
     const span = this.allocator.alloc(size);
     try {
       write(span);
+      this.#checkOpen(); // it may have been disposed of while the code was emitted
     } catch (error) {
       span[Symbol.dispose]();
       throw error;

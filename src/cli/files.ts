@@ -6,11 +6,20 @@ export class UnreadableFile extends Error {}
 
 /** @throws UnreadableFile */
 export function readFile(path: string): Uint8Array {
+  return read(path, path);
+}
+
+/** All of standard input. @throws UnreadableFile */
+export function readStandardInput(): Uint8Array {
+  return read(0, "standard input");
+}
+
+function read(file: string | number, name: string): Uint8Array {
   try {
-    return readFileSync(path);
+    return readFileSync(file);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new UnreadableFile(`cannot read ${path}: ${reason.replace(/, [a-z]+( '.*')?$/, "")}`, {
+    throw new UnreadableFile(`cannot read ${name}: ${reason.replace(/, [a-z]+( '.*')?$/, "")}`, {
       cause: error,
     });
   }

@@ -7,6 +7,7 @@ import { UsageError } from "./args.ts";
 import type { Command, CommandIo } from "./command.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
+import { readStandardInput } from "./files.ts";
 import { replay } from "./replay.ts";
 
 const commands: readonly Command[] = [demo, doctor, replay];
@@ -83,18 +84,19 @@ function showsColor(stream: NodeJS.WriteStream): boolean {
  * The reader of a pipe may leave before everything is written (`| head`): that is no error of ours. Windows calls it
  * the end of the file when a write was already under way.
  */
-function leaveOnBrokenPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== "EPIPE" && error.code !== "EOF") throw error;
-  process.exit();
+function leaveOnFailedWrite(error: NodeJS.ErrnoException): void {
+  if (error.code === "EPIPE" || error.code === "EOF") process.exit();
+  process.stderr.write(`jit-allocator: cannot write: ${error.message}\n`);
+  process.exit(1);
 }
 
-process.stdout.on("error", leaveOnBrokenPipe);
-process.stderr.on("error", leaveOnBrokenPipe);
+process.stdout.on("error", leaveOnFailedWrite);
+process.stderr.on("error", () => process.exit(1)); // there is nobody to tell
 
 process.exitCode = await main(process.argv.slice(2), {
   stdout: (text) => void process.stdout.write(text),
   stderr: (text) => void process.stderr.write(text),
-  readStdin: () => (process.stdin.isTTY ? new Uint8Array(0) : readFileSync(0)),
+  readStdin: () => (process.stdin.isTTY ? new Uint8Array(0) : readStandardInput()),
   color: showsColor(process.stdout),
   stderrColor: showsColor(process.stderr),
 });

@@ -178,6 +178,10 @@ function explain(error: unknown, bytes: Uint8Array, path: string, io: CommandIo)
     say(error.message);
     return error.code === "ERR_INVALID_ARGUMENT" ? 2 : 1;
   }
+  if (error instanceof Error && "code" in error && error.code === "ERR_BUFFER_TOO_LARGE") {
+    say(`${path}: it unpacks to more bytes than there can be in one buffer`);
+    return 1;
+  }
   if (error instanceof Error && "code" in error && String(error.code).startsWith("Z_")) {
     say(`${path}: not a gzip file, though its name says so: ${error.message}`);
     return 1;

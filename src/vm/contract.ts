@@ -107,12 +107,12 @@ export interface SharingSupport {
    */
   prepare(): void;
   /**
-   * Copies the first `length` bytes to `address`, and from there. In shared memory instead of views: a view that one
+   * Copies the first `length` bytes to `address`; and fills `copy` from there. In shared memory instead of views: a view that one
    * thread keeps would outlive the memory that another one unmaps, and the making of one must not be interrupted.
-   * Precondition: mapped, `length` above 0.
+   * Precondition: mapped, and at least one byte.
    */
   copyIn(address: Address, bytes: Uint8Array, length: number): void;
-  copyOut(address: Address, length: number): Uint8Array;
+  copyOut(address: Address, copy: Uint8Array): void;
 }
 
 /**

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { JitAllocator, JitError, toFunction, VirtMem, type JitAllocatorOptions } from "../../src/index.ts";
-import { refuses } from "../support/expectations.ts";
+import { refuses, throwsJitError } from "../support/expectations.ts";
 import { returnConstant, RUNS_HERE } from "../support/native-code.ts";
 import { mapLineOf, openDescriptors, ownMapLines } from "../support/process-state.ts";
 import { Limit, withLimit } from "../support/rlimit.ts";
@@ -40,6 +40,22 @@ function works(allocator: JitAllocator, size = 64): void {
 /** Bytes of addresses that this process has mapped. */
 function addressSpaceBytes(): number {
   return Number(/^VmSize:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]) * 1024;
+}
+
+/** Reads a span of which there is no room for a copy. */
+function readsTooMuch(): void {
+  const size = 2040 * MiB; // too much, also where V8 gives back what it holds
+  for (const isShared of [false, true]) {
+    using allocator = new JitAllocator({ useDualMapping: false });
+    if (isShared) allocator.share();
+    const span = allocator.alloc(size);
+    span.write(size - 1, Uint8Array.of(7));
+    withLimit(Limit.AS, addressSpaceBytes() + 128 * MiB, () => {
+      note(throwsJitError("ERR_OUT_OF_MEMORY", () => span.read()));
+      note(throwsJitError("ERR_OUT_OF_MEMORY", () => allocator.write(span, () => undefined)));
+    });
+    assert.equal(span.read(size - 1)[0], 7);
+  }
 }
 
 function largePageCount(name: "Free" | "Total"): number {
@@ -116,6 +132,9 @@ const scenarios: Readonly<Record<string, (allocator: JitAllocator) => void>> = {
     });
     works(allocator, 64 * MiB);
   },
+
+  /** No memory for copies of spans. */
+  copies: readsTooMuch,
 
   /** No addresses left for an allocator's own records. */
   metadata: () => {

@@ -68,6 +68,8 @@ describe("limits of the process", { skip }, () => {
     assertAll(run("metadata"), { code: "ERR_OUT_OF_MEMORY" });
   });
 
+  test("memory for copies", () => assertAll(run("copies"), { code: "ERR_OUT_OF_MEMORY" }));
+
   test("descriptors (RLIMIT_NOFILE)", () => {
     assertAll(run("descriptors"), { code: "ERR_TOO_MANY_HANDLES", syscall: "memfd_create", errno: 24 });
   });

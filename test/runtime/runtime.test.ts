@@ -169,5 +169,9 @@ describe("JitRuntime", () => {
     assert.equal(other.isReleased, false);
     assert.equal(allocator.statistics().allocationCount, 1);
     allocator.alloc(64);
+    throwsJitError("ERR_DISPOSED", () => runtime.add(someBytes(10)));
+    const another = new JitRuntime({ allocator });
+    throwsJitError("ERR_DISPOSED", () => another.add(10, () => another.dispose()));
+    assert.equal(allocator.statistics().allocationCount, 2, "nothing is left of what was being added");
   });
 });

@@ -91,7 +91,7 @@ export function memoryOf(machine: SimulatedMemory, fate: Fate, reclaims = true):
       prepare: () => undefined,
       copyIn: (address, bytes, length) =>
         mortal(() => machine.alias(address, length).set(bytes.subarray(0, length))),
-      copyOut: (address, length) => machine.alias(address, length).slice(),
+      copyOut: (address, copy) => copy.set(machine.alias(address, copy.length)),
       reclaim: (tagName, kept) => {
         if (reclaims) mortal(() => machine.reclaim(tagName, kept));
       },

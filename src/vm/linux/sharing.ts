@@ -72,10 +72,8 @@ export class LinuxSharing implements SharingSupport {
     this.#libc.memcpyIn(address, bytes, length);
   }
 
-  copyOut(address: Address, length: number): Uint8Array {
-    const copy = new Uint8Array(length);
-    this.#libc.memcpyOut(copy, address, length);
-    return copy;
+  copyOut(address: Address, copy: Uint8Array): void {
+    this.#libc.memcpyOut(copy, address, copy.length);
   }
 
   reclaim(tagName: string, kept: readonly MappedRange[]): void {

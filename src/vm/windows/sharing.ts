@@ -45,10 +45,8 @@ export class WindowsSharing implements SharingSupport {
     this.#kernel32.moveIn(address, bytes, length);
   }
 
-  copyOut(address: Address, length: number): Uint8Array {
-    const copy = new Uint8Array(length);
-    this.#kernel32.moveOut(copy, address, length);
-    return copy;
+  copyOut(address: Address, copy: Uint8Array): void {
+    this.#kernel32.moveOut(copy, address, copy.length);
   }
 
   /** What `ask` finds out of a thread; undefined where there is no such thread, or none that may be looked at. */
