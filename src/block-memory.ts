@@ -2,7 +2,7 @@
 import type { Core } from "./core/core.ts";
 import { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
-import { outOfMetadata } from "./refusals.ts";
+import { outOfMetadata, outOfReserve } from "./refusals.ts";
 import type { SpanOwner } from "./span.ts";
 import { needMuchStack } from "./stack.ts";
 import type { BlockRegister, RegisterEntry } from "./sync/register.ts";
@@ -125,6 +125,28 @@ export class BlockMemory {
       for (const { pool: poolOfGone, sizeBytes: goneBytes } of gone) this.#addEmpty(poolOfGone, goneBytes);
       throw error;
     }
+  }
+
+  /**
+   * The same where all that may be reserved is. The empty blocks that are kept count as reserved, and a new one of `count`
+   * granules or more takes the place of as many as it needs.
+   */
+  addInPlaceOfEmpty(pool: number, count: number, size: number): void {
+    const core = this.#core;
+    const { maxReservedSize, useMultiplePools } = this.#options;
+    const replaced: MappedBlock[] = [];
+    let room = 0;
+    let planned = 0;
+    for (let index = 0; index < (useMultiplePools ? 3 : 1) && planned === 0; index++) {
+      const empty = core.emptyBlock(index);
+      if (empty === 0) continue;
+      const mapped = this.at(empty);
+      replaced.push(mapped);
+      room += mapped.sizeBytes;
+      planned = core.planBlock(pool, count, true, room);
+    }
+    if (planned === 0) throw outOfReserve(size, core.reservedBytes, maxReservedSize);
+    this.add(pool, planned, size, replaced);
   }
 
   /** Adds a block to keep. Does nothing where it cannot be had: nothing depends on it. */

@@ -25,7 +25,7 @@ import type { CachePolicy } from "./write-scope.ts";
 // Constants of this module, as in core/ (docs/performance.md).
 const { bytesOf, isUint8Array, kindOfBytes, typedArrayLength } = intrinsics;
 const { isIndex } = refusals;
-const { needMuchStack, needStack } = stack;
+const { needMuchStack, needStack, needStackAtFirst } = stack;
 const { isSpan, rx: rxOf, block: blockOf, granule: granuleOf, isChecked, end: endSpan } = spanAccess;
 
 /** A request must be shorter than 2 GiB by a granule (asmjit). Not written as a power, which engines keep as a double. */
@@ -57,8 +57,10 @@ export class Engine implements AllocatorOperations {
   readonly #fills: boolean;
   /** Bytes: the largest request; 0 once disposed, so that the hot path needs no other check. */
   #largestSize: number;
-  /** The same where there is one pool, 0 where there are three. */
-  #largestPlainSize: number;
+  /** The same where there is one pool, 0 where there are three; and see {@link #warmUp}. */
+  #largestPlainSize = 0;
+  /** Whether releases and shrinks may go the short way: nothing is filled, and see {@link #warmUp}. */
+  #isPlain = false;
   readonly #granuleMask: number;
   #isDisposed = false;
   /**
@@ -76,11 +78,17 @@ export class Engine implements AllocatorOperations {
     this.#fills = options.fillUnusedMemory;
     this.#granuleMask = options.granularity - 1;
     this.#largestSize = TWO_GIB_LESS_ONE - options.granularity + 1;
-    this.#largestPlainSize = this.#poolCount === 1 ? this.#largestSize : 0;
     this.core = makeCore(options, shared?.buffer);
     this.blocks = new BlockMemory(this, this.core, memory, options, this.tagName);
     this.#identity = new SpanIdentity(this.core, this.blocks);
     this.isExecutable = memory.name !== "simulated";
+  }
+
+  /** While most functions are called the first time, everything goes the long ways, which ask for more stack. */
+  #warmUp(): void {
+    if (!needStackAtFirst()) return;
+    this.#isPlain = !this.#fills;
+    if (this.#poolCount === 1) this.#largestPlainSize = this.#largestSize;
   }
 
   // --- allocation ---------------------------------------------------------------------------------------------
@@ -132,6 +140,7 @@ export class Engine implements AllocatorOperations {
 
   /** Takes room for `size` bytes; the core then holds the place. Returns true where a block was mapped for it. */
   #place(size: number): boolean {
+    this.#warmUp();
     if (typeof size !== "number" || (size | 0) !== size || size <= 0 || size > this.#largestSize) {
       this.checkOpen("allocate");
       throw refusals.refuseSize(size, this.#largestSize);
@@ -154,7 +163,7 @@ export class Engine implements AllocatorOperations {
     const smallest = core.planBlock(pool, count, true);
     if (smallest === 0) {
       if (core.allocFromAnyHole(pool, count)) return false;
-      this.#replaceEmptyBlocks(pool, count, size);
+      this.blocks.addInPlaceOfEmpty(pool, count, size);
     } else {
       const natural = core.planBlock(pool, count, false);
       try {
@@ -171,30 +180,12 @@ export class Engine implements AllocatorOperations {
     return core.alloc(pool, count);
   }
 
-  /** The empty blocks that are kept count as reserved: where they stand in the way, a new block takes their place. */
-  #replaceEmptyBlocks(pool: number, count: number, size: number): void {
-    const core = this.core;
-    const replaced: MappedBlock[] = [];
-    let room = 0;
-    let planned = 0;
-    for (let index = 0; index < this.#poolCount && planned === 0; index++) {
-      const empty = core.emptyBlock(index);
-      if (empty === 0) continue;
-      const mapped = this.blocks.at(empty);
-      replaced.push(mapped);
-      room += mapped.sizeBytes;
-      planned = core.planBlock(pool, count, true, room);
-    }
-    if (planned === 0) throw refusals.outOfReserve(size, core.reservedBytes, this.options.maxReservedSize);
-    this.blocks.add(pool, planned, size, replaced);
-  }
-
   // --- release and shrink -------------------------------------------------------------------------------------
 
   release(target: Span | Address): void {
     needStack();
     this.releaseCount++;
-    if (typeof target === "number" && !this.#fills) {
+    if (typeof target === "number" && this.#isPlain) {
       const status = this.core.release(target);
       if (status !== Status.ok) this.#finishRelease(target, status);
     } else {
@@ -221,6 +212,7 @@ export class Engine implements AllocatorOperations {
   }
 
   #releaseTarget(target: Span | Address): void {
+    if (!this.#isPlain) this.#warmUp();
     if (typeof target !== "number") {
       if (!this.#releaseOwn(target)) this.#freeSpan(this.#liveBlock(target, "release"), target);
     } else {
@@ -256,11 +248,12 @@ export class Engine implements AllocatorOperations {
 
   shrink(target: Span | Address, newSize: number): void {
     needStack();
-    const isPlain = typeof target === "number" && typeof newSize === "number" && !this.#fills;
+    const isPlain = typeof target === "number" && typeof newSize === "number" && this.#isPlain;
     if (!isPlain || !this.core.shrinkShort(target, newSize)) this.#shrinkTarget(target, newSize);
   }
 
   #shrinkTarget(target: Span | Address, newSize: number): void {
+    this.#warmUp();
     const core = this.core;
     const isAddress = typeof target === "number";
     const mapped = isAddress ? this.#locateStart(target, "shrink") : this.#liveBlock(target, "shrink");
@@ -312,6 +305,7 @@ export class Engine implements AllocatorOperations {
 
   query(rx: Address): Span {
     needStack();
+    this.#warmUp();
     if (typeof rx === "number" && this.core.begins(rx)) this.core.noteStart(rx);
     else this.#locate(rx);
     return this.#identity.makeAnother(this.core.block, this.core.granule);
@@ -336,6 +330,7 @@ export class Engine implements AllocatorOperations {
   /** The span that a token tells of. */
   spanOf({ rx, generation }: SpanToken): Span {
     needStack();
+    this.#warmUp();
     if (isIndex(rx) && this.core.locateStart(rx) === Status.ok) {
       const { block, granule } = this.core;
       if (this.#identity.hasGeneration(block, granule, generation)) {
@@ -351,6 +346,7 @@ export class Engine implements AllocatorOperations {
 
   tokenOf(span: Span): SpanToken {
     needStack();
+    this.#warmUp();
     return this.#identity.tokenOf(span);
   }
 

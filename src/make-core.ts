@@ -3,6 +3,7 @@ import { Core } from "./core/core.ts";
 import { coreOptionsOf } from "./options.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { outOfAddresses } from "./refusals.ts";
+import { needMuchStack } from "./stack.ts";
 
 /**
  * The core of an allocator with these options, on the buffer of another thread's where one is given.
@@ -14,7 +15,9 @@ export function makeCore(
   shared: SharedArrayBuffer | undefined,
 ): Core {
   try {
-    return new Core(coreOptionsOf(options), shared);
+    const core = new Core(coreOptionsOf(options), shared);
+    core.needRoom = needMuchStack;
+    return core;
   } catch (cause) {
     if (cause instanceof RangeError)
       throw outOfAddresses("make an allocator", options.maxReservedSize, cause);

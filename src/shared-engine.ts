@@ -17,7 +17,7 @@ import { repair } from "./repair.ts";
 import { SharedLedgers } from "./shared-ledgers.ts";
 import type { Span, SpanToken } from "./span.ts";
 import { statisticsOf } from "./statistics.ts";
-import { needMuchStack, needStack } from "./stack.ts";
+import { needMuchStack, needStack, needStackAtFirst } from "./stack.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import { isLastOfBatch } from "./sync/batches.ts";
 import { Lock } from "./sync/lock.ts";
@@ -91,6 +91,7 @@ export class SharedEngine implements AllocatorOperations {
     // Its number may be another thread's by now.
     if (this.#hasLeft) throw refuseDetached("use the allocator");
     needStack();
+    needStackAtFirst();
     const isInherited = this.#lock.acquire();
     this.#holds = true;
     const { state } = this;

@@ -49,12 +49,18 @@ let operations = 0;
 
 /** Throws the engine's RangeError where there is not enough room for any operation that maps nothing. */
 export function needStack(): void {
-  if (operations < FIRST_OPERATIONS) {
-    muchMore();
-    operations += 1; // those that are refused have called nothing
-  } else {
-    enough();
-  }
+  enough();
+}
+
+/**
+ * The same for the first operations of a thread, which call functions that were never called. False for each of them, then
+ * true: nothing more has to be asked for.
+ */
+export function needStackAtFirst(): boolean {
+  if (operations >= FIRST_OPERATIONS) return true;
+  muchMore();
+  operations += 1; // those that are refused have called nothing
+  return false;
 }
 
 /** The same for whatever else there is to do. It takes microseconds at first: for what takes longer anyway. */

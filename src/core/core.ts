@@ -251,6 +251,7 @@ export class Core extends Holes {
   /** Releases the block's last allocation, if it begins at `granule`; Status.notAllocated or interiorAddress where it does not. */
   #releaseLast(block: number, granule: number): Status {
     const words = this.words;
+    this.needRoom();
     const status = this.locateStart(this.addressOf(block, granule));
     if (status !== Status.ok) return status;
     if (this.#isSurplus(block)) return Status.surplusBlock;
@@ -287,6 +288,7 @@ export class Core extends Holes {
 
   /** Shortens the allocation that begins at `granule` from `count` to `newCount` granules, 0 < newCount < count. */
   shrink(block: number, granule: number, count: number, newCount: number): void {
+    if (count > 32) this.needRoom();
     const words = this.words;
     const last = granule + newCount - 1;
     const stop = words[block + Block.records]! + ((last >>> 5) << 1) + Word.stop;

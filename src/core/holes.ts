@@ -100,6 +100,7 @@ export class Holes extends RunIndex {
 
   /** Where the current block has no room: whatever else the pool has, its empty block last. */
   protected takeElsewhere(pool: number, count: number): boolean {
+    this.needRoom();
     const words = this.words;
     const current = words[pool + Pool.current]!;
     if (this.#append(current, count)) return true; // it was empty

@@ -155,6 +155,7 @@ export class RunIndex extends Store {
 
   /** Has dirty words looked at: all, or as many as one allocation should pay for. */
   protected indexDirtyWords(pool: number, isAll: boolean): void {
+    this.needRoom();
     const words = this.words;
     const queue = pool + Pool.dirtyBlocks;
     let left = isAll ? Infinity : GROUPS_AT_ONCE;

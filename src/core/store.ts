@@ -70,6 +70,12 @@ export class Store {
     return this.arena.buffer;
   }
 
+  /**
+   * Asked before anything changes in what is not done often: it throws where there is not the room on the stack to call what
+   * was never called. Whoever makes the store knows how to find out.
+   */
+  needRoom: () => void = needNothing;
+
   /** Bytes: where there was no room for metadata, the most there may be; 0 where there was no memory. */
   get metadataLimit(): number {
     return this.arena.isFull ? this.buffer.maxByteLength : 0;
@@ -287,6 +293,10 @@ export class Store {
     this.doubles = this.arena.doubles;
     return index;
   }
+}
+
+function needNothing(): void {
+  // Nobody has said how.
 }
 
 /** Whether a buffer is that of a store with these options and that seal. */
