@@ -1,5 +1,6 @@
 /**
- * The shared buffer, and the chunks it is cut into: for blocks, their generations and the owner table.
+ * The shared buffer, and the chunks it is cut into: for blocks, their generations, the lists of free runs and the owner
+ * table.
  * The buffer only grows; chunks given back are joined with their free neighbours and used again.
  */
 import { Bins, Format, Header, Link, Size, Unit } from "./layout.ts";
