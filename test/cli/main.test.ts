@@ -91,9 +91,9 @@ test(
   { skip: needs("linux", "bash") },
   () => {
     const cases: readonly (readonly [string, RegExp])[] = [
-      ["eval $CLI demo - < /", /^jit-allocator demo: cannot read standard input: EISDIR[^\n]*\n$/],
-      ["eval $CLI doctor > /dev/full", /^jit-allocator: cannot write: ENOSPC[^\n]*\n$/],
-      ["eval $CLI --help > /dev/full", /^jit-allocator: cannot write: ENOSPC[^\n]*\n$/],
+      ["eval $CLI demo - < /", /^jit-allocator demo: cannot read standard input: [^\n]+\n$/],
+      ["eval $CLI doctor > /dev/full", /^jit-allocator: cannot write: [^\n]+\n$/],
+      ["eval $CLI --help > /dev/full", /^jit-allocator: cannot write: [^\n]+\n$/],
     ];
     for (const [script, message] of cases) {
       const { status, stderr } = runCliInShell(script);
