@@ -10,7 +10,7 @@ import { OperationKind, readTrace, type Trace } from "../src/cli/trace.ts";
 import { JitAllocator } from "../src/index.ts";
 
 /** As many as `tier` has elsewhere. */
-const ROUNDS = 5;
+const ROUNDS = 12;
 
 /** The granularity of the allocators here, by which every address is a whole number of granules from another. */
 const GRANULE_BYTES = 64;
