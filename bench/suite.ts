@@ -22,7 +22,13 @@ export interface SuiteTrace {
   read(): Uint8Array;
 }
 
-const roundsOfWorkload: Readonly<Record<string, number>> = { unit: 5, tier: 12, frag: 5, lifo: 12, million: 5 };
+const roundsOfWorkload: Readonly<Record<string, number>> = {
+  unit: 5,
+  tier: 12,
+  frag: 5,
+  lifo: 12,
+  million: 5,
+};
 
 /** Every trace, in the order in which the tables show them. */
 export const suite: readonly SuiteTrace[] = [
