@@ -401,6 +401,7 @@ export class Engine implements AllocatorOperations {
   /** Puts in place what a write callback made of its copy, whose memory is `code`; `kept` is what it returned. */
   writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void {
     needStack();
+    this.#warmUp(); // before anything is written: the shrink at the end may ask for as much
     const mapped = this.#liveBlock(span, "write"); // the callback may have released the span, or shrunk it
     const start = granuleOf(span) << mapped.granuleShift;
     const sizeNow = this.#liveSize(span, mapped);
