@@ -5,9 +5,9 @@
  */
 import { JitAllocator, toFunction, type Signature, type Span } from "../src/index.ts";
 import type { NativeFunction } from "../src/ffi/contract.ts";
-import { compile } from "../src/ffi/generated.ts";
+import { compile } from "../src/base/generated.ts";
 import { systemFfi } from "../src/ffi/select.ts";
-import { platform } from "../src/platform.ts";
+import { platform } from "../src/base/platform.ts";
 import { rawFunctions } from "./calls-raw.ts";
 import { callKinds, type CallFigures } from "./calls-kinds.ts";
 

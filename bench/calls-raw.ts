@@ -7,7 +7,7 @@ import type { DenoFfiNamespace } from "../src/ffi/deno.ts";
 import { MemoryFiles } from "../src/ffi/memory-file.ts";
 import { systemFfi } from "../src/ffi/select.ts";
 import type { Signature } from "../src/index.ts";
-import { platform, type RuntimeName } from "../src/platform.ts";
+import { platform, type RuntimeName } from "../src/base/platform.ts";
 
 /** One way, and the functions made by it. */
 export interface RawFunctions {

@@ -1,5 +1,5 @@
 /** Machine code that the benchmarks call. */
-import { platform } from "../src/platform.ts";
+import { platform } from "../src/base/platform.ts";
 
 /** A function that adds its two 32-bit arguments, for this processor and its calling convention. */
 export function addFunctionCode(): Uint8Array {

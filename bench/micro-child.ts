@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { JitAllocator, toFunction, type Span } from "../src/index.ts";
 import { makeReplay, timeRound } from "../src/cli/replay-rounds.ts";
 import { readTrace } from "../src/cli/trace.ts";
-import { platform } from "../src/platform.ts";
+import { platform } from "../src/base/platform.ts";
 import { addFunctionCode } from "./machine-code.ts";
 
 /** Figures by name. */

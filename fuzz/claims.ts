@@ -3,7 +3,7 @@
  * out there and then if somebody else has one of them. Knows nothing of the allocator's own books.
  */
 import assert from "node:assert/strict";
-import { formatAddress } from "../src/errors.ts";
+import { formatAddress } from "../src/base/errors.ts";
 
 /** What is claimed at a time: no allocation begins or ends anywhere else. */
 const GRANULE_BYTES = 64;

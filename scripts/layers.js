@@ -1,67 +1,93 @@
 /**
- * The layers of the library as a lint rule: which file may import what.
+ * The rooms of the library, from the top to the bottom, and the lint rule that holds every import to them.
  * ESLint's own no-restricted-imports matches the text of an import, which `./../errors.ts` slips past, and does not
  * see `import()`; this rule resolves each specifier to the file it names and looks it up in one table.
  */
 import path from "node:path";
 
 /**
- * @typedef {object} Layer
- * @property {string} files A file, a folder with everything below it (`src/core/`), or a folder's own files (`src/*`).
- * @property {readonly string[]} imports What those files may import: files and folders in the same notation, packages.
- * @property {string} reason What the boundary is for; part of the message.
+ * @typedef {object} Room A folder of `src/`.
+ * @property {string} name
+ * @property {string} job In one line; the picture in docs/architecture.md says the same.
+ * @property {readonly string[]} imports What its files may import beside each other: rooms (`ffi/`), single files of a room
+ *   (`vm/contract.ts`), packages (`node:fs`, `node:*`).
  */
 
-const ffiImports = ["src/ffi/", "src/errors.ts", "src/platform.ts", "node:module"];
-const ffiReason = "ffi/ calls native functions and knows nothing of memory or of the allocator";
-
-/** @type {readonly Layer[]} From the narrowest to the widest: the first entry that names a file decides. */
-export const layers = [
+/** @type {readonly Room[]} From the top to the bottom: a room imports only from rooms below it. */
+export const rooms = [
   {
-    files: "src/core/",
-    imports: ["src/core/"],
-    reason: "core/ is pure: it must run anywhere, on simulated memory, without the system",
-  },
-  {
-    files: "src/sync/",
-    imports: ["src/sync/"],
-    reason: "sync/ is a lock on Atomics and needs nothing else",
-  },
-  {
-    files: "src/errors.ts",
-    imports: [],
-    reason: "every layer above core/ imports errors.ts, so it imports none",
-  },
-  { files: "src/platform.ts", imports: [], reason: "platform.ts only looks at globals" },
-  { files: "src/ffi/koffi.ts", imports: [...ffiImports, "koffi"], reason: ffiReason },
-  { files: "src/ffi/bun.ts", imports: [...ffiImports, "bun:ffi"], reason: ffiReason },
-  { files: "src/ffi/", imports: ffiImports, reason: ffiReason },
-  {
-    files: "src/vm/",
-    imports: ["src/vm/", "src/ffi/", "src/errors.ts", "src/platform.ts", "node:fs", "node:os"],
-    reason: "vm/ makes memory and never decides where code goes",
-  },
-  {
-    files: "src/cli/",
+    name: "cli",
+    job: "thin commands over the public entry: demo, doctor, replay",
+    // `doctor` looks below the public entry, because what it reports is what lies there.
     imports: [
-      "src/cli/",
-      "src/index.ts",
-      "examples/brainf/",
-      // `doctor` looks below the public entry, because what it reports is what lies there.
-      "src/vm/select.ts",
-      "src/vm/contract.ts",
-      "src/vm/attempts.ts",
-      "src/ffi/select.ts",
-      "src/ffi/contract.ts",
-      "src/platform.ts",
+      "index.ts",
+      "vm/select.ts",
+      "vm/contract.ts",
+      "vm/attempts.ts",
+      "ffi/select.ts",
+      "ffi/contract.ts",
+      "base/",
       "node:*",
     ],
-    reason: "a command is a thin user of the public entry",
   },
   {
+    name: "api",
+    job: "what users call: JitAllocator, JitRuntime, toFunction, VirtMem; arguments are checked here",
+    imports: [
+      "sharing/",
+      "engine/",
+      "vm/select.ts",
+      "vm/contract.ts",
+      "ffi/select.ts",
+      "ffi/contract.ts",
+      "base/",
+    ],
+  },
+  {
+    name: "sharing",
+    job: "one allocator in many threads: the lock, the members, the register, the repair",
+    imports: ["engine/", "core/", "vm/contract.ts", "ffi/contract.ts", "base/"],
+  },
+  {
+    name: "engine",
+    job: "one allocator in one thread: core decides, memory acts; spans, writes, refusals",
+    imports: ["core/", "vm/contract.ts", "ffi/contract.ts", "base/"],
+  },
+  {
+    name: "core",
+    job: "pure arithmetic on one shared buffer: no clock, no system, no object made per operation",
+    imports: [],
+  },
+  {
+    name: "vm",
+    job: "makes memory and never decides: one contract; linux, windows, darwin and a simulated machine",
+    imports: ["ffi/", "base/", "node:fs", "node:os"],
+  },
+  {
+    name: "ffi",
+    job: "calls native functions: one contract; koffi, bun and deno",
+    imports: ["base/", "node:module"],
+  },
+  {
+    name: "base",
+    job: "what everybody stands on: errors, intrinsics, platform, stack",
+    imports: [],
+  },
+];
+
+/** What single files may import beyond their room. */
+const exceptions = [
+  { files: "src/cli/demo.ts", imports: ["examples/brainf/"] },
+  { files: "src/ffi/koffi.ts", imports: ["koffi"] },
+  { files: "src/ffi/bun.ts", imports: ["bun:ffi"] },
+];
+
+/** Of the files outside the rooms. */
+const others = [
+  {
     files: "src/*",
-    imports: ["src/*", "src/core/", "src/sync/", "src/vm/", "src/ffi/"],
-    reason: "the facade composes the layers below it and knows no command",
+    imports: rooms.filter(({ name }) => name !== "cli").map(({ name }) => `src/${name}/`),
+    reason: "the entry is nothing but exports, and knows no command",
   },
   {
     files: "examples/",
@@ -70,12 +96,30 @@ export const layers = [
   },
 ];
 
+/** What a file may import, and why no more; undefined for files that no boundary is drawn around. */
+function layerOf(/** @type {string} */ file) {
+  const other = others.find(({ files }) => matches(file, files));
+  if (other !== undefined) return other;
+  const [top, name] = file.split("/");
+  if (top !== "src") return undefined;
+  const room = rooms.find((candidate) => candidate.name === name);
+  if (room === undefined) return { imports: [], reason: `src/${name}/ is no room of scripts/layers.js` };
+  return {
+    imports: [
+      `src/${room.name}/`,
+      ...room.imports.map((target) => (target.includes(":") ? target : `src/${target}`)),
+      ...exceptions.filter(({ files }) => files === file).flatMap(({ imports }) => imports),
+    ],
+    reason: `${room.name}/: ${room.job}`,
+  };
+}
+
 /** The one file that may name the FFI package of Node. */
 const koffiFile = "src/ffi/koffi.ts";
 
 /**
  * @param {string} target A path from the root of the repository, or a package.
- * @param {string} pattern In the notation of {@link Layer}.
+ * @param {string} pattern A file, a package, a folder with all below it (`src/core/`), a folder's own files (`src/*`), `node:*`.
  */
 function matches(target, pattern) {
   if (pattern.endsWith("/")) return target.startsWith(pattern);
@@ -97,7 +141,7 @@ export const layerRule = {
   },
   create(context) {
     const file = path.relative(context.cwd, context.filename).split(path.sep).join("/");
-    const layer = layers.find((candidate) => matches(file, candidate.files));
+    const layer = layerOf(file);
     if (layer === undefined) return {};
 
     /** @param {any} source The node of the specifier; null in `export { x }`. */

@@ -36,7 +36,7 @@ const PROCESSOR_TESTS = [
   "vm/instruction-cache",
   "vm/linux-real",
   "vm/published-code",
-  "vm/virt-mem",
+  "api/virt-mem",
 ];
 
 /** Processes that run test files side by side: what the smallest machines of a CI have. */

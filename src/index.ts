@@ -4,11 +4,11 @@
  *
  * @packageDocumentation
  */
-export { JitAllocator } from "./allocator.ts";
-export { JitError } from "./errors.ts";
-export type { JitErrorCode, SystemFailure } from "./errors.ts";
+export { JitAllocator } from "./api/allocator.ts";
+export { JitError } from "./base/errors.ts";
+export type { JitErrorCode, SystemFailure } from "./base/errors.ts";
 export type { Address } from "./ffi/contract.ts";
-export { toFunction } from "./function.ts";
+export { toFunction } from "./api/function.ts";
 export type {
   ArgumentsOf,
   NativeValues,
@@ -16,16 +16,16 @@ export type {
   ResultType,
   Signature,
   TypedFunction,
-} from "./function.ts";
-export type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "./options.ts";
-export { JitRuntime } from "./runtime.ts";
-export type { CodeInfo } from "./runtime.ts";
-export type { MemberInfo } from "./shared-engine.ts";
-export type { SharedAllocator } from "./sharing.ts";
-export { Span } from "./span.ts";
-export type { SpanToken } from "./span.ts";
-export type { BlockInfo, Statistics } from "./statistics.ts";
-export * as VirtMem from "./virt-mem.ts";
+} from "./api/function.ts";
+export type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "./engine/options.ts";
+export { JitRuntime } from "./api/runtime.ts";
+export type { CodeInfo } from "./api/runtime.ts";
+export type { MemberInfo } from "./sharing/shared-engine.ts";
+export type { SharedAllocator } from "./sharing/handle.ts";
+export { Span } from "./engine/span.ts";
+export type { SpanToken } from "./engine/contract.ts";
+export type { BlockInfo, Statistics } from "./engine/statistics.ts";
+export * as VirtMem from "./api/virt-mem.ts";
 export type { DualMapping, HardenedRuntimeInfo, MemoryFlags, MemoryInfo } from "./vm/contract.ts";
-export { WriteScope } from "./write-scope.ts";
-export type { CachePolicy } from "./write-scope.ts";
+export { WriteScope } from "./engine/write-scope.ts";
+export type { CachePolicy } from "./engine/write-scope.ts";

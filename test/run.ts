@@ -8,7 +8,7 @@ import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import path from "node:path";
 import { Worker } from "node:worker_threads";
-import { platform, type RuntimeName } from "../src/platform.ts";
+import { platform, type RuntimeName } from "../src/base/platform.ts";
 import { Watch } from "./support/maps-watcher.ts";
 import { SHOWS_MAPPINGS } from "./support/process-state.ts";
 

@@ -2,8 +2,8 @@
 import { release as systemRelease } from "node:os";
 import type { Ffi } from "../ffi/contract.ts";
 import { systemFfi } from "../ffi/select.ts";
-import { platform } from "../platform.ts";
-import type { Platform, ProcessorName } from "../platform.ts";
+import { platform } from "../base/platform.ts";
+import type { Platform, ProcessorName } from "../base/platform.ts";
 import { probeStep } from "../vm/attempts.ts";
 import type { HardenedRuntimeInfo, MemoryLimit, ProbeStep, VirtualMemory } from "../vm/contract.ts";
 import { systemMemory } from "../vm/select.ts";

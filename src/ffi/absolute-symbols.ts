@@ -16,7 +16,7 @@
  * Formats: System V ABI, chapters 4 and 5, and its supplements for x86-64 and AArch64. No code is in it, so nothing
  * of it is mapped executable; where the addresses lead to is not looked at.
  */
-import type { ProcessorName } from "../platform.ts";
+import type { ProcessorName } from "../base/platform.ts";
 import type { Address, Ffi } from "./contract.ts";
 import { LINUX_LIBC_NAMES } from "./libc-names.ts";
 

@@ -11,8 +11,8 @@
  *   but for Apple's) they can be called as if they were none.
  */
 import { createRequire } from "node:module";
-import { JitError } from "../errors.ts";
-import { platform } from "../platform.ts";
+import { JitError } from "../base/errors.ts";
+import { platform } from "../base/platform.ts";
 import type {
   Address,
   Ffi,

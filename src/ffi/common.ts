@@ -1,6 +1,6 @@
 /** What the foreign function interfaces have in common. */
-import { JitError } from "../errors.ts";
-import { platform } from "../platform.ts";
+import { JitError } from "../base/errors.ts";
+import { platform } from "../base/platform.ts";
 import type { Ffi, NativeFunction } from "./contract.ts";
 import { ERRNO_LOCATIONS } from "./libc-names.ts";
 

@@ -12,8 +12,8 @@
  * - Signatures have no variadic functions. Where their arguments travel as those of others do (x86-64, and AArch64
  *   but for Apple's) they can be called as if they were none.
  */
-import { JitError } from "../errors.ts";
-import { platform } from "../platform.ts";
+import { JitError } from "../base/errors.ts";
+import { platform } from "../base/platform.ts";
 import { absoluteSymbols, knowsAbsoluteSymbols, symbolName } from "./absolute-symbols.ts";
 import { detach, findErrnoLocation, messageOf, noneFound } from "./common.ts";
 import type {

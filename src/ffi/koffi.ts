@@ -10,7 +10,7 @@
  * - Named prototypes are global and collide, so prototypes here have no name and are kept by their text.
  */
 import { createRequire } from "node:module";
-import { JitError } from "../errors.ts";
+import { JitError } from "../base/errors.ts";
 import { detach, messageOf, noneFound } from "./common.ts";
 import type {
   Address,

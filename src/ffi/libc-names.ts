@@ -1,5 +1,5 @@
 /** What the C library is called, and where it keeps the error number. */
-import type { SystemName } from "../platform.ts";
+import type { SystemName } from "../base/platform.ts";
 
 /** On Linux: glibc, musl (which names it after the processor), and Android's bionic. */
 export const LINUX_LIBC_NAMES = [

@@ -11,7 +11,7 @@
  * - Loading the module writes a warning that it is experimental. So it is loaded when a function needs it.
  */
 import { createRequire, isBuiltin } from "node:module";
-import { platform } from "../platform.ts";
+import { platform } from "../base/platform.ts";
 import { absoluteSymbols, knowsAbsoluteSymbols, symbolName } from "./absolute-symbols.ts";
 import type {
   Address,

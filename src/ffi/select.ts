@@ -1,6 +1,6 @@
 /** The one place that chooses the foreign function interface. */
-import { platform } from "../platform.ts";
-import type { RuntimeName } from "../platform.ts";
+import { platform } from "../base/platform.ts";
+import type { RuntimeName } from "../base/platform.ts";
 import { openBun } from "./bun.ts";
 import type { Ffi } from "./contract.ts";
 import { openDeno } from "./deno.ts";

@@ -1,6 +1,6 @@
 /** Puts the conversions that an interface needs around one of its functions. */
 import type { NativeFunction } from "./contract.ts";
-import { argumentNames, compile } from "./generated.ts";
+import { argumentNames, compile } from "../base/generated.ts";
 
 /** Makes a value of the contract one of the interface, or the other way round. */
 export type Conversion = (value: unknown) => unknown;

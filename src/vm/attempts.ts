@@ -1,5 +1,5 @@
 /** What the systems' files share: words for access, and trying things that may fail. */
-import { JitError } from "../errors.ts";
+import { JitError } from "../base/errors.ts";
 import type { HardenedRuntimeInfo, MemoryFlags, ProbeStep, VirtualMemory } from "./contract.ts";
 
 /** `read, execute`, for messages. */

@@ -2,7 +2,7 @@
  * The virtual memory of macOS: experimental, because it has never run on a Mac. Its sequence of native calls is tested
  * on a fake of the system; docs/architecture.md says what that leaves unproven.
  */
-import { JitError, formatAddress } from "../errors.ts";
+import { JitError, formatAddress } from "../base/errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
 import { WAY_OUT, attempt, describeAccess, withWayOut } from "./attempts.ts";
 import type {

@@ -1,8 +1,8 @@
 /** The one place that chooses the operating system's memory. */
-import { JitError } from "../errors.ts";
+import { JitError } from "../base/errors.ts";
 import { systemFfi } from "../ffi/select.ts";
-import { platform } from "../platform.ts";
-import type { ProcessorName, SystemName } from "../platform.ts";
+import { platform } from "../base/platform.ts";
+import type { ProcessorName, SystemName } from "../base/platform.ts";
 import type { VirtualMemory } from "./contract.ts";
 import { DarwinMemory } from "./darwin.ts";
 import type { DarwinProcessor } from "./darwin.ts";

@@ -6,8 +6,8 @@
  * a view still open when its memory goes) throws a plain Error here, because it is a bug of whoever called.
  * What a real system may refuse throws a JitError.
  */
-import { JitError, formatAddress } from "../errors.ts";
-import type { JitErrorCode } from "../errors.ts";
+import { JitError, formatAddress } from "../base/errors.ts";
+import type { JitErrorCode } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
 import type {
   DualMapping,

@@ -1,5 +1,5 @@
 /** Windows' virtual memory. What is odd about it stands in the files of `windows/`, each beside its cause. */
-import { formatAddress } from "../errors.ts";
+import { formatAddress } from "../base/errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
 import { attempt, describeAccess, tryHardening, withWayOut } from "./attempts.ts";
 import type {

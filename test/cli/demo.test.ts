@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 import { renderBlockMap } from "../../src/cli/block-map.ts";
 import type { CommandIo } from "../../src/cli/command.ts";
 import { demo } from "../../src/cli/demo.ts";
-import { platform } from "../../src/platform.ts";
+import { platform } from "../../src/base/platform.ts";
 import { runCli, startCli } from "../support/cli.ts";
 import { needs } from "../support/requirements.ts";
 

@@ -4,7 +4,7 @@ import { readFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { platform } from "../../src/platform.ts";
+import { platform } from "../../src/base/platform.ts";
 import { runCli, runCliInShell, startCli } from "../support/cli.ts";
 import { needs } from "../support/requirements.ts";
 

@@ -81,7 +81,7 @@ for (const name of documentNames) {
 
 describe("the README", () => {
   test("explains every error code, and no other", () => {
-    const known = captures(readFromRoot("src/errors.ts"), /\| "(ERR_\w+)"/g);
+    const known = captures(readFromRoot("src/base/errors.ts"), /\| "(ERR_\w+)"/g);
     assert.ok(known.length > 5);
     assert.deepEqual(captures(section(readme, "Errors"), /^\| `(ERR_\w+)`/gm), known);
   });
@@ -112,8 +112,8 @@ function numeral(text: string): string {
 test("docs/invariants.md explains every invariant that verify() checks, and no other", () => {
   const checked = [
     ...captures(readFromRoot("src/core/verify.ts"), /,\s*(\d+),\s*["`]/g),
-    ...captures(readFromRoot("src/block-memory.ts"), /invariant (\d+) is broken/g),
-    ...captures(readFromRoot("src/shared-ledgers.ts"), /check\([^;]*?,\s*(\d+),\s*["`]/g),
+    ...captures(readFromRoot("src/engine/block-memory.ts"), /invariant (\d+) is broken/g),
+    ...captures(readFromRoot("src/sharing/ledgers.ts"), /check\([^;]*?,\s*(\d+),\s*["`]/g),
   ];
   assert.ok(checked.length > 10);
   assert.deepEqual(captures(readFromRoot("docs/invariants.md"), /^## (\d+)\. /gm), checked.sort());

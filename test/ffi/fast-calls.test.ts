@@ -8,7 +8,7 @@ import { LinkQueue, type LinkTarget } from "../../src/ffi/link-queue.ts";
 import { MemoryFiles } from "../../src/ffi/memory-file.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
 import { converted, ownTrampoline, toBigInt, toNumber } from "../../src/ffi/trampoline.ts";
-import { platform } from "../../src/platform.ts";
+import { platform } from "../../src/base/platform.ts";
 import * as machineCode from "../support/native-code.ts";
 import { needs } from "../support/requirements.ts";
 

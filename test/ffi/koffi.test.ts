@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { describe, it } from "node:test";
-import { JitError } from "../../src/errors.ts";
+import { JitError } from "../../src/base/errors.ts";
 import { openKoffi } from "../../src/ffi/koffi.ts";
-import { platform } from "../../src/platform.ts";
+import { platform } from "../../src/base/platform.ts";
 
 const skip = platform.runtime !== "node" && "koffi is for Node; this runtime has an interface of its own";
 
@@ -41,7 +41,7 @@ describe("where koffi cannot be loaded", { skip }, () => {
   });
 
   it("importing the library does not load it", () => {
-    const virtMem = new URL("../../src/virt-mem.js", import.meta.url).href;
+    const virtMem = new URL("../../src/api/virt-mem.js", import.meta.url).href;
     const script = `import(${JSON.stringify(virtMem)}).then(() =>
       console.log(Object.keys(require.cache).filter((path) => path.includes("koffi")).length))`;
     assert.equal(execFileSync(process.execPath, ["-e", script], { encoding: "utf8" }).trim(), "0");

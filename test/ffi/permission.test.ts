@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { platform, type RuntimeName } from "../../src/platform.ts";
+import { platform, type RuntimeName } from "../../src/base/platform.ts";
 import { needs } from "../support/requirements.ts";
 
 const skip = needs("machineCode");

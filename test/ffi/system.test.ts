@@ -1,7 +1,7 @@
 /** The contract on this runtime's own interface: machine code really run, for every type of the table. */
 import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
-import { JitError } from "../../src/errors.ts";
+import { JitError } from "../../src/base/errors.ts";
 import type { NativeSignature, NativeType } from "../../src/ffi/contract.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
 import { systemMemory } from "../../src/vm/select.ts";

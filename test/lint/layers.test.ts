@@ -32,21 +32,21 @@ const moduleNames = "no-restricted-imports";
 
 const forbidden: readonly (readonly [file: string, code: string, rule: string])[] = [
   // core/ imports nothing but itself, in whatever form
-  ["src/core/area.ts", `import { JitError } from "../errors.ts"; export const a = JitError;`, imports],
+  ["src/core/area.ts", `import { JitError } from "../base/errors.ts"; export const a = JitError;`, imports],
   [
     "src/core/area.ts",
     `import type { Address } from "../ffi/contract.ts"; export type A = Address;`,
     imports,
   ],
-  ["src/core/area.ts", `import { lock } from "./../sync/lock.ts"; export const a = lock;`, imports],
+  ["src/core/area.ts", `import { lock } from "./../sharing/lock.ts"; export const a = lock;`, imports],
   ["src/core/area.ts", `import "node:fs";`, imports],
   ["src/core/area.ts", `import "fs";`, imports],
-  ["src/core/area.ts", `export * from "../errors.ts";`, imports],
-  ["src/core/area.ts", `export { JitError } from "../errors.ts";`, imports],
-  ["src/core/area.ts", `export const a = import("../errors.ts");`, imports],
-  ["src/core/area.ts", `export type A = import("../errors.ts").JitError;`, imports],
+  ["src/core/area.ts", `export * from "../base/errors.ts";`, imports],
+  ["src/core/area.ts", `export { JitError } from "../base/errors.ts";`, imports],
+  ["src/core/area.ts", `export const a = import("../base/errors.ts");`, imports],
+  ["src/core/area.ts", `export type A = import("../base/errors.ts").JitError;`, imports],
   ["src/core/area.ts", `const name = "./bits.ts"; export const a = import(name);`, imports],
-  ["src/core/deep/area.ts", `export * from "../../errors.ts";`, imports],
+  ["src/core/deep/area.ts", `export * from "../../base/errors.ts";`, imports],
   // core/ has no clock, no system and no randomness
   ["src/core/area.ts", `export const a = Date.now();`, globals],
   ["src/core/area.ts", `export const a = new Date();`, globals],
@@ -57,28 +57,37 @@ const forbidden: readonly (readonly [file: string, code: string, rule: string])[
   ["src/core/area.ts", `console.log("here");`, globals],
   ["src/core/area.ts", `export const a = Math.random();`, properties],
   ["src/core/area.ts", `const { random } = Math; export const a = random();`, properties],
-  // sync/, errors.ts and platform.ts stand alone
-  ["src/sync/lock.ts", `export * from "../errors.ts";`, imports],
-  ["src/sync/lock.ts", `export * from "../core/layout.ts";`, imports],
-  ["src/sync/lock.ts", `import "node:worker_threads";`, imports],
-  ["src/errors.ts", `export * from "./platform.ts";`, imports],
-  ["src/platform.ts", `export * from "./errors.ts";`, imports],
-  // ffi/ knows errors and platform
+  // base/ imports from no other room
+  ["src/base/errors.ts", `export * from "../core/layout.ts";`, imports],
+  ["src/base/stack.ts", `export * from "../ffi/contract.ts";`, imports],
+  ["src/base/platform.ts", `import "node:os";`, imports],
+  // every file is in a room
+  ["src/area.ts", `export * from "./cli/main.ts";`, imports],
+  ["src/attic/area.ts", `export * from "../base/errors.ts";`, imports],
+  // sharing/ stands on the engine, and knows no system
+  ["src/sharing/lock.ts", `export * from "../api/allocator.ts";`, imports],
+  ["src/sharing/lock.ts", `export * from "../vm/linux.ts";`, imports],
+  ["src/sharing/lock.ts", `import "node:worker_threads";`, imports],
+  // engine/ knows no threads, and of what is below the contracts alone
+  ["src/engine/engine.ts", `export * from "../sharing/lock.ts";`, imports],
+  ["src/engine/engine.ts", `export * from "../vm/select.ts";`, imports],
+  ["src/engine/engine.ts", `export * from "../ffi/select.ts";`, imports],
+  // ffi/ knows base/
   ["src/ffi/koffi.ts", `export * from "../vm/contract.ts";`, imports],
   ["src/ffi/koffi.ts", `export * from "../core/layout.ts";`, imports],
   ["src/ffi/select.ts", `import "node:fs";`, imports],
-  ["src/ffi/select.ts", `export * from "../allocator.ts";`, imports],
+  ["src/ffi/select.ts", `export * from "../api/allocator.ts";`, imports],
   ["src/ffi/deno.ts", `import "bun:ffi";`, imports],
-  // vm/ knows ffi, errors and platform
+  // vm/ knows ffi/ and base/
   ["src/vm/linux.ts", `export * from "../core/layout.ts";`, imports],
-  ["src/vm/linux.ts", `export * from "../span.ts";`, imports],
+  ["src/vm/linux.ts", `export * from "../engine/span.ts";`, imports],
   ["src/vm/linux.ts", `import "node:child_process";`, imports],
-  // the facade knows no command, no example and no node:*
-  ["src/allocator.ts", `export * from "./cli/main.ts";`, imports],
+  // api/ and the entry know no command, no example and no node:*
+  ["src/api/allocator.ts", `export * from "../cli/main.ts";`, imports],
   ["src/index.ts", `export * from "../examples/brainf/jit.ts";`, imports],
-  ["src/runtime.ts", `import "node:fs";`, imports],
+  ["src/api/runtime.ts", `import "node:fs";`, imports],
   // cli/ is a user of the public entry
-  ["src/cli/replay.ts", `export * from "../allocator.ts";`, imports],
+  ["src/cli/replay.ts", `export * from "../api/allocator.ts";`, imports],
   ["src/cli/replay.ts", `export * from "../core/layout.ts";`, imports],
   ["src/cli/doctor.ts", `export * from "../vm/linux.ts";`, imports],
   ["src/cli/demo.ts", `export * from "../../examples/add.ts";`, imports],
@@ -95,15 +104,19 @@ const forbidden: readonly (readonly [file: string, code: string, rule: string])[
   ["src/vm/linux.ts", `import { platform } from "node:os"; export const a = platform();`, moduleNames],
   ["src/cli/doctor.ts", `import process from "node:process"; export const a = process.arch;`, moduleNames],
   ["src/vm/select.ts", `export const a = typeof Deno;`, globals],
-  ["src/allocator.ts", `export const a = globalThis.Bun;`, globals],
+  ["src/api/allocator.ts", `export const a = globalThis.Bun;`, globals],
   // examples import what a user imports
   ["examples/add.ts", `export * from "../src/index.ts";`, imports],
   ["examples/add.ts", `import koffi from "koffi"; export const a = koffi;`, imports],
   // house style
-  ["src/span.ts", `export const a = 1 as unknown as string;`, "no-restricted-syntax"],
-  ["src/span.ts", `export const a: any = 1;`, "@typescript-eslint/no-explicit-any"],
-  ["src/span.ts", "export const a = 1;\n".repeat(401), "max-lines"],
-  ["src/span.ts", `export const a = (b: number[]) => b[0]!;`, "@typescript-eslint/no-non-null-assertion"],
+  ["src/engine/span.ts", `export const a = 1 as unknown as string;`, "no-restricted-syntax"],
+  ["src/engine/span.ts", `export const a: any = 1;`, "@typescript-eslint/no-explicit-any"],
+  ["src/engine/span.ts", "export const a = 1;\n".repeat(401), "max-lines"],
+  [
+    "src/engine/span.ts",
+    `export const a = (b: number[]) => b[0]!;`,
+    "@typescript-eslint/no-non-null-assertion",
+  ],
 ];
 
 const allowed: readonly (readonly [file: string, code: string])[] = [
@@ -111,20 +124,26 @@ const allowed: readonly (readonly [file: string, code: string])[] = [
   ["src/core/deep/area.ts", `export * from "../bits.ts";`],
   ["src/core/area.ts", `export const a = (b: Uint32Array) => b[0]! + Math.clz32(1);`],
   ["src/core/area.ts", `export const a = new Int32Array(new SharedArrayBuffer(8));`],
-  ["src/platform.ts", `export const a = [process.platform, process.arch, process.versions, typeof Deno];`],
-  ["src/ffi/koffi.ts", `import koffi from "koffi"; export * from "../errors.ts"; export const a = koffi;`],
+  [
+    "src/base/platform.ts",
+    `export const a = [process.platform, process.arch, process.versions, typeof Deno];`,
+  ],
+  [
+    "src/ffi/koffi.ts",
+    `import koffi from "koffi"; export * from "../base/errors.ts"; export const a = koffi;`,
+  ],
   ["src/ffi/koffi.ts", `import { createRequire } from "node:module"; export const a = createRequire;`],
   ["src/ffi/bun.ts", `import { dlopen } from "bun:ffi"; export const a = dlopen;`],
   ["src/ffi/deno.ts", `export const a = Deno;`],
-  ["src/ffi/select.ts", `export * from "./koffi.ts"; export * from "../platform.ts";`],
+  ["src/ffi/select.ts", `export * from "./koffi.ts"; export * from "../base/platform.ts";`],
   ["src/vm/linux.ts", `import "node:fs"; import { tmpdir } from "node:os"; export const a = tmpdir();`],
-  ["src/vm/linux.ts", `export * from "../ffi/contract.ts"; export * from "../errors.ts";`],
-  ["src/allocator.ts", `export * from "./core/area.ts"; export * from "./sync/lock.ts";`],
-  ["src/allocator.ts", `export * from "./vm/select.ts"; export * from "./ffi/select.ts";`],
-  ["src/index.ts", `export { JitError } from "./errors.ts"; export * from "./span.ts";`],
+  ["src/vm/linux.ts", `export * from "../ffi/contract.ts"; export * from "../base/errors.ts";`],
+  ["src/sharing/area.ts", `export * from "../core/area.ts"; export * from "../engine/engine.ts";`],
+  ["src/api/allocator.ts", `export * from "../vm/select.ts"; export * from "../ffi/select.ts";`],
+  ["src/index.ts", `export { JitError } from "./base/errors.ts"; export * from "./engine/span.ts";`],
   ["src/cli/replay.ts", `export * from "../index.ts"; import "node:zlib"; export * from "./command.ts";`],
   ["src/cli/demo.ts", `export * from "../../examples/brainf/jit.ts";`],
-  ["src/cli/doctor.ts", `export * from "../vm/select.ts"; export * from "../platform.ts";`],
+  ["src/cli/doctor.ts", `export * from "../vm/select.ts"; export * from "../base/platform.ts";`],
   ["examples/add.ts", `import "jit-allocator"; import "@defasm/core"; import "node:child_process";`],
   ["test/allocator.test.ts", `export * from "../src/core/area.ts"; export const a = process.platform;`],
 ];

@@ -6,7 +6,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { platform, type ProcessorName } from "../../src/platform.ts";
+import { platform, type ProcessorName } from "../../src/base/platform.ts";
 import { installDebianPackages, isRunnable, mustRun } from "./commands.ts";
 import { muslLauncher } from "./musl.ts";
 

@@ -11,7 +11,7 @@ const AREAS = [
   "ffi/",
   "function/",
   "vm/linux-real",
-  "vm/virt-mem",
+  "api/virt-mem",
   "worker/",
   "threads/",
   "semantics/",

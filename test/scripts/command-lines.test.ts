@@ -17,7 +17,7 @@ function run(program: string, ...args: readonly string[]): readonly [number | nu
 
 const programs = {
   "fuzz/soak.js": ["--minutes=x", "--minutes=0", "--workers=0", "--seed=-1", "--hours=1", "more"],
-  "test/threads/kills.js": ["--kills=x", "--workers=1.5", "--double", "more"],
+  "test/sharing/threads/kills.js": ["--kills=x", "--workers=1.5", "--double", "more"],
   "bench/calls.js": ["--quickly", "--check=1"],
 } as const;
 

@@ -1,7 +1,7 @@
 /** Every native call of an operation, made to fail at each position: nothing may be left, and it must work again. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { JitError } from "../../src/errors.ts";
+import { JitError } from "../../src/base/errors.ts";
 import type { VirtualMemory } from "../../src/vm/contract.ts";
 import type { FakeCalls } from "./fake-calls.ts";
 

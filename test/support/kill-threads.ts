@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { setFlagsFromString } from "node:v8";
 import { JitAllocator, type JitAllocatorOptions, type MemberInfo } from "../../src/index.ts";
-import { Field } from "../../src/sync/layout.ts";
+import { Field } from "../../src/sharing/layout.ts";
 import { SHOWS_MAPPINGS, openDescriptors, ownMapLines } from "./process-state.ts";
 import { Random } from "./random.ts";
 import { MOST_LOOKS, ThreadLoad } from "./thread-load.ts";

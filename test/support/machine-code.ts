@@ -5,7 +5,7 @@
  * leaves 32 bytes below those on the stack to the callee.
  */
 import type { ParameterType, ResultType } from "../../src/index.ts";
-import { platform } from "../../src/platform.ts";
+import { platform } from "../../src/base/platform.ts";
 
 /** Whether the code of this file can run here. Elsewhere the tests that need it have nothing to run. */
 export const RUNS_HERE = platform.processor === "x64";

@@ -4,12 +4,12 @@
  * is being killed does after that (its `finally` blocks run, which those of a killed thread do not) is undone by
  * putting the copies back.
  */
-import { Engine } from "../../src/engine.ts";
+import { Engine } from "../../src/engine/engine.ts";
 import type { SharedAllocator } from "../../src/index.ts";
-import { resolveOptions } from "../../src/options.ts";
-import { SharedEngine } from "../../src/shared-engine.ts";
-import type { ThreadInspector } from "../../src/sync/members.ts";
-import { SharedState } from "../../src/sync/shared-state.ts";
+import { resolveOptions } from "../../src/engine/options.ts";
+import { SharedEngine } from "../../src/sharing/shared-engine.ts";
+import type { ThreadInspector } from "../../src/sharing/members.ts";
+import { SharedState } from "../../src/sharing/shared-state.ts";
 import type { VirtualMemory } from "../../src/vm/contract.ts";
 import type { SimulatedMemory } from "../../src/vm/simulated.ts";
 

@@ -1,5 +1,5 @@
 /** Small pieces of machine code for the processor and system that the tests run on: those that run code take it here. */
-import { platform } from "../../src/platform.ts";
+import { platform } from "../../src/base/platform.ts";
 import * as arm64 from "./machine-code-arm64.ts";
 import * as x64 from "./machine-code.ts";
 

@@ -1,6 +1,6 @@
 /** What the system says this process holds: Linux alone does, others seem to hold nothing. */
 import { readFileSync, readdirSync, readlinkSync } from "node:fs";
-import { platform } from "../../src/platform.ts";
+import { platform } from "../../src/base/platform.ts";
 
 /** Whether what follows tells anything. */
 export const SHOWS_MAPPINGS = platform.system === "linux";

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { knowsAbsoluteSymbols } from "../../src/ffi/absolute-symbols.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
-import { platform } from "../../src/platform.ts";
+import { platform } from "../../src/base/platform.ts";
 import { RUNS_HERE } from "./native-code.ts";
 
 /** Whether the machine has it, and what those that lack it are told. */

@@ -1,7 +1,7 @@
 /** A seccomp filter: the system refuses a call, as in a container with a strict profile. It stays for good. */
 import assert from "node:assert/strict";
 import { systemFfi } from "../../src/ffi/select.ts";
-import { platform } from "../../src/platform.ts";
+import { platform } from "../../src/base/platform.ts";
 
 /** Numbers of system calls by processor. */
 const NUMBERS = { memfd_create: { x64: 319, arm64: 279 } } as const;

@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import type { JitAllocator } from "../../src/index.ts";
-import type { LoadOptions, LoadReport } from "../threads/load-child.ts";
+import type { LoadOptions, LoadReport } from "../sharing/threads/load-child.ts";
 import type { Random } from "./random.ts";
 
-const CHILD = new URL("../threads/load-child.js", import.meta.url);
+const CHILD = new URL("../sharing/threads/load-child.js", import.meta.url);
 
 /** A millisecond apart, or more: minutes, of which a worker that is only slow takes seconds. */
 export const MOST_LOOKS = 100_000;

@@ -1,7 +1,7 @@
 /** How kernel32 and libSystem are bound: names, signatures, arguments, on an interface that records them. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { JitError } from "../../src/errors.ts";
+import { JitError } from "../../src/base/errors.ts";
 import { DarwinMemory } from "../../src/vm/darwin.ts";
 import { bindLibSystem } from "../../src/vm/darwin/libsystem.ts";
 import { WindowsMemory } from "../../src/vm/windows.ts";

@@ -1,7 +1,7 @@
 /** The memory of macOS on fake Macs: what it calls, and every call made to fail. No real Mac has run it. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { JitError } from "../../src/errors.ts";
+import { JitError } from "../../src/base/errors.ts";
 import type { DualMapping } from "../../src/vm/contract.ts";
 import { Protection } from "../../src/vm/darwin/libsystem.ts";
 import { Errno, FakeLibSystem, KernReturn } from "../support/fake-libsystem.ts";

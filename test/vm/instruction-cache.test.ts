@@ -1,10 +1,10 @@
 /** The instruction cache of each processor: what is called, in which order, and what happens where it is missing. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { JitError } from "../../src/errors.ts";
+import { JitError } from "../../src/base/errors.ts";
 import type { Address, Ffi, NativeFunction, NativeSignature } from "../../src/ffi/contract.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
-import { platform } from "../../src/platform.ts";
+import { platform } from "../../src/base/platform.ts";
 import { clearCacheOfLibgcc, ownClearCache } from "../../src/vm/linux/clear-cache.ts";
 import { CoreBarrier, Membarrier } from "../../src/vm/linux/core-barrier.ts";
 import { Errno } from "../../src/vm/linux/errno.ts";

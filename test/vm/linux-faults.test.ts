@@ -1,7 +1,7 @@
 /** Every libc call of every operation, made to fail at each position. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { JitError } from "../../src/errors.ts";
+import { JitError } from "../../src/base/errors.ts";
 import type { LinuxMemory } from "../../src/vm/linux.ts";
 import { Errno } from "../../src/vm/linux/errno.ts";
 import { FakeLibc, LARGE_PAGE, PAGE } from "../support/fake-libc.ts";

@@ -1,7 +1,7 @@
 /** The ladder of dual mappings, climbed on fake machines of every kind. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { JitError } from "../../src/errors.ts";
+import { JitError } from "../../src/base/errors.ts";
 import { Errno } from "../../src/vm/linux/errno.ts";
 import { Advice, Memfd, Open, Protection, Seal } from "../../src/vm/linux/libc.ts";
 import { FakeLibc, LARGE_PAGE, PAGE } from "../support/fake-libc.ts";

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { beforeEach, describe, it } from "node:test";
-import { platform } from "../../src/platform.ts";
-import { JitError } from "../../src/errors.ts";
+import { platform } from "../../src/base/platform.ts";
+import { JitError } from "../../src/base/errors.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
 import { LinuxMemory } from "../../src/vm/linux.ts";
 import type { SystemFiles } from "../../src/vm/linux/files.ts";

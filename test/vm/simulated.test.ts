@@ -1,7 +1,7 @@
 /** The simulated machine: strict, deterministic, and failing where it is told to. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { JitError } from "../../src/errors.ts";
+import { JitError } from "../../src/base/errors.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 
 const SIZE = 65536;

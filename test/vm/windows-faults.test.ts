@@ -1,7 +1,7 @@
 /** Windows memory on a fake machine: what it calls, and every call made to fail. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { JitError } from "../../src/errors.ts";
+import { JitError } from "../../src/base/errors.ts";
 import type { DualMapping, VirtualMemory } from "../../src/vm/contract.ts";
 import { WindowsMemory } from "../../src/vm/windows.ts";
 import { Page } from "../../src/vm/windows/kernel32.ts";

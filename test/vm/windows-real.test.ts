@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { JitAllocator } from "../../src/index.ts";
-import { JitError } from "../../src/errors.ts";
+import { JitError } from "../../src/base/errors.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
-import * as VirtMem from "../../src/virt-mem.ts";
+import * as VirtMem from "../../src/api/virt-mem.ts";
 import { Page, RegionInfo, bindKernel32 } from "../../src/vm/windows/kernel32.ts";
 import { LastError } from "../../src/vm/windows/last-error.ts";
 import { needs } from "../support/requirements.ts";

@@ -3,7 +3,7 @@
  * Tests put a fake of this interface in place of the system.
  */
 import type { Address, Ffi, NativeFunction, NativeLibrary, NativeSignature } from "../../ffi/contract.ts";
-import { JitError } from "../../errors.ts";
+import { JitError } from "../../base/errors.ts";
 
 /** What may be done with a page: `mmap`, `mprotect` and the calls of Mach use the same bits. */
 export const Protection = { NONE: 0, READ: 1, WRITE: 2, EXECUTE: 4 } as const;

@@ -1,6 +1,6 @@
 /** What macOS says when it refuses, and what this library makes of it. */
-import { JitError } from "../../errors.ts";
-import type { JitErrorCode } from "../../errors.ts";
+import { JitError } from "../../base/errors.ts";
+import type { JitErrorCode } from "../../base/errors.ts";
 
 /** What a number means: its name, the library's code for it, and what most often stands behind it. */
 interface Meaning {

@@ -1,5 +1,5 @@
 /** The routine that takes new code from the data cache to where instructions are fetched from. */
-import { JitError } from "../../errors.ts";
+import { JitError } from "../../base/errors.ts";
 import type { Address, Ffi, NativeFunction, NativeSignature } from "../../ffi/contract.ts";
 import { systemError } from "./errno.ts";
 import { MAP_FAILED, MapFlag, Protection } from "./libc.ts";

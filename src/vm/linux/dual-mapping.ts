@@ -13,8 +13,8 @@
  * asked to be, which takes a quarter less time than the other way: there the range is reserved first, and a failure at any
  * point is undone by the same munmap.
  */
-import { JitError } from "../../errors.ts";
-import type { JitErrorCode } from "../../errors.ts";
+import { JitError } from "../../base/errors.ts";
+import type { JitErrorCode } from "../../base/errors.ts";
 import type { Address } from "../../ffi/contract.ts";
 import type { DualMapping, MappingTag } from "../contract.ts";
 import type { SystemFiles } from "./files.ts";

@@ -1,6 +1,6 @@
 /** What Linux says when it refuses, and what this library makes of it. */
-import { JitError } from "../../errors.ts";
-import type { JitErrorCode } from "../../errors.ts";
+import { JitError } from "../../base/errors.ts";
+import type { JitErrorCode } from "../../base/errors.ts";
 
 /**
  * The error numbers that the calls of {@link LinuxLibc} can leave (include/uapi/asm-generic/errno*.h; the same on

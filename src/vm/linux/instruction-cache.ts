@@ -1,7 +1,7 @@
 /** Making written code visible to the processor that will run it. */
-import { JitError } from "../../errors.ts";
+import { JitError } from "../../base/errors.ts";
 import type { Address, Ffi } from "../../ffi/contract.ts";
-import type { ProcessorName } from "../../platform.ts";
+import type { ProcessorName } from "../../base/platform.ts";
 import { probeStep } from "../attempts.ts";
 import type { ProbeStep } from "../contract.ts";
 import { clearCacheOfLibgcc, ownClearCache } from "./clear-cache.ts";

@@ -1,5 +1,5 @@
 /** What `doctor` tries on a Linux machine. Every step undoes what it made. */
-import { JitError } from "../../errors.ts";
+import { JitError } from "../../base/errors.ts";
 import { probeStep } from "../attempts.ts";
 import type { ProbeStep } from "../contract.ts";
 import { StepFailure } from "./dual-mapping.ts";

@@ -2,7 +2,7 @@
  * Two views of one section, which is memory backed by the page file. Windows checks the access of a view against
  * what it was mapped for: the executable view can never be made writable, nor the writable one executable.
  */
-import { formatAddress } from "../../errors.ts";
+import { formatAddress } from "../../base/errors.ts";
 import type { Address } from "../../ffi/contract.ts";
 import type { DualMapping } from "../contract.ts";
 import { FileMap, NO_FILE, Page, Section } from "./kernel32.ts";

@@ -3,7 +3,7 @@
  * own name, its raw result returned. Tests put a fake of this interface in place of the system.
  */
 import type { Address, Ffi, NativeFunction, NativeLibrary, NativeSignature } from "../../ffi/contract.ts";
-import { JitError } from "../../errors.ts";
+import { JitError } from "../../base/errors.ts";
 
 /** `VirtualAlloc` and `VirtualFree`: what is to be done with the range. */
 export const Memory = { COMMIT: 0x1000, RESERVE: 0x2000, RELEASE: 0x8000, LARGE_PAGES: 0x2000_0000 } as const;

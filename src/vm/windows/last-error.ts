@@ -1,6 +1,6 @@
 /** What Windows says when it refuses, and what this library makes of it. */
-import { JitError } from "../../errors.ts";
-import type { JitErrorCode } from "../../errors.ts";
+import { JitError } from "../../base/errors.ts";
+import type { JitErrorCode } from "../../base/errors.ts";
 import type { Kernel32 } from "./kernel32.ts";
 
 /** The codes of GetLastError that the functions of {@link Kernel32} are known to leave (winerror.h). */

@@ -4,7 +4,7 @@
  * JavaScript cannot do that by itself, so it is done here, when large pages are asked for.
  */
 import type { Address, Ffi, NativeFunction, NativeLibrary, NativeSignature } from "../../ffi/contract.ts";
-import { JitError } from "../../errors.ts";
+import { JitError } from "../../base/errors.ts";
 import type { Handle, Kernel32 } from "./kernel32.ts";
 import { LastError } from "./last-error.ts";
 

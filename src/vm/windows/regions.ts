@@ -1,5 +1,5 @@
 /** What is mapped where, as Windows tells it. */
-import { JitError } from "../../errors.ts";
+import { JitError } from "../../base/errors.ts";
 import type { Address } from "../../ffi/contract.ts";
 import { RegionInfo, RegionState } from "./kernel32.ts";
 import type { Kernel32 } from "./kernel32.ts";

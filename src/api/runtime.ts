@@ -1,0 +1,170 @@
+import { JitAllocator } from "./allocator.ts";
+import { JitError } from "../base/errors.ts";
+import type { Address } from "../ffi/contract.ts";
+import { isUint8Array, typedArrayLength } from "../base/intrinsics.ts";
+import type { JitAllocatorOptions } from "../engine/options.ts";
+import { refuseValue } from "../engine/refusals.ts";
+import { spanAccess } from "../engine/span.ts";
+import type { Span } from "../engine/span.ts";
+
+/** What is known of a piece of code beside its bytes. */
+export interface CodeInfo {
+  /** What people and tools call it, for example the name of the function it was compiled from. */
+  name?: string;
+}
+
+/**
+ * Code in, executable span out: asmjit's JitRuntime. It allocates, copies, flushes and keeps the names.
+ *
+ * @example
+ * ```ts
+ * using runtime = new JitRuntime();
+ * const span = runtime.add(new Uint8Array([0x8d, 0x04, 0x37, 0xc3]), { name: "add" });
+ * toFunction(span, { parameters: ["i32", "i32"], result: "i32" })(2, 3); // 5
+ * ```
+ */
+export class JitRuntime implements Disposable {
+  /** Where the code goes. */
+  readonly allocator: JitAllocator;
+  readonly #ownsAllocator: boolean;
+  #isDisposed = false;
+  /** By rx: what was added, and its name. An entry whose span is released is dropped when it is met. */
+  readonly #added = new Map<Address, { readonly span: Span; readonly name: string | undefined }>();
+
+  /**
+   * @param options those of the allocator it makes and owns; or an `allocator` of yours, and nothing else
+   * @throws JitError as the constructor of JitAllocator
+   */
+  constructor(options: JitAllocatorOptions & { allocator?: JitAllocator } = {}) {
+    if (typeof options !== "object" || (options as unknown) === null) {
+      throw refuseValue("make a runtime of", options, "its options are an object");
+    }
+    const { allocator, ...allocatorOptions } = options;
+    if (allocator !== undefined) {
+      if (!(allocator instanceof JitAllocator)) {
+        throw refuseValue("make a runtime on", allocator, "the allocator must be a JitAllocator");
+      }
+      if (Object.keys(allocatorOptions).length > 0) {
+        throw new JitError(
+          "ERR_INVALID_ARGUMENT",
+          `Cannot make a runtime: the allocator is given, so its options (${Object.keys(allocatorOptions).join(", ")}) cannot be`,
+        );
+      }
+    }
+    this.#ownsAllocator = allocator === undefined;
+    this.allocator = allocator ?? new JitAllocator(allocatorOptions);
+  }
+
+  /**
+   * Publishes code: a copy of `code`; or, for code that needs its own address, what `emit` leaves in a buffer of
+   * `size` bytes (rounded up to the granularity), given the address it will run at. A number that `emit` returns is
+   * how many bytes to keep.
+   *
+   * @throws JitError as `JitAllocator.alloc` and `write`, `ERR_DISPOSED`; whatever fails, `emit` included, leaves nothing allocated
+   */
+  add(code: Uint8Array, info?: CodeInfo): Span;
+  add(size: number, emit: (code: Uint8Array, rx: Address) => number | void, info?: CodeInfo): Span;
+  add(
+    codeOrSize: Uint8Array | number,
+    infoOrEmit?: CodeInfo | ((code: Uint8Array, rx: Address) => number | void),
+    emittedInfo?: CodeInfo,
+  ): Span {
+    if (typeof codeOrSize === "number") {
+      if (typeof infoOrEmit !== "function") {
+        throw refuseValue("add code with", infoOrEmit, "after a size comes a function that emits the code");
+      }
+      // CodeInfo has no required field, so that a function of any kind could be one to the compiler.
+      const emit = infoOrEmit as (code: Uint8Array, rx: Address) => number | void;
+      return this.#publish(codeOrSize, emittedInfo, (span) => {
+        this.allocator.write(span, (code) => emit(code, span.rx));
+      });
+    }
+    if (!isUint8Array(codeOrSize)) {
+      throw refuseValue(
+        "add code",
+        codeOrSize,
+        "it must be a Uint8Array, or a size and a function that emits it",
+      );
+    }
+    return this.#publish(typedArrayLength(codeOrSize), infoOrEmit as CodeInfo | undefined, (span) => {
+      this.allocator.write(span, 0, codeOrSize);
+    });
+  }
+
+  /**
+   * Gives code back.
+   * @throws JitError as `JitAllocator.release`
+   */
+  release(target: Span | Address): void {
+    this.allocator.release(target);
+    this.#added.delete(spanAccess.isSpan(target) ? spanAccess.rx(target) : target);
+  }
+
+  /** The name of the code that contains an address (rx), or undefined: for stack traces and disassemblers. */
+  nameOf(rx: Address): string | undefined {
+    let start = rx;
+    try {
+      start = this.allocator.queryAddress(rx);
+    } catch (error) {
+      // Nothing lives there; something may have begun there, and is met below.
+      if (!(error instanceof JitError)) throw error;
+    }
+    const added = this.#added.get(start);
+    if (added?.span.isReleased !== true) return added?.name;
+    this.#added.delete(start);
+    return undefined;
+  }
+
+  /**
+   * Releases what was added and is still live; disposes the allocator if this runtime made it. Idempotent.
+   *
+   * @throws JitError as `JitAllocator.dispose`, and the call can be repeated
+   */
+  dispose(): void {
+    if (this.#ownsAllocator) {
+      this.allocator.dispose();
+    } else {
+      for (const { span } of this.#added.values()) span[Symbol.dispose]();
+    }
+    this.#added.clear();
+    this.#isDisposed = true;
+  }
+
+  /** The end of a `using` block: {@link dispose}. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #checkOpen(): void {
+    if (this.#isDisposed) {
+      throw new JitError("ERR_DISPOSED", "Cannot add code: the runtime has been disposed; make another one");
+    }
+  }
+
+  #publish(size: number, info: CodeInfo | undefined, write: (span: Span) => void): Span {
+    const name = checkInfo(info);
+    this.#checkOpen();
+    const span = this.allocator.alloc(size);
+    try {
+      write(span);
+      this.#checkOpen(); // it may have been disposed of while the code was emitted
+    } catch (error) {
+      span[Symbol.dispose]();
+      throw error;
+    }
+    this.#added.set(span.rx, { span, name });
+    return span;
+  }
+}
+
+function checkInfo(info: unknown): string | undefined {
+  if (info === undefined) return undefined;
+  if (typeof info !== "object" || info === null) {
+    throw refuseValue("add code with info", info, "it is an object");
+  }
+  const { name } = info as { name?: unknown };
+  if (name !== undefined && typeof name !== "string") {
+    throw refuseValue("add code with the name", name, "a name is a string");
+  }
+  return name;
+}

@@ -1,0 +1,499 @@
+/** What an allocator does: the core decides, the virtual memory acts, and whatever fails leaves all as it was. */
+import type { AllocatorOperations } from "./operations.ts";
+import { BlockMemory, uniqueTagName } from "./block-memory.ts";
+import type { SpanOwner, SpanToken } from "./contract.ts";
+import type { Core } from "../core/core.ts";
+import { enterInLedger, shortenEntry } from "../core/generations.ts";
+import { restore, strikeOut } from "../core/ledger.ts";
+import { Status } from "../core/status.ts";
+import { verifyStructure } from "../core/verify.ts";
+import { JitError } from "../base/errors.ts";
+import type { Address } from "../ffi/contract.ts";
+import * as intrinsics from "../base/intrinsics.ts";
+import { makeCore } from "./make-core.ts";
+import type { MappedBlock } from "./mapped-block.ts";
+import type { ResolvedJitAllocatorOptions } from "./options.ts";
+import * as refusals from "./refusals.ts";
+import { SpanIdentity } from "./span-identity.ts";
+import { spanAccess } from "./span.ts";
+import type { Span } from "./span.ts";
+import * as stack from "../base/stack.ts";
+import { describeBlock, statisticsOf } from "./statistics.ts";
+import type { BlockInfo, Statistics } from "./statistics.ts";
+import type { VirtualMemory } from "../vm/contract.ts";
+import type { CachePolicy } from "./write-scope.ts";
+
+// Constants of this module, as in core/ (docs/performance.md).
+const { bytesOf, isUint8Array, kindOfBytes, typedArrayLength } = intrinsics;
+const { isIndex } = refusals;
+const { needMuchStack, needStack, needStackAtFirst } = stack;
+const { isSpan, rx: rxOf, block: blockOf, granule: granuleOf, isChecked, end: endSpan } = spanAccess;
+
+/** A request must be shorter than 2 GiB by a granule (asmjit). Not written as a power, which engines keep as a double. */
+const TWO_GIB_LESS_ONE = 0x7fff_ffff;
+
+/** What an engine works on where the allocator is another thread's. */
+export interface SharedParts {
+  /** The core's buffer. */
+  readonly buffer: SharedArrayBuffer;
+  readonly tagName: string;
+}
+
+/**
+ * The inside of a JitAllocator. Arguments come from users and are checked here. Knows of one thread alone: where there
+ * are several, SharedEngine stands before it.
+ */
+export class Engine implements AllocatorOperations {
+  readonly core: Core;
+  readonly blocks: BlockMemory;
+  readonly isExecutable: boolean;
+  readonly options: Readonly<ResolvedJitAllocatorOptions>;
+  /** By which the system knows the memory of this allocator from all other. */
+  readonly tagName: string;
+  /** Whom the spans ask: this object, or the one that locks before it asks this one. */
+  owner: SpanOwner = this;
+  readonly #identity: SpanIdentity;
+  readonly #granuleShift: number;
+  readonly #poolCount: 1 | 3;
+  readonly #fills: boolean;
+  /** Bytes: the largest request; 0 once disposed, so that the hot path needs no other check. */
+  #largestSize: number;
+  /** The same where there is one pool, 0 where there are three; and see {@link #warmUp}. */
+  #largestPlainSize = 0;
+  /** Whether releases and shrinks may go the short way: nothing is filled, and see {@link #warmUp}. */
+  #isPlain = false;
+  readonly #granuleMask: number;
+  #isDisposed = false;
+  /**
+   * Counts what may have ended a span, so that a function need not look its span up at each call: as long as the
+   * count is the same, everything that was live is live. NaN, which equals nothing, makes every look a full one: so
+   * it must be once other threads can release.
+   */
+  releaseCount = 0;
+
+  constructor(options: Readonly<ResolvedJitAllocatorOptions>, memory: VirtualMemory, shared?: SharedParts) {
+    this.options = options;
+    this.tagName = shared?.tagName ?? uniqueTagName();
+    this.#granuleShift = 31 - Math.clz32(options.granularity);
+    this.#poolCount = options.useMultiplePools ? 3 : 1;
+    this.#fills = options.fillUnusedMemory;
+    this.#granuleMask = options.granularity - 1;
+    this.#largestSize = TWO_GIB_LESS_ONE - options.granularity + 1;
+    this.core = makeCore(options, shared?.buffer);
+    this.blocks = new BlockMemory(this, this.core, memory, options, this.tagName);
+    this.#identity = new SpanIdentity(this.core, this.blocks);
+    this.isExecutable = memory.name !== "simulated";
+  }
+
+  /** While most functions are called the first time, everything goes the long ways, which ask for more stack. */
+  #warmUp(): void {
+    if (!needStackAtFirst()) return;
+    this.#isPlain = !this.#fills;
+    if (this.#poolCount === 1) this.#largestPlainSize = this.#largestSize;
+  }
+
+  // --- allocation ---------------------------------------------------------------------------------------------
+
+  allocAddress(size: number): Address {
+    needStack();
+    const core = this.core;
+    // `| 0` keeps just the integers that can be a size.
+    const isPlain =
+      typeof size === "number" && (size | 0) === size && size > 0 && size <= this.#largestPlainSize;
+    if (!isPlain || !core.allocQuickly(0, (size + this.#granuleMask) >>> this.#granuleShift))
+      this.#place(size);
+    return core.addressOf(core.block, core.granule);
+  }
+
+  alloc(size: number): Span {
+    needStack();
+    const core = this.core;
+    const isPlain =
+      typeof size === "number" && (size | 0) === size && size > 0 && size <= this.#largestPlainSize;
+    if (isPlain && core.allocQuickly(0, (size + this.#granuleMask) >>> this.#granuleShift)) {
+      return this.#allocatedSpan(false);
+    }
+    return this.#allocatedSpan(this.#place(size));
+  }
+
+  /** The span of the place that the core has taken, which is given back where it cannot be made. */
+  #allocatedSpan(isInNewBlock: boolean): Span {
+    const { block, granule } = this.core;
+    try {
+      return this.#identity.make(block, granule);
+    } catch (error) {
+      const mapped = this.blocks.at(block);
+      this.#free(mapped, granule, true);
+      if (isInNewBlock && mapped.isMapped) this.blocks.remove(mapped);
+      throw error;
+    }
+  }
+
+  /** As `allocAddress`, and gives the allocation a generation, as `alloc` does. */
+  allocTracked(size: number): Address {
+    needStack();
+    this.#place(size);
+    const core = this.core;
+    const { block, granule } = core;
+    enterInLedger(core.words, block, granule);
+    return core.addressOf(block, granule);
+  }
+
+  /** Takes room for `size` bytes; the core then holds the place. Returns true where a block was mapped for it. */
+  #place(size: number): boolean {
+    this.#warmUp();
+    if (typeof size !== "number" || (size | 0) !== size || size <= 0 || size > this.#largestSize) {
+      this.checkOpen("allocate");
+      throw refusals.refuseSize(size, this.#largestSize);
+    }
+    // The request in granules of the base granularity; then the pool with the largest granules that divide it.
+    const shift = this.#granuleShift;
+    let count = (size + (1 << shift) - 1) >>> shift;
+    let pool = 0;
+    if (this.#poolCount === 3) {
+      pool = (count & 3) === 0 ? 2 : (count & 1) === 0 ? 1 : 0;
+      count >>>= pool;
+    }
+    return this.core.alloc(pool, count) ? false : this.#placeElsewhere(pool, count, size);
+  }
+
+  /** Maps a block and takes room in it; or, where none can be mapped, looks harder. Returns true where one was. */
+  #placeElsewhere(pool: number, count: number, size: number): boolean {
+    needMuchStack();
+    const core = this.core;
+    const smallest = core.planBlock(pool, count, true);
+    if (smallest === 0) {
+      if (core.allocFromAnyHole(pool, count)) return false;
+      this.blocks.addInPlaceOfEmpty(pool, count, size);
+    } else {
+      const natural = core.planBlock(pool, count, false);
+      try {
+        this.blocks.add(pool, natural, size);
+      } catch (error) {
+        // Where the system has no room for a block of the natural size, a hole that was not sure to do may do, or a
+        // block just large enough for what is needed now.
+        const isShort = error instanceof JitError && error.code === "ERR_OUT_OF_MEMORY";
+        if (isShort && core.allocFromAnyHole(pool, count)) return false;
+        if (!isShort || smallest === natural) throw error;
+        this.blocks.add(pool, smallest, size);
+      }
+    }
+    return core.alloc(pool, count);
+  }
+
+  // --- release and shrink -------------------------------------------------------------------------------------
+
+  release(target: Span | Address): void {
+    needStack();
+    this.releaseCount++;
+    if (typeof target === "number" && this.#isPlain) {
+      const status = this.core.release(target);
+      if (status !== Status.ok) this.#finishRelease(target, status);
+    } else {
+      this.#releaseTarget(target);
+    }
+  }
+
+  /**
+   * Releases a span that `alloc` made, in a block where nothing has to be looked up. False where it is none, or there is
+   * more to do: nothing has changed then.
+   */
+  #releaseOwn(span: Span): boolean {
+    if (this.#fills || !this.#identity.isSole(span, this)) return false;
+    const { block } = blockOf(span);
+    if (this.core.free(block, granuleOf(span), true) !== Status.ok) return false;
+    endSpan(span);
+    return true;
+  }
+
+  /** What the core left to do, or refused. */
+  #finishRelease(address: Address, status: Status): void {
+    if (status !== Status.surplusBlock) throw this.#refuseAddress("release", address, status);
+    this.blocks.remove(this.blocks.at(this.core.block));
+  }
+
+  #releaseTarget(target: Span | Address): void {
+    if (!this.#isPlain) this.#warmUp();
+    if (typeof target !== "number") {
+      if (!this.#releaseOwn(target)) this.#freeSpan(this.#liveBlock(target, "release"), target);
+    } else {
+      const mapped = this.#locateStart(target, "release");
+      this.#free(mapped, this.core.granule, false);
+    }
+  }
+
+  #freeSpan(mapped: MappedBlock, span: Span): void {
+    this.#free(mapped, granuleOf(span), !isChecked(span));
+    endSpan(span);
+  }
+
+  /** Releases the allocation that begins at `granule`; `isOwn` as for the core. */
+  #free(mapped: MappedBlock, granule: number, isOwn: boolean): void {
+    const core = this.core;
+    if (!this.#fills || core.isLastOfSurplus(mapped.block)) {
+      const status = core.free(mapped.block, granule, isOwn);
+      if (status === Status.surplusBlock) this.blocks.remove(mapped);
+      return;
+    }
+    const length = core.lengthAt(mapped.block, granule) << mapped.granuleShift;
+    // What is filled is gone, should this thread stop before the rest is done.
+    const generation = strikeOut(core.words, mapped.block, granule);
+    try {
+      this.blocks.fill(mapped, granule << mapped.granuleShift, length);
+    } catch (error) {
+      restore(core.words, mapped.block, granule, generation);
+      throw error;
+    }
+    core.free(mapped.block, granule, isOwn);
+  }
+
+  shrink(target: Span | Address, newSize: number): void {
+    needStack();
+    const isPlain = typeof target === "number" && typeof newSize === "number" && this.#isPlain;
+    if (!isPlain || !this.core.shrinkShort(target, newSize)) this.#shrinkTarget(target, newSize);
+  }
+
+  #shrinkTarget(target: Span | Address, newSize: number): void {
+    this.#warmUp();
+    const core = this.core;
+    const isAddress = typeof target === "number";
+    const mapped = isAddress ? this.#locateStart(target, "shrink") : this.#liveBlock(target, "shrink");
+    const granule = isAddress ? core.granule : granuleOf(target);
+    const count = core.lengthAt(mapped.block, granule);
+    const size = count << mapped.granuleShift;
+    if (!isIndex(newSize) || newSize > size) throw refusals.refuseNewSize(newSize, size);
+    const newCount = (newSize + (1 << mapped.granuleShift) - 1) >>> mapped.granuleShift;
+    if (newCount === count) return;
+    if (newCount === 0) {
+      this.releaseCount++;
+      if (isAddress) this.#free(mapped, granule, false);
+      else this.#freeSpan(mapped, target);
+      return;
+    }
+    if (this.#fills) {
+      const start = (granule + newCount) << mapped.granuleShift;
+      shortenEntry(core.words, mapped.block, granule, newCount);
+      try {
+        this.blocks.fill(mapped, start, (count - newCount) << mapped.granuleShift);
+      } catch (error) {
+        shortenEntry(core.words, mapped.block, granule, count);
+        throw error;
+      }
+    }
+    core.shrink(mapped.block, granule, count, newCount);
+  }
+
+  /** The block of the allocation that begins at `address`; the core then holds its granule. */
+  #locateStart(address: Address, action: string): MappedBlock {
+    const status = this.core.locateStart(address);
+    if (status !== Status.ok) throw this.#refuseAddress(action, address, status);
+    return this.blocks.at(this.core.block);
+  }
+
+  #refuseAddress(action: string, address: unknown, status: Status): JitError {
+    this.checkOpen(action);
+    if (!isIndex(address)) {
+      return refusals.refuseValue(action, address, "an address is an integer from 0 to 2**53 - 1");
+    }
+    if (status === Status.unknownAddress) return refusals.refuseUnknownAddress(action, address);
+    if (status === Status.notAllocated) return refusals.refuseFreeAddress(action, address);
+    const { block, granule } = this.core;
+    const size = this.core.lengthAt(block, granule) << this.blocks.at(block).granuleShift;
+    return refusals.refuseInterior(action, address, this.core.addressOf(block, granule), size);
+  }
+
+  // --- spans --------------------------------------------------------------------------------------------------
+
+  query(rx: Address): Span {
+    needStack();
+    this.#warmUp();
+    if (typeof rx === "number" && this.core.begins(rx)) this.core.noteStart(rx);
+    else this.#locate(rx);
+    return this.#identity.makeAnother(this.core.block, this.core.granule);
+  }
+
+  queryAddress(rx: Address): Address {
+    return typeof rx === "number" && this.core.begins(rx) ? rx : this.#startOf(rx);
+  }
+
+  /** Where the allocation begins that contains an address. */
+  #startOf(rx: Address): Address {
+    this.#locate(rx);
+    return this.core.addressOf(this.core.block, this.core.granule);
+  }
+
+  /** Finds the allocation that contains an address; the core then holds its place. */
+  #locate(rx: Address): void {
+    const status = isIndex(rx) ? this.core.locate(rx) : Status.unknownAddress;
+    if (status !== Status.ok) throw this.#refuseAddress("query", rx, status);
+  }
+
+  /** The span that a token tells of. */
+  spanOf({ rx, generation }: SpanToken): Span {
+    needStack();
+    this.#warmUp();
+    if (isIndex(rx) && this.core.locateStart(rx) === Status.ok) {
+      const { block, granule } = this.core;
+      if (this.#identity.hasGeneration(block, granule, generation)) {
+        return this.#identity.makeAnother(block, granule);
+      }
+    }
+    this.checkOpen("look up");
+    if (!isIndex(rx) || !Number.isInteger(generation)) {
+      throw refusals.refuseValue("look up", rx, "the token must be one that a span gave");
+    }
+    throw refusals.refuseReleased("look up", rx);
+  }
+
+  tokenOf(span: Span): SpanToken {
+    needStack();
+    this.#warmUp();
+    return this.#identity.tokenOf(span);
+  }
+
+  isLive(span: Span): boolean {
+    return this.#identity.isLive(span);
+  }
+
+  releaseIfLive(span: Span): void {
+    if (this.isLive(span)) this.release(span);
+  }
+
+  sizeOf(span: Span): number {
+    return this.isLive(span) ? this.#liveSize(span, blockOf(span)) : 0;
+  }
+
+  read(span: Span, offset: number, length: number | undefined): Uint8Array {
+    const mapped = this.#liveBlock(span, "read");
+    const size = this.#liveSize(span, mapped);
+    const wanted = length === undefined && isIndex(offset) ? size - offset : length;
+    if (!isIndex(offset) || !isIndex(wanted) || offset + wanted > size) {
+      throw refusals.refuseRange("read", offset, length ?? size, size);
+    }
+    return mapped.read((granuleOf(span) << mapped.granuleShift) + offset, wanted);
+  }
+
+  write(span: Span, offset: number, bytes: Uint8Array): void {
+    this.writeBytes(span, offset, bytes, "default");
+  }
+
+  writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
+    const isSole = this.#identity.isSole(span, this); // a short way to the same
+    const mapped = isSole ? blockOf(span) : this.#liveBlock(span, "write");
+    // Nothing here runs code of the caller's, which could unmap what is about to be written.
+    if (!isUint8Array(bytes)) throw refusals.refuseBytes(bytes);
+    const length = typedArrayLength(bytes);
+    if (length === 0 && kindOfBytes(bytes) === "lost") throw refusals.refuseLostBytes(bytes);
+    const granule = granuleOf(span);
+    if (!isIndex(offset) || !this.#identity.hasRoom(mapped, granule, offset + length)) {
+      throw refusals.refuseRange("write", offset, length, this.#liveSize(span, mapped));
+    }
+    const start = (granule << mapped.granuleShift) + offset;
+    mapped.write(start, bytes, length);
+    if (policy !== "never") this.blocks.flush(mapped, start, length);
+  }
+
+  /** A copy of the whole span: what a write callback gets. */
+  copyToWrite(span: Span): Uint8Array {
+    const mapped = this.#liveBlock(span, "write");
+    return mapped.read(granuleOf(span) << mapped.granuleShift, this.#liveSize(span, mapped));
+  }
+
+  /** Puts in place what a write callback made of its copy, whose memory is `code`; `kept` is what it returned. */
+  writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void {
+    needStack();
+    this.#warmUp(); // before anything is written: the shrink at the end may ask for as much
+    const mapped = this.#liveBlock(span, "write"); // the callback may have released the span, or shrunk it
+    const start = granuleOf(span) << mapped.granuleShift;
+    const sizeNow = this.#liveSize(span, mapped);
+    if (kept !== undefined && !(isIndex(kept) && kept > 0 && kept <= sizeNow)) {
+      throw refusals.refuseValue("keep", kept, `a write callback returns nothing, or 1 to ${sizeNow} bytes`);
+    }
+    const bytes = bytesOf(code, typeof kept === "number" ? kept : sizeNow);
+    if (bytes === undefined) {
+      throw new JitError("ERR_INVALID_ARGUMENT", "Cannot write: the callback gave its buffer away");
+    }
+    const length = typedArrayLength(bytes);
+    mapped.write(start, bytes, length);
+    // The shrink comes last: if the flush fails, the span is as long as it was.
+    if (policy !== "never") this.blocks.flush(mapped, start, length);
+    if (kept !== undefined) this.#shrinkTarget(span, length);
+  }
+
+  flushRange(mapped: MappedBlock, start: number, end: number): void {
+    this.blocks.flush(mapped, start, end - start);
+  }
+
+  /** The block of a span that is live and of this allocator. */
+  #liveBlock(span: Span, action: string): MappedBlock {
+    if (!isSpan(span)) {
+      this.checkOpen(action);
+      throw refusals.refuseTarget(action, span);
+    }
+    const mapped = blockOf(span);
+    // What was unmapped before the allocator was shared still has this object as its owner.
+    const isOurs = mapped.owner === this.owner || mapped.owner === this;
+    if (!isOurs) throw refusals.refuseStranger(action, rxOf(span));
+    if (!this.isLive(span)) throw refusals.refuseReleased(action, rxOf(span));
+    return mapped;
+  }
+
+  #liveSize(span: Span, mapped: MappedBlock): number {
+    return this.#identity.lengthOf(mapped.block, granuleOf(span)) << mapped.granuleShift;
+  }
+
+  // --- all at once --------------------------------------------------------------------------------------------
+
+  /** Releases everything. Unmaps all blocks but, with the soft policy, the oldest of each pool. */
+  reset(policy: "soft" | "hard"): void {
+    needMuchStack();
+    this.checkOpen("reset");
+    this.releaseCount++;
+    const kept: MappedBlock[] = [];
+    for (let pool = 0; pool < this.#poolCount; pool++) {
+      const oldest = this.core.oldestBlock(pool);
+      if (policy === "soft" && !this.options.immediateRelease && oldest !== 0)
+        kept.push(this.blocks.at(oldest));
+    }
+    this.blocks.removeAllBut(kept);
+    for (const mapped of kept) {
+      if (this.#fills) this.blocks.fill(mapped, 0, mapped.sizeBytes);
+      this.core.clearBlock(mapped.block);
+      this.blocks.renew(mapped);
+    }
+  }
+
+  dispose(): void {
+    if (this.#isDisposed) return;
+    needMuchStack();
+    this.releaseCount++;
+    this.blocks.removeAllBut([]);
+    this.closeDown();
+  }
+
+  /** Refuses everything from now on: the blocks are gone, or are for other threads to use. */
+  closeDown(): void {
+    this.#isDisposed = true;
+    this.#largestSize = 0;
+    this.#largestPlainSize = 0;
+  }
+
+  // --- telling ------------------------------------------------------------------------------------------------
+
+  statistics(): Statistics {
+    return statisticsOf(this.core);
+  }
+
+  describeBlocks(): BlockInfo[] {
+    return this.blocks.all().map((mapped) => describeBlock(this.core, mapped));
+  }
+
+  verify(): void {
+    verifyStructure(this.core.words, this.core.doubles);
+    this.blocks.verify();
+  }
+
+  checkOpen(action: string): void {
+    if (this.#isDisposed) throw refusals.refuseDisposed(action);
+  }
+}

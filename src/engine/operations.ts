@@ -1,0 +1,23 @@
+import type { Address } from "../ffi/contract.ts";
+import type { SpanOwner, SpanToken } from "./contract.ts";
+import type { Span } from "./span.ts";
+import type { BlockInfo, Statistics } from "./statistics.ts";
+import type { WriteScopeOwner } from "./write-scope.ts";
+
+/** What an allocator does, whoever sees to it that one thread at a time does it. */
+export interface AllocatorOperations extends SpanOwner, WriteScopeOwner {
+  alloc(size: number): Span;
+  allocAddress(size: number): Address;
+  release(target: Span | Address): void;
+  shrink(target: Span | Address, newSize: number): void;
+  query(rx: Address): Span;
+  queryAddress(rx: Address): Address;
+  sizeOf(span: Span): number;
+  spanOf(token: SpanToken): Span;
+  statistics(): Statistics;
+  describeBlocks(): BlockInfo[];
+  reset(policy: "soft" | "hard"): void;
+  verify(): void;
+  dispose(): void;
+  checkOpen(action: string): void;
+}

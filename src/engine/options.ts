@@ -1,0 +1,148 @@
+/** The allocator's options: what they are, what they default to, and what is refused. */
+import type { CoreOptions } from "../core/store.ts";
+import { JitError, describe } from "../base/errors.ts";
+import { platform } from "../base/platform.ts";
+import type { ProcessorName } from "../base/platform.ts";
+import type { VirtualMemory } from "../vm/contract.ts";
+
+/** How an allocator works. Every option has a default; a value that cannot be right is refused, never replaced. */
+export interface JitAllocatorOptions {
+  /**
+   * Map the memory twice, once to execute and once to write, so that no page is ever both (W^X). Default true.
+   * Switched off, there is a single mapping that can be read, written and executed.
+   */
+  useDualMapping?: boolean;
+  /** Three pools, of granularity << 0, 1 and 2, instead of one: less metadata for large code. Default false. */
+  useMultiplePools?: boolean;
+  /** Fill new blocks, and what is released or shrunk away, with `fillPattern`. Default false. */
+  fillUnusedMemory?: boolean;
+  /** Unmap a block as soon as it is empty, instead of keeping one empty block per pool. Default false. */
+  immediateRelease?: boolean;
+  /** Do not leave the first granule of each block unused. Default false. */
+  disableInitialPadding?: boolean;
+  /** Use large pages where there are some; falls back to regular pages. Default false. */
+  useLargePages?: boolean;
+  /** Make every block a multiple of the large page, so that large pages can be used from the first one. Default false. */
+  alignBlockSizeToLargePage?: boolean;
+  /** Bytes: the size of the first block of a pool. A power of two, 64 KiB to 256 MiB. Default 64 KiB. */
+  blockSize?: number;
+  /** Bytes: the unit of allocation and its alignment. Default 64. */
+  granularity?: 64 | 128 | 256;
+  /** The unsigned 32-bit word that unused memory is filled with. Default: an instruction that traps. */
+  fillPattern?: number;
+  /** Bytes: what all blocks together may reserve. At least one block. Default 2 GiB. */
+  maxReservedSize?: number;
+}
+
+/** Every option, with the value in force. */
+export type ResolvedJitAllocatorOptions = Required<JitAllocatorOptions>;
+
+/** The names of the options that are on or off. */
+export type BooleanOption = {
+  [K in keyof ResolvedJitAllocatorOptions]: ResolvedJitAllocatorOptions[K] extends boolean ? K : never;
+}[keyof ResolvedJitAllocatorOptions];
+
+/** asmjit's bounds: the smallest mapping any system makes, and a size beyond which a block is never worth it. */
+const SMALLEST_BLOCK_BYTES = 64 * 1024;
+const LARGEST_BLOCK_BYTES = 256 * 1024 * 1024;
+const GRANULARITIES: readonly number[] = [64, 128, 256];
+/** What a relative call reaches on x86-64, and more than any compiler has been seen to keep. */
+const DEFAULT_MAX_RESERVED_BYTES = 2 ** 31;
+
+/** A word that traps when it is executed: four times `int3`, or `brk #0`. */
+const TRAPS: Readonly<Record<ProcessorName, number>> = {
+  x64: 0xcccc_cccc,
+  arm64: 0xd420_0000,
+  other: 0,
+};
+
+const DEFAULTS: ResolvedJitAllocatorOptions = {
+  useDualMapping: true,
+  useMultiplePools: false,
+  fillUnusedMemory: false,
+  immediateRelease: false,
+  disableInitialPadding: false,
+  useLargePages: false,
+  alignBlockSizeToLargePage: false,
+  blockSize: SMALLEST_BLOCK_BYTES,
+  granularity: 64,
+  fillPattern: TRAPS[platform.processor],
+  maxReservedSize: DEFAULT_MAX_RESERVED_BYTES,
+};
+
+/** Fills in the defaults. @throws JitError `ERR_INVALID_ARGUMENT` for anything that can never be right. */
+export function resolveOptions(
+  options: JitAllocatorOptions,
+  memory: VirtualMemory,
+): Readonly<ResolvedJitAllocatorOptions> {
+  if (typeof options !== "object" || (options as unknown) === null) {
+    throw new JitError(
+      "ERR_INVALID_ARGUMENT",
+      `Cannot make an allocator: the options must be an object, and are ${describe(options)}`,
+    );
+  }
+  for (const name of Object.keys(options)) {
+    if (!Object.hasOwn(DEFAULTS, name)) {
+      throw new JitError(
+        "ERR_INVALID_ARGUMENT",
+        `Cannot make an allocator: there is no option ${describe(name)}; the options are ${Object.keys(DEFAULTS).join(", ")}`,
+      );
+    }
+  }
+  const resolved = { ...DEFAULTS };
+  // Each option is read once: a getter must not be able to give another value after the check.
+  for (const name of Object.keys(DEFAULTS) as (keyof ResolvedJitAllocatorOptions)[]) {
+    // Its own ones alone: what every object has inherited since somebody extended Object.prototype is no option.
+    const value = Object.hasOwn(options, name) ? options[name] : undefined;
+    if (value === undefined) continue;
+    if (typeof value !== typeof DEFAULTS[name]) {
+      throw invalid(name, value, typeof DEFAULTS[name] === "boolean" ? "true or false" : "a number");
+    }
+    Object.assign(resolved, { [name]: value });
+  }
+  const { blockSize, granularity, fillPattern, maxReservedSize } = resolved;
+  const largePageBytes = resolved.alignBlockSizeToLargePage ? memory.largePageSize() : 0;
+  // Options in force are options too, and their block has grown to a large page: 512 MiB, where a page has 64 KiB.
+  const largestBytes = Math.max(LARGEST_BLOCK_BYTES, largePageBytes);
+  if (!isPowerOfTwo(blockSize) || blockSize < SMALLEST_BLOCK_BYTES || blockSize > largestBytes) {
+    throw invalid("blockSize", blockSize, "a power of two from 65536 (64 KiB) to 268435456 (256 MiB)");
+  }
+  if (!GRANULARITIES.includes(granularity)) throw invalid("granularity", granularity, "64, 128 or 256");
+  if (!Number.isInteger(fillPattern) || fillPattern < 0 || fillPattern > 0xffff_ffff) {
+    throw invalid("fillPattern", fillPattern, "an unsigned 32-bit integer");
+  }
+  resolved.fillPattern = fillPattern + 0; // of -0, 0
+  // A block is a whole number of the units that the system maps, and of large pages where that is asked for.
+  resolved.blockSize = Math.max(blockSize, memory.info().pageGranularity, largePageBytes);
+  if (!Number.isSafeInteger(maxReservedSize) || maxReservedSize < resolved.blockSize) {
+    throw invalid(
+      "maxReservedSize",
+      maxReservedSize,
+      `an integer of at least ${resolved.blockSize}, one block`,
+    );
+  }
+  return Object.freeze(resolved);
+}
+
+/** The options that the core has a part in. */
+export function coreOptionsOf(options: Readonly<ResolvedJitAllocatorOptions>): CoreOptions {
+  return {
+    granularity: options.granularity,
+    poolCount: options.useMultiplePools ? 3 : 1,
+    padding: !options.disableInitialPadding,
+    immediateRelease: options.immediateRelease,
+    blockSize: options.blockSize,
+    maxReservedSize: options.maxReservedSize,
+  };
+}
+
+function isPowerOfTwo(value: number): boolean {
+  return Number.isInteger(value) && value > 0 && Number.isInteger(Math.log2(value));
+}
+
+function invalid(what: string, value: unknown, wanted: string): JitError {
+  return new JitError(
+    "ERR_INVALID_ARGUMENT",
+    `Cannot make an allocator: ${what} is ${describe(value)}, but must be ${wanted}`,
+  );
+}

@@ -1,0 +1,142 @@
+/** What the facade refuses: its errors, each with what was asked, what stood in the way and, where there is one, the way out. */
+import { JitError, describe, formatAddress } from "../base/errors.ts";
+
+/** Whether a value is an integer that can be an offset, a length or an address. */
+export function isIndex(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+export function refuseSize(size: unknown, largestSize: number): JitError {
+  return typeof size === "number" && Number.isInteger(size) && size > 0
+    ? new JitError(
+        "ERR_TOO_LARGE",
+        `Cannot allocate ${size} bytes: a single allocation has at most ${largestSize} bytes`,
+      )
+    : new JitError(
+        "ERR_INVALID_ARGUMENT",
+        `Cannot allocate ${describe(size)} bytes: a size must be an integer above 0`,
+      );
+}
+
+export function refuseNewSize(newSize: unknown, size: number): JitError {
+  return new JitError(
+    "ERR_INVALID_ARGUMENT",
+    `Cannot shrink ${size} bytes to ${describe(newSize)}: the new size must be an integer from 0 to ${size}`,
+  );
+}
+
+/** `maxReservedSize` stands in the way. */
+export function outOfReserve(size: number, reservedBytes: number, maxReservedSize: number): JitError {
+  return new JitError(
+    "ERR_OUT_OF_MEMORY",
+    `Cannot allocate ${size} bytes: ${reservedBytes} bytes are reserved, and the block this needs would pass ` +
+      `maxReservedSize (${maxReservedSize}); release code, or raise the limit`,
+  );
+}
+
+/** A shared buffer cannot be made. */
+export function outOfAddresses(action: string, maxReservedSize: number, cause: RangeError): JitError {
+  return new JitError(
+    "ERR_OUT_OF_MEMORY",
+    `Cannot ${action}: the system has no addresses for the metadata of ${maxReservedSize} bytes of code; ` +
+      "pass a smaller maxReservedSize, or raise the limit of addresses (RLIMIT_AS, ulimit -v)",
+    { cause },
+  );
+}
+
+/** The shared buffer cannot grow. */
+/** @param limitBytes the most metadata there may be, where that is the reason; 0 where the system had no memory */
+export function outOfMetadata(size: number, limitBytes: number): JitError {
+  const reason =
+    limitBytes === 0
+      ? "the system has no memory for the allocator's metadata"
+      : `the allocator's metadata has its limit at ${limitBytes} bytes, and allocations by allocAddress take less of it`;
+  return new JitError("ERR_OUT_OF_MEMORY", `Cannot keep track of ${size} more bytes: ${reason}`);
+}
+
+/** What is live leaves no numbers by which the threads that share tell new allocations from it. */
+export function outOfGenerations(): JitError {
+  return new JitError(
+    "ERR_OUT_OF_MEMORY",
+    "Cannot allocate: something is live of every 4,096 allocations that ever were; release what was made long ago",
+  );
+}
+
+export function outOfCopies(size: number): JitError {
+  return new JitError(
+    "ERR_OUT_OF_MEMORY",
+    `Cannot read ${size} bytes: there is no memory for a copy of them`,
+  );
+}
+
+export function refuseValue(action: string, value: unknown, wanted: string): JitError {
+  return new JitError("ERR_INVALID_ARGUMENT", `Cannot ${action} ${describe(value)}: ${wanted}`);
+}
+
+/** What should be a span is none. */
+export function refuseTarget(action: string, target: unknown): JitError {
+  return refuseValue(action, target, "the target must be a Span, or its address where that is allowed");
+}
+
+export function refuseBytes(bytes: unknown): JitError {
+  return refuseValue("write", bytes, "the bytes must be a Uint8Array");
+}
+
+export function refuseLostBytes(bytes: unknown): JitError {
+  return refuseValue("write", bytes, "its buffer is detached, or was made shorter");
+}
+
+export function refuseUnknownAddress(action: string, address: number): JitError {
+  return new JitError(
+    "ERR_UNKNOWN_ADDRESS",
+    `Cannot ${action} ${formatAddress(address)}: no block of this allocator holds it; pass the rx address of an allocation`,
+  );
+}
+
+export function refuseFreeAddress(action: string, address: number): JitError {
+  return new JitError(
+    "ERR_NOT_ALLOCATED",
+    `Cannot ${action} ${formatAddress(address)}: nothing is allocated there; it was released before, or never handed out`,
+  );
+}
+
+export function refuseInterior(action: string, address: number, start: number, size: number): JitError {
+  return new JitError(
+    "ERR_INTERIOR_ADDRESS",
+    `Cannot ${action} ${formatAddress(address)}: it lies inside the allocation at ${formatAddress(start)} ` +
+      `(${size} bytes); pass the start of the allocation`,
+  );
+}
+
+export function refuseStranger(action: string, rx: number): JitError {
+  return new JitError(
+    "ERR_UNKNOWN_ADDRESS",
+    `Cannot ${action} the span at ${formatAddress(rx)}: it belongs to another allocator`,
+  );
+}
+
+export function refuseReleased(action: string, rx: number): JitError {
+  return new JitError(
+    "ERR_RELEASED",
+    `Cannot ${action} the code at ${formatAddress(rx)}: it was released, or its allocator was reset or disposed`,
+  );
+}
+
+export function refuseDisposed(action: string): JitError {
+  return new JitError("ERR_DISPOSED", `Cannot ${action}: the allocator has been disposed; make another one`);
+}
+
+/** This thread has left what others may go on with. */
+export function refuseDetached(action: string): JitError {
+  return new JitError(
+    "ERR_DISPOSED",
+    `Cannot ${action}: this thread has detached from the allocator; attach to its handle again`,
+  );
+}
+
+export function refuseRange(action: string, offset: unknown, length: unknown, size: number): JitError {
+  return new JitError(
+    "ERR_INVALID_ARGUMENT",
+    `Cannot ${action} ${describe(length)} byte(s) at offset ${describe(offset)}: the span has ${size}`,
+  );
+}

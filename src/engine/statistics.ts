@@ -1,0 +1,80 @@
+import type { Core } from "../core/core.ts";
+import { granulesOf, liveCountOf, totalLiveCount, totalUsedBytes, usedBytesOf } from "../core/survey.ts";
+import type { MappedBlock } from "./mapped-block.ts";
+
+/** What an allocator holds at a moment; sizes are bytes. See asmjit's JitAllocator::Statistics. */
+export interface Statistics {
+  /** Mapped blocks, over all pools. */
+  blockCount: number;
+  /** Live allocations. */
+  allocationCount: number;
+  /** Bytes in use, the padding of the blocks among them. */
+  usedSize: number;
+  /** Bytes of all mapped blocks. */
+  reservedSize: number;
+  /** `reservedSize - usedSize`. */
+  unusedSize: number;
+  /**
+   * Bytes of metadata, which lies outside the mapped blocks; where the allocator is shared, with what its threads know
+   * of each other. What was only reserved for more of it does not count. What is listed of holes grows when somebody
+   * looks for one: also where the request is then refused.
+   */
+  overheadSize: number;
+  /** `usedSize / reservedSize`, 0 where nothing is reserved. */
+  usedRatio: number;
+  /** `unusedSize / reservedSize`, 0 where nothing is reserved. */
+  unusedRatio: number;
+  /** `overheadSize / reservedSize`, 0 where nothing is reserved. */
+  overheadRatio: number;
+}
+
+/** Counts. @param stateBytes what is kept beside the core's buffer */
+export function statisticsOf(core: Core, stateBytes = 0): Statistics {
+  const { words, blockCount, reservedBytes } = core;
+  const overheadSize = core.overheadBytes + stateBytes;
+  const usedSize = totalUsedBytes(words);
+  const ratio = (size: number): number => (reservedBytes === 0 ? 0 : size / reservedBytes);
+  const unusedSize = reservedBytes - usedSize;
+  return {
+    blockCount,
+    allocationCount: totalLiveCount(words),
+    usedSize,
+    reservedSize: reservedBytes,
+    unusedSize,
+    overheadSize,
+    usedRatio: ratio(usedSize),
+    unusedRatio: ratio(unusedSize),
+    overheadRatio: ratio(overheadSize),
+  };
+}
+
+/** One mapped block and what is where in it: a copy, for tools and pictures. */
+export interface BlockInfo {
+  /** The address of the executable view. */
+  rx: number;
+  /** The address of the writable view; equal to `rx` unless dual-mapped. */
+  rw: number;
+  /** Bytes. */
+  size: number;
+  /** Bytes a granule: the granularity of the block's pool. */
+  granularity: number;
+  /** Live allocations in it. */
+  allocationCount: number;
+  /** Bytes in use, its padding among them. */
+  usedSize: number;
+  /** A byte a granule: 0 = free, 1 = used, 2 = used and the last of its allocation (or padding). */
+  granules: Uint8Array;
+}
+
+/** Tells of a block. */
+export function describeBlock({ words }: Core, mapped: MappedBlock): BlockInfo {
+  return {
+    rx: mapped.rx,
+    rw: mapped.rw,
+    size: mapped.sizeBytes,
+    granularity: 2 ** mapped.granuleShift,
+    allocationCount: liveCountOf(words, mapped.block),
+    usedSize: usedBytesOf(words, mapped.block),
+    granules: granulesOf(words, mapped.block),
+  };
+}

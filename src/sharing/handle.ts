@@ -1,0 +1,137 @@
+/** How an allocator gets from one thread to another: the handle that is sent, and what is made of it there. */
+import { blockUnits, generationUnits } from "../core/block.ts";
+import { Format, Unit } from "../core/layout.ts";
+import { isStoreBuffer } from "../core/store.ts";
+import { Engine } from "../engine/engine.ts";
+import { JitError } from "../base/errors.ts";
+import { isSharedBuffer } from "../base/intrinsics.ts";
+import { coreOptionsOf, resolveOptions } from "../engine/options.ts";
+import type { ResolvedJitAllocatorOptions } from "../engine/options.ts";
+import { outOfAddresses, refuseValue } from "../engine/refusals.ts";
+import { SharedEngine } from "./shared-engine.ts";
+import type { ThreadInspector } from "./members.ts";
+import { SharedState } from "./shared-state.ts";
+import type { VirtualMemory } from "../vm/contract.ts";
+
+/**
+ * A shared allocator as a message: what `JitAllocator.share` returns, for `postMessage` or `workerData`, and what
+ * `JitAllocator.attach` takes. Its fields are nobody's business; changing what the buffers hold breaks the allocator.
+ */
+export interface SharedAllocator {
+  /** Tells it from other messages. */
+  readonly kind: "jit-allocator";
+  /** Where the allocator keeps its books. */
+  readonly buffer: SharedArrayBuffer;
+  /** Where its threads find each other. */
+  readonly state: SharedArrayBuffer;
+  /** By which the system knows its memory. */
+  readonly tagName: string;
+  /** Those of the allocator. */
+  readonly options: Readonly<ResolvedJitAllocatorOptions>;
+}
+
+/** What {@link uniqueTagName} makes: at most ten digits to the base 36. */
+const TAG_NAME = /^[0-9a-z]{1,10}$/;
+
+/** A member of its own in a thread whose system tells nothing: no two threads have the same. */
+const UNKNOWN_IDS = 2 ** 30;
+
+/** Puts the locking engine before an engine that one thread has had for itself. */
+export function shareEngine(engine: Engine, memory: VirtualMemory): SharedEngine {
+  const { releaseCount } = engine;
+  const seal = sealOf(engine.tagName, engine.options);
+  const shared = new SharedEngine(engine, makeState(engine.options, seal), threadsOf(memory));
+  try {
+    shared.enrol();
+    engine.core.seal = seal;
+  } catch (error) {
+    engine.owner = engine; // nobody knows of the attempt
+    engine.releaseCount = releaseCount + 1;
+    throw error;
+  }
+  return shared;
+}
+
+/** @throws JitError `ERR_OUT_OF_MEMORY` */
+function makeState(options: Readonly<ResolvedJitAllocatorOptions>, seal: number): SharedState {
+  const { blockSize, granularity, maxReservedSize, useMultiplePools } = options;
+  // The smallest block of all is the base block, and has the fewest granules where they are largest.
+  const leastCapacity = blockSize / (useMultiplePools ? 4 * granularity : granularity);
+  const leastIntegers = (blockUnits(leastCapacity) + generationUnits(leastCapacity)) * Unit.integers;
+  const mostBlocks = Math.min(Math.ceil(maxReservedSize / blockSize), Format.maxIntegers / leastIntegers);
+  try {
+    // A new block may be there already when the one it replaces goes.
+    return SharedState.create(Math.ceil(mostBlocks) + 4, seal);
+  } catch (cause) {
+    if (cause instanceof RangeError) throw outOfAddresses("share an allocator", maxReservedSize, cause);
+    throw cause;
+  }
+}
+
+/** 32 bits of the name and all options: parts of different handles do not go together (FNV-1a). */
+function sealOf(tagName: string, options: Readonly<ResolvedJitAllocatorOptions>): number {
+  let hash = 0x811c_9dc5;
+  for (const character of JSON.stringify([tagName, options])) {
+    hash = Math.imul(hash ^ character.charCodeAt(0), 0x0100_0193);
+  }
+  return hash;
+}
+
+/** What is sent. */
+export function handleOf({ engine, state }: SharedEngine): SharedAllocator {
+  return {
+    kind: "jit-allocator",
+    buffer: engine.core.buffer,
+    state: state.buffer,
+    tagName: engine.tagName,
+    options: { ...engine.options },
+  };
+}
+
+/** Makes this thread's engine for the allocator of a handle. @throws JitError as `JitAllocator.attach` */
+export function attachEngine(handle: unknown, memory: VirtualMemory): SharedEngine {
+  const { buffer, state, tagName, options } = checkHandle(handle, memory);
+  const engine = new Engine(options, memory, { buffer, tagName });
+  const shared = new SharedEngine(engine, new SharedState(state), threadsOf(memory));
+  shared.join();
+  return shared;
+}
+
+function checkHandle(handle: unknown, memory: VirtualMemory): SharedAllocator {
+  if (typeof handle !== "object" || handle === null) throw noHandle(handle);
+  // Each field is read once: a getter must not be able to give another value after the check.
+  const { kind, buffer, state, tagName, options } = handle as Partial<Record<keyof SharedAllocator, unknown>>;
+  if (
+    kind !== "jit-allocator" ||
+    !isSharedBuffer(buffer) ||
+    !isSharedBuffer(state) ||
+    typeof tagName !== "string" ||
+    !TAG_NAME.test(tagName) ||
+    typeof options !== "object" ||
+    options === null
+  ) {
+    throw noHandle(handle);
+  }
+  const resolved = resolveOptions(options, memory);
+  const seal = sealOf(tagName, resolved);
+  if (!isStoreBuffer(buffer, coreOptionsOf(resolved), seal) || !SharedState.isOne(state, seal)) {
+    throw new JitError(
+      "ERR_INVALID_ARGUMENT",
+      "Cannot attach: the handle was changed, or is of another version of this library",
+    );
+  }
+  return { kind, buffer, state, tagName, options: resolved };
+}
+
+function noHandle(handle: unknown): JitError {
+  return refuseValue("attach to", handle, "the handle must be one that JitAllocator.share() returned");
+}
+
+function threadsOf(memory: VirtualMemory): ThreadInspector {
+  const { sharing } = memory;
+  if (sharing !== undefined) {
+    return { current: () => sharing.currentThread(), isAlive: (thread) => sharing.isAlive(thread) };
+  }
+  const unknown = { id: 1 + Math.floor(Math.random() * (UNKNOWN_IDS - 1)), startTime: 0 };
+  return { current: () => unknown, isAlive: () => undefined };
+}

@@ -1,0 +1,75 @@
+/** Puts right what a thread left that stopped in the middle of an operation. The lock is held. */
+import { rebuild } from "../core/rebuild.ts";
+import { granulesOf } from "../core/survey.ts";
+import type { Engine } from "../engine/engine.ts";
+import { JitError } from "../base/errors.ts";
+import { Intent } from "./layout.ts";
+import type { SharedState } from "./shared-state.ts";
+
+/**
+ * Derives everything anew from the register of blocks and the ledgers, which are right at every instant, and gives
+ * back what is mapped and in neither. Can be stopped anywhere, and be done again. All threads, this one too, then have
+ * to make anew what they keep of their own.
+ */
+export function repair(engine: Engine, state: SharedState): void {
+  const { core, blocks } = engine;
+  const { register } = state;
+  register.bumpEpoch();
+  core.refreshViews();
+  const { intent } = state;
+  if (intent !== Intent.none) forgetAll(engine, state);
+  const staying = register.staying();
+  const leaving = register.leaving();
+  const surplus = rebuild(core.words, core.doubles, staying);
+  core.indexAll();
+  blocks.dropUnmapped(false);
+  blocks.reclaim(staying);
+  for (const { entry } of leaving) register.remove(entry);
+  const isForAll = intent === Intent.resetHard || intent === Intent.dispose;
+  const isDone = removeBlocks(engine, isForAll ? staying.map(({ block }) => block) : surplus);
+  if (intent === Intent.dispose && isDone) state.isDisposed = true;
+  state.intent = Intent.none;
+  if (engine.options.fillUnusedMemory) fillFree(engine);
+  state.countRepair();
+}
+
+/** A reset or a disposal that somebody began: nothing is allocated any more. */
+function forgetAll({ core }: Engine, { register }: SharedState): void {
+  for (const { generations, pool, sizeBytes } of register.staying()) {
+    core.words.fill(0, generations, generations + sizeBytes / 2 ** core.granuleShiftOf(pool));
+  }
+}
+
+/** Unmaps blocks that are empty. Returns false where the system refuses one: it stays, until the next repair or disposal. */
+function removeBlocks({ blocks }: Engine, doomed: readonly number[]): boolean {
+  let isDone = true;
+  for (const block of doomed) {
+    try {
+      blocks.remove(blocks.at(block));
+    } catch (error) {
+      if (!(error instanceof JitError)) throw error;
+      isDone = false;
+    }
+  }
+  return isDone;
+}
+
+/** Some of what was being released may not have been filled yet. */
+function fillFree({ core, blocks }: Engine): void {
+  for (const mapped of blocks.all()) {
+    const granules = granulesOf(core.words, mapped.block);
+    const granuleBytes = 2 ** mapped.granuleShift; // a block of 2 GiB is too long for shifts
+    for (let start = 0; start < granules.length; start++) {
+      if (granules[start] !== 0) continue;
+      const used = granules.subarray(start).findIndex((granule) => granule !== 0);
+      const count = used === -1 ? granules.length - start : used;
+      try {
+        blocks.fill(mapped, start * granuleBytes, count * granuleBytes);
+      } catch (error) {
+        // No view of the block is to be had now. The repair must go on: without it nothing works any more.
+        if (!(error instanceof JitError)) throw error;
+      }
+      start += count;
+    }
+  }
+}

@@ -1,0 +1,486 @@
+/**
+ * An allocator that several threads share: takes the lock, lets the engine of this thread do what was asked, and lets
+ * go. What a thread that died left in the middle is put right by the next one that takes the lock.
+ *
+ * What is true at every instant: the register of blocks, and the ledger of each block (core/ledger.ts). An operation
+ * has happened when its write there is done, and not before; all else is derived from them.
+ */
+import { makeLedger, valueAt } from "../core/generations.ts";
+import { granulesOf } from "../core/survey.ts";
+import type { AllocatorOperations } from "../engine/operations.ts";
+import type { Engine } from "../engine/engine.ts";
+import { JitError } from "../base/errors.ts";
+import type { Address } from "../ffi/contract.ts";
+import type { MappedBlock } from "../engine/mapped-block.ts";
+import { outOfGenerations, outOfMetadata, refuseDetached } from "../engine/refusals.ts";
+import { repair } from "./repair.ts";
+import { SharedLedgers } from "./ledgers.ts";
+import type { SpanToken } from "../engine/contract.ts";
+import type { Span } from "../engine/span.ts";
+import { statisticsOf } from "../engine/statistics.ts";
+import { needMuchStack, needStack, needStackAtFirst } from "../base/stack.ts";
+import type { BlockInfo, Statistics } from "../engine/statistics.ts";
+import { isLastOfBatch } from "./batches.ts";
+import { Lock } from "./lock.ts";
+import { MemberTable } from "./members.ts";
+import type { ThreadInspector } from "./members.ts";
+import { Field, Intent } from "./layout.ts";
+import type { SharedState } from "./shared-state.ts";
+import type { CachePolicy } from "../engine/write-scope.ts";
+
+/** A thread that has, or had, a part in a shared allocator. */
+export interface MemberInfo {
+  /** Its number: `JitAllocator.memberId` there. */
+  id: number;
+  /** False where its thread has ended; undefined where this system does not tell. */
+  isAlive: boolean | undefined;
+  /** Whether it has called `detach`. */
+  hasLeft: boolean;
+  /** What it allocated, whoever uses it now, and is not released. */
+  allocationCount: number;
+}
+
+/** The inside of a shared JitAllocator, as one thread has it. */
+export class SharedEngine implements AllocatorOperations {
+  readonly isExecutable: boolean;
+  /** Others can release at any time: functions look their span up at each call. */
+  readonly releaseCount = NaN;
+  readonly engine: Engine;
+  readonly state: SharedState;
+  /** The number of this thread among those that share. */
+  readonly memberId: number;
+  readonly #members: MemberTable;
+  readonly #ledgers: SharedLedgers;
+  #lock: Lock;
+  /** The epoch that what this thread keeps of its own belongs to; NaN: nothing of it is known to be right. */
+  #epoch = NaN;
+  /** The generation this thread gave last. */
+  #generation = 0;
+  /** Whether the next one is of a batch that is still to be taken. */
+  #needsBatch = true;
+  /** How long the core's buffer was when this thread last looked. */
+  #length = 0;
+  #hasLeft = false;
+  /** From the taking of the lock to the letting go. */
+  #holds = false;
+  /** While it holds the lock: whether the operation itself has begun, and the core gives this thread's generations. */
+  #isReady = false;
+
+  /** @throws JitError `ERR_OUT_OF_MEMORY` where all numbers of threads are given */
+  constructor(engine: Engine, state: SharedState, threads: ThreadInspector) {
+    this.engine = engine;
+    this.isExecutable = engine.isExecutable;
+    this.state = state;
+    this.#members = new MemberTable(state.atomics, threads);
+    this.#ledgers = new SharedLedgers(engine, state);
+    this.#length = engine.core.words.length;
+    const number = this.#members.join();
+    this.#lock = this.#lockAs(number);
+    this.memberId = number || this.#joinInPlace();
+    engine.owner = this;
+    engine.releaseCount = NaN; // also for functions that were made before
+  }
+
+  #lockAs(number: number): Lock {
+    return new Lock(this.state.atomics, Field.lock, number, this.#members);
+  }
+
+  // --- the lock -----------------------------------------------------------------------------------------------
+
+  /** Takes the lock, and brings up to date what this thread keeps of its own. Where it throws, `#fail` comes next. */
+  #enter(): void {
+    // Its number may be another thread's by now.
+    if (this.#hasLeft) throw refuseDetached("use the allocator");
+    needStack();
+    needStackAtFirst();
+    const isInherited = this.#lock.acquire();
+    this.#holds = true;
+    const { state } = this;
+    const isTorn = isInherited || state.isTorn;
+    // Until the way out: whatever ends this thread's operation, at whatever place, has left something to repair.
+    state.isTorn = true;
+    if (isTorn) {
+      needMuchStack();
+      repair(this.engine, state);
+    }
+    if (state.epoch !== this.#epoch) this.#catchUp();
+    this.engine.core.generation = this.#generation;
+    this.#isReady = true;
+  }
+
+  /** The way out of what has been done, or was refused. */
+  #leave(): void {
+    this.#settle();
+    this.state.isTorn = false;
+    this.#letGo();
+  }
+
+  /**
+   * The way out of what has failed. An error that is not this library's (the stack was used up, say) may have come in
+   * the middle of a change. Returns the error.
+   */
+  #fail(error: unknown): unknown {
+    if (!this.#holds) return error;
+    if (this.#isReady) {
+      this.#settle();
+      if (error instanceof JitError) this.state.isTorn = false;
+    }
+    this.#letGo();
+    return error;
+  }
+
+  /** Notes what the operation has used up, and lets the others know what they must. */
+  #settle(): void {
+    const { core } = this.engine;
+    const { generation } = core;
+    if (generation !== this.#generation) {
+      this.#generation = generation;
+      this.#needsBatch = isLastOfBatch(generation);
+    }
+    if (core.words.length !== this.#length) {
+      // The others' views are too short now.
+      this.#length = core.words.length;
+      this.state.register.bumpEpoch();
+    }
+  }
+
+  #letGo(): void {
+    this.#holds = false;
+    this.#isReady = false;
+    this.#lock.release();
+  }
+
+  /** For what is not called often: takes the lock, acts, and lets go. */
+  #run<T>(act: () => T): T {
+    try {
+      this.#enter();
+      const result = act();
+      this.#leave();
+      return result;
+    } catch (error) {
+      throw this.#fail(error);
+    }
+  }
+
+  /** The next generations are of a new batch. For what gives one, and one at the most. */
+  #takeBatch(): void {
+    const generation = this.state.batches.take(this.memberId, () => this.#ledgers.usedBatches());
+    if (generation === undefined) throw outOfGenerations();
+    this.#generation = generation;
+    this.engine.core.generation = generation;
+    this.#needsBatch = false;
+  }
+
+  /** Another thread grew the buffer, unmapped a block, repaired, or disposed of it all. */
+  #catchUp(): void {
+    const { engine, state } = this;
+    engine.core.refreshViews();
+    this.#length = engine.core.words.length;
+    const isOver = state.isDisposed || this.#hasLeft;
+    engine.blocks.dropUnmapped(isOver);
+    if (isOver) engine.closeDown();
+    this.#epoch = state.epoch;
+  }
+
+  // --- sharing ------------------------------------------------------------------------------------------------
+
+  /**
+   * Makes an allocator that one thread has had for itself ready to be shared: every allocation gets a generation,
+   * every block its entry. Called once, before anybody else knows of it.
+   * @throws JitError `ERR_OUT_OF_MEMORY` where there is no room for what is kept of each allocation then
+   */
+  enrol(): void {
+    needMuchStack();
+    const { core, blocks } = this.engine;
+    for (let block = core.firstBlock(); block !== 0; block = core.nextBlock(block)) {
+      if (core.generationsOf(block) === 0)
+        throw outOfMetadata(blocks.at(block).sizeBytes, core.metadataLimit);
+    }
+    const contents = blocks.all().map((mapped) => {
+      const starts = this.#startsOf(mapped.block);
+      return { mapped, starts, values: starts.map((granule) => valueAt(core.words, mapped.block, granule)) };
+    });
+    // From here on nothing can fail.
+    for (const { mapped, starts, values } of contents) {
+      makeLedger(core.words, mapped.block, starts, values, (granule, generation, before) => {
+        mapped.noteGeneration(granule, generation, before);
+      });
+    }
+    this.state.batches.claimUpTo(core.generation, this.memberId);
+    this.#generation = core.generation;
+    this.#needsBatch = isLastOfBatch(core.generation);
+    blocks.share(this.state.register, this);
+    this.#length = core.words.length;
+    this.#epoch = this.state.epoch;
+  }
+
+  /** The granules at which the allocations of a block begin. */
+  #startsOf(block: number): number[] {
+    const { core } = this.engine;
+    const granules = granulesOf(core.words, block);
+    const starts: number[] = [];
+    for (
+      let granule = this.engine.options.disableInitialPadding ? 0 : 1;
+      granule < granules.length;
+      granule++
+    ) {
+      if (granules[granule] === 0) continue;
+      starts.push(granule);
+      granule += core.lengthAt(block, granule) - 1;
+    }
+    return starts;
+  }
+
+  /** Takes part in what another thread has enrolled. */
+  join(): void {
+    try {
+      this.engine.blocks.attach(this.state.register, this);
+      this.#run(() => undefined);
+    } catch (error) {
+      this.#members.leave(this.memberId); // nobody will ever use it
+      throw error;
+    }
+  }
+
+  /** Ends this thread's part: its views are closed, its spans are no longer usable here; the allocations stay. */
+  detach(): void {
+    if (this.#hasLeft) return;
+    this.#run(() => {
+      this.#hasLeft = true;
+      this.#catchUp();
+      this.#members.leave(this.memberId);
+    });
+  }
+
+  /** All numbers are given: takes that of a thread that is over, and of which nothing is live. */
+  #joinInPlace(): number {
+    this.engine.blocks.attach(this.state.register, this);
+    for (let number = 1; number <= this.#members.count(); number++) {
+      this.#lock = this.#lockAs(number);
+      // In this order: a thread that is over does not take the lock any more, but may not have let go of it yet.
+      if (!this.#members.isOver(number) || this.#lock.holder() === number) continue;
+      const before = this.#members.claim(number);
+      if (before === undefined) continue;
+      let isFree = false;
+      try {
+        isFree = this.#run(() => this.#ledgers.allocationsBy(number).length === 0);
+      } finally {
+        if (!isFree) this.#members.giveBack(number, before);
+      }
+      if (isFree) return number;
+    }
+    throw new JitError(
+      "ERR_OUT_OF_MEMORY",
+      "Cannot attach: as many threads have this allocator as it has numbers for; release what dead threads allocated",
+    );
+  }
+
+  /** Every thread that has, or had, a part in this. */
+  members(): MemberInfo[] {
+    return this.#run(() => {
+      const counts = this.#ledgers.countByMember();
+      return Array.from({ length: this.#members.count() }, (_, index) => ({
+        id: index + 1,
+        isAlive: this.#members.isAlive(index + 1),
+        hasLeft: this.#members.hasLeft(index + 1),
+        allocationCount: counts.get(index + 1) ?? 0,
+      }));
+    });
+  }
+
+  /** Whether a thread has, or had, that number. Takes no lock. */
+  hasMember(id: unknown): id is number {
+    return typeof id === "number" && this.#members.has(id);
+  }
+
+  /** Where what a member allocated and nobody released begins. */
+  allocationsOf(member: number): Address[] {
+    return this.#run(() => this.#ledgers.allocationsBy(member));
+  }
+
+  /** Releases all of it. Returns how many there were. */
+  releaseAllOf(member: number): number {
+    return this.#run(() => {
+      const addresses = this.#ledgers.allocationsBy(member);
+      for (const address of addresses) this.engine.release(address);
+      return addresses.length;
+    });
+  }
+
+  // --- operations ---------------------------------------------------------------------------------------------
+  // Written out where calls are frequent: a function made for each would cost as much as the lock.
+
+  alloc(size: number): Span {
+    try {
+      this.#enter();
+      if (this.#needsBatch) this.#takeBatch();
+      const span = this.engine.alloc(size);
+      this.#leave();
+      return span;
+    } catch (error) {
+      throw this.#fail(error);
+    }
+  }
+
+  allocAddress(size: number): Address {
+    try {
+      this.#enter();
+      if (this.#needsBatch) this.#takeBatch();
+      const address = this.engine.allocTracked(size);
+      this.#leave();
+      return address;
+    } catch (error) {
+      throw this.#fail(error);
+    }
+  }
+
+  release(target: Span | Address): void {
+    try {
+      this.#enter();
+      this.engine.release(target);
+      this.#leave();
+    } catch (error) {
+      throw this.#fail(error);
+    }
+  }
+
+  releaseIfLive(span: Span): void {
+    if (this.#hasLeft) return;
+    this.#run(() => this.engine.releaseIfLive(span));
+  }
+
+  shrink(target: Span | Address, newSize: number): void {
+    try {
+      this.#enter();
+      this.engine.shrink(target, newSize);
+      this.#leave();
+    } catch (error) {
+      throw this.#fail(error);
+    }
+  }
+
+  query(rx: Address): Span {
+    try {
+      this.#enter();
+      const span = this.engine.query(rx);
+      this.#leave();
+      return span;
+    } catch (error) {
+      throw this.#fail(error);
+    }
+  }
+
+  queryAddress(rx: Address): Address {
+    try {
+      this.#enter();
+      const address = this.engine.queryAddress(rx);
+      this.#leave();
+      return address;
+    } catch (error) {
+      throw this.#fail(error);
+    }
+  }
+
+  spanOf(token: SpanToken): Span {
+    return this.#run(() => this.engine.spanOf(token));
+  }
+
+  /**
+   * Needs no lock as long as the epoch is still the one that this thread knows when it has looked: then no block has gone
+   * and nothing was repaired, and what it read in the ledger is the span's. In this order.
+   */
+  isLive(span: Span): boolean {
+    const isLive = this.engine.isLive(span);
+    if (this.state.epoch === this.#epoch || this.#hasLeft) return isLive;
+    return this.#run(() => this.engine.isLive(span));
+  }
+
+  tokenOf(span: Span): SpanToken {
+    return this.#hasLeft ? this.engine.tokenOf(span) : this.#run(() => this.engine.tokenOf(span));
+  }
+
+  sizeOf(span: Span): number {
+    if (this.#hasLeft) return 0;
+    return this.#run(() => this.engine.sizeOf(span));
+  }
+
+  read(span: Span, offset: number, length: number | undefined): Uint8Array {
+    return this.#run(() => this.engine.read(span, offset, length));
+  }
+
+  write(span: Span, offset: number, bytes: Uint8Array): void {
+    this.writeBytes(span, offset, bytes, "default");
+  }
+
+  /** Under the lock, so that nobody unmaps the memory in the meantime. */
+  writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
+    try {
+      this.#enter();
+      this.engine.writeBytes(span, offset, bytes, policy);
+      this.#leave();
+    } catch (error) {
+      throw this.#fail(error);
+    }
+  }
+
+  /** The callback itself runs without the lock: it may take long, and use the allocator. */
+  copyToWrite(span: Span): Uint8Array {
+    return this.#run(() => this.engine.copyToWrite(span));
+  }
+
+  writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void {
+    this.#run(() => this.engine.writeBack(span, code, kept, policy));
+  }
+
+  flushRange(block: MappedBlock, start: number, end: number): void {
+    this.#run(() => this.engine.flushRange(block, start, end));
+  }
+
+  statistics(): Statistics {
+    return this.#run(() => statisticsOf(this.engine.core, this.state.usedBytes));
+  }
+
+  describeBlocks(): BlockInfo[] {
+    return this.#run(() => this.engine.describeBlocks());
+  }
+
+  reset(policy: "soft" | "hard"): void {
+    this.#run(() => {
+      this.engine.checkOpen("reset");
+      this.state.intent = policy === "soft" ? Intent.resetSoft : Intent.resetHard;
+      try {
+        this.engine.reset(policy);
+      } finally {
+        this.state.intent = Intent.none;
+      }
+    });
+  }
+
+  /** For all threads. */
+  dispose(): void {
+    this.#run(() => {
+      this.state.intent = Intent.dispose;
+      try {
+        this.engine.dispose();
+        this.state.isDisposed = true;
+        this.state.register.bumpEpoch();
+      } finally {
+        this.state.intent = Intent.none;
+      }
+    });
+  }
+
+  checkOpen(action: string): void {
+    if (this.#hasLeft) throw refuseDetached(action);
+    if (this.state.epoch !== this.#epoch) this.#run(() => undefined);
+    this.engine.checkOpen(action);
+  }
+
+  /** Walks everything, the register and the ledgers too. */
+  verify(): void {
+    this.#run(() => {
+      this.engine.verify();
+      this.#ledgers.verify();
+    });
+  }
+}

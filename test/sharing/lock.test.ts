@@ -1,0 +1,274 @@
+/** The lock, its members and their batches of generations, each on a buffer of its own. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { batchOf, isLastOfBatch } from "../../src/sharing/batches.ts";
+import { Batches, Field, Members } from "../../src/sharing/layout.ts";
+import { Lock } from "../../src/sharing/lock.ts";
+import { MemberTable, type ThreadIdentity } from "../../src/sharing/members.ts";
+import { SharedState } from "../../src/sharing/shared-state.ts";
+
+/** A member as the system sees it: which threads live is for the test to say. */
+function member(
+  state: SharedState,
+  self: ThreadIdentity,
+  alive: (thread: ThreadIdentity) => boolean | undefined,
+): { lock: Lock; number: number; members: MemberTable } {
+  const members = new MemberTable(state.atomics, { current: () => self, isAlive: alive });
+  const number = members.join();
+  return { lock: new Lock(state.atomics, Field.lock, number, members), number, members };
+}
+
+const lockWord = (state: SharedState): number => Atomics.load(state.atomics, Field.lock);
+
+describe("the lock", () => {
+  test("names its holder, and is free again", () => {
+    const state = SharedState.create(1);
+    const { lock, number } = member(state, { id: 10, startTime: 5 }, () => true);
+    assert.equal(lock.acquire(), false);
+    assert.equal(lockWord(state), number);
+    lock.release();
+    assert.equal(lockWord(state), 0);
+  });
+
+  test("is inherited from a thread that is gone", () => {
+    const state = SharedState.create(1);
+    const dead = member(state, { id: 10, startTime: 5 }, () => true);
+    const asked: ThreadIdentity[] = [];
+    const heir = member(state, { id: 11, startTime: 6 }, (thread) => {
+      asked.push(thread);
+      return false;
+    });
+    dead.lock.acquire();
+    assert.equal(heir.lock.acquire(), true);
+    // Once while it waited, and once more with the lock in hand.
+    assert.deepEqual(asked, [
+      { id: 10, startTime: 5 },
+      { id: 10, startTime: 5 },
+    ]);
+    heir.lock.release();
+    assert.equal(lockWord(state), 0);
+    assert.equal(heir.lock.acquire(), false);
+  });
+
+  test("is waited for as long as its holder lives", () => {
+    const state = SharedState.create(1);
+    const holder = member(state, { id: 10, startTime: 5 }, () => true);
+    let looks = 0;
+    const waiting = member(state, { id: 11, startTime: 6 }, () => {
+      looks += 1;
+      // The third time that somebody looks, the holder lets go, still alive.
+      if (looks === 3) holder.lock.release();
+      return true;
+    });
+    holder.lock.acquire();
+    assert.equal(waiting.lock.acquire(), false);
+    assert.equal(looks, 3);
+  });
+
+  test("is inherited at once from this very thread, whose operation ended in the middle", () => {
+    const state = SharedState.create(1);
+    const self = { id: 10, startTime: 5 };
+    const torn = member(state, self, () => assert.fail("nobody has to be asked"));
+    const other = member(state, self, () => assert.fail("nobody has to be asked"));
+    torn.lock.acquire();
+    assert.equal(torn.lock.acquire(), true);
+    assert.equal(other.lock.acquire(), true);
+    other.lock.release();
+  });
+
+  test("is inherited after ten seconds without a pause where the system does not tell", () => {
+    const state = SharedState.create(1);
+    const silent = member(state, { id: 10, startTime: 0 }, () => undefined);
+    assert.equal(silent.members.isGone(7, 9_990), false);
+    assert.equal(silent.members.isGone(7, 10_000), true);
+  });
+});
+
+describe("the members", () => {
+  test("have numbers from 1 on; a thread with the id of a dead one is not it", () => {
+    const state = SharedState.create(1);
+    const alive = (thread: ThreadIdentity): boolean => thread.startTime === 9;
+    const first = member(state, { id: 10, startTime: 5 }, alive);
+    const second = member(state, { id: 10, startTime: 9 }, alive);
+    assert.deepEqual([first.number, second.number, second.members.count()], [1, 2, 2]);
+    assert.deepEqual(
+      [0, 1, 2, 3, 1.5, -1, NaN, 2000].filter((number) => second.members.has(number)),
+      [1, 2],
+    );
+    assert.equal(second.members.isAlive(1), false);
+    assert.equal(second.members.isAlive(2), true);
+    assert.ok(second.members.isOver(1) && !second.members.isOver(2));
+    second.members.leave(2);
+    assert.ok(second.members.hasLeft(2) && second.members.isOver(2));
+  });
+
+  test("a number is given again when all are, to one alone", () => {
+    const state = SharedState.create(1);
+    const members = new MemberTable(state.atomics, {
+      current: () => ({ id: 10, startTime: 5 }),
+      isAlive: () => false,
+    });
+    for (let number = 1; number < Members.count; number++) assert.equal(members.join(), number);
+    assert.equal(members.join(), 0);
+    const others = (id: number): MemberTable =>
+      new MemberTable(state.atomics, {
+        current: () => ({ id, startTime: 6 }),
+        isAlive: (thread) => thread.id >= 20,
+      });
+    const next = others(20);
+    assert.ok(next.isOver(3));
+    const before = next.claim(3);
+    assert.deepEqual(before, { id: 10, startTime: 5 });
+    assert.ok(next.isThisThread(3) && !others(21).isOver(3));
+    assert.ok(before);
+    next.giveBack(3, before);
+    assert.ok(others(21).isOver(3));
+  });
+
+  /** Number 1 is of a thread that is dead. Tables of others, whose looks at who lives the test sees. */
+  function oneDead(): {
+    words: Int32Array;
+    table: (self: ThreadIdentity, look?: (thread: ThreadIdentity) => boolean | undefined) => MemberTable;
+  } {
+    const state = SharedState.create(1);
+    const table = (
+      self: ThreadIdentity,
+      look: (thread: ThreadIdentity) => boolean | undefined = ({ id }) => id >= 20,
+    ): MemberTable => new MemberTable(state.atomics, { current: () => self, isAlive: look });
+    assert.equal(table({ id: 10, startTime: 5 }).join(), 1);
+    return { words: state.atomics, table };
+  }
+
+  const idOf = (words: Int32Array): number => words[Members.start + Members.integers + Members.id] ?? 0;
+
+  test("a number that is claimed while another thread looks whether it is over is the faster one's", () => {
+    const { words, table } = oneDead();
+    const faster = table({ id: 30, startTime: 7 });
+    let looks = 0;
+    const slower = table({ id: 31, startTime: 8 }, ({ id }) => {
+      if (++looks === 1) assert.deepEqual(faster.claim(1), { id: 10, startTime: 5 });
+      return id >= 20 || looks > 1;
+    });
+    assert.equal(slower.claim(1), undefined);
+    assert.ok(faster.isThisThread(1) && !slower.isThisThread(1) && !slower.isOver(1));
+    assert.equal(idOf(words), 30);
+  });
+
+  test("a number that is being claimed is over for nobody, unless who claims it dies", () => {
+    const { words, table } = oneDead();
+    const other = table({ id: 32, startTime: 9 });
+    other.leave(1);
+    const heir = table({ id: 33, startTime: 9 }, ({ id }) => id !== 30);
+    let wasLooked = false;
+    const claimer = table({ id: 30, startTime: 7 }, () => {
+      if (idOf(words) < 0) {
+        wasLooked = true;
+        assert.equal(idOf(words), -30);
+        assert.ok(!other.isOver(1) && !other.hasLeft(1) && other.isAlive(1));
+        assert.equal(other.claim(1), undefined);
+        assert.ok(heir.isOver(1), "to one that sees it dead");
+      }
+      return false;
+    });
+    words[Members.start + Members.integers + Members.hasLeft] = 0; // so that the claimer has to look
+    assert.ok(claimer.claim(1));
+    assert.ok(wasLooked);
+    words[Members.start + Members.integers + Members.id] = -30;
+    assert.deepEqual(heir.claim(1), { id: 30, startTime: 0 });
+    assert.ok(heir.isThisThread(1));
+  });
+
+  test("a number is not taken from a thread that has come back to it under the same id", () => {
+    const { words, table } = oneDead();
+    const back = table({ id: 10, startTime: 9 }, () => false);
+    let looks = 0;
+    const late = table({ id: 31, startTime: 8 }, ({ startTime }) => {
+      if (++looks === 1) assert.ok(back.claim(1));
+      return startTime === 9 && looks > 1;
+    });
+    assert.equal(late.claim(1), undefined);
+    assert.equal(idOf(words), 10);
+    assert.ok(back.isThisThread(1));
+  });
+
+  test("a number that is given back is again that of the thread it was of", () => {
+    const { words, table } = oneDead();
+    const claimer = table({ id: 30, startTime: 7 });
+    const before = claimer.claim(1);
+    assert.ok(before);
+    claimer.giveBack(1, before);
+    const next = table({ id: 31, startTime: 8 });
+    assert.ok(next.hasLeft(1) && next.isOver(1));
+    assert.deepEqual([idOf(words), next.claim(1)], [10, before]);
+  });
+
+  test("a number that was given anew since its holder was seen to be gone keeps the lock", () => {
+    const state = SharedState.create(1);
+    const dead = member(state, { id: 10, startTime: 5 }, () => false);
+    const born = new MemberTable(state.atomics, {
+      current: () => ({ id: 30, startTime: 9 }),
+      isAlive: () => false,
+    });
+    let looks = 0;
+    const heir = member(state, { id: 11, startTime: 6 }, (thread) => {
+      looks += 1;
+      // Between this look and what follows from it, a living thread comes by the number and takes the lock.
+      if (looks === 1) assert.ok(born.claim(dead.number));
+      if (looks === 4) dead.lock.release();
+      return thread.id === 30 && looks !== 1;
+    });
+    dead.lock.acquire();
+    // The first look says gone, of the dead; the second, with the lock in hand, sees who lives.
+    const wasGone = heir.lock.acquire();
+    assert.equal(wasGone, false);
+    assert.equal(looks, 4);
+  });
+});
+
+describe("the batches of generations", () => {
+  test("tell who allocated, and skip what is in use when all were given once", () => {
+    const { batches, words } = SharedState.create(1);
+    const before = -0x8000_0000 + 5000; // 5,000 generations, from before there was a second thread
+    batches.claimUpTo(before, 1);
+    assert.equal(batches.ownerOf(before), 1);
+    const neverAsked = (): never => assert.fail("no batch can be in use yet");
+    const second = batches.take(2, neverAsked);
+    assert.ok(second !== undefined);
+    const next = (second + 1) | -0x8000_0000;
+    assert.ok(isLastOfBatch(second) && !isLastOfBatch(next));
+    assert.deepEqual([batches.ownerOf(next), batches.ownerOf(before)], [2, 1]);
+    words[Field.nextBatch] = Batches.count;
+    let walks = 0;
+    const used = new Uint8Array(Batches.count).fill(1, 0, 4);
+    const look = (): Uint8Array => {
+      walks += 1;
+      return used;
+    };
+    const again = batches.take(3, look);
+    assert.ok(again !== undefined);
+    assert.equal(batchOf(again + 1), 4);
+    assert.deepEqual([batches.ownerOf(again + 1), batches.ownerOf(next)], [3, 2]);
+    used.fill(1);
+    used[2] = 0;
+    for (const member of [4, 5, 6]) {
+      assert.equal(batchOf((batches.take(member, look) ?? 0) + 1), 2, "from the last one on and round");
+      assert.equal(batches.ownerOf(2 << Batches.shift), member);
+    }
+    assert.equal(walks, 4);
+    used.fill(1);
+    assert.equal(batches.take(7, look), undefined);
+    used[Batches.count - 1] = 0;
+    for (const member of [7, 8]) {
+      assert.equal(batchOf((batches.take(member, look) ?? 0) + 1), Batches.count - 1);
+    }
+  });
+
+  test("the first generation of all is given to nobody: it tells of what is released", () => {
+    const { batches, words } = SharedState.create(1);
+    words[Field.nextBatch] = Batches.count;
+    assert.equal(
+      batches.take(1, () => new Uint8Array(Batches.count)),
+      0,
+    );
+  });
+});

@@ -1,0 +1,38 @@
+/**
+ * Each operation of a shared allocator, ended after each of its writes to shared memory and before and after each call
+ * of the system: whatever the moment, the next thread finds an allocator in which the operation has happened or has
+ * not, and in which everything else is as it was.
+ */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { describeOptions } from "../../support/config.ts";
+import { CONFIGURATIONS, everyMoment, everyRepair, OPERATIONS } from "../../support/deaths.ts";
+
+describe("a thread that ends after any write leaves an allocator that goes on", () => {
+  for (const options of CONFIGURATIONS) {
+    describe(describeOptions(options), () => {
+      for (const operation of OPERATIONS) {
+        test(operation.name, () => {
+          const { done, undone } = everyMoment(options, operation);
+          assert.ok(done + undone > 0, "it has a moment to die at");
+        });
+      }
+    });
+  }
+});
+
+describe("where the system does not find what nobody has registered, nothing but what was just being mapped or unmapped is lost", () => {
+  for (const operation of OPERATIONS) {
+    test(operation.name, () => {
+      const { done, undone } = everyMoment({}, operation, false);
+      assert.ok(done + undone > 0, "it has a moment to die at");
+    });
+    test(`${operation.name}, and its repair`, () => assert.ok(everyRepair(operation, false) > 10));
+  }
+});
+
+describe("a thread that ends while it repairs leaves the repair to the next", () => {
+  for (const operation of OPERATIONS) {
+    test(operation.name, () => assert.ok(everyRepair(operation) > 10));
+  }
+});
