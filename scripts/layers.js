@@ -56,7 +56,7 @@ export const rooms = [
   {
     name: "core",
     job: "pure arithmetic on one shared buffer: no clock, no system, no object made per operation",
-    imports: [],
+    imports: ["base/assert.ts"],
   },
   {
     name: "vm",

@@ -3,6 +3,7 @@
  * table.
  * The buffer only grows; chunks given back are joined with their free neighbours and used again.
  */
+import { assert } from "../base/assert.ts";
 import { Bins, Format, Header, Link, Size, Unit } from "./layout.ts";
 import { ringInit, ringInsert, ringRemove } from "./ring.ts";
 
@@ -86,6 +87,12 @@ export class Arena {
     const owners = words[Header.owners]!;
     let first = index >> Unit.shift;
     let count = unitCount;
+    assert(
+      first + count <= words[Header.unitCount]!,
+      5,
+      "a chunk is given back that the buffer does not have",
+    );
+    assert(words[owners + first]! >= 0, 6, "a chunk is given back that is free");
     words.fill(0, owners + first, owners + first + count);
     const after = first + count;
     if (after < words[Header.unitCount]! && words[owners + after]! < 0) {
@@ -164,6 +171,7 @@ export class Arena {
     const words = this.words;
     const owners = words[Header.owners]!;
     const count = -words[owners + unit]!;
+    assert(count > 0 && words[owners + unit + count - 1] === -count, 6, "a free chunk has not one length");
     words[owners + unit] = 0;
     words[owners + unit + count - 1] = 0;
     ringRemove(words, unit << Unit.shift);

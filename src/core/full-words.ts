@@ -6,6 +6,7 @@
  * whoever measures a run looks at the words themselves, and sets the bits of those that are not near its end. So
  * releasing and taking runs of a few words, as most programs do, has nothing to do with these bits.
  */
+import { assert } from "../base/assert.ts";
 import * as bits from "./bits.ts";
 import { Block, Size } from "./layout.ts";
 
@@ -13,6 +14,7 @@ import { Block, Size } from "./layout.ts";
 const { leadingOnes, lowestBit, trailingOnes } = bits;
 
 export function setFull(words: Int32Array, block: number, word: number): void {
+  assert(words[words[block + Block.records]! + (word << 1)] === -1, 13, "a word is not free all over");
   const group = word >>> 5;
   const index = words[block + Block.full]! + group;
   const known = words[index]! | (1 << (word & 31));

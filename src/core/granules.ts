@@ -1,4 +1,5 @@
 /** Allocations as bits of records, where they may reach over several of them. */
+import { assert } from "../base/assert.ts";
 import * as bits from "./bits.ts";
 import * as fullWords from "./full-words.ts";
 import { Block, Size, Word } from "./layout.ts";
@@ -21,6 +22,8 @@ export function takeGranules(words: Int32Array, block: number, granule: number, 
   const high = (all >>> 1) >>> (31 - bit);
   const free = words[record]!;
   const nextFree = words[record + Size.record]!;
+  assert(granule + count <= words[block + Block.tail]!, 9, "granules are taken from the untouched tail");
+  assert((~bitsFrom(free, nextFree, bit) & all) === 0, 7, "granules are taken that are not free");
   if (free === -1) clearIfFull(words, block, word);
   if (nextFree === -1 && high !== 0) clearIfFull(words, block, word + 1);
   const end = record + (((bit + count - 1) >>> 5) << 1) + Word.stop;
@@ -57,8 +60,18 @@ export function freeGranules(words: Int32Array, block: number, granule: number, 
     return;
   }
   const end = record + (((bit + count - 1) >>> 5) << 1) + Word.stop;
+  assert(
+    ((words[end]! >>> ((bit + count - 1) & 31)) & 1) === 1,
+    7,
+    "what is freed does not end an allocation",
+  );
   words[end] = words[end]! & ~(1 << ((bit + count - 1) & 31));
   const all = -1 >>> (32 - count);
+  assert(
+    (bitsFrom(words[record]!, words[record + Size.record]!, bit) & all) === 0,
+    7,
+    "granules are freed that are free",
+  );
   words[record] = words[record]! | (all << bit);
   words[record + Size.record] = words[record + Size.record]! | ((all >>> 1) >>> (31 - bit));
 }

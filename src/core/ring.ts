@@ -2,6 +2,7 @@
  * Circular doubly linked lists inside the shared buffer.
  * A ring is its sentinel; nodes are indices whose links stand at Link.next and Link.prev. A node in no ring has Link.next 0.
  */
+import { assert } from "../base/assert.ts";
 import { Link } from "./layout.ts";
 
 export function ringInit(words: Int32Array, sentinel: number): void {
@@ -12,6 +13,7 @@ export function ringInit(words: Int32Array, sentinel: number): void {
 /** Puts `node` right behind `place`, which is the sentinel or a node of the ring. */
 export function ringInsert(words: Int32Array, place: number, node: number): void {
   const next = words[place + Link.next]!;
+  assert(words[next + Link.prev] === place, 4, "the link behind a node does not lead back to it");
   words[node + Link.next] = next;
   words[node + Link.prev] = place;
   words[next + Link.prev] = node;
@@ -22,6 +24,11 @@ export function ringInsert(words: Int32Array, place: number, node: number): void
 export function ringRemove(words: Int32Array, node: number): boolean {
   const next = words[node + Link.next]!;
   const prev = words[node + Link.prev]!;
+  assert(
+    words[prev + Link.next] === node && words[next + Link.prev] === node,
+    4,
+    "a node is not in its ring",
+  );
   words[prev + Link.next] = next;
   words[next + Link.prev] = prev;
   words[node + Link.next] = 0;

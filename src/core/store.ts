@@ -1,4 +1,5 @@
 /** The buffer and the blocks in it: what is mapped, where, and how large the next one is to be. */
+import { assert } from "../base/assert.ts";
 import { Arena } from "./arena.ts";
 import { blockUnits, clearGranules, forgetDirty, generationUnits, layOutBlock, setPadding } from "./block.ts";
 import { treeFind, treeFirst, treeInsert, treeNext, treeRemove } from "./block-tree.ts";
@@ -243,6 +244,7 @@ export class Store {
     ringRemove(words, block + Block.inPool);
     treeRemove(words, block);
     words[Header.blockCount] = words[Header.blockCount]! - 1;
+    assert(words[Header.blockCount] >= 0, 4, "fewer blocks are counted than were removed");
     doubles[Header.reservedSize] = doubles[Header.reservedSize]! - doubles[(block >> 1) + Block.size]!;
     clearLookUp(words);
     const generations = words[block + Block.generations]!;

@@ -1,4 +1,5 @@
 /** The untouched end of a block, from which granules are taken without asking the index. */
+import { assert } from "../base/assert.ts";
 import { leadingOnes } from "./bits.ts";
 import { clearFull, setFull } from "./full-words.ts";
 import { Block } from "./layout.ts";
@@ -10,6 +11,7 @@ import { Block } from "./layout.ts";
 export function closeTail(words: Int32Array, block: number): number {
   const capacity = words[block + Block.capacity]!;
   const tail = words[block + Block.tail]!;
+  assert(tail >= words[block + Block.padding]! && tail <= capacity, 9, "the tail is not inside its block");
   if (tail === capacity) return tail;
   words[block + Block.tail] = capacity;
   words[block + Block.freed] = words[block + Block.freed]! + capacity - tail;
@@ -43,5 +45,6 @@ export function absorbIntoTail(words: Int32Array, block: number): boolean {
     if ((tail & 31) !== 0) break;
   }
   words[block + Block.freed] = words[block + Block.freed]! - (before - tail);
+  assert(words[block + Block.freed]! >= 0, 8, "fewer granules are counted as freed than the tail took back");
   return tail !== before;
 }
