@@ -463,4 +463,26 @@ export const plantedFaults = [
     replace: "",
     tests: ["process/", "vm/linux-real"],
   },
+  // --- calls ---
+  {
+    name: "the paths of libraries in memory are not unique",
+    file: "src/ffi/memory-file.ts",
+    find: "return load(`/proc/self/fd${spelling(inode)}${descriptor}`);",
+    replace: "return load(`/proc/self/fd${spelling(inode & 0n)}${descriptor}`);",
+    tests: ["ffi/fast-calls"],
+  },
+  {
+    name: "a library is taken for right whatever its symbols lead to",
+    file: "src/ffi/memory-file.ts",
+    find: "return symbols.every(({ name, address }) => Number(look(handle, cString(name))) === address);",
+    replace: "return symbols.every(({ name }) => Number(look(handle, cString(name))) !== 0);",
+    tests: ["ffi/symbol-identity"],
+  },
+  {
+    name: "narrow integers travel as they are on Deno",
+    file: "src/ffi/deno.ts",
+    find: "parameters: parameters.map((type) => WIDENED[type] ?? DENO_TYPES[type]),",
+    replace: "parameters: parameters.map((type) => DENO_TYPES[type]),",
+    tests: ["ffi/deno"],
+  },
 ];

@@ -202,10 +202,16 @@ export class BlockMemory {
         // A repair numbers the blocks anew.
         this.#mapped[this.#core.blockNumber(mapped.block)] = mapped;
       } else {
-        mapped.close();
-        mapped.isMapped = false;
+        this.#end(mapped);
       }
     }
+  }
+
+  /** The block is no longer mapped. */
+  #end(mapped: MappedBlock): void {
+    mapped.close();
+    mapped.isMapped = false;
+    this.#memory.forgetCode?.(mapped.rx, mapped.sizeBytes);
   }
 
   /** The same for all but some. One that the system refuses to unmap stays; its error is thrown when the others are gone. */
@@ -252,7 +258,7 @@ export class BlockMemory {
       this.#register?.markStaying(mapped.entry);
       throw error;
     }
-    mapped.isMapped = false;
+    this.#end(mapped);
     this.#mapped[this.#core.blockNumber(mapped.block)] = undefined;
     this.#core.removeBlock(mapped.block);
     this.#register?.remove(mapped.entry);

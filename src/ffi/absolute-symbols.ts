@@ -19,6 +19,7 @@
 import type { ProcessorName } from "../base/platform.ts";
 import type { Address, Ffi } from "./contract.ts";
 import { LINUX_LIBC_NAMES } from "./libc-names.ts";
+import type { ExpectedSymbol } from "./memory-file.ts";
 
 const HEADER_BYTES = 64;
 const PROGRAM_HEADER_BYTES = 56;
@@ -64,6 +65,11 @@ export function knowsAbsoluteSymbols(ffi: Pick<Ffi, "open">): boolean {
 /** The name under which the address number `index` of {@link absoluteSymbols} is found. */
 export function symbolName(index: number): string {
   return `f${index}`;
+}
+
+/** What the symbols of the library for these targets are to lead to. */
+export function expectedSymbols(targets: readonly { readonly address: Address }[]): ExpectedSymbol[] {
+  return targets.map(({ address }, index) => ({ name: symbolName(index), address }));
 }
 
 /**

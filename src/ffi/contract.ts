@@ -82,4 +82,10 @@ export interface Ffi {
 
   /** A function that calls the code at `address`. Precondition: the signature has been checked. */
   callable(address: Address, signature: NativeSignature): NativeCallable;
+
+  /**
+   * Memory is unmapped: gives back what calls of code there have needed. Such a call must never be made again. Not there
+   * where an interface needs nothing. Never throws.
+   */
+  forget?(start: Address, sizeBytes: number): void;
 }

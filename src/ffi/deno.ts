@@ -9,12 +9,13 @@
  *   long as when it is made a bigint first.
  * - Without permission it throws NotCapable; on a terminal it asks the user first. Permission for single libraries
  *   (`--allow-ffi=PATH`) is not enough for calls by address and for views.
+ * - A narrow argument on the stack has garbage above it: see {@link WIDENED}.
  * - Signatures have no variadic functions. Where their arguments travel as those of others do (x86-64, and AArch64
  *   but for Apple's) they can be called as if they were none.
  */
 import { JitError } from "../base/errors.ts";
 import { platform } from "../base/platform.ts";
-import { absoluteSymbols, knowsAbsoluteSymbols, symbolName } from "./absolute-symbols.ts";
+import { absoluteSymbols, expectedSymbols, knowsAbsoluteSymbols, symbolName } from "./absolute-symbols.ts";
 import { detach, findErrnoLocation, messageOf, noneFound } from "./common.ts";
 import type {
   Address,
@@ -68,6 +69,16 @@ const DENO_TYPES: Readonly<Record<NativeType, string>> = {
   pointer: "usize",
   buffer: "buffer",
 };
+
+/**
+ * Deno leaves garbage above a narrow argument that lies on the stack. Compilers for C extend what they get, and do not
+ * mind; the ABIs let a caller extend, and clang's callees rely on it. As 32-bit integers such arguments are whole. Apple's
+ * AArch64 packs the arguments on the stack, so that a wider one would be in another place.
+ */
+const WIDENED: Readonly<Partial<Record<NativeType, string>>> =
+  platform.system === "darwin" && platform.processor === "arm64"
+    ? {}
+    : { i8: "i32", i16: "i32", u8: "u32", u16: "u32" };
 
 /** Making a library takes 200 to 300 µs, a call by address 1 µs. */
 const CALLS_WORTH_A_LIBRARY = 256;
@@ -195,6 +206,7 @@ class DenoLinker implements Linker {
           ),
         );
         try {
+          if (!this.#files.leadsTo(path, expectedSymbols(targets))) return undefined;
           return targets.map(({ signature }, index) => {
             const raw = library.symbols[symbolName(index)];
             if (raw === null || raw === undefined) throw new Error("a symbol is missing");
@@ -213,7 +225,7 @@ class DenoLinker implements Linker {
 
 function denoSignature({ parameters, result }: NativeSignature): DenoSignature {
   return {
-    parameters: parameters.map((type) => DENO_TYPES[type]),
+    parameters: parameters.map((type) => WIDENED[type] ?? DENO_TYPES[type]),
     result: result === "pointer" ? "isize" : DENO_TYPES[result],
   };
 }

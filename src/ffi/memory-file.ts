@@ -1,5 +1,5 @@
-/** A file in memory that is there while somebody loads it. Linux only; elsewhere there is none. */
-import type { Ffi, NativeFunction, NativeSignature } from "./contract.ts";
+/** A library in memory that is there while somebody loads it. Linux only; elsewhere there is none. */
+import type { Address, Ffi, NativeFunction, NativeSignature } from "./contract.ts";
 import { LINUX_LIBC_NAMES } from "./libc-names.ts";
 
 /** memfd_create: not inherited by other programs, and (Linux 6.3) never executable. */
@@ -7,50 +7,103 @@ const MFD_CLOEXEC = 1;
 const MFD_NOEXEC_SEAL = 8;
 /** getrlimit: the largest file a process may write. Writing past it raises SIGXFSZ, which ends the process. */
 const RLIMIT_FSIZE = 1;
+/** statx: of the descriptor itself, its inode; and where that stands in `struct statx`, which is 256 bytes long. */
+const AT_EMPTY_PATH = 0x1000;
+const STATX_INO = 0x100;
+const STATX_BYTES = 256;
+const STATX_MASK_OFFSET = 0;
+const STATX_INODE_OFFSET = 32;
+/** dlopen: do not load it, just say whether it is loaded. */
+const RTLD_LAZY = 1;
+const RTLD_NOLOAD = 4;
 
-/** `memfd_create`, `write` and `close` of libc. */
+/** Where `dlopen` is in glibc before 2.34. */
+const LIBRARIES_WITH_LOADER = [...LINUX_LIBC_NAMES, "libdl.so.2"];
+
+/** A symbol of a library and where it is to lead. */
+export interface ExpectedSymbol {
+  readonly name: string;
+  readonly address: Address;
+}
+
+/** Makes libraries of bytes, and sees to it that they are what is loaded. */
 export class MemoryFiles {
   readonly #memfdCreate: NativeFunction | undefined;
   readonly #write: NativeFunction | undefined;
   readonly #close: NativeFunction | undefined;
   readonly #getrlimit: NativeFunction | undefined;
+  readonly #statx: NativeFunction | undefined;
+  readonly #dlopen: NativeFunction | undefined;
+  readonly #dlsym: NativeFunction | undefined;
+  readonly #dlclose: NativeFunction | undefined;
 
-  /** Never throws: where a function is missing, no file can be made. */
+  /** Never throws: where a function is missing, no library can be made. */
   constructor(ffi: Pick<Ffi, "open">) {
     const find = (
       symbol: string,
-      ...parameters: NativeSignature["parameters"]
+      parameters: NativeSignature["parameters"],
+      result: NativeSignature["result"] = "i32",
+      libraries: readonly string[] = LINUX_LIBC_NAMES,
     ): NativeFunction | undefined => {
-      try {
-        return ffi.open(LINUX_LIBC_NAMES).find(symbol, { parameters, result: "i32" });
-      } catch {
-        return undefined; // there is no such library: not Linux
+      for (const name of libraries) {
+        try {
+          const found = ffi.open([name]).find(symbol, { parameters, result });
+          if (found !== undefined) return found;
+        } catch {
+          // There is no such library here. Where there is none of them, this is not Linux.
+        }
       }
+      return undefined;
     };
-    this.#memfdCreate = find("memfd_create", "buffer", "u32");
+    this.#memfdCreate = find("memfd_create", ["buffer", "u32"]);
     // Less than 2**31 bytes are ever written, so that the result fits.
-    this.#write = find("write", "i32", "buffer", "pointer");
-    this.#close = find("close", "i32");
-    this.#getrlimit = find("getrlimit", "i32", "buffer");
+    this.#write = find("write", ["i32", "buffer", "pointer"]);
+    this.#close = find("close", ["i32"]);
+    this.#getrlimit = find("getrlimit", ["i32", "buffer"]);
+    this.#statx = find("statx", ["i32", "buffer", "i32", "u32", "buffer"]);
+    this.#dlopen = find("dlopen", ["buffer", "i32"], "pointer", LIBRARIES_WITH_LOADER);
+    this.#dlsym = find("dlsym", ["pointer", "buffer"], "pointer", LIBRARIES_WITH_LOADER);
+    this.#dlclose = find("dlclose", ["pointer"], "i32", LIBRARIES_WITH_LOADER);
   }
 
   /**
    * What `load` makes of a path that leads to `bytes`; undefined where no file can be made.
-   * No two calls give the same path: the loader of the C library takes the same path for the same library.
+   *
+   * The loader of the C library takes a path that it has loaded for the same library, so no two libraries of a process
+   * may have one path, whichever thread and whichever copy of this module loads them. The path has the number of the
+   * file's inode, which no other file has as long as this one exists; and it exists as long as the library is loaded.
    */
   use<T>(bytes: Uint8Array, load: (path: string) => T): T | undefined {
     if (!this.#mayWrite(bytes.length)) return undefined;
-    const name = new TextEncoder().encode("jit-allocator-symbols\0");
+    const name = cString("jit-allocator-symbols");
     const create = (flags: number): number => Number(this.#memfdCreate?.(name, flags) ?? -1);
     let descriptor = create(MFD_CLOEXEC | MFD_NOEXEC_SEAL);
     // Linux before 6.3 does not know the flag.
     if (descriptor === -1) descriptor = create(MFD_CLOEXEC);
     if (descriptor === -1) return undefined;
     try {
+      const inode = this.#inodeOf(descriptor);
+      if (inode === undefined) return undefined;
       if (this.#write?.(descriptor, bytes, bytes.length) !== bytes.length) return undefined;
-      return load(`/proc/self/fd${spelling()}${descriptor}`);
+      return load(`/proc/self/fd${spelling(inode)}${descriptor}`);
     } finally {
       this.#close?.(descriptor);
+    }
+  }
+
+  /**
+   * Whether the library that is loaded under a path is the one that was meant: each symbol leads to its address. False
+   * also where that cannot be found out. Asked between loading a library and the first call of its functions.
+   */
+  leadsTo(path: string, symbols: readonly ExpectedSymbol[]): boolean {
+    const [open, look, close] = [this.#dlopen, this.#dlsym, this.#dlclose];
+    if (open === undefined || look === undefined || close === undefined) return false;
+    const handle = Number(open(cString(path), RTLD_LAZY | RTLD_NOLOAD));
+    if (handle === 0) return false;
+    try {
+      return symbols.every(({ name, address }) => Number(look(handle, cString(name))) === address);
+    } finally {
+      close(handle);
     }
   }
 
@@ -58,13 +111,21 @@ export class MemoryFiles {
     const limits = new BigUint64Array(2);
     return this.#getrlimit?.(RLIMIT_FSIZE, limits) === 0 && (limits[0] ?? 0n) >= BigInt(sizeBytes);
   }
+
+  /** No other file of the process's memory has that number at the same time; undefined where the system does not say. */
+  #inodeOf(descriptor: number): bigint | undefined {
+    const status = new DataView(new ArrayBuffer(STATX_BYTES));
+    if (this.#statx?.(descriptor, cString(""), AT_EMPTY_PATH, STATX_INO, status) !== 0) return undefined;
+    if ((status.getUint32(STATX_MASK_OFFSET, true) & STATX_INO) === 0) return undefined;
+    return status.getBigUint64(STATX_INODE_OFFSET, true);
+  }
 }
 
-/**
- * A slash, spelled another way each time: 52 random bits, `/` for 0 and `/.` for 1. Random, because other threads and
- * other copies of this library load libraries in the same process, and do not know of each other.
- */
-function spelling(): string {
-  const bits = Math.floor(Math.random() * 2 ** 52).toString(2);
-  return `${bits.replaceAll("0", "/").replaceAll("1", "/.")}/`;
+/** A slash, spelled by a number: `/` for each 0 of its binary digits, and `/.` for each 1. */
+function spelling(number: bigint): string {
+  return `${number.toString(2).replaceAll("0", "/").replaceAll("1", "/.")}/`;
+}
+
+function cString(text: string): Uint8Array {
+  return new TextEncoder().encode(`${text}\0`);
 }

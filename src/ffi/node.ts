@@ -7,12 +7,14 @@
  * - A call of floating-point numbers takes 4 ns, a tenth of koffi's. One with an integer or a buffer goes through
  *   checks in JavaScript which all functions share: 25 ns while only one of them is in use and 150 with several, where
  *   koffi's 40 to 60 stay what they are. So koffi keeps those.
- * - Closing a library closes its functions. It is left to the collector, which unloads it after the last of them.
+ * - Closing a library closes its functions: they throw. It is closed when all of the memory that they lead to is gone, so
+ *   that nothing stays mapped; what its thread does not learn of is left to the collector, which unloads a library after
+ *   the last of its functions.
  * - Loading the module writes a warning that it is experimental. So it is loaded when a function needs it.
  */
 import { createRequire, isBuiltin } from "node:module";
 import { platform } from "../base/platform.ts";
-import { absoluteSymbols, knowsAbsoluteSymbols, symbolName } from "./absolute-symbols.ts";
+import { absoluteSymbols, expectedSymbols, knowsAbsoluteSymbols, symbolName } from "./absolute-symbols.ts";
 import type {
   Address,
   Ffi,
@@ -27,12 +29,17 @@ import { LinkQueue, type Linker, type LinkTarget } from "./link-queue.ts";
 import { MemoryFiles } from "./memory-file.ts";
 import { ownTrampoline, toNumber } from "./trampoline.ts";
 
+interface NodeLibrary {
+  /** From then on its functions throw. */
+  close(): void;
+}
+
 /** The part of `node:ffi` that this file uses. */
 export interface NodeFfiModule {
   dlopen(
     path: string,
     functions: Readonly<Record<string, { readonly arguments: readonly string[]; readonly return: string }>>,
-  ): { readonly lib: object; readonly functions: Readonly<Record<string, NativeFunction>> };
+  ): { readonly lib: NodeLibrary; readonly functions: Readonly<Record<string, NativeFunction>> };
 }
 
 /** The types of results. Of parameters, those that are called without checks in JavaScript. */
@@ -85,8 +92,9 @@ class NodeFfi implements Ffi {
     "koffi calls by address; node:ffi, which this version of Node has, calls functions of floating-point numbers faster";
   readonly #koffi: Ffi;
   readonly #load: () => NodeFfiModule;
-  /** Made when it is first needed; null where functions cannot be linked. */
+  /** Made when they are first needed; the queue is null where functions cannot be linked. */
   #queue: LinkQueue | null | undefined;
+  #linker: NodeLinker | undefined;
 
   constructor(koffi: Ffi, load: () => NodeFfiModule) {
     this.#koffi = koffi;
@@ -116,10 +124,14 @@ class NodeFfi implements Ffi {
     if (parameters.length === 0 || !parameters.every((type) => FAST_PARAMETERS.includes(type)))
       return callable;
     if (this.#queue === undefined) {
-      const isLinkable = knowsAbsoluteSymbols(this);
-      this.#queue = isLinkable ? new LinkQueue(new NodeLinker(this.#load, new MemoryFiles(this))) : null;
+      if (knowsAbsoluteSymbols(this)) this.#linker = new NodeLinker(this.#load, new MemoryFiles(this));
+      this.#queue = this.#linker === undefined ? null : new LinkQueue(this.#linker);
     }
     return this.#queue?.callable(callable.call, { address, signature }) ?? callable;
+  }
+
+  forget(start: Address, sizeBytes: number): void {
+    this.#linker?.forget(start, start + sizeBytes);
   }
 }
 
@@ -127,8 +139,10 @@ class NodeLinker implements Linker {
   readonly worthCalls = CALLS_WORTH_A_LIBRARY;
   readonly #load: () => NodeFfiModule;
   readonly #files: MemoryFiles;
-  #libraryCount = 0;
-  readonly #unloaded = new FinalizationRegistry<undefined>(() => this.#libraryCount--);
+  /** By number: what is loaded. Weakly held, so that the collector may unload what no function needs. */
+  readonly #libraries = new Map<number, LoadedLibrary>();
+  #lastNumber = 0;
+  readonly #unloaded = new FinalizationRegistry<number>((number) => this.#libraries.delete(number));
 
   constructor(load: () => NodeFfiModule, files: MemoryFiles) {
     this.#load = load;
@@ -140,7 +154,7 @@ class NodeLinker implements Linker {
       targets.map(({ address }) => address),
       platform.processor,
     );
-    if (image === undefined || this.#libraryCount >= MOST_LIBRARIES) return undefined;
+    if (image === undefined || this.#libraries.size >= MOST_LIBRARIES) return undefined;
     try {
       return this.#files.use(image, (path) => {
         const { lib, functions } = this.#load().dlopen(
@@ -149,22 +163,47 @@ class NodeLinker implements Linker {
             targets.map(({ signature }, index) => [symbolName(index), nodeSignature(signature)]),
           ),
         );
-        this.#libraryCount++;
-        this.#unloaded.register(lib, undefined);
-        return targets.map(({ signature: { parameters, result } }, index) => {
-          const raw = functions[symbolName(index)];
-          if (raw === undefined) throw new Error("a symbol is missing");
-          return ownTrampoline(raw, {
-            parameters: parameters.map(() => undefined),
-            result: result === "pointer" ? toNumber : undefined,
+        try {
+          if (!this.#files.leadsTo(path, expectedSymbols(targets))) throw new Error("it is another library");
+          const trampolines = targets.map(({ signature: { parameters, result } }, index) => {
+            const raw = functions[symbolName(index)];
+            if (raw === undefined) throw new Error("a symbol is missing");
+            return ownTrampoline(raw, {
+              parameters: parameters.map(() => undefined),
+              result: result === "pointer" ? toNumber : undefined,
+            });
           });
-        });
+          const number = ++this.#lastNumber;
+          const addresses = new Set(targets.map(({ address }) => address));
+          this.#libraries.set(number, { library: new WeakRef(lib), addresses });
+          this.#unloaded.register(lib, number);
+          return trampolines;
+        } catch (error) {
+          lib.close();
+          throw error;
+        }
       });
     } catch {
       // No permission, no /proc, no room: koffi goes on.
       return undefined;
     }
   }
+
+  /** What lay from `start` to `end` is unmapped. Closes the libraries that lead nowhere else. */
+  forget(start: Address, end: Address): void {
+    for (const [number, { library, addresses }] of this.#libraries) {
+      for (const address of addresses) if (address >= start && address < end) addresses.delete(address);
+      if (addresses.size > 0) continue;
+      this.#libraries.delete(number);
+      library.deref()?.close();
+    }
+  }
+}
+
+interface LoadedLibrary {
+  readonly library: WeakRef<NodeLibrary>;
+  /** Where its symbols lead to and memory is still mapped. */
+  readonly addresses: Set<Address>;
 }
 
 function nodeSignature({ parameters, result }: NativeSignature): {

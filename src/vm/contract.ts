@@ -147,6 +147,8 @@ export interface VirtualMemory {
    */
   openView(address: Address, sizeBytes: number): Uint8Array;
   closeView(view: Uint8Array): void;
+  /** Code is gone: gives back what this thread's calls of it have needed (`Ffi.forget`). Never throws. */
+  forgetCode?(rx: Address, sizeBytes: number): void;
 
   /**
    * Absent where nothing of it can be had: threads can share an allocator there too, but one that holds the lock for

@@ -40,7 +40,7 @@ const NOT_ALL_MAPPED =
 export interface LinuxMemoryParts {
   readonly libc: LinuxLibc;
   readonly files: SystemFiles;
-  readonly ffi: Pick<Ffi, "view" | "detach">;
+  readonly ffi: Pick<Ffi, "view" | "detach" | "forget">;
   readonly instructionCache: InstructionCache;
 }
 
@@ -51,7 +51,7 @@ export class LinuxMemory implements VirtualMemory {
   readonly #instructionCache: InstructionCache;
   readonly #libc: LinuxLibc;
   readonly #files: SystemFiles;
-  readonly #ffi: Pick<Ffi, "view" | "detach">;
+  readonly #ffi: Pick<Ffi, "view" | "detach" | "forget">;
   readonly #placement: Placement;
   readonly #dualMapper: DualMapper;
   #pageSize: number | undefined;
@@ -187,6 +187,10 @@ export class LinuxMemory implements VirtualMemory {
 
   openView(address: Address, sizeBytes: number): Uint8Array {
     return new Uint8Array(this.#ffi.view(address, sizeBytes));
+  }
+
+  forgetCode(rx: Address, sizeBytes: number): void {
+    this.#ffi.forget?.(rx, sizeBytes);
   }
 
   closeView(view: Uint8Array): void {
