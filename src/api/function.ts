@@ -7,7 +7,7 @@ import type {
   NativeSignature,
   NativeType,
 } from "../ffi/contract.ts";
-import { argumentNames, compile } from "../base/generated.ts";
+import { argumentNames, compile, GeneratedCache } from "../base/generated.ts";
 import { systemFfi } from "../ffi/select.ts";
 import { isTypedArray, kindOfBytes } from "../base/intrinsics.ts";
 import { refuseReleased, refuseValue } from "../engine/refusals.ts";
@@ -171,16 +171,10 @@ function checkType(what: string, type: unknown, known: readonly NativeType[]): N
 type Guard = (code: Span, target: NativeCallable, owner: SpanOwner) => NativeFunction;
 
 /** By the types of the parameters, because compiling one takes longer than making its functions. */
-const guards = new Map<string, Guard>();
+const guards = new GeneratedCache<Guard>();
 
 function guardOf(types: readonly NativeType[], isFast: boolean): Guard {
-  const key = [isFast, ...types].join();
-  let guard = guards.get(key);
-  if (guard === undefined) {
-    guard = makeGuard(types, isFast);
-    guards.set(key, guard);
-  }
-  return guard;
+  return guards.get([isFast, ...types].join(), () => makeGuard(types, isFast));
 }
 
 /**

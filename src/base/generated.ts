@@ -29,6 +29,28 @@ export function compile<F extends (...values: never[]) => unknown>(
   }
 }
 
+/**
+ * So many texts have their function at hand. A program has some dozens of signatures; one that makes them without end (a
+ * fuzzer, a binding generator) must not find all of them kept, at some 3 KB each.
+ */
+const MOST_KEPT = 512;
+
+/** What was made of a text, kept for the next time, as making it takes some ten microseconds. */
+export class GeneratedCache<V> {
+  readonly #made = new Map<string, V>();
+
+  /** What `make` makes for `key`: now, or the last time. */
+  get(key: string, make: () => V): V {
+    const known = this.#made.get(key);
+    if (known !== undefined || this.#made.has(key)) return known as V;
+    // All at once: to know which one was used last would cost every look.
+    if (this.#made.size >= MOST_KEPT) this.#made.clear();
+    const made = make();
+    this.#made.set(key, made);
+    return made;
+  }
+}
+
 /** `a0`, `a1` … : names for the arguments of generated functions. */
 export function argumentNames(count: number): readonly string[] {
   return Array.from({ length: count }, (_, index) => `a${index}`);

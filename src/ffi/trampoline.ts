@@ -1,6 +1,6 @@
 /** Puts the conversions that an interface needs around one of its functions. */
 import type { NativeFunction } from "./contract.ts";
-import { argumentNames, compile } from "../base/generated.ts";
+import { argumentNames, compile, GeneratedCache } from "../base/generated.ts";
 
 /** Makes a value of the contract one of the interface, or the other way round. */
 export type Conversion = (value: unknown) => unknown;
@@ -15,15 +15,14 @@ export interface Conversions {
 type Make = (raw: NativeFunction, parameters: Conversions["parameters"], result: unknown) => NativeFunction;
 
 /** By the text of the function: compiling takes ten microseconds. */
-const makers = new Map<string, Make | undefined>();
+const makers = new GeneratedCache<Make | undefined>();
 
 /** `raw` with its conversions; `raw` itself where there is nothing to convert. */
 export function converted(raw: NativeFunction, conversions: Conversions): NativeFunction {
   if (conversions.result === undefined && conversions.parameters.every((one) => one === undefined))
     return raw;
   const text = textOf(conversions);
-  if (!makers.has(text)) makers.set(text, compileMaker(text));
-  const make = makers.get(text);
+  const make = makers.get(text, () => compileMaker(text));
   return make === undefined
     ? convertedSlowly(raw, conversions)
     : make(raw, conversions.parameters, conversions.result);
