@@ -71,7 +71,7 @@ export const rooms = [
   {
     name: "base",
     job: "what everybody stands on: errors, intrinsics, platform, stack",
-    imports: [],
+    imports: ["node:worker_threads"],
   },
 ];
 

@@ -485,4 +485,26 @@ export const plantedFaults = [
     replace: "parameters: parameters.map((type) => DENO_TYPES[type]),",
     tests: ["ffi/deno"],
   },
+  // --- who lives ---
+  {
+    name: "a thread whose mutex the kernel has marked counts as alive",
+    file: "src/vm/linux/thread-mark.ts",
+    find: "return errno === Errno.EAGAIN ? false : undefined;",
+    replace: "return errno === Errno.EAGAIN ? true : undefined;",
+    tests: ["vm/thread-mark"],
+  },
+  {
+    name: "a thread is known by its number alone, which a later one may have",
+    file: "src/vm/linux/sharing.ts",
+    find: "return !isThere && this.#libc.errno() === Errno.ESRCH ? false : undefined;",
+    replace: "return isThere;",
+    tests: ["vm/thread-mark"],
+  },
+  {
+    name: "two names of one thread are the same",
+    file: "src/base/unique.ts",
+    find: "shared[COUNTER] = count;",
+    replace: "shared[COUNTER] = 0;",
+    tests: ["base/unique"],
+  },
 ];

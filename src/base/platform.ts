@@ -48,5 +48,25 @@ function detect(): Platform {
   };
 }
 
+/** What a runtime may keep from a program. */
+export type Permission =
+  { readonly name: "read"; readonly path: string } | { readonly name: "env"; readonly variable: string };
+
+/**
+ * Whether something may be looked at without the user being asked: on a terminal, Deno stops the program and asks. Other
+ * runtimes ask nobody; what they refuse they throw. Never throws.
+ */
+export function isGranted(permission: Permission): boolean {
+  if (platform.runtime !== "deno") return true;
+  try {
+    const { permissions } = Reflect.get(globalThis, "Deno") as {
+      permissions: { querySync(permission: Permission): { readonly state: string } };
+    };
+    return permissions.querySync(permission).state === "granted";
+  } catch {
+    return false;
+  }
+}
+
 /** Where this program runs, found out once. */
 export const platform: Platform = detect();

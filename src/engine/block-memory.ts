@@ -7,19 +7,6 @@ import { outOfMetadata, outOfReserve } from "./refusals.ts";
 import { needMuchStack } from "../base/stack.ts";
 import type { DualMapping, MappingTag, MemoryFlags, VirtualMemory } from "../vm/contract.ts";
 
-let tags = 0;
-
-/**
- * 48 bits, of which two allocators of a process have the same by a chance of one in 281 million million. They are not random
- * alone: a program may have put something else in the place of Math.random.
- */
-export function uniqueTagName(): string {
-  tags += 1;
-  const microseconds = Math.floor((performance.timeOrigin + performance.now()) * 1000);
-  const bits = Math.floor(Math.random() * 2 ** 48) + microseconds + tags * 0x9e37_79b1;
-  return (bits % 2 ** 48).toString(36);
-}
-
 /** A view is shorter than 2 GiB (ffi/contract.ts), which a block may have. */
 const FILLED_AT_ONCE_BYTES = 2 ** 30;
 

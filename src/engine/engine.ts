@@ -1,6 +1,6 @@
 /** What an allocator does: the core decides, the virtual memory acts, and whatever fails leaves all as it was. */
 import type { AllocatorOperations } from "./operations.ts";
-import { BlockMemory, uniqueTagName } from "./block-memory.ts";
+import { BlockMemory } from "./block-memory.ts";
 import type { SpanOwner, SpanToken } from "./contract.ts";
 import type { Core } from "../core/core.ts";
 import { enterInLedger, shortenEntry } from "../core/generations.ts";
@@ -18,6 +18,7 @@ import { SpanIdentity } from "./span-identity.ts";
 import { spanAccess } from "./span.ts";
 import type { Span } from "./span.ts";
 import * as stack from "../base/stack.ts";
+import { uniqueName } from "../base/unique.ts";
 import { describeBlock, statisticsOf } from "./statistics.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
@@ -73,7 +74,7 @@ export class Engine implements AllocatorOperations {
 
   constructor(options: Readonly<ResolvedJitAllocatorOptions>, memory: VirtualMemory, shared?: SharedParts) {
     this.options = options;
-    this.tagName = shared?.tagName ?? uniqueTagName();
+    this.tagName = shared?.tagName ?? uniqueName();
     this.#granuleShift = 31 - Math.clz32(options.granularity);
     this.#poolCount = options.useMultiplePools ? 3 : 1;
     this.#fills = options.fillUnusedMemory;

@@ -30,11 +30,8 @@ export interface SharedAllocator {
   readonly options: Readonly<ResolvedJitAllocatorOptions>;
 }
 
-/** What {@link uniqueTagName} makes: at most ten digits to the base 36. */
-const TAG_NAME = /^[0-9a-z]{1,10}$/;
-
-/** A member of its own in a thread whose system tells nothing: no two threads have the same. */
-const UNKNOWN_IDS = 2 ** 30;
+/** What `uniqueName` makes. */
+const TAG_NAME = /^[0-9x]{5,32}$/;
 
 /** Puts the locking engine before an engine that one thread has had for itself. */
 export function shareEngine(engine: Engine, memory: VirtualMemory): SharedEngine {
@@ -127,11 +124,7 @@ function noHandle(handle: unknown): JitError {
   return refuseValue("attach to", handle, "the handle must be one that JitAllocator.share() returned");
 }
 
-function threadsOf(memory: VirtualMemory): ThreadInspector {
-  const { sharing } = memory;
-  if (sharing !== undefined) {
-    return { current: () => sharing.currentThread(), isAlive: (thread) => sharing.isAlive(thread) };
-  }
-  const unknown = { id: 1 + Math.floor(Math.random() * (UNKNOWN_IDS - 1)), startTime: 0 };
-  return { current: () => unknown, isAlive: () => undefined };
+/** Where the system tells nothing of threads, members are told apart by numbers from the shared buffer. */
+function threadsOf({ sharing }: VirtualMemory): ThreadInspector {
+  return sharing ?? { currentThread: () => undefined, isAlive: () => undefined };
 }

@@ -14,7 +14,7 @@ export const enum Format {
   /** "JITS" in ASCII: tells this buffer from any other. */
   magic = 0x4a495453,
   /** Counts up whenever the meaning of a field changes. */
-  version = 1,
+  version = 2,
 }
 
 export const enum Field {
@@ -37,6 +37,8 @@ export const enum Field {
   repairs = 9,
   /** What the parts of a handle have in common. */
   seal = 10,
+  /** Counts threads that the system does not tell from others. */
+  unnamedThreads = 11,
   /**
    * The lock has a cache line of its own: waiting threads look at it again and again. The integer behind it counts
    * acquisitions; the waiting tell by it a holder that is slow from one that will never let go.
@@ -66,8 +68,8 @@ export const enum Members {
   id = 0,
   /** 1 where the thread has said that it is done. */
   hasLeft = 1,
-  /** As a double, at `(member >> 1) + …`: when the thread began, in the system's own unit; 0 = not known. */
-  startTime = 1,
+  /** As a double, at `(member >> 1) + …`: what no other thread has together with this id; 0 = not known. */
+  mark = 1,
 }
 
 /**

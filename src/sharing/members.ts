@@ -1,22 +1,13 @@
 /** The threads that share an allocator: which numbers they have, and which of them still live. */
-import { Members } from "./layout.ts";
+import type { SharingSupport, ThreadIdentity } from "../vm/contract.ts";
+import { Field, Members } from "./layout.ts";
 import type { HolderInspector } from "./lock.ts";
 
-/** A thread as the system knows it. */
-export interface ThreadIdentity {
-  /** The native thread id: an integer from 1 to 2**31 − 1. */
-  readonly id: number;
-  /** When it began, in any unit, so that a later thread with the same id is told apart; 0 = not known. */
-  readonly startTime: number;
-}
-
 /** What the system can tell of threads. */
-export interface ThreadInspector {
-  /** The thread that calls. */
-  current(): ThreadIdentity;
-  /** Whether that thread still lives; undefined where the system does not tell. */
-  isAlive(thread: ThreadIdentity): boolean | undefined;
-}
+export type ThreadInspector = Pick<SharingSupport, "currentThread" | "isAlive">;
+
+/** Native thread ids are below it on every system: from here on they are of threads that cannot be told apart otherwise. */
+const UNNAMED_IDS = 2 ** 30;
 
 /**
  * Where the system does not tell, a thread that has held the lock for so long without a pause counts as gone.
@@ -36,7 +27,11 @@ export class MemberTable implements HolderInspector {
     this.#words = words;
     this.#doubles = new Float64Array(words.buffer);
     this.#threads = threads;
-    this.#self = threads.current();
+    this.#self = threads.currentThread() ?? {
+      // A number of its own from the shared buffer, which no two threads that share it can have.
+      id: UNNAMED_IDS + (Atomics.add(words, Field.unnamedThreads, 1) % UNNAMED_IDS),
+      mark: 0,
+    };
   }
 
   /** Enters this thread under a number that nobody had, or returns 0 where all were given. Needs no lock. */
@@ -44,7 +39,7 @@ export class MemberTable implements HolderInspector {
     for (let number = 1; number < Members.count; number++) {
       // The id claims the number: whoever dies right behind this is known to be dead.
       if (Atomics.compareExchange(this.#words, at(number) + Members.id, 0, this.#self.id) !== 0) continue;
-      this.#doubles[(at(number) >> 1) + Members.startTime] = this.#self.startTime;
+      this.#doubles[(at(number) >> 1) + Members.mark] = this.#self.mark;
       return number;
     }
     return 0;
@@ -78,8 +73,8 @@ export class MemberTable implements HolderInspector {
   }
 
   /** Writes all of a number that this thread is claiming; the id, which ends that, last. */
-  #enter(number: number, { id, startTime }: ThreadIdentity, hasLeft: boolean): void {
-    this.#doubles[(at(number) >> 1) + Members.startTime] = startTime;
+  #enter(number: number, { id, mark }: ThreadIdentity, hasLeft: boolean): void {
+    this.#doubles[(at(number) >> 1) + Members.mark] = mark;
     this.#words[at(number) + Members.hasLeft] = hasLeft ? 1 : 0;
     Atomics.store(this.#words, at(number) + Members.id, id);
   }
@@ -111,7 +106,7 @@ export class MemberTable implements HolderInspector {
   }
 
   isThisThread(number: number): boolean {
-    return isSame(this.#identity(number, this.#idOf(number)), this.#self);
+    return this.#isSelf(this.#identity(number, this.#idOf(number)));
   }
 
   isGone(number: number, heldMs: number): boolean {
@@ -138,21 +133,27 @@ export class MemberTable implements HolderInspector {
   }
 
   #isAlive(thread: ThreadIdentity): boolean | undefined {
-    return isSame(thread, this.#self) || this.#threads.isAlive(thread);
+    if (this.#isSelf(thread)) return true;
+    return thread.id >= UNNAMED_IDS ? undefined : this.#threads.isAlive(thread);
+  }
+
+  /**
+   * Whether that is this very thread. It may have another mark there: from another copy of this library, say. Of two
+   * threads that live, no two have one id. A thread that died while it joined may have left no mark.
+   */
+  #isSelf(thread: ThreadIdentity): boolean {
+    if (thread.id !== this.#self.id) return false;
+    if (thread.mark === this.#self.mark || thread.mark === 0) return true;
+    return this.#threads.isAlive(thread) === true;
   }
 
   #identity(number: number, id: number): ThreadIdentity {
     // Of a thread that is claiming the number only the id is there. If it dies, it has gone like any other.
-    if (id < 0) return { id: -id, startTime: 0 };
-    return { id, startTime: this.#doubles[(at(number) >> 1) + Members.startTime] ?? 0 };
+    if (id < 0) return { id: -id, mark: 0 };
+    return { id, mark: this.#doubles[(at(number) >> 1) + Members.mark] ?? 0 };
   }
 }
 
 function at(number: number): number {
   return Members.start + number * Members.integers;
-}
-
-/** A thread that died while it joined may have left no time. */
-function isSame(thread: ThreadIdentity, other: ThreadIdentity): boolean {
-  return thread.id === other.id && (thread.startTime === other.startTime || thread.startTime === 0);
 }

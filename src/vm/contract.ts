@@ -71,8 +71,11 @@ export interface MemoryLimit {
 export interface ThreadIdentity {
   /** The native thread id: an integer from 1 to 2**31 − 1. */
   readonly id: number;
-  /** When it began, in any unit, so that a later thread with the same id is told apart; 0 = not known. */
-  readonly startTime: number;
+  /**
+   * What no other thread of the process ever has together with this id: an address of its own, or when it began. So a later
+   * thread with the same id is told apart. 0 = not known.
+   */
+  readonly mark: number;
 }
 
 /** A range of addresses that is in use. */
@@ -91,8 +94,8 @@ export interface MappingTag {
 
 /** What an allocator that several threads share asks of the system, so that one of them may die at any instant. */
 export interface SharingSupport {
-  /** The thread that calls. */
-  currentThread(): ThreadIdentity;
+  /** The thread that calls; undefined where it cannot be told from others. */
+  currentThread(): ThreadIdentity | undefined;
   /** Whether that thread still runs; undefined where this machine does not tell. */
   isAlive(thread: ThreadIdentity): boolean | undefined;
   /**

@@ -31,6 +31,7 @@ import { Placement } from "./linux/placement.ts";
 import { probe } from "./linux/probe.ts";
 import { reserve } from "./linux/reserve.ts";
 import { LinuxSharing } from "./linux/sharing.ts";
+import { ThreadMarks, type MarkCalls } from "./linux/thread-mark.ts";
 
 /** What stands behind ENOMEM of mprotect, the commonest first. */
 const NOT_ALL_MAPPED =
@@ -40,6 +41,8 @@ const NOT_ALL_MAPPED =
 export interface LinuxMemoryParts {
   readonly libc: LinuxLibc;
   readonly files: SystemFiles;
+  /** Binds what threads are marked with; called when a thread first shares an allocator. */
+  readonly bindMarkCalls: () => MarkCalls;
   readonly ffi: Pick<Ffi, "view" | "detach" | "forget">;
   readonly instructionCache: InstructionCache;
 }
@@ -63,7 +66,7 @@ export class LinuxMemory implements VirtualMemory {
     this.#ffi = parts.ffi;
     this.#placement = new Placement(parts.libc);
     this.#dualMapper = new DualMapper(parts.libc, parts.files, this.#placement);
-    this.sharing = new LinuxSharing(parts.libc, parts.files);
+    this.sharing = new LinuxSharing(parts.libc, parts.files, new ThreadMarks(parts.bindMarkCalls));
     this.#instructionCache = parts.instructionCache;
   }
 

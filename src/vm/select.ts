@@ -11,6 +11,7 @@ import { LinuxMemory } from "./linux.ts";
 import { systemFiles } from "./linux/files.ts";
 import { instructionCache } from "./linux/instruction-cache.ts";
 import { bindLibc } from "./linux/libc.ts";
+import { bindMarkCalls } from "./linux/thread-mark.ts";
 import { WindowsMemory } from "./windows.ts";
 import { bindKernel32 } from "./windows/kernel32.ts";
 import { bindAdvapi32 } from "./windows/lock-pages.ts";
@@ -39,6 +40,7 @@ function openLinux(): VirtualMemory {
   return new LinuxMemory({
     libc,
     files: systemFiles,
+    bindMarkCalls: () => bindMarkCalls(ffi, platform.processor),
     ffi,
     instructionCache: instructionCache(ffi, libc, platform.processor),
   });

@@ -10,6 +10,8 @@ import { Errno } from "../../src/vm/linux/errno.ts";
 import { systemFiles } from "../../src/vm/linux/files.ts";
 import { coherentCache } from "../../src/vm/linux/instruction-cache.ts";
 import { bindLibc, type LinuxLibc } from "../../src/vm/linux/libc.ts";
+import { bindMarkCalls } from "../../src/vm/linux/thread-mark.ts";
+import { platform } from "../../src/base/platform.ts";
 import { someBytes } from "../support/rows.ts";
 import { needs } from "../support/requirements.ts";
 import { accessOf, mapLineOf, openDescriptors } from "../support/process-state.ts";
@@ -68,7 +70,13 @@ function memoryWithout(
       return -1;
     };
   }
-  return new LinuxMemory({ libc: looking, files: systemFiles, ffi, instructionCache: coherentCache });
+  return new LinuxMemory({
+    libc: looking,
+    files: systemFiles,
+    ffi,
+    bindMarkCalls: () => bindMarkCalls(ffi, platform.processor),
+    instructionCache: coherentCache,
+  });
 }
 
 describe("the executable view", { skip }, () => {

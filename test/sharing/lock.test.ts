@@ -4,8 +4,9 @@ import { describe, test } from "node:test";
 import { batchOf, isLastOfBatch } from "../../src/sharing/batches.ts";
 import { Batches, Field, Members } from "../../src/sharing/layout.ts";
 import { Lock } from "../../src/sharing/lock.ts";
-import { MemberTable, type ThreadIdentity } from "../../src/sharing/members.ts";
+import { MemberTable } from "../../src/sharing/members.ts";
 import { SharedState } from "../../src/sharing/shared-state.ts";
+import type { ThreadIdentity } from "../../src/vm/contract.ts";
 
 /** A member as the system sees it: which threads live is for the test to say. */
 function member(
@@ -13,7 +14,7 @@ function member(
   self: ThreadIdentity,
   alive: (thread: ThreadIdentity) => boolean | undefined,
 ): { lock: Lock; number: number; members: MemberTable } {
-  const members = new MemberTable(state.atomics, { current: () => self, isAlive: alive });
+  const members = new MemberTable(state.atomics, { currentThread: () => self, isAlive: alive });
   const number = members.join();
   return { lock: new Lock(state.atomics, Field.lock, number, members), number, members };
 }
@@ -23,7 +24,7 @@ const lockWord = (state: SharedState): number => Atomics.load(state.atomics, Fie
 describe("the lock", () => {
   test("names its holder, and is free again", () => {
     const state = SharedState.create(1);
-    const { lock, number } = member(state, { id: 10, startTime: 5 }, () => true);
+    const { lock, number } = member(state, { id: 10, mark: 5 }, () => true);
     assert.equal(lock.acquire(), false);
     assert.equal(lockWord(state), number);
     lock.release();
@@ -32,9 +33,9 @@ describe("the lock", () => {
 
   test("is inherited from a thread that is gone", () => {
     const state = SharedState.create(1);
-    const dead = member(state, { id: 10, startTime: 5 }, () => true);
+    const dead = member(state, { id: 10, mark: 5 }, () => true);
     const asked: ThreadIdentity[] = [];
-    const heir = member(state, { id: 11, startTime: 6 }, (thread) => {
+    const heir = member(state, { id: 11, mark: 6 }, (thread) => {
       asked.push(thread);
       return false;
     });
@@ -42,8 +43,8 @@ describe("the lock", () => {
     assert.equal(heir.lock.acquire(), true);
     // Once while it waited, and once more with the lock in hand.
     assert.deepEqual(asked, [
-      { id: 10, startTime: 5 },
-      { id: 10, startTime: 5 },
+      { id: 10, mark: 5 },
+      { id: 10, mark: 5 },
     ]);
     heir.lock.release();
     assert.equal(lockWord(state), 0);
@@ -52,9 +53,9 @@ describe("the lock", () => {
 
   test("is waited for as long as its holder lives", () => {
     const state = SharedState.create(1);
-    const holder = member(state, { id: 10, startTime: 5 }, () => true);
+    const holder = member(state, { id: 10, mark: 5 }, () => true);
     let looks = 0;
-    const waiting = member(state, { id: 11, startTime: 6 }, () => {
+    const waiting = member(state, { id: 11, mark: 6 }, () => {
       looks += 1;
       // The third time that somebody looks, the holder lets go, still alive.
       if (looks === 3) holder.lock.release();
@@ -67,7 +68,7 @@ describe("the lock", () => {
 
   test("is inherited at once from this very thread, whose operation ended in the middle", () => {
     const state = SharedState.create(1);
-    const self = { id: 10, startTime: 5 };
+    const self = { id: 10, mark: 5 };
     const torn = member(state, self, () => assert.fail("nobody has to be asked"));
     const other = member(state, self, () => assert.fail("nobody has to be asked"));
     torn.lock.acquire();
@@ -78,7 +79,7 @@ describe("the lock", () => {
 
   test("is inherited after ten seconds without a pause where the system does not tell", () => {
     const state = SharedState.create(1);
-    const silent = member(state, { id: 10, startTime: 0 }, () => undefined);
+    const silent = member(state, { id: 10, mark: 0 }, () => undefined);
     assert.equal(silent.members.isGone(7, 9_990), false);
     assert.equal(silent.members.isGone(7, 10_000), true);
   });
@@ -87,9 +88,9 @@ describe("the lock", () => {
 describe("the members", () => {
   test("have numbers from 1 on; a thread with the id of a dead one is not it", () => {
     const state = SharedState.create(1);
-    const alive = (thread: ThreadIdentity): boolean => thread.startTime === 9;
-    const first = member(state, { id: 10, startTime: 5 }, alive);
-    const second = member(state, { id: 10, startTime: 9 }, alive);
+    const alive = (thread: ThreadIdentity): boolean => thread.mark === 9;
+    const first = member(state, { id: 10, mark: 5 }, alive);
+    const second = member(state, { id: 10, mark: 9 }, alive);
     assert.deepEqual([first.number, second.number, second.members.count()], [1, 2, 2]);
     assert.deepEqual(
       [0, 1, 2, 3, 1.5, -1, NaN, 2000].filter((number) => second.members.has(number)),
@@ -105,20 +106,20 @@ describe("the members", () => {
   test("a number is given again when all are, to one alone", () => {
     const state = SharedState.create(1);
     const members = new MemberTable(state.atomics, {
-      current: () => ({ id: 10, startTime: 5 }),
+      currentThread: () => ({ id: 10, mark: 5 }),
       isAlive: () => false,
     });
     for (let number = 1; number < Members.count; number++) assert.equal(members.join(), number);
     assert.equal(members.join(), 0);
     const others = (id: number): MemberTable =>
       new MemberTable(state.atomics, {
-        current: () => ({ id, startTime: 6 }),
+        currentThread: () => ({ id, mark: 6 }),
         isAlive: (thread) => thread.id >= 20,
       });
     const next = others(20);
     assert.ok(next.isOver(3));
     const before = next.claim(3);
-    assert.deepEqual(before, { id: 10, startTime: 5 });
+    assert.deepEqual(before, { id: 10, mark: 5 });
     assert.ok(next.isThisThread(3) && !others(21).isOver(3));
     assert.ok(before);
     next.giveBack(3, before);
@@ -134,8 +135,8 @@ describe("the members", () => {
     const table = (
       self: ThreadIdentity,
       look: (thread: ThreadIdentity) => boolean | undefined = ({ id }) => id >= 20,
-    ): MemberTable => new MemberTable(state.atomics, { current: () => self, isAlive: look });
-    assert.equal(table({ id: 10, startTime: 5 }).join(), 1);
+    ): MemberTable => new MemberTable(state.atomics, { currentThread: () => self, isAlive: look });
+    assert.equal(table({ id: 10, mark: 5 }).join(), 1);
     return { words: state.atomics, table };
   }
 
@@ -143,10 +144,10 @@ describe("the members", () => {
 
   test("a number that is claimed while another thread looks whether it is over is the faster one's", () => {
     const { words, table } = oneDead();
-    const faster = table({ id: 30, startTime: 7 });
+    const faster = table({ id: 30, mark: 7 });
     let looks = 0;
-    const slower = table({ id: 31, startTime: 8 }, ({ id }) => {
-      if (++looks === 1) assert.deepEqual(faster.claim(1), { id: 10, startTime: 5 });
+    const slower = table({ id: 31, mark: 8 }, ({ id }) => {
+      if (++looks === 1) assert.deepEqual(faster.claim(1), { id: 10, mark: 5 });
       return id >= 20 || looks > 1;
     });
     assert.equal(slower.claim(1), undefined);
@@ -156,11 +157,11 @@ describe("the members", () => {
 
   test("a number that is being claimed is over for nobody, unless who claims it dies", () => {
     const { words, table } = oneDead();
-    const other = table({ id: 32, startTime: 9 });
+    const other = table({ id: 32, mark: 9 });
     other.leave(1);
-    const heir = table({ id: 33, startTime: 9 }, ({ id }) => id !== 30);
+    const heir = table({ id: 33, mark: 9 }, ({ id }) => id !== 30);
     let wasLooked = false;
-    const claimer = table({ id: 30, startTime: 7 }, () => {
+    const claimer = table({ id: 30, mark: 7 }, () => {
       if (idOf(words) < 0) {
         wasLooked = true;
         assert.equal(idOf(words), -30);
@@ -174,17 +175,17 @@ describe("the members", () => {
     assert.ok(claimer.claim(1));
     assert.ok(wasLooked);
     words[Members.start + Members.integers + Members.id] = -30;
-    assert.deepEqual(heir.claim(1), { id: 30, startTime: 0 });
+    assert.deepEqual(heir.claim(1), { id: 30, mark: 0 });
     assert.ok(heir.isThisThread(1));
   });
 
   test("a number is not taken from a thread that has come back to it under the same id", () => {
     const { words, table } = oneDead();
-    const back = table({ id: 10, startTime: 9 }, () => false);
+    const back = table({ id: 10, mark: 9 }, () => false);
     let looks = 0;
-    const late = table({ id: 31, startTime: 8 }, ({ startTime }) => {
+    const late = table({ id: 31, mark: 8 }, ({ mark }) => {
       if (++looks === 1) assert.ok(back.claim(1));
-      return startTime === 9 && looks > 1;
+      return mark === 9 && looks > 1;
     });
     assert.equal(late.claim(1), undefined);
     assert.equal(idOf(words), 10);
@@ -193,24 +194,24 @@ describe("the members", () => {
 
   test("a number that is given back is again that of the thread it was of", () => {
     const { words, table } = oneDead();
-    const claimer = table({ id: 30, startTime: 7 });
+    const claimer = table({ id: 30, mark: 7 });
     const before = claimer.claim(1);
     assert.ok(before);
     claimer.giveBack(1, before);
-    const next = table({ id: 31, startTime: 8 });
+    const next = table({ id: 31, mark: 8 });
     assert.ok(next.hasLeft(1) && next.isOver(1));
     assert.deepEqual([idOf(words), next.claim(1)], [10, before]);
   });
 
   test("a number that was given anew since its holder was seen to be gone keeps the lock", () => {
     const state = SharedState.create(1);
-    const dead = member(state, { id: 10, startTime: 5 }, () => false);
+    const dead = member(state, { id: 10, mark: 5 }, () => false);
     const born = new MemberTable(state.atomics, {
-      current: () => ({ id: 30, startTime: 9 }),
+      currentThread: () => ({ id: 30, mark: 9 }),
       isAlive: () => false,
     });
     let looks = 0;
-    const heir = member(state, { id: 11, startTime: 6 }, (thread) => {
+    const heir = member(state, { id: 11, mark: 6 }, (thread) => {
       looks += 1;
       // Between this look and what follows from it, a living thread comes by the number and takes the lock.
       if (looks === 1) assert.ok(born.claim(dead.number));

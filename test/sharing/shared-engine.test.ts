@@ -159,7 +159,7 @@ describe("a span that was released long ago is not live, without the lock,", () 
     const { memory, allocator, handle, words } = makeMachine();
     const own = new Engine(allocator.options, memory, handle);
     const shared = new SharedEngine(own, new SharedState(handle.state), {
-      current: () => ({ id: 1, startTime: 1 }),
+      currentThread: () => ({ id: 1, mark: 1 }),
       isAlive: () => true,
     });
     shared.join();

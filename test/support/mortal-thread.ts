@@ -18,7 +18,7 @@ export class Killed extends Error {}
 
 /** All simulated threads run in this one, which is what tells the others that none of them is inside the lock. */
 const THREADS: ThreadInspector = {
-  current: () => ({ id: 1, startTime: 1 }),
+  currentThread: () => ({ id: 1, mark: 1 }),
   isAlive: () => true,
 };
 
@@ -86,7 +86,7 @@ export function memoryOf(machine: SimulatedMemory, fate: Fate, reclaims = true):
     openView: (address, size) => machine.alias(address, size),
     closeView: () => undefined,
     sharing: {
-      currentThread: () => THREADS.current(),
+      currentThread: () => THREADS.currentThread(),
       isAlive: () => true,
       prepare: () => undefined,
       copyIn: (address, bytes, length) =>

@@ -230,7 +230,7 @@ describe("kernel32", () => {
     sharing.prepare();
     const lookedUp = ffi.events.length;
     const self = sharing.currentThread();
-    assert.deepEqual(self, { id: 77, startTime: 5 });
+    assert.deepEqual(self, { id: 77, mark: 5 });
     assert.equal(sharing.isAlive(self), true);
     sharing.copyIn(BASE, Uint8Array.of(1, 2, 3), 2);
     sharing.copyOut(BASE, new Uint8Array(3));

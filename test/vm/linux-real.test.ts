@@ -10,6 +10,7 @@ import type { SystemFiles } from "../../src/vm/linux/files.ts";
 import { systemFiles } from "../../src/vm/linux/files.ts";
 import { coherentCache } from "../../src/vm/linux/instruction-cache.ts";
 import { bindLibc } from "../../src/vm/linux/libc.ts";
+import { bindMarkCalls } from "../../src/vm/linux/thread-mark.ts";
 import type { LinuxLibc } from "../../src/vm/linux/libc.ts";
 import { systemMemory } from "../../src/vm/select.ts";
 import { accessOf, mapLineOf, mapLines, openDescriptors, ownMapLines } from "../support/process-state.ts";
@@ -160,7 +161,13 @@ describe("Linux memory, really", { skip: needs("linux") }, () => {
           return -1;
         };
       }
-      return new LinuxMemory({ libc: libcOrRefusal, files, ffi, instructionCache: coherentCache });
+      return new LinuxMemory({
+        libc: libcOrRefusal,
+        files,
+        ffi,
+        bindMarkCalls: () => bindMarkCalls(ffi, platform.processor),
+        instructionCache: coherentCache,
+      });
     };
 
     it("shm_open, whose name is gone at once", () => {

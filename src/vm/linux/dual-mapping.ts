@@ -18,6 +18,7 @@ import type { JitErrorCode } from "../../base/errors.ts";
 import type { Address } from "../../ffi/contract.ts";
 import type { DualMapping, MappingTag } from "../contract.ts";
 import type { SystemFiles } from "./files.ts";
+import { uniqueName } from "../../base/unique.ts";
 import { Errno, codeOfErrno, errnoName, systemError } from "./errno.ts";
 import { largePageBits } from "./large-pages.ts";
 import { MAP_FAILED, MapFlag, Memfd, Open, Protection, Seal } from "./libc.ts";
@@ -78,7 +79,9 @@ export class DualMapper {
   readonly #files: SystemFiles;
   readonly #placement: Placement;
   #lastWorking: LadderStep | undefined;
-  #ladder: readonly LadderStep[] | undefined;
+  /** The rungs that need nothing of the file system; and those that do, made when the others have failed. */
+  #memoryRungs: readonly LadderStep[] | undefined;
+  #fileRungs: readonly LadderStep[] | undefined;
 
   constructor(libc: LinuxLibc, files: SystemFiles, placement: Placement) {
     this.#libc = libc;
@@ -88,7 +91,15 @@ export class DualMapper {
 
   /** All steps, the best first. */
   get ladder(): readonly LadderStep[] {
-    return (this.#ladder ??= makeLadder(this.#libc, this.#files.temporaryDirectories()));
+    return [...this.#rungsOfMemory(), ...this.#rungsOfFiles()];
+  }
+
+  #rungsOfMemory(): readonly LadderStep[] {
+    return (this.#memoryRungs ??= memoryRungs(this.#libc));
+  }
+
+  #rungsOfFiles(): readonly LadderStep[] {
+    return (this.#fileRungs ??= fileRungs(this.#libc, this.#files.temporaryDirectories()));
   }
 
   /**
@@ -210,15 +221,17 @@ export class DualMapper {
   }
 
   /** The step that worked before comes first; if it fails now, the ladder is climbed from the bottom. */
-  #order(preferTmp: boolean): readonly LadderStep[] {
+  *#order(preferTmp: boolean): Generator<LadderStep> {
     if (preferTmp) {
-      const isTmp = (step: LadderStep): boolean => step.name.startsWith("open");
-      return [...this.ladder.filter(isTmp), ...this.ladder.filter((step) => !isTmp(step))];
+      yield* this.#rungsOfFiles();
+      yield* this.#rungsOfMemory();
+      return;
     }
     const first = this.#lastWorking;
-    return first === undefined || first === this.ladder[0]
-      ? this.ladder
-      : [first, ...this.ladder.filter((step) => step !== first)];
+    if (first !== undefined) yield first;
+    for (const step of this.#rungsOfMemory()) if (step !== first) yield step;
+    // Only now is the file system asked for folders: a runtime may have to ask its user first.
+    for (const step of this.#rungsOfFiles()) if (step !== first) yield step;
   }
 
   /**
@@ -314,7 +327,7 @@ function codeOfFailures(failures: readonly StepFailure[]): JitErrorCode {
     : "ERR_FEATURE_NOT_ENABLED";
 }
 
-function makeLadder(libc: LinuxLibc, temporaryDirectories: readonly string[]): readonly LadderStep[] {
+function memoryRungs(libc: LinuxLibc): readonly LadderStep[] {
   const sealable = Memfd.CLOEXEC | Memfd.ALLOW_SEALING;
   return [
     memfdStep(libc, "memfd_create (MFD_EXEC)", sealable | Memfd.EXEC),
@@ -324,28 +337,30 @@ function makeLadder(libc: LinuxLibc, temporaryDirectories: readonly string[]): r
       onlyAfter: { syscall: "memfd_create", errnos: [Errno.EINVAL, Errno.EACCES] },
     }),
     namedStep(libc, "shm_open", {
-      path: (fileName) => `/${uniqueName(fileName)}`,
+      path: (fileName) => `/${nameOfItsOwn(fileName)}`,
       create: (path) => libc.shm_open(path, Open.RDWR | Open.CREAT | Open.EXCL | Open.CLOEXEC, 0o600),
       unlink: (path) => libc.shm_unlink(path),
       createCall: "shm_open",
       unlinkCall: "shm_unlink",
     }),
-    ...temporaryDirectories.map((directory) =>
-      namedStep(libc, `open (an unlinked file in ${directory})`, {
-        path: (fileName) => `${directory.replace(/\/$/, "")}/${uniqueName(fileName)}`,
-        create: (path) => libc.open(path, Open.RDWR | Open.CREAT | Open.EXCL | Open.CLOEXEC, 0o600),
-        unlink: (path) => libc.unlink(path),
-        createCall: "open",
-        unlinkCall: "unlink",
-      }),
-    ),
   ];
 }
 
+function fileRungs(libc: LinuxLibc, temporaryDirectories: readonly string[]): readonly LadderStep[] {
+  return temporaryDirectories.map((directory) =>
+    namedStep(libc, `open (an unlinked file in ${directory})`, {
+      path: (fileName) => `${directory.replace(/\/$/, "")}/${nameOfItsOwn(fileName)}`,
+      create: (path) => libc.open(path, Open.RDWR | Open.CREAT | Open.EXCL | Open.CLOEXEC, 0o600),
+      unlink: (path) => libc.unlink(path),
+      createCall: "open",
+      unlinkCall: "unlink",
+    }),
+  );
+}
+
 /** Other processes and threads make names too, and O_EXCL refuses one that exists. */
-function uniqueName(fileName: string): string {
-  const random = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER).toString(36);
-  return `${fileName}-${process.pid}-${random}`;
+function nameOfItsOwn(fileName: string): string {
+  return `${fileName}-${process.pid}-${uniqueName()}`;
 }
 
 function memfdStep(

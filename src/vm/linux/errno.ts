@@ -35,6 +35,7 @@ export const Errno = {
   ELOOP: 40,
   EOVERFLOW: 75,
   EOPNOTSUPP: 95,
+  ETIMEDOUT: 110,
   EDQUOT: 122,
 } as const;
 

@@ -1,6 +1,7 @@
 /** The files that Linux memory reads: a narrow interface, so that tests can show it another machine. */
 import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { isGranted } from "../../base/platform.ts";
 
 /** A descriptor and what it leads to. */
 export interface OpenFile {
@@ -20,9 +21,13 @@ export interface SystemFiles {
 
 const DESCRIPTORS = "/proc/self/fd";
 
+/** What `tmpdir` looks at. */
+const TEMPORARY_VARIABLES = ["TMPDIR", "TMP", "TEMP"];
+
 /** The real ones. */
 export const systemFiles: SystemFiles = {
   read(path) {
+    if (!isGranted({ name: "read", path })) return undefined;
     try {
       return readFileSync(path, "utf8");
     } catch {
@@ -31,6 +36,7 @@ export const systemFiles: SystemFiles = {
     }
   },
   openFiles() {
+    if (!isGranted({ name: "read", path: DESCRIPTORS })) return [];
     try {
       return readdirSync(DESCRIPTORS).flatMap((name) => {
         try {
@@ -50,10 +56,10 @@ export const systemFiles: SystemFiles = {
 };
 
 function ownTemporaryDirectory(): string {
+  if (!TEMPORARY_VARIABLES.every((variable) => isGranted({ name: "env", variable }))) return "/tmp";
   try {
     return tmpdir();
   } catch {
-    // Deno does not let a program without --allow-env see TMPDIR.
     return "/tmp";
   }
 }

@@ -5,15 +5,7 @@ import { fileNameOf } from "./dual-mapping.ts";
 import { Errno } from "./errno.ts";
 import type { SystemFiles } from "./files.ts";
 import type { LinuxLibc } from "./libc.ts";
-
-/** Where in /proc/…/stat, behind the name in parentheses, the state and the start time stand. */
-const STATE_FIELD = 0;
-const START_TIME_FIELD = 19;
-
-/** Thread ids are below it on Linux (PID_MAX_LIMIT): from here on they are of threads that do not know their own. */
-const UNKNOWN_IDS = 2 ** 22;
-/** So many of those there are: an id is below 2**31. */
-const UNKNOWN_ID_COUNT = 2 ** 30;
+import type { ThreadMarks } from "./thread-mark.ts";
 
 /** A mapping in /proc/self/maps: where it begins and ends, and what it is of. */
 const MAP_LINE = /^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \S+ +(.*)$/;
@@ -25,43 +17,23 @@ const DELETED = " (deleted)";
 export class LinuxSharing implements SharingSupport {
   readonly #libc: LinuxLibc;
   readonly #files: SystemFiles;
-  /** This thread's id where neither /proc nor the C library tells (glibc before 2.30); no two threads have the same. */
-  readonly #unknownId = UNKNOWN_IDS + Math.floor(Math.random() * UNKNOWN_ID_COUNT);
+  readonly #marks: ThreadMarks;
 
-  constructor(libc: LinuxLibc, files: SystemFiles) {
+  constructor(libc: LinuxLibc, files: SystemFiles, marks: ThreadMarks) {
     this.#libc = libc;
     this.#files = files;
+    this.#marks = marks;
   }
 
-  currentThread(): ThreadIdentity {
-    const stat = this.#files.read("/proc/thread-self/stat");
-    const id = stat === undefined ? this.#libc.gettid() : Number.parseInt(stat, 10);
-    return id > 0 ? { id, startTime: startTimeOf(stat) } : { id: this.#unknownId, startTime: 0 };
+  currentThread(): ThreadIdentity | undefined {
+    return this.#marks.current();
   }
 
-  isAlive({ id, startTime }: ThreadIdentity): boolean | undefined {
-    if (id >= UNKNOWN_IDS) return undefined;
-    const stat = this.#readStat(id);
-    if (stat !== undefined) {
-      const state = fieldsOf(stat)[STATE_FIELD];
-      if (state === "Z" || state === "X") return false;
-      // The system gives the ids of the dead to the newborn.
-      return startTime === 0 || startTimeOf(stat) === startTime;
-    }
-    // There is no such thread, or no /proc to look at, or no descriptor left to open a file with.
-    if (this.#libc.tgkill(process.pid, id, 0) === 0) return true;
-    const errno = this.#libc.errno();
-    if (errno === Errno.ESRCH) return false;
-    // A C library without the function (glibc before 2.30): where another file can be opened, this one is not there.
-    const isMissing =
-      errno === Errno.ENOSYS &&
-      this.#files.read("/proc/thread-self/stat") !== undefined &&
-      this.#readStat(id) === undefined;
-    return isMissing ? false : undefined;
-  }
-
-  #readStat(id: number): string | undefined {
-    return this.#files.read(`/proc/self/task/${id}/stat`);
+  isAlive(thread: ThreadIdentity): boolean | undefined {
+    if (thread.mark !== 0) return this.#marks.isAlive(thread);
+    // One without a mark: whether there is a thread of that number at all. If there is, it may be a later one.
+    const isThere = this.#libc.tgkill(process.pid, thread.id, 0) === 0;
+    return !isThere && this.#libc.errno() === Errno.ESRCH ? false : undefined;
   }
 
   prepare(): void {
@@ -122,13 +94,4 @@ function without(start: number, end: number, kept: readonly MappedRange[]): Mapp
     });
   }
   return rest;
-}
-
-/** The fields behind the name, which may hold anything, parentheses included. */
-function fieldsOf(stat: string): string[] {
-  return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-}
-
-function startTimeOf(stat: string | undefined): number {
-  return stat === undefined ? 0 : Number(fieldsOf(stat)[START_TIME_FIELD] ?? 0);
 }

@@ -17,18 +17,19 @@ export class WindowsSharing implements SharingSupport {
 
   currentThread(): ThreadIdentity {
     const id = this.#kernel32.GetCurrentThreadId();
-    return { id, startTime: this.#look(id, (thread) => this.#startTimeOf(thread)) ?? 0 };
+    return { id, mark: this.#look(id, (thread) => this.#startTimeOf(thread)) ?? 0 };
   }
 
-  isAlive({ id, startTime }: ThreadIdentity): boolean | undefined {
-    const isRunning = this.#look(id, (thread) => {
+  isAlive({ id, mark }: ThreadIdentity): boolean | undefined {
+    const state = this.#look(id, (thread) => {
       // The number stays with a thread that has ended for as long as somebody has a handle of it.
-      if (this.#kernel32.WaitForSingleObject(thread, 0) === WAIT_OBJECT_0) return false;
-      // The system gives the numbers of the dead to the newborn.
+      if (this.#kernel32.WaitForSingleObject(thread, 0) === WAIT_OBJECT_0) return "ended";
+      // The system gives the numbers of the dead to the newborn: without its beginning it may be a later one.
+      if (mark === 0) return "unknown";
       const began = this.#startTimeOf(thread);
-      return startTime === 0 || began === 0 || began === startTime;
+      return began === 0 || began === mark ? "runs" : "ended";
     });
-    if (isRunning !== undefined) return isRunning;
+    if (state !== undefined) return state === "unknown" ? undefined : state === "runs";
     return this.#kernel32.GetLastError() === LastError.ERROR_INVALID_PARAMETER ? false : undefined;
   }
 
