@@ -63,7 +63,7 @@ export class JitAllocator implements Disposable {
    * has allocated then stays allocated: see {@link allocationsOf}.
    *
    * @param handle what {@link share} returned there
-   * @throws JitError `ERR_INVALID_ARGUMENT` for anything else; `ERR_OUT_OF_MEMORY` where 1,023 threads have it already;
+   * @throws JitError `ERR_INVALID_ARGUMENT` for anything else; `ERR_OUT_OF_MEMORY` where 1,023 threads have it at this moment;
    *   `ERR_DISPOSED`
    * @example
    * ```ts
@@ -106,7 +106,10 @@ export class JitAllocator implements Disposable {
     return this.#engine instanceof Engine ? 0 : this.#engine.memberId;
   }
 
-  /** The threads that have, or had, a part in this allocator; none where it is not shared. */
+  /**
+   * The threads that have, or had, a part in this allocator; none where it is not shared. Where threads that are over
+   * left something allocated and others have their numbers now, the last one listed is the estate, with the number 0.
+   */
   members(): MemberInfo[] {
     return this.#engine instanceof Engine ? [] : this.#engine.members();
   }
@@ -115,7 +118,10 @@ export class JitAllocator implements Disposable {
    * Where each allocation begins (rx) that a thread made and nobody released, whether it lives or not. For what a
    * worker held that was terminated.
    *
-   * @param memberId its `memberId`
+   * A number is given to another thread only when all 1,023 were given once. What a thread left goes to the estate
+   * then, number 0, if no number is to be had of a thread that left nothing.
+   *
+   * @param memberId its `memberId`, or 0 for the estate
    * @throws JitError `ERR_INVALID_ARGUMENT` where no thread has, or had, that number
    */
   allocationsOf(memberId: number): Address[] {
@@ -124,10 +130,29 @@ export class JitAllocator implements Disposable {
 
   /**
    * Releases all that {@link allocationsOf} lists, and returns how much that was. No code of it may be running.
-   * @throws JitError as {@link allocationsOf}
+   *
+   * Where the system refuses to unmap a block, the last allocation in it stays as it was, all others are released, and
+   * the error is thrown, which says how many were; call again.
+   *
+   * @throws JitError as {@link allocationsOf}; what the system refused
    */
   releaseAllOf(memberId: number): number {
     return this.#sharedBy(memberId).releaseAllOf(memberId);
+  }
+
+  /**
+   * Makes all that {@link allocationsOf} lists this thread's, and returns how much that was: from then on it counts as
+   * allocated here, and nothing else changes. For what a worker made that is over, and that others go on using.
+   *
+   * @param memberId that of a thread that has ended or detached, or 0 for the estate
+   * @throws JitError as {@link allocationsOf}; `ERR_INVALID_ARGUMENT` where that thread still has its part
+   * @example
+   * ```ts
+   * worker.on("exit", () => allocator.adopt(workersMemberId));
+   * ```
+   */
+  adopt(memberId: number): number {
+    return this.#sharedBy(memberId).adopt(memberId);
   }
 
   #sharedBy(memberId: unknown): SharedEngine {

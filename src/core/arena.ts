@@ -50,6 +50,7 @@ export class Arena {
     const words = this.words;
     words[Header.magic] = Format.magic;
     words[Header.version] = Format.version;
+    words[Header.maxIntegers] = this.buffer.maxByteLength >> 2;
     words[Header.owners] = table << Unit.shift;
     words[Header.ownersCapacity] = tableUnits << Unit.shift;
     words[Header.unitCount] = table + tableUnits;

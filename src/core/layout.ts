@@ -38,7 +38,7 @@ export const enum Format {
   /** "JITA" in ASCII: tells an allocator's buffer from any other. */
   magic = 0x4a495441,
   /** Counts up whenever the meaning of a field changes. */
-  version = 2,
+  version = 3,
   /**
    * The highest index the buffer may reach: a place (a granule's number over the whole buffer, 16 times the index of
    * its record) must fit a signed 32-bit integer.
@@ -99,6 +99,8 @@ export const enum Header {
   releasesInARow = 22,
   /** Where the allocator is shared: what the parts of its handle have in common. */
   seal = 23,
+  /** How many integers the buffer may have at the most: tells it from a copy of a part of it. */
+  maxIntegers = 24,
 }
 
 /**

@@ -306,10 +306,14 @@ export function isStoreBuffer(buffer: SharedArrayBuffer, options: CoreOptions, s
   if (buffer.byteLength < (Pools.start + options.poolCount * Size.pool) * 4) return false;
   const words = new Int32Array(buffer, 0, Size.header);
   const doubles = new Float64Array(buffer, 0, Size.header >> 1);
+  // In this order: another thread may be growing it.
+  const unitCount = Atomics.load(words, Header.unitCount);
   return (
     words[Header.magic] === Format.magic &&
     words[Header.version] === Format.version &&
     words[Header.seal] === seal &&
+    words[Header.maxIntegers] === buffer.maxByteLength >> 2 &&
+    unitCount * Unit.integers * 4 <= buffer.byteLength &&
     words[Header.granuleShift] === 31 - Math.clz32(options.granularity) &&
     words[Header.poolCount] === options.poolCount &&
     words[Header.padding] === (options.padding ? 1 : 0) &&

@@ -62,6 +62,36 @@ export function outOfGenerations(): JitError {
   );
 }
 
+/** All numbers of members are those of threads that have their part still. */
+export function outOfNumbers(): JitError {
+  return new JitError(
+    "ERR_OUT_OF_MEMORY",
+    "Cannot attach: 1,023 threads have this allocator at this moment, which is as many as can; detach one of them",
+  );
+}
+
+/** What a member that is not over allocated cannot become another's. */
+export function refuseHeir(member: number): JitError {
+  return new JitError(
+    "ERR_INVALID_ARGUMENT",
+    `Cannot adopt from member ${member}: its thread has not ended, nor has it detached`,
+  );
+}
+
+/** The system refused some of the releases that were asked for at once. @param first what it refused first */
+export function outOfReleases(released: number, wanted: number, first: JitError): JitError {
+  const { code, message, syscall, errno } = first;
+  return new JitError(
+    code,
+    `Released ${released} of ${wanted} allocations, call again for the rest: ${message}`,
+    {
+      cause: first,
+      ...(syscall !== undefined && { syscall }),
+      ...(errno !== undefined && { errno }),
+    },
+  );
+}
+
 export function outOfCopies(size: number): JitError {
   return new JitError(
     "ERR_OUT_OF_MEMORY",

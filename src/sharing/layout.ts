@@ -4,10 +4,11 @@
  *
  * Read as 32-bit integers (`words`), as doubles over the same bytes (`doubles`), and the owners as 16-bit integers.
  * ```
- * ┌ fields ┬ members: 4 integers each ┬ generation batches: an owner each ┬ blocks: 12 integers each ┐
- * └────────┴──────────────────────────┴───────────────────────────────────┴──────────────────────────┘
+ * ┌ fields ┬ members: 4 integers each ┬ given: 1 each ┬ generation batches: an owner each ┬ blocks: 12 integers each ┐
+ * └────────┴──────────────────────────┴───────────────┴───────────────────────────────────┴──────────────────────────┘
  * ```
- * What is never touched is never committed: the system gives such a buffer its pages one by one.
+ * What is never touched is never committed: the system gives such a buffer its pages one by one. That holds because the
+ * buffer is made as one that may grow, although it never does (shared-state.ts).
  */
 
 export const enum Format {
@@ -37,8 +38,12 @@ export const enum Field {
   repairs = 9,
   /** What the parts of a handle have in common. */
   seal = 10,
+  /** How many integers the buffer has: tells it from a copy of a part of it. */
+  integers = 11,
+  /** The number of a member that was given again last: the next thread that needs one looks behind it first. */
+  lastNumber = 12,
   /** Counts threads that the system does not tell from others. */
-  unnamedThreads = 11,
+  unnamedThreads = 13,
   /**
    * The lock has a cache line of its own: waiting threads look at it again and again. The integer behind it counts
    * acquisitions; the waiting tell by it a holder that is slow from one that will never let go.
@@ -58,10 +63,7 @@ export const enum Intent {
 /** The threads that have attached. Number 0 is nobody, so that 0 in the lock is free. */
 export const enum Members {
   start = Field.count,
-  /**
-   * Ten bits. A number is given to another thread only when all were given once, its thread has gone, and nothing
-   * that it allocated is live.
-   */
+  /** Ten bits. A number is given to another thread only when all were given once, and its thread is over. */
   count = 1024,
   integers = 4,
   /** The native thread id; 0 = this number was never given; negated while a thread claims one that another had. */
@@ -73,11 +75,19 @@ export const enum Members {
 }
 
 /**
+ * By member, the generation that it gave last, or is about to give; 0 = none. It is written before the generation is
+ * given, so that whoever has the number next never gives it again.
+ */
+export const enum Given {
+  start = Members.start + Members.count * Members.integers,
+}
+
+/**
  * A generation tells who allocated: generations are handed to threads in batches, and each batch has an owner. So an
  * allocation carries its owner at no cost.
  */
 export const enum Batches {
-  start = Members.start + Members.count * Members.integers,
+  start = Given.start + Members.count,
   /** 4,096 generations: one look at the shared counter in as many allocations. */
   shift = 12,
   /** All batches of 2**31 generations. */

@@ -1,10 +1,15 @@
 /** What the ledgers of all blocks of a shared allocator say together. The lock is held. */
+import { makeLedger, valueAt } from "../core/generations.ts";
 import { readLedger } from "../core/ledger.ts";
-import type { RegisterEntry } from "../engine/contract.ts";
+import { granulesOf } from "../core/survey.ts";
 import type { Engine } from "../engine/engine.ts";
+import { JitError } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
+import { outOfMetadata, outOfReleases } from "../engine/refusals.ts";
+import { needMuchStack } from "../base/stack.ts";
 import { batchOf } from "./batches.ts";
 import { Batches } from "./layout.ts";
+import type { RegisterEntry } from "../engine/contract.ts";
 import type { SharedState } from "./shared-state.ts";
 
 /** The ledgers of one allocator, as a thread sees them that knows all of the buffer. */
@@ -15,6 +20,43 @@ export class SharedLedgers {
   constructor(engine: Engine, state: SharedState) {
     this.#engine = engine;
     this.#state = state;
+  }
+
+  /**
+   * Makes the tables of generations of an allocator that nobody shared ledgers.
+   * @returns the generations that tokens tell of already
+   * @throws JitError `ERR_OUT_OF_MEMORY` where there is no room for them: nothing has changed then
+   */
+  makeAll(): number[] {
+    const { core, blocks } = this.#engine;
+    for (let block = core.firstBlock(); block !== 0; block = core.nextBlock(block)) {
+      if (core.generationsOf(block) === 0)
+        throw outOfMetadata(blocks.at(block).sizeBytes, core.metadataLimit);
+    }
+    const contents = blocks.all().map((mapped) => {
+      const starts = this.#startsOf(mapped.block);
+      return { mapped, starts, values: starts.map((granule) => valueAt(core.words, mapped.block, granule)) };
+    });
+    // From here on nothing can fail.
+    for (const { mapped, starts, values } of contents) {
+      makeLedger(core.words, mapped.block, starts, values, (granule, generation, before) => {
+        mapped.noteGeneration(granule, generation, before);
+      });
+    }
+    return contents.flatMap(({ values }) => values.filter((value) => value < 0));
+  }
+
+  /** The granules at which the allocations of a block begin. */
+  #startsOf(block: number): number[] {
+    const { core, options } = this.#engine;
+    const granules = granulesOf(core.words, block);
+    const starts: number[] = [];
+    for (let granule = options.disableInitialPadding ? 0 : 1; granule < granules.length; granule++) {
+      if (granules[granule] === 0) continue;
+      starts.push(granule);
+      granule += core.lengthAt(block, granule) - 1;
+    }
+    return starts;
   }
 
   /** Where what a member allocated and nobody released begins. */
@@ -30,20 +72,67 @@ export class SharedLedgers {
   /** How much that is, by member. */
   countByMember(): ReadonlyMap<number, number> {
     const counts = new Map<number, number>();
-    this.#read((_entry, _granule, generation) => addOne(counts, this.#state.batches.ownerOf(generation)));
+    for (const [batch, count] of this.#countByBatch()) {
+      const owner = this.#state.batches.ownerOfBatch(batch);
+      counts.set(owner, (counts.get(owner) ?? 0) + count);
+    }
     return counts;
+  }
+
+  /**
+   * Makes all of it another member's. Can be stopped anywhere, and be done again: each batch, with all that is live of
+   * it, is the one's or the other's.
+   * @returns how many allocations there were
+   */
+  handOver(member: number, heir: number): number {
+    const { batches } = this.#state;
+    let handed = 0;
+    for (const [batch, count] of this.#countByBatch()) {
+      if (batches.ownerOfBatch(batch) !== member) continue;
+      batches.handOver(batch, heir);
+      handed += count;
+    }
+    return handed;
+  }
+
+  /**
+   * Releases all of it. What cannot be released, because the system refuses to unmap its block or to let it be filled,
+   * stays as it is, and the others are released all the same.
+   * @returns how many there were
+   * @throws JitError that says how many were released, and what the system refused first
+   */
+  releaseAllBy(member: number): number {
+    needMuchStack();
+    const addresses = this.allocationsBy(member);
+    const failures: JitError[] = [];
+    for (const address of addresses) {
+      try {
+        this.#engine.release(address);
+      } catch (error) {
+        if (!(error instanceof JitError)) throw error;
+        failures.push(error);
+      }
+    }
+    const [first] = failures;
+    if (first === undefined) return addresses.length;
+    throw outOfReleases(addresses.length - failures.length, addresses.length, first);
   }
 
   /** By batch: 1 where a generation of it is live. */
   usedBatches(): Uint8Array {
     const used = new Uint8Array(Batches.count);
-    this.#read((_entry, _granule, generation) => {
-      used[batchOf(generation)] = 1;
-    });
+    for (const batch of this.#countByBatch().keys()) used[batch] = 1;
     return used;
   }
 
-  /** Checks the invariants 16 and 17. @throws Error at the first that does not hold */
+  /** How much is live of each batch of which something is. */
+  #countByBatch(): ReadonlyMap<number, number> {
+    const counts = new Map<number, number>();
+    this.#read((_entry, _granule, generation) => addOne(counts, batchOf(generation)));
+    return counts;
+  }
+
+  /** Checks the invariants 16 to 18. @throws Error at the first that does not hold */
   verify(): void {
     const { core, blocks } = this.#engine;
     const { register } = this.#state;
@@ -55,7 +144,12 @@ export class SharedLedgers {
       `${staying.length} blocks registered, not as many as there are`,
     );
     const live = new Map<number, number>();
-    this.#read((entry) => addOne(live, entry.block));
+    const generations: number[] = [];
+    this.#read((entry, _granule, generation) => {
+      addOne(live, entry.block);
+      generations.push(generation);
+    });
+    this.#state.batches.verify(generations);
     for (const { block, rx, rw, sizeBytes } of staying) {
       const mapped = core.find(rx) === block ? blocks.at(block) : undefined;
       check(

@@ -25,7 +25,7 @@ export class MemberTable implements HolderInspector {
   /** @param words the whole buffer */
   constructor(words: Int32Array, threads: ThreadInspector) {
     this.#words = words;
-    this.#doubles = new Float64Array(words.buffer);
+    this.#doubles = new Float64Array(words.buffer, 0, words.length >> 1);
     this.#threads = threads;
     this.#self = threads.currentThread() ?? {
       // A number of its own from the shared buffer, which no two threads that share it can have.

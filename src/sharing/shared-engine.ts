@@ -5,14 +5,12 @@
  * What is true at every instant: the register of blocks, and the ledger of each block (core/ledger.ts). An operation
  * has happened when its write there is done, and not before; all else is derived from them.
  */
-import { makeLedger, valueAt } from "../core/generations.ts";
-import { granulesOf } from "../core/survey.ts";
 import type { AllocatorOperations } from "../engine/operations.ts";
 import type { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
 import type { MappedBlock } from "../engine/mapped-block.ts";
-import { outOfGenerations, outOfMetadata, refuseDetached } from "../engine/refusals.ts";
+import { outOfGenerations, outOfNumbers, refuseDetached, refuseHeir } from "../engine/refusals.ts";
 import { repair } from "./repair.ts";
 import { SharedLedgers } from "./ledgers.ts";
 import type { SpanToken } from "../engine/contract.ts";
@@ -26,17 +24,21 @@ import { MemberTable } from "./members.ts";
 import type { ThreadInspector } from "./members.ts";
 import { Field, Intent } from "./layout.ts";
 import type { SharedState } from "./shared-state.ts";
+import { ESTATE, firstOver, succeed } from "./succession.ts";
 import type { CachePolicy } from "../engine/write-scope.ts";
 
 /** A thread that has, or had, a part in a shared allocator. */
 export interface MemberInfo {
-  /** Its number: `JitAllocator.memberId` there. */
+  /**
+   * Its number: `JitAllocator.memberId` there. 0 stands for the estate: all the threads that are over and whose numbers
+   * other threads have now.
+   */
   id: number;
   /** False where its thread has ended; undefined where this system does not tell. */
   isAlive: boolean | undefined;
   /** Whether it has called `detach`. */
   hasLeft: boolean;
-  /** What it allocated, whoever uses it now, and is not released. */
+  /** What it allocated or adopted, whoever uses it now, and is not released. */
   allocationCount: number;
 }
 
@@ -133,10 +135,7 @@ export class SharedEngine implements AllocatorOperations {
   #settle(): void {
     const { core } = this.engine;
     const { generation } = core;
-    if (generation !== this.#generation) {
-      this.#generation = generation;
-      this.#needsBatch = isLastOfBatch(generation);
-    }
+    if (generation !== this.#generation) this.#goOnBehind(generation);
     if (core.words.length !== this.#length) {
       // The others' views are too short now.
       this.#length = core.words.length;
@@ -162,13 +161,32 @@ export class SharedEngine implements AllocatorOperations {
     }
   }
 
-  /** The next generations are of a new batch. For what gives one, and one at the most. */
+  #goOnBehind(generation: number): void {
+    this.#generation = generation;
+    this.#needsBatch = isLastOfBatch(generation);
+  }
+
+  /** For what gives a generation, and one at the most: before it does. */
+  #getGeneration(): void {
+    if (this.#needsBatch) this.#takeBatch();
+    this.state.batches.noteNext(this.memberId, this.#generation);
+  }
+
+  /** The next generations are of a new batch. */
   #takeBatch(): void {
     const generation = this.state.batches.take(this.memberId, () => this.#ledgers.usedBatches());
     if (generation === undefined) throw outOfGenerations();
     this.#generation = generation;
     this.engine.core.generation = generation;
     this.#needsBatch = false;
+  }
+
+  /** Goes on with the batch that this thread's number has begun. */
+  #resume(): void {
+    const generation = this.state.batches.resume(this.memberId);
+    if (generation === 0) return;
+    this.#goOnBehind(generation);
+    this.engine.core.generation = generation;
   }
 
   /** Another thread grew the buffer, unmapped a block, repaired, or disposed of it all. */
@@ -192,50 +210,19 @@ export class SharedEngine implements AllocatorOperations {
   enrol(): void {
     needMuchStack();
     const { core, blocks } = this.engine;
-    for (let block = core.firstBlock(); block !== 0; block = core.nextBlock(block)) {
-      if (core.generationsOf(block) === 0)
-        throw outOfMetadata(blocks.at(block).sizeBytes, core.metadataLimit);
-    }
-    const contents = blocks.all().map((mapped) => {
-      const starts = this.#startsOf(mapped.block);
-      return { mapped, starts, values: starts.map((granule) => valueAt(core.words, mapped.block, granule)) };
-    });
-    // From here on nothing can fail.
-    for (const { mapped, starts, values } of contents) {
-      makeLedger(core.words, mapped.block, starts, values, (granule, generation, before) => {
-        mapped.noteGeneration(granule, generation, before);
-      });
-    }
-    this.state.batches.claimUpTo(core.generation, this.memberId);
-    this.#generation = core.generation;
-    this.#needsBatch = isLastOfBatch(core.generation);
+    const given = this.#ledgers.makeAll();
+    this.state.batches.claim(this.memberId, core.generation, given);
+    this.#resume();
     blocks.share(this.state.register, this);
     this.#length = core.words.length;
     this.#epoch = this.state.epoch;
-  }
-
-  /** The granules at which the allocations of a block begin. */
-  #startsOf(block: number): number[] {
-    const { core } = this.engine;
-    const granules = granulesOf(core.words, block);
-    const starts: number[] = [];
-    for (
-      let granule = this.engine.options.disableInitialPadding ? 0 : 1;
-      granule < granules.length;
-      granule++
-    ) {
-      if (granules[granule] === 0) continue;
-      starts.push(granule);
-      granule += core.lengthAt(block, granule) - 1;
-    }
-    return starts;
   }
 
   /** Takes part in what another thread has enrolled. */
   join(): void {
     try {
       this.engine.blocks.attach(this.state.register, this);
-      this.#run(() => undefined);
+      this.#run(() => this.#resume());
     } catch (error) {
       this.#members.leave(this.memberId); // nobody will ever use it
       throw error;
@@ -252,45 +239,53 @@ export class SharedEngine implements AllocatorOperations {
     });
   }
 
-  /** All numbers are given: takes that of a thread that is over, and of which nothing is live. */
+  /** All numbers are given: takes that of a thread that is over. */
   #joinInPlace(): number {
     this.engine.blocks.attach(this.state.register, this);
-    for (let number = 1; number <= this.#members.count(); number++) {
-      this.#lock = this.#lockAs(number);
-      // In this order: a thread that is over does not take the lock any more, but may not have let go of it yet.
-      if (!this.#members.isOver(number) || this.#lock.holder() === number) continue;
-      const before = this.#members.claim(number);
-      if (before === undefined) continue;
-      let isFree = false;
-      try {
-        isFree = this.#run(() => this.#ledgers.allocationsBy(number).length === 0);
-      } finally {
-        if (!isFree) this.#members.giveBack(number, before);
-      }
-      if (isFree) return number;
-    }
-    throw new JitError(
-      "ERR_OUT_OF_MEMORY",
-      "Cannot attach: as many threads have this allocator as it has numbers for; release what dead threads allocated",
-    );
+    const start = this.state.words[Field.lastNumber] ?? 0;
+    const isHolder = (number: number): boolean => this.#lock.holder() === number;
+    const number = succeed(this.#members, start, isHolder, (claimed) => this.#settleAs(claimed));
+    if (number === 0) throw outOfNumbers();
+    return number;
   }
 
-  /** Every thread that has, or had, a part in this. */
+  /**
+   * Settles under a number whose thread is over. Where something is live of that one, a number without is better, which
+   * is returned; where there is none either, what is live goes to the estate, to nobody that lives.
+   */
+  #settleAs(number: number): number {
+    this.#lock = this.#lockAs(number);
+    return this.#run(() => {
+      const counts = this.#ledgers.countByMember();
+      if (counts.has(number)) {
+        const better = firstOver(this.#members, number, (each) => !counts.has(each));
+        if (better !== 0) return better;
+        this.#ledgers.handOver(number, ESTATE);
+      }
+      this.state.words[Field.lastNumber] = number;
+      return 0;
+    });
+  }
+
+  /** Every thread that has, or had, a part in this; last, where there is one, the estate. */
   members(): MemberInfo[] {
     return this.#run(() => {
       const counts = this.#ledgers.countByMember();
-      return Array.from({ length: this.#members.count() }, (_, index) => ({
+      const infos: MemberInfo[] = Array.from({ length: this.#members.count() }, (_, index) => ({
         id: index + 1,
         isAlive: this.#members.isAlive(index + 1),
         hasLeft: this.#members.hasLeft(index + 1),
         allocationCount: counts.get(index + 1) ?? 0,
       }));
+      const left = counts.get(ESTATE);
+      if (left === undefined) return infos;
+      return [...infos, { id: ESTATE, isAlive: false, hasLeft: true, allocationCount: left }];
     });
   }
 
-  /** Whether a thread has, or had, that number. Takes no lock. */
+  /** Whether a thread has, or had, that number, or it is that of the estate. Takes no lock. */
   hasMember(id: unknown): id is number {
-    return typeof id === "number" && this.#members.has(id);
+    return typeof id === "number" && (id === ESTATE || this.#members.has(id));
   }
 
   /** Where what a member allocated and nobody released begins. */
@@ -298,12 +293,18 @@ export class SharedEngine implements AllocatorOperations {
     return this.#run(() => this.#ledgers.allocationsBy(member));
   }
 
-  /** Releases all of it. Returns how many there were. */
+  /** Releases all of it that can be. Returns how many there were. */
   releaseAllOf(member: number): number {
+    return this.#run(() => this.#ledgers.releaseAllBy(member));
+  }
+
+  /** Makes all of it this thread's. Returns how many there were. */
+  adopt(member: number): number {
     return this.#run(() => {
-      const addresses = this.#ledgers.allocationsBy(member);
-      for (const address of addresses) this.engine.release(address);
-      return addresses.length;
+      // A number that is being claimed is the claimer's already; where the system does not tell, the caller knows.
+      const isOver = member === ESTATE || this.#members.hasLeft(member);
+      if (!isOver && this.#members.isAlive(member) === true) throw refuseHeir(member);
+      return this.#ledgers.handOver(member, this.memberId);
     });
   }
 
@@ -313,7 +314,7 @@ export class SharedEngine implements AllocatorOperations {
   alloc(size: number): Span {
     try {
       this.#enter();
-      if (this.#needsBatch) this.#takeBatch();
+      this.#getGeneration();
       const span = this.engine.alloc(size);
       this.#leave();
       return span;
@@ -325,7 +326,7 @@ export class SharedEngine implements AllocatorOperations {
   allocAddress(size: number): Address {
     try {
       this.#enter();
-      if (this.#needsBatch) this.#takeBatch();
+      this.#getGeneration();
       const address = this.engine.allocTracked(size);
       this.#leave();
       return address;

@@ -5,6 +5,23 @@ import { SharedRegister } from "./register.ts";
 
 export { Intent } from "./layout.ts";
 
+/** The same bytes as the kinds of integers and doubles that stand there. */
+export interface StateViews {
+  readonly words: Int32Array;
+  readonly doubles: Float64Array;
+  /** The owners of batches alone. */
+  readonly owners: Uint16Array;
+}
+
+/** Of fixed lengths: a view that follows the length of its buffer costs 20 to 30 times as much to read. */
+export function viewsOf(buffer: SharedArrayBuffer): StateViews {
+  return {
+    words: new Int32Array(buffer, 0, buffer.byteLength >> 2),
+    doubles: new Float64Array(buffer, 0, buffer.byteLength >> 3),
+    owners: new Uint16Array(buffer, Batches.start * 4, Batches.count),
+  };
+}
+
 /** All that the threads of one allocator share beside the core. Everything but reading the epoch needs the lock. */
 export class SharedState {
   readonly buffer: SharedArrayBuffer;
@@ -14,12 +31,12 @@ export class SharedState {
   readonly batches: GenerationBatches;
   readonly register: SharedRegister;
 
-  /** @param words, doubles views of the buffer; tests pass such as stop at a given write */
-  constructor(buffer: SharedArrayBuffer, words = new Int32Array(buffer), doubles = new Float64Array(buffer)) {
+  /** @param views of the buffer; tests pass such as stop at a given write */
+  constructor(buffer: SharedArrayBuffer, views = viewsOf(buffer)) {
+    const { words, doubles, owners } = views;
     this.buffer = buffer;
-    this.atomics = new Int32Array(buffer);
+    this.atomics = viewsOf(buffer).words;
     this.words = words;
-    const owners = new Uint16Array(buffer, Batches.start * 4, Batches.count);
     this.batches = new GenerationBatches(words, owners);
     this.register = new SharedRegister(this.atomics, words, doubles);
   }
@@ -27,21 +44,26 @@ export class SharedState {
   /** A new one, for an allocator that never has more than `mostBlocks` blocks. It is known again by its seal. */
   static create(mostBlocks: number, seal = 0): SharedState {
     const integers = Entry.start + mostBlocks * Entry.integers;
-    const state = new SharedState(new SharedArrayBuffer(integers * 4));
+    const byteLength = integers * 4;
+    // One of fixed length V8 takes from the C heap, which clears what it uses again: 2.6 MB are then resident for each
+    // allocator. What may grow is mapped. It never grows.
+    const state = new SharedState(new SharedArrayBuffer(byteLength, { maxByteLength: byteLength }));
     state.words[Field.version] = Format.version;
     state.words[Field.seal] = seal;
+    state.words[Field.integers] = integers;
     state.words[Field.magic] = Format.magic;
     return state;
   }
 
   /** Whether a buffer was made by {@link create}, with that seal and by this version of the library. */
   static isOne(buffer: SharedArrayBuffer, seal: number): boolean {
-    if (buffer.byteLength < Entry.start * 4) return false;
+    if (buffer.byteLength < Entry.start * 4 || buffer.maxByteLength !== buffer.byteLength) return false;
     const words = new Int32Array(buffer, 0, Field.count);
     return (
       words[Field.magic] === Format.magic &&
       words[Field.version] === Format.version &&
-      words[Field.seal] === seal
+      words[Field.seal] === seal &&
+      words[Field.integers] === buffer.byteLength >> 2
     );
   }
 

@@ -113,6 +113,7 @@ test("docs/invariants.md explains every invariant that verify() checks, and no o
   const checked = [
     ...captures(readFromRoot("src/core/verify.ts"), /,\s*(\d+),\s*["`]/g),
     ...captures(readFromRoot("src/engine/block-memory.ts"), /invariant (\d+) is broken/g),
+    ...captures(readFromRoot("src/sharing/batches.ts"), /invariant (\d+) is broken/g),
     ...captures(readFromRoot("src/sharing/ledgers.ts"), /check\([^;]*?,\s*(\d+),\s*["`]/g),
   ];
   assert.ok(checked.length > 10);

@@ -1,8 +1,7 @@
-/** The lock, its members and their batches of generations, each on a buffer of its own. */
+/** The lock and its members, each on a buffer of its own. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { batchOf, isLastOfBatch } from "../../src/sharing/batches.ts";
-import { Batches, Field, Members } from "../../src/sharing/layout.ts";
+import { Field, Members } from "../../src/sharing/layout.ts";
 import { Lock } from "../../src/sharing/lock.ts";
 import { MemberTable } from "../../src/sharing/members.ts";
 import { SharedState } from "../../src/sharing/shared-state.ts";
@@ -223,53 +222,5 @@ describe("the members", () => {
     const wasGone = heir.lock.acquire();
     assert.equal(wasGone, false);
     assert.equal(looks, 4);
-  });
-});
-
-describe("the batches of generations", () => {
-  test("tell who allocated, and skip what is in use when all were given once", () => {
-    const { batches, words } = SharedState.create(1);
-    const before = -0x8000_0000 + 5000; // 5,000 generations, from before there was a second thread
-    batches.claimUpTo(before, 1);
-    assert.equal(batches.ownerOf(before), 1);
-    const neverAsked = (): never => assert.fail("no batch can be in use yet");
-    const second = batches.take(2, neverAsked);
-    assert.ok(second !== undefined);
-    const next = (second + 1) | -0x8000_0000;
-    assert.ok(isLastOfBatch(second) && !isLastOfBatch(next));
-    assert.deepEqual([batches.ownerOf(next), batches.ownerOf(before)], [2, 1]);
-    words[Field.nextBatch] = Batches.count;
-    let walks = 0;
-    const used = new Uint8Array(Batches.count).fill(1, 0, 4);
-    const look = (): Uint8Array => {
-      walks += 1;
-      return used;
-    };
-    const again = batches.take(3, look);
-    assert.ok(again !== undefined);
-    assert.equal(batchOf(again + 1), 4);
-    assert.deepEqual([batches.ownerOf(again + 1), batches.ownerOf(next)], [3, 2]);
-    used.fill(1);
-    used[2] = 0;
-    for (const member of [4, 5, 6]) {
-      assert.equal(batchOf((batches.take(member, look) ?? 0) + 1), 2, "from the last one on and round");
-      assert.equal(batches.ownerOf(2 << Batches.shift), member);
-    }
-    assert.equal(walks, 4);
-    used.fill(1);
-    assert.equal(batches.take(7, look), undefined);
-    used[Batches.count - 1] = 0;
-    for (const member of [7, 8]) {
-      assert.equal(batchOf((batches.take(member, look) ?? 0) + 1), Batches.count - 1);
-    }
-  });
-
-  test("the first generation of all is given to nobody: it tells of what is released", () => {
-    const { batches, words } = SharedState.create(1);
-    words[Field.nextBatch] = Batches.count;
-    assert.equal(
-      batches.take(1, () => new Uint8Array(Batches.count)),
-      0,
-    );
   });
 });

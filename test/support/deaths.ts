@@ -10,6 +10,8 @@ import {
   type SharedAllocator,
   type Span,
 } from "../../src/index.ts";
+import { Batches, Field, Given, Members } from "../../src/sharing/layout.ts";
+import { ESTATE } from "../../src/sharing/succession.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { Fate, Killed, memoryOf, mortalThread, type MortalThread } from "./mortal-thread.ts";
 import { someBytes } from "./rows.ts";
@@ -33,9 +35,15 @@ interface Stage {
   readonly long: number;
   readonly lonely: number;
   readonly own: number;
+  /** A thread that is over. Two of the bystanders are its. */
+  readonly leaver: number;
+  readonly state: Int32Array;
 }
 
 const BLOCK = 65536;
+/** Numbers of the stage's threads: the test's own, the one that dies, the one that is over. The next is nobody's yet. */
+const FIRST_OF_OTHERS = 4;
+const NUMBERS: number = Members.count;
 const SMALL: JitAllocatorOptions = { maxReservedSize: 16 * BLOCK };
 
 function setStage(options: JitAllocatorOptions, reclaims = true): Stage {
@@ -52,6 +60,11 @@ function setStage(options: JitAllocatorOptions, reclaims = true): Stage {
   spans.push(allocator.alloc(64));
   const own = victim.engine.allocAddress(640);
   spans.push(allocator.alloc(128));
+  // By a thread that is over when the others begin.
+  const leaver = JitAllocator.attach(handle, memory);
+  const left = [leaver.alloc(64), leaver.alloc(3000)];
+  leaver.detach();
+  spans.push(...left.map(({ rx }) => allocator.query(rx)));
   // Fills the first block, so that one allocation is alone in a block; a hole in the middle for the next.
   const filler = allocator.alloc(BLOCK / 4);
   const lonely = victim.engine.allocAddress(BLOCK - 512);
@@ -64,7 +77,20 @@ function setStage(options: JitAllocatorOptions, reclaims = true): Stage {
     span.write(0, contents);
     return { span, contents };
   });
-  return { reclaims, lost: 0, machine, allocator, handle, victim, bystanders, short, long, lonely, own };
+  const state = new Int32Array(handle.state, 0, handle.state.byteLength >> 2);
+  return {
+    ...{ reclaims, lost: 0, machine, allocator, handle, victim, bystanders },
+    ...{ short, long, lonely, own, leaver: leaver.memberId, state },
+  };
+}
+
+/** All numbers were given, and all threads are over but the first two and those that `lives` names. */
+function giveAllNumbers({ state }: Stage, lives: (number: number) => boolean): void {
+  for (let number = FIRST_OF_OTHERS; number < NUMBERS; number++) {
+    const index = Members.start + number * Members.integers;
+    state.copyWithin(index, Members.start + Members.integers, Members.start + 2 * Members.integers);
+    state[index + Members.hasLeft] = lives(number) ? 0 : 1;
+  }
 }
 
 function liveIn(allocator: JitAllocator): Live {
@@ -87,11 +113,15 @@ function liveIn(allocator: JitAllocator): Live {
 export interface Operation {
   readonly name: string;
   readonly options?: JitAllocatorOptions;
+  /** What happens before. */
+  readonly prepare?: (stage: Stage) => void;
   readonly run: (stage: Stage) => unknown;
   /** From what was live before; `found` is what is live now, for places that the allocator chooses. */
   readonly done: (before: Live, stage: Stage, found: Live) => Live;
   /** It takes the bystanders too. */
   readonly isForAll?: true;
+  /** It leaves no number for a thread that repairs. */
+  readonly needsNumbers?: true;
 }
 
 const without =
@@ -183,6 +213,43 @@ export const OPERATIONS: readonly Operation[] = [
   { name: "dispose", run: ({ victim }) => victim.engine.dispose(), done: nothing, isForAll: true },
   { name: "detach", run: ({ victim }) => victim.engine.detach(), done: (before) => before },
   {
+    name: "alloc of a thread that has to take a batch",
+    prepare: ({ state, victim }) => (state[Given.start + victim.engine.memberId] = 0),
+    run: ({ victim }) => victim.attachAgain().alloc(64),
+    done: withOneOf(64),
+  },
+  {
+    name: "the same when all batches were given once",
+    prepare: ({ state }) => (state[Field.nextBatch] = Batches.count),
+    run: ({ victim }) => victim.attachAgain().alloc(64),
+    done: withOneOf(64),
+  },
+  {
+    name: "adoption of what a thread left",
+    run: ({ victim, leaver }) => victim.engine.adopt(leaver),
+    done: (before) => before,
+  },
+  {
+    name: "attaching under the number of a thread that left nothing",
+    prepare: (stage) => giveAllNumbers(stage, (number) => number !== 500),
+    needsNumbers: true,
+    run: ({ victim }) => assert.equal(victim.attachAgain().memberId, 500),
+    done: (before) => before,
+  },
+  {
+    name: "attaching under the number of a thread that left something",
+    prepare: (stage) => giveAllNumbers(stage, () => true),
+    needsNumbers: true,
+    run: ({ victim, leaver }) => {
+      const heir = victim.attachAgain();
+      assert.equal(heir.memberId, leaver);
+      heir.release(heir.alloc(64));
+    },
+    // Two operations.
+    done: (before, stage, found) =>
+      found.size === before.size ? before : withOneOf(64)(before, stage, found),
+  },
+  {
     name: "release of all that the dead held",
     run: ({ victim }) => victim.engine.releaseAllOf(victim.engine.memberId),
     // Many operations, of which each has happened or not.
@@ -203,6 +270,7 @@ export const CONFIGURATIONS: readonly JitAllocatorOptions[] = [
 
 /** Runs the operation until its moment `fatal`. Returns false where it was done before. */
 function diesAt(stage: Stage, operation: Operation, fatal: number): boolean {
+  operation.prepare?.(stage);
   stage.victim.fate.arm(fatal);
   try {
     operation.run(stage);
@@ -235,12 +303,27 @@ function inspect(stage: Stage, operation: Operation, before: Live): "done" | "no
     "what is mapped is what the blocks say",
   );
   checkLost(stage, blocks.length);
+  checkOwners(stage, found);
   const isGone = operation.isForAll === true && found.size === 0;
   for (const { span, contents } of bystanders) {
     assert.equal(span.isReleased, isGone);
     if (!isGone) assert.deepEqual(span.read(), contents);
   }
   return isUndone ? "not done" : "done";
+}
+
+/** Each allocation is one member's, or of the estate, and those that a thread left are nobody's that had no part in it. */
+function checkOwners({ allocator, leaver, victim }: Stage, live: Live): void {
+  const owned = allocator
+    .members()
+    .flatMap(({ id }) => allocator.allocationsOf(id).map((address) => ({ id, address })));
+  assert.equal(new Set(owned.map(({ address }) => address)).size, owned.length);
+  assert.deepEqual(
+    owned.map(({ address }) => address).sort((a, b) => a - b),
+    [...live.keys()].sort((a, b) => a - b),
+  );
+  const heirs = owned.filter(({ id }) => id !== 1 && id !== victim.engine.memberId && id < FIRST_OF_OTHERS);
+  assert.ok(heirs.every(({ id }) => id === leaver || id === ESTATE));
 }
 
 /** All that is mapped is a block's, or was lost by a thread that died. */

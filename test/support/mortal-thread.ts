@@ -9,7 +9,8 @@ import type { SharedAllocator } from "../../src/index.ts";
 import { resolveOptions } from "../../src/engine/options.ts";
 import { SharedEngine } from "../../src/sharing/shared-engine.ts";
 import type { ThreadInspector } from "../../src/sharing/members.ts";
-import { SharedState } from "../../src/sharing/shared-state.ts";
+import { Field } from "../../src/sharing/layout.ts";
+import { SharedState, viewsOf } from "../../src/sharing/shared-state.ts";
 import type { VirtualMemory } from "../../src/vm/contract.ts";
 import type { SimulatedMemory } from "../../src/vm/simulated.ts";
 
@@ -21,6 +22,8 @@ const THREADS: ThreadInspector = {
   currentThread: () => ({ id: 1, mark: 1 }),
   isAlive: () => true,
 };
+
+const LOCK: number = Field.lock;
 
 /** Counts moments, and ends the thread at one of them. */
 export class Fate {
@@ -100,7 +103,7 @@ export function memoryOf(machine: SimulatedMemory, fate: Fate, reclaims = true):
 }
 
 /** The same array, with a moment before each write; `fill` and `copyWithin` have one in the middle too. */
-function watched<T extends Int32Array | Float64Array>(array: T, fate: Fate): T {
+function watched<T extends Int32Array | Float64Array | Uint16Array>(array: T, fate: Fate): T {
   const fill = (value: number, start = 0, end = array.length): T => {
     if (array.subarray(start, end).every((element) => element === value)) return array;
     const middle = (start + end) >>> 1;
@@ -138,6 +141,8 @@ function watched<T extends Int32Array | Float64Array>(array: T, fate: Fate): T {
 export interface MortalThread {
   readonly engine: SharedEngine;
   readonly fate: Fate;
+  /** Attaches once more, as another member. */
+  attachAgain(): SharedEngine;
   /** After its death: puts back what was shared at that moment. */
   undoAfterlife(): void;
 }
@@ -162,14 +167,18 @@ export function mortalThread(
   });
   const memory = memoryOf(machine, fate, reclaims);
   const options = resolveOptions(handle.options, memory);
-  const engine = new Engine(options, memory, handle);
-  const state = new SharedState(
-    handle.state,
-    watched(new Int32Array(handle.state), fate),
-    watched(new Float64Array(handle.state), fate),
-  );
-  watchCore(engine, fate);
-  const shared = new SharedEngine(engine, state, THREADS);
+  const views = viewsOf(handle.state);
+  const watchedViews = {
+    words: watched(views.words, fate),
+    doubles: watched(views.doubles, fate),
+    owners: watched(views.owners, fate),
+  };
+  const enter = (): SharedEngine => {
+    const engine = new Engine(options, memory, handle);
+    watchCore(engine, fate);
+    return new SharedEngine(engine, new SharedState(handle.state, watchedViews), THREADS);
+  };
+  const shared = enter();
   const undoAfterlife = (): void => {
     new Uint8Array(handle.buffer).fill(0).set(coreBytes);
     new Uint8Array(handle.state).set(stateBytes);
@@ -181,7 +190,32 @@ export function mortalThread(
     if (fate.isDead) undoAfterlife();
     throw error;
   }
-  return { engine: shared, fate, undoAfterlife };
+  const attachAgain = (): SharedEngine =>
+    watchingAtomics(fate, () => {
+      const another = enter();
+      another.join();
+      return another;
+    });
+  return { engine: shared, fate, undoAfterlife, attachAgain };
+}
+
+/** Does something with a moment before each write of Atomics to a table, which that of the lock is not. */
+function watchingAtomics<T>(fate: Fate, act: () => T): T {
+  const { compareExchange, store } = Atomics;
+  const exchange = (array: Int32Array, index: number, expected: number, value: number): number => {
+    if (index !== LOCK && array[index] === expected) fate.pass();
+    return compareExchange(array, index, expected, value);
+  };
+  const set = (array: Int32Array, index: number, value: number): number => {
+    fate.pass();
+    return store(array, index, value);
+  };
+  Object.assign(Atomics, { compareExchange: exchange, store: set });
+  try {
+    return act();
+  } finally {
+    Object.assign(Atomics, { compareExchange, store });
+  }
 }
 
 /** Whenever the core's arena makes its views anew, they are watched too; the core takes them from there. */

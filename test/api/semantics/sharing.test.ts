@@ -14,6 +14,24 @@ function make(): { allocator: JitAllocator; attach: (handle: SharedAllocator) =>
   };
 }
 
+/** Copies of a part of a buffer, of the whole one that cannot grow, and of one that may grow further. */
+function copiesOf(buffer: SharedArrayBuffer): SharedArrayBuffer[] {
+  const { byteLength, maxByteLength } = buffer;
+  const part = buffer.slice(0, byteLength - 65_536);
+  const shapes = [
+    [part.byteLength, maxByteLength],
+    [part.byteLength, part.byteLength],
+    [byteLength, maxByteLength + 65_536],
+    [byteLength + 65_536, maxByteLength + 65_536],
+  ] as const;
+  const copies = shapes.map(([length, most]) => {
+    const copy = new SharedArrayBuffer(length, { maxByteLength: most });
+    new Uint8Array(copy, 0, part.byteLength).set(new Uint8Array(part));
+    return copy;
+  });
+  return [part, buffer.slice(0, 4), ...copies];
+}
+
 describe("sharing", () => {
   test("changes nothing for those who have it", () => {
     const { allocator, attach } = make();
@@ -89,7 +107,7 @@ describe("sharing", () => {
     throwsJitError("ERR_DISPOSED", () => attach(handle));
   });
 
-  test("numbers of threads that are done are given again, those of what is still allocated are not", () => {
+  test("numbers of threads that are done are given again, but those of what is still allocated as long as can be", () => {
     const { allocator, attach } = make();
     const handle = allocator.share();
     const keeper = attach(handle);
@@ -104,13 +122,17 @@ describe("sharing", () => {
     assert.deepEqual(allocator.allocationsOf(keeper.memberId), [kept]);
     allocator.verify();
     const open = Array.from({ length: 1021 }, () => attach(handle));
+    assert.deepEqual(allocator.allocationsOf(keeper.memberId), [kept]);
+    open.push(attach(handle));
+    assert.deepEqual([allocator.allocationsOf(keeper.memberId), allocator.allocationsOf(0)], [[], [kept]]);
     throwsJitError("ERR_OUT_OF_MEMORY", () => attach(handle));
-    assert.equal(new Set(open.map(({ memberId }) => memberId)).size, 1021, "no number is given twice");
+    assert.equal(new Set(open.map(({ memberId }) => memberId)).size, 1022, "no number is given twice");
     allocator.dispose();
   });
 
   test("a handle must be one that share() gave", () => {
     const { allocator, attach } = make();
+    allocator.allocAddress(2 ** 24); // so that the buffer has grown
     const handle = allocator.share();
     const bad: unknown[] = [undefined, null, 1, "jit-allocator", {}, [], allocator];
     for (const key of Object.keys(handle)) bad.push({ ...handle, [key]: undefined });
@@ -130,6 +152,9 @@ describe("sharing", () => {
       { ...handle, buffer: another.buffer },
       { ...handle, options: { ...handle.options, useDualMapping: false } },
       { ...handle, options: { ...handle.options, fillUnusedMemory: true } },
+      ...["buffer", "state"].flatMap((name) =>
+        copiesOf(handle[name as "buffer"]).map((copy) => ({ ...handle, [name]: copy })),
+      ),
       { ...handle, buffer: Object.create(SharedArrayBuffer.prototype) as unknown },
       { ...handle, state: new Proxy(handle.state, {}) },
     );
@@ -162,7 +187,7 @@ describe("sharing", () => {
     throwsJitError("ERR_INVALID_ARGUMENT", () => allocator.allocationsOf(0));
     allocator.share();
     bad.forEach(look);
-    for (const id of [0, 2, 1.5, NaN, "1", null]) {
+    for (const id of [-1, 2, 1024, 1.5, NaN, "1", null]) {
       throwsJitError("ERR_INVALID_ARGUMENT", () => allocator.releaseAllOf(wrong(id)));
     }
     assert.ok(!span.isReleased);
