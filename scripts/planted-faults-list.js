@@ -507,4 +507,34 @@ export const plantedFaults = [
     replace: "shared[COUNTER] = 0;",
     tests: ["base/unique"],
   },
+  // --- the lock ---
+  {
+    name: "the lock is free for anybody although somebody has waited in vain",
+    file: "src/sharing/lock.ts",
+    find: "const next = heir === 0 ? 0 : heir | (value & WAITERS);",
+    replace: "const next = heir < 0 ? heir : 0;",
+    tests: ["sharing/lock"],
+  },
+  {
+    name: "a heir that died is taken for one that has nothing to do with the lock",
+    file: "src/sharing/lock.ts",
+    find: "return (value & MEMBER) === member || heirOf(value) === member;",
+    replace: "return (value & MEMBER) === member;",
+    tests: ["sharing/lock"],
+  },
+  // --- who gives which generations ---
+  {
+    name: "a batch that a member has begun is given to another",
+    file: "src/sharing/batches.ts",
+    find: "if (isBegun(last)) used[batchOf(last)] = 1;",
+    replace: "if (last === undefined) used[batchOf(last)] = 1;",
+    tests: ["sharing/batches"],
+  },
+  {
+    name: "who gets a number does not go on with its batch",
+    file: "src/sharing/batches.ts",
+    find: "return isBegun(last) && this.ownerOf(last) === member ? last : 0;",
+    replace: "return isBegun(last) && this.ownerOf(last) !== member ? last : 0;",
+    tests: ["sharing/batches", "sharing/succession"],
+  },
 ];

@@ -148,7 +148,8 @@ export class JitAllocator implements Disposable {
    * @throws JitError as {@link allocationsOf}; `ERR_INVALID_ARGUMENT` where that thread still has its part
    * @example
    * ```ts
-   * worker.on("exit", () => allocator.adopt(workersMemberId));
+   * allocator.share();
+   * for (const { id, hasLeft } of allocator.members()) if (hasLeft) allocator.adopt(id);
    * ```
    */
   adopt(memberId: number): number {

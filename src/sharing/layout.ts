@@ -45,8 +45,9 @@ export const enum Field {
   /** Counts threads that the system does not tell from others. */
   unnamedThreads = 13,
   /**
-   * The lock has a cache line of its own: waiting threads look at it again and again. The integer behind it counts
-   * acquisitions; the waiting tell by it a holder that is slow from one that will never let go.
+   * The lock has a cache line of its own: waiting threads look at it again and again. Of the three integers behind it the first
+   * counts acquisitions, by which the waiting tell a holder that is slow from one that will never let go; the others are what
+   * they sleep on (lock.ts).
    */
   lock = 16,
   count = 32,

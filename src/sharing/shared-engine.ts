@@ -243,7 +243,7 @@ export class SharedEngine implements AllocatorOperations {
   #joinInPlace(): number {
     this.engine.blocks.attach(this.state.register, this);
     const start = this.state.words[Field.lastNumber] ?? 0;
-    const isHolder = (number: number): boolean => this.#lock.holder() === number;
+    const isHolder = (number: number): boolean => this.#lock.involves(number);
     const number = succeed(this.#members, start, isHolder, (claimed) => this.#settleAs(claimed));
     if (number === 0) throw outOfNumbers();
     return number;

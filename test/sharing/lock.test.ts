@@ -65,6 +65,62 @@ describe("the lock", () => {
     assert.equal(looks, 3);
   });
 
+  /** The heir's number in the lock's word. */
+  const heirOf = (state: SharedState): number => (lockWord(state) >> 10) & 0x3ff;
+
+  /** A member whose thread does `act` each time it has looked at the lock in vain. */
+  function waitingMember(state: SharedState, id: number, act: () => void): ReturnType<typeof member> {
+    const self = { id, mark: id };
+    const members = new MemberTable(state.atomics, { currentThread: () => self, isAlive: () => true });
+    const number = members.join();
+    const inspector = {
+      isThisThread: () => {
+        act();
+        return false;
+      },
+      isGone: () => false,
+    };
+    return { lock: new Lock(state.atomics, Field.lock, number, inspector), number, members };
+  }
+
+  test("goes to who has waited in vain, and not to who lets it go and takes it again", () => {
+    const state = SharedState.create(1);
+    const greedy = member(state, { id: 10, mark: 5 }, () => true);
+    let barged = 0;
+    const patient = waitingMember(state, 11, () => {
+      const isHeir = heirOf(state) === patient.number;
+      greedy.lock.release();
+      if (isHeir) {
+        assert.equal(lockWord(state), patient.number, "it is the holder before it has done anything");
+        return;
+      }
+      barged += 1;
+      assert.equal(greedy.lock.acquire(), false);
+    });
+    greedy.lock.acquire();
+    assert.equal(patient.lock.acquire(), false);
+    assert.ok(barged > 0, "others may take it as long as nobody has waited in vain");
+    patient.lock.release();
+    assert.equal(lockWord(state), 0);
+  });
+
+  test("a heir that dies is made the holder, and found dead", () => {
+    const state = SharedState.create(1);
+    const holder = member(state, { id: 10, mark: 5 }, () => true);
+    holder.lock.acquire();
+    const heir = waitingMember(state, 11, () => {
+      if (heirOf(state) === heir.number) throw new Error("it dies");
+    });
+    assert.throws(() => heir.lock.acquire(), /it dies/);
+    assert.ok(holder.lock.involves(heir.number), "nobody may take its number now");
+    holder.lock.release();
+    assert.equal(lockWord(state), heir.number);
+    const next = member(state, { id: 12, mark: 7 }, ({ id }) => id !== 11);
+    assert.equal(next.lock.acquire(), true);
+    next.lock.release();
+    assert.equal(lockWord(state), 0);
+  });
+
   test("is inherited at once from this very thread, whose operation ended in the middle", () => {
     const state = SharedState.create(1);
     const self = { id: 10, mark: 5 };

@@ -245,8 +245,12 @@ describe("many threads at once", () => {
     await worker.end();
     void waiting;
     allocator.alloc(64);
-    assert.equal(words[Field.repairs], 1);
+    // The dead one may have been the heir, and the holder now: whoever is next finds that it has gone.
+    allocator.alloc(64);
+    const repairs = words[Field.repairs] ?? 0;
+    assert.ok(repairs === 1 || repairs === 2, `${repairs} repairs`);
     assert.equal(Atomics.load(words, Field.lock), 0);
+    assert.equal(allocator.statistics().allocationCount, 2);
     allocator.verify();
     allocator.dispose();
   });
