@@ -1,5 +1,6 @@
 import { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
+import { checkStackSize } from "../base/stack.ts";
 import type { Address } from "../ffi/contract.ts";
 import { resolveOptions } from "../engine/options.ts";
 import type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "../engine/options.ts";
@@ -49,6 +50,7 @@ export class JitAllocator implements Disposable {
   /** @internal */
   constructor(options: JitAllocatorOptions | undefined, memory: VirtualMemory, attached?: SharedEngine);
   constructor(options: JitAllocatorOptions = {}, given?: VirtualMemory, attached?: SharedEngine) {
+    checkStackSize("make an allocator");
     const memory = memoryOr(given);
     this.options = attached?.engine.options ?? resolveOptions(options, memory);
     this.#memory = memory;
@@ -242,8 +244,8 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Keeps the first `newSize` bytes of an allocation, rounded up to the granularity, and releases the rest.
-   * 0 releases all of it.
+   * Keeps the first `newSize` bytes of an allocation, rounded up to the granularity of its pool, and releases the rest; 0
+   * releases all of it. A pool has {@link granularity}, or with `useMultiplePools` once, twice or four times that.
    *
    * @throws JitError as {@link release}; `ERR_INVALID_ARGUMENT` where `newSize` is more than it has
    */

@@ -6,6 +6,7 @@
  * JavaScript does not tell how much is left. But engines see to it that there is room for all parameters of a function
  * before they enter it, also for those that the caller left out.
  */
+import { JitError } from "./errors.ts";
 import { argumentNames, compile } from "./generated.ts";
 
 /** Of 8 bytes each: more than any operation takes that maps nothing, even where it is interpreted. */
@@ -61,6 +62,31 @@ export function needStackAtFirst(): boolean {
   muchMore();
   operations += 1; // those that are refused have called nothing
   return false;
+}
+
+/** Calls of this library that may lie between whoever calls it and the one that asks for most. */
+const DEEPEST_CALLS = 16;
+
+/**
+ * Whether operations called from here, or from a caller, will find what they ask for at all: a thread may have been given
+ * less stack than that (`--stack-size`, `resourceLimits`). Called when an allocator is made.
+ *
+ * @throws JitError `ERR_OUT_OF_MEMORY`
+ */
+export function checkStackSize(action: string): void {
+  try {
+    descend(DEEPEST_CALLS);
+    muchMore();
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new JitError(
+      "ERR_OUT_OF_MEMORY",
+      `Cannot ${action}: less than ${(TIMES * PARAMETERS * 8) / 1024} KiB of this thread's stack is left, which operations ask for ` +
+        "before they begin; give the thread a larger one (node --stack-size, or resourceLimits.stackSizeMb of a worker), " +
+        "or call from where less of it is used",
+      { cause },
+    );
+  }
 }
 
 /** The same for whatever else there is to do. It takes microseconds at first: for what takes longer anyway. */

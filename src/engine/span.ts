@@ -120,7 +120,7 @@ export class Span implements Disposable {
   }
 
   /**
-   * Keeps the first `newSize` bytes, rounded up to the granularity, and releases the rest; 0 releases all.
+   * Keeps the first `newSize` bytes, rounded up to the granularity of its pool, and releases the rest; 0 releases all.
    * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where `newSize` is more than it has
    */
   shrink(newSize: number): void {

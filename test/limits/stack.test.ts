@@ -1,7 +1,9 @@
 /** Operations that are called with hardly any stack left: each happens, or throws a RangeError and has changed nothing. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { describe, test } from "node:test";
 import { JitAllocator, type JitAllocatorOptions, type Span } from "../../src/index.ts";
+import { platform } from "../../src/base/platform.ts";
 import { Random } from "../support/random.ts";
 import { needs } from "../support/requirements.ts";
 
@@ -137,3 +139,36 @@ describe("at the end of the stack", { skip: needs("v8") }, () => {
 
   test("the stack did end", () => assert.ok(refused > 50, `only ${refused} operations were refused`));
 });
+
+describe(
+  "a thread with a small stack",
+  { skip: needs("v8") || (platform.runtime === "node" ? false : "it is a flag of Node") },
+  () => {
+    const index = new URL("../../src/index.js", import.meta.url).href;
+    const program = `
+    import(${JSON.stringify(index)}).then(({ JitAllocator, toFunction }) => {
+      const allocator = new JitAllocator();
+      const span = allocator.alloc(64);
+      span.write(0, Uint8Array.of(0xc3));
+      span.release();
+      allocator.share();
+      allocator.verify();
+      console.log("done");
+    }).catch((error) => console.log(error.name, error.code, /--stack-size/.test(error.message)));`;
+
+    for (const kilobytes of [80, 100, 120, 150, 200, 300]) {
+      test(`--stack-size=${kilobytes}: the work is done, or it is said what is missing`, () => {
+        const run = spawnSync(process.execPath, [`--stack-size=${kilobytes}`, "-e", program], {
+          encoding: "utf8",
+          env: { ...process.env, NODE_V8_COVERAGE: "" },
+        });
+        // What Node itself cannot do with so little is not about this library.
+        if (run.stdout === "" && run.status !== 0) return;
+        assert.ok(
+          ["done\n", "JitError ERR_OUT_OF_MEMORY true\n"].includes(run.stdout),
+          run.stdout + run.stderr,
+        );
+      });
+    }
+  },
+);
