@@ -130,7 +130,9 @@ export class Lock {
       const value = Atomics.load(words, at);
       const holder = value & MEMBER;
       if (holder === 0) {
-        if (Atomics.compareExchange(words, at, 0, self | sleepers) === 0) return false;
+        // The rest of the word is 0 then, unless somebody has written over it.
+        const seen = Atomics.compareExchange(words, at, value, self | sleepers);
+        if (seen === value) return value !== 0;
         continue;
       }
       if (isHeir && heirOf(value) !== self) {
