@@ -38,6 +38,7 @@ async function startWorker(job: Job): Promise<Worker> {
 async function living(): Promise<object> {
   const allocator = new JitAllocator({ immediateRelease: true });
   const job: Job = { what: "work", handle: allocator.share(), control: new SharedArrayBuffer(4) };
+  allocator.alloc(64); // so that there is a block, however many descriptors are left for others
   const workers = await Promise.all([1, 2, 3].map(() => startWorker(job)));
   const ends = workers.map((worker) => once(worker, "exit"));
   let opened = 0;
