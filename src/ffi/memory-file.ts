@@ -13,6 +13,9 @@ const STATX_INO = 0x100;
 const STATX_BYTES = 256;
 const STATX_MASK_OFFSET = 0;
 const STATX_INODE_OFFSET = 32;
+/** fstat, which musl before 1.2.5 has and no statx: where the inode stands in `struct stat` of Linux on 64 bits. */
+const STAT_BYTES = 256;
+const STAT_INODE_OFFSET = 8;
 /** dlopen: do not load it, just say whether it is loaded. */
 const RTLD_LAZY = 1;
 const RTLD_NOLOAD = 4;
@@ -33,6 +36,7 @@ export class MemoryFiles {
   readonly #close: NativeFunction | undefined;
   readonly #getrlimit: NativeFunction | undefined;
   readonly #statx: NativeFunction | undefined;
+  readonly #fstat: NativeFunction | undefined;
   readonly #dlopen: NativeFunction | undefined;
   readonly #dlsym: NativeFunction | undefined;
   readonly #dlclose: NativeFunction | undefined;
@@ -61,6 +65,7 @@ export class MemoryFiles {
     this.#close = find("close", ["i32"]);
     this.#getrlimit = find("getrlimit", ["i32", "buffer"]);
     this.#statx = find("statx", ["i32", "buffer", "i32", "u32", "buffer"]);
+    this.#fstat = find("fstat", ["i32", "buffer"]);
     this.#dlopen = find("dlopen", ["buffer", "i32"], "pointer", LIBRARIES_WITH_LOADER);
     this.#dlsym = find("dlsym", ["pointer", "buffer"], "pointer", LIBRARIES_WITH_LOADER);
     this.#dlclose = find("dlclose", ["pointer"], "i32", LIBRARIES_WITH_LOADER);
@@ -114,8 +119,12 @@ export class MemoryFiles {
 
   /** No other file of the process's memory has that number at the same time; undefined where the system does not say. */
   #inodeOf(descriptor: number): bigint | undefined {
+    if (this.#statx === undefined) {
+      const status = new DataView(new ArrayBuffer(STAT_BYTES));
+      return this.#fstat?.(descriptor, status) === 0 ? status.getBigUint64(STAT_INODE_OFFSET, true) : undefined;
+    }
     const status = new DataView(new ArrayBuffer(STATX_BYTES));
-    if (this.#statx?.(descriptor, cString(""), AT_EMPTY_PATH, STATX_INO, status) !== 0) return undefined;
+    if (this.#statx(descriptor, cString(""), AT_EMPTY_PATH, STATX_INO, status) !== 0) return undefined;
     if ((status.getUint32(STATX_MASK_OFFSET, true) & STATX_INO) === 0) return undefined;
     return status.getBigUint64(STATX_INODE_OFFSET, true);
   }
