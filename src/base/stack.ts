@@ -8,15 +8,17 @@
  */
 import { JitError } from "./errors.ts";
 import { argumentNames, compile } from "./generated.ts";
+import { platform } from "./platform.ts";
 
 /** Of 8 bytes each: more than any operation takes that maps nothing, even where it is interpreted. */
 const PARAMETERS = 512;
 
 /**
  * So many times as much is needed where anything is done for the first time: V8 wants 40 KiB to compile a function, and
- * does so when it is called. System calls, and the making of errors, are content with less.
+ * does so when it is called. System calls, and the making of errors, are content with less. JavaScriptCore keeps a part of
+ * the stack for itself; and it compiles twelve such functions within each other for seconds, in which no worker can end.
  */
-const TIMES = 12;
+const TIMES = platform.runtime === "bun" ? 3 : 12;
 
 /** Operations in which all that operations usually call has been called. */
 const FIRST_OPERATIONS = 1000;
