@@ -32,7 +32,7 @@ function strip(/** @type {string} */ text) {
     if (isAssertion(node)) {
       const start = node.getStart(source);
       // The semicolon stays: an assertion may be all that an `if` has.
-      const blank = text.slice(start, node.end - 1).replace(/[^\n]/g, " ");
+      const blank = text.slice(start + 1, node.end).replace(/[^\n]/g, " ");
       result = `${result.slice(0, start)};${blank}${result.slice(node.end)}`;
       count++;
       return;

@@ -121,7 +121,9 @@ export class MemoryFiles {
   #inodeOf(descriptor: number): bigint | undefined {
     if (this.#statx === undefined) {
       const status = new DataView(new ArrayBuffer(STAT_BYTES));
-      return this.#fstat?.(descriptor, status) === 0 ? status.getBigUint64(STAT_INODE_OFFSET, true) : undefined;
+      return this.#fstat?.(descriptor, status) === 0
+        ? status.getBigUint64(STAT_INODE_OFFSET, true)
+        : undefined;
     }
     const status = new DataView(new ArrayBuffer(STATX_BYTES));
     if (this.#statx(descriptor, cString(""), AT_EMPTY_PATH, STATX_INO, status) !== 0) return undefined;
