@@ -4,6 +4,7 @@
  * The buffer only grows; chunks given back are joined with their free neighbours and used again.
  */
 import { assert } from "../base/assert.ts";
+import { broken } from "./broken.ts";
 import { Bins, Format, Header, Link, Size, Unit } from "./layout.ts";
 import { ringInit, ringInsert, ringRemove } from "./ring.ts";
 
@@ -133,6 +134,7 @@ export class Arena {
     const end = words[Header.unitCount]!;
     const owners = words[Header.owners]!;
     const capacity = words[Header.ownersCapacity]!;
+    if (capacity < Unit.integers) broken(5, `an owner table of ${capacity} integers`);
     let newCapacity = capacity;
     let tableUnits = 0;
     while (end + tableUnits + unitCount > newCapacity) {

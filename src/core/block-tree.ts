@@ -2,12 +2,17 @@
  * The red-black tree of all mapped blocks, keyed by rx, inside the shared buffer.
  * Nodes are the blocks themselves; 0 is the (black) leaf.
  */
+import { broken } from "./broken.ts";
 import { Block, Header } from "./layout.ts";
+
+/** No path of the tree is longer: of 2**21 units, each of which were a block, it would have 42 nodes. */
+const LONGEST_PATH = 64;
 
 /** The block that holds `address`, or 0. */
 export function treeFind(words: Int32Array, doubles: Float64Array, address: number): number {
   let node = words[Header.treeRoot]!;
-  while (node !== 0) {
+  for (let depth = 0; node !== 0; depth++) {
+    if (depth === LONGEST_PATH) endless();
     const offset = address - doubles[(node >> 1) + Block.rx]!;
     if (offset < 0) node = words[node + Block.left]!;
     else if (offset < doubles[(node >> 1) + Block.size]!) return node;
@@ -22,10 +27,17 @@ export function treeFirst(words: Int32Array): number {
   return root === 0 ? 0 : leftmost(words, root);
 }
 
-/** The block that follows `node` in the order of addresses, or 0. */
-export function treeNext(words: Int32Array, node: number): number {
+/** The block that follows `node` in the order of addresses, or 0. As that order goes up, a walk from the first one ends. */
+export function treeNext(words: Int32Array, doubles: Float64Array, node: number): number {
   const right = words[node + Block.right]!;
-  if (right !== 0) return leftmost(words, right);
+  const next = right === 0 ? parentToTheRight(words, node) : leftmost(words, right);
+  const isBehind = doubles[(next >> 1) + Block.rx]! > doubles[(node >> 1) + Block.rx]!;
+  if (next !== 0 && !isBehind) broken(3, "the tree of blocks is not in the order of their addresses");
+  return next;
+}
+
+/** The first node above whose left side `node` is on, or 0. A path that goes round would come by `node`, whose right side is none. */
+function parentToTheRight(words: Int32Array, node: number): number {
   let child = node;
   let parent = words[node + Block.parent]!;
   while (parent !== 0 && words[parent + Block.right] === child) {
@@ -37,8 +49,16 @@ export function treeNext(words: Int32Array, node: number): number {
 
 function leftmost(words: Int32Array, top: number): number {
   let node = top;
-  for (let left = words[node + Block.left]!; left !== 0; left = words[node + Block.left]!) node = left;
+  for (let depth = 0, left = words[node + Block.left]!; left !== 0; depth++) {
+    if (depth === LONGEST_PATH) endless();
+    node = left;
+    left = words[node + Block.left]!;
+  }
   return node;
+}
+
+function endless(): never {
+  broken(2, "a path of the tree of blocks has no end");
 }
 
 /** Adds a block whose range overlaps no other's. */
@@ -46,7 +66,8 @@ export function treeInsert(words: Int32Array, doubles: Float64Array, node: numbe
   const key = doubles[(node >> 1) + Block.rx]!;
   let parent = 0;
   let side = Block.left;
-  for (let place = words[Header.treeRoot]!; place !== 0; place = words[place + side]!) {
+  for (let depth = 0, place = words[Header.treeRoot]!; place !== 0; depth++, place = words[place + side]!) {
+    if (depth === LONGEST_PATH) endless();
     parent = place;
     side = key < doubles[(place >> 1) + Block.rx]! ? Block.left : Block.right;
   }
@@ -63,7 +84,8 @@ export function treeInsert(words: Int32Array, doubles: Float64Array, node: numbe
 function mendRedPair(words: Int32Array, start: number): void {
   let node = start;
   let parent = words[node + Block.parent]!;
-  while (parent !== 0 && words[parent + Block.red] === 1) {
+  for (let height = 0; parent !== 0 && words[parent + Block.red] === 1; height++) {
+    if (height === LONGEST_PATH) endless();
     const grandparent = words[parent + Block.parent]!; // exists: the root is black
     const side = words[grandparent + Block.left] === parent ? Block.left : Block.right;
     const uncle = words[grandparent + opposite(side)]!;
@@ -122,7 +144,8 @@ export function treeRemove(words: Int32Array, node: number): void {
 function mendMissingBlack(words: Int32Array, start: number, startParent: number): void {
   let node = start;
   let parent = startParent;
-  while (parent !== 0 && (node === 0 || words[node + Block.red] === 0)) {
+  for (let height = 0; parent !== 0 && (node === 0 || words[node + Block.red] === 0); height++) {
+    if (height === LONGEST_PATH) endless();
     const side = words[parent + Block.left] === node ? Block.left : Block.right;
     const far = opposite(side);
     let sibling = words[parent + far]!; // exists: its side has at least one black node more

@@ -8,6 +8,7 @@
  */
 import { assert } from "../base/assert.ts";
 import * as bits from "./bits.ts";
+import { broken } from "./broken.ts";
 import { Block, Size } from "./layout.ts";
 
 // Constants of this module: an engine looks up and checks an imported function at each use (docs/performance.md).
@@ -58,9 +59,12 @@ export function firstNotFull(words: Int32Array, block: number, word: number): nu
   for (let record = near; record < near + 2 * NEAR_WORDS; record += Size.record) {
     if (words[record] !== -1) return (record - records) >> 1;
   }
-  for (let far = firstUnknown(words, block, word + NEAR_WORDS); ; far = firstUnknown(words, block, far)) {
+  for (let far = firstUnknown(words, block, word + NEAR_WORDS); ;) {
     if (words[records + (far << 1)] !== -1) return far;
     setFull(words, block, far);
+    const next = firstUnknown(words, block, far);
+    if (next <= far) lostBits();
+    far = next;
   }
 }
 
@@ -71,10 +75,18 @@ export function lastNotFull(words: Int32Array, block: number, word: number): num
   for (let record = near; record > near - 2 * NEAR_WORDS; record -= Size.record) {
     if (words[record] !== -1) return (record - records) >> 1;
   }
-  for (let far = lastUnknown(words, block, word - NEAR_WORDS); ; far = lastUnknown(words, block, far)) {
+  for (let far = lastUnknown(words, block, word - NEAR_WORDS); ;) {
     if (words[records + (far << 1)] !== -1) return far;
     setFull(words, block, far);
+    const next = lastUnknown(words, block, far);
+    if (next >= far) lostBits();
+    far = next;
   }
+}
+
+/** A bit that was just set is not. */
+function lostBits(): never {
+  broken(13, "the full bits of a block do not lie in the buffer");
 }
 
 /** The first word from `word` on whose bit is clear. The bits behind the last word are always clear. */

@@ -1,6 +1,7 @@
 /** Allocations as bits of records, where they may reach over several of them. */
 import { assert } from "../base/assert.ts";
 import * as bits from "./bits.ts";
+import { broken } from "./broken.ts";
 import * as fullWords from "./full-words.ts";
 import { Block, Size, Word } from "./layout.ts";
 
@@ -94,10 +95,11 @@ export function lengthFrom(words: Int32Array, block: number, granule: number): n
   const stops = bitsFrom(words[record]!, words[record + Size.record]!, granule & 31);
   if (stops !== 0) return lowestBit(stops) + 1;
   let length = 32 - (granule & 31);
-  for (let r = record + Size.record; ; r += Size.record) {
+  for (let r = record + Size.record; r < words.length; r += Size.record) {
     if (words[r] !== 0) return length + lowestBit(words[r]!) + 1;
     length += 32;
   }
+  broken(7, `what begins at granule ${granule} has no end`);
 }
 
 /**
@@ -116,12 +118,14 @@ export function startOf(words: Int32Array, block: number, granule: number): numb
   const records = words[block + Block.records]!;
   let word = granule >>> 5;
   let mask = (1 << (granule & 31)) - 1;
-  for (;;) {
+  for (; word >= -1; word--) {
     // The last granule before this one that ends an allocation or is free; the guard has one for sure.
     const record = records + (word << 1);
-    const ends = (words[record + Word.stop]! | words[record]!) & mask;
+    const stop = words[record + Word.stop];
+    if (stop === undefined) break;
+    const ends = (stop | words[record]!) & mask;
     if (ends !== 0) return (word << 5) + 32 - Math.clz32(ends);
-    word -= 1;
     mask = -1;
   }
+  broken(7, `what lies at granule ${granule} has no beginning`);
 }

@@ -1,5 +1,6 @@
 /** Finds room for an allocation anywhere but at the end of the current block. */
 import * as bits from "./bits.ts";
+import { broken } from "./broken.ts";
 import * as classes from "./classes.ts";
 import * as freeRuns from "./free-runs.ts";
 import * as granules from "./granules.ts";
@@ -37,7 +38,8 @@ export class Holes extends RunIndex {
   protected takeHole(pool: number, count: number): number {
     const words = this.words;
     const wanted = classThatHolds(count);
-    for (;;) {
+    // Each time one entry is dropped or taken, of which there is no more than one an integer.
+    for (let left = words.length; left > 0; left--) {
       const c = firstClassFrom(words, pool, wanted);
       if (c < 0) return 0;
       const top = words[pool + Pool.classTops + c]!;
@@ -78,6 +80,7 @@ export class Holes extends RunIndex {
       if (length !== count) this.listRun(block, granule + count, length - count);
       return block;
     }
+    broken(12, "a list of free runs has no end");
   }
 
   /** After `alloc` found no room: looks at every hole that may do, before the request is refused for good. */
@@ -122,7 +125,7 @@ export class Holes extends RunIndex {
     const below = classOfRun(count);
     if (below === classThatHolds(count)) return false;
     let entry = words[pool + Pool.classTops + below]!;
-    for (let tries = 0; tries < limit; tries++) {
+    for (let tries = 0; tries < Math.min(limit, words.length); tries++) {
       if ((entry & (Unit.integers - 1)) === 0) entry = words[entry]!; // it was the last of its chunk
       if (entry < 0) return false;
       const place = words[entry]!;

@@ -8,11 +8,13 @@
  * cannot do that for what reaches over several words. So whenever a thread stops, the ledger is right, and everything
  * else can be derived from it (rebuild.ts).
  */
+import { broken } from "./broken.ts";
 import { Block, Spans } from "./layout.ts";
 
 /**
  * Calls `visit` for each allocation that the ledger at `generations` has from granule `start` on, in order. Clears
  * what a thread that stopped halfway left in between: a length whose generation was not written yet, or is cleared.
+ * @throws Error where that is no ledger: it does not lie in the buffer, or an allocation does not lie in it
  */
 export function readLedger(
   words: Int32Array,
@@ -21,6 +23,9 @@ export function readLedger(
   capacity: number,
   visit: (granule: number, count: number, generation: number) => void,
 ): void {
+  // Written so that NaN, of a block that is none, fails as well.
+  const isInside = generations > 0 && generations + capacity <= words.length;
+  if (!isInside) broken(17, `a ledger of ${capacity} granules does not lie in the buffer`);
   let granule = start;
   while (granule < capacity) {
     const generation = words[generations + granule]!;
@@ -31,6 +36,8 @@ export function readLedger(
     }
     const length = granule + 1 < capacity ? words[generations + granule + 1]! : 0;
     const count = length > 0 ? length : 1;
+    if (granule + count > capacity)
+      broken(17, `${count} granules from granule ${granule} on are more than there are`);
     visit(granule, count, generation);
     granule += count;
   }

@@ -3,11 +3,23 @@
  * A ring is its sentinel; nodes are indices whose links stand at Link.next and Link.prev. A node in no ring has Link.next 0.
  */
 import { assert } from "../base/assert.ts";
+import { broken } from "./broken.ts";
 import { Link } from "./layout.ts";
 
 export function ringInit(words: Int32Array, sentinel: number): void {
   words[sentinel + Link.next] = sentinel;
   words[sentinel + Link.prev] = sentinel;
+}
+
+/**
+ * What comes behind a node, or behind the sentinel. As each link leads back, a walk comes to the sentinel again: no node
+ * can be entered from two others. Nor does one that takes out what it meets go on for ever: what is in no ring says so.
+ * @param invariant the one that is broken where a link does not
+ */
+export function ringNext(words: Int32Array, node: number, invariant: number): number {
+  const next = words[node + Link.next]!;
+  if (words[next + Link.prev] !== node || words[next + Link.next] === 0) broken(invariant, "a ring is torn");
+  return next;
 }
 
 /** Puts `node` right behind `place`, which is the sentinel or a node of the ring. */

@@ -16,10 +16,11 @@
  */
 import * as bits from "./bits.ts";
 import { forgetDirty } from "./block.ts";
+import { broken, checkExtent, mostChunks } from "./broken.ts";
 import * as classes from "./classes.ts";
 import * as freeRuns from "./free-runs.ts";
 import { Block, Classes, Header, Link, Place, Pool, Size, Unit } from "./layout.ts";
-import { ringInsert, ringRemove } from "./ring.ts";
+import { ringInsert, ringNext, ringRemove } from "./ring.ts";
 import * as store from "./store.ts";
 import { LEAST_CHUNK_LIMIT, Store } from "./store.ts";
 import { closeTail } from "./tail.ts";
@@ -70,7 +71,9 @@ export class RunIndex extends Store {
 
   /** Makes all lists anew from the bits: after a repair. */
   indexAll(): void {
-    for (let index = 0; index < this.words[Header.poolCount]!; index++) this.#indexPool(poolAt(index));
+    const poolCount = this.words[Header.poolCount]!;
+    if (poolCount > 3) broken(1, `${poolCount} pools`);
+    for (let index = 0; index < poolCount; index++) this.#indexPool(poolAt(index));
   }
 
   // --- entering -----------------------------------------------------------------------------------------------
@@ -159,11 +162,12 @@ export class RunIndex extends Store {
     const words = this.words;
     const queue = pool + Pool.dirtyBlocks;
     let left = isAll ? Infinity : GROUPS_AT_ONCE;
-    for (let node = words[queue + Link.next]!; node !== queue; node = words[queue + Link.next]!) {
+    for (let node = ringNext(words, queue, 11); node !== queue; node = ringNext(words, queue, 11)) {
       const block = node - Block.inDirty;
       // The summary lies between the dirty bits and the full bits.
       const first = words[block + Block.dirtySummary]!;
       const end = words[block + Block.full]!;
+      if (!(block < first && first < end && end < words.length)) broken(11, "a block has no dirty words");
       for (let summary = first; summary < end; summary++) {
         while (words[summary] !== 0) {
           if (left === 0) return;
@@ -258,8 +262,11 @@ export class RunIndex extends Store {
   /** Empties the lists of a pool and enters each of its free runs once. */
   #indexPool(pool: number): void {
     const words = this.words;
+    let left = mostChunks(words);
+    if (words[pool + Pool.chunkCount]! > left) endless();
     for (let c = 0; c < Classes.count; c++) {
       for (let top = words[pool + Pool.classTops + c]!; top >= 0;) {
+        if (--left < 0) endless();
         const chunk = top & -Unit.integers;
         top = words[chunk]!;
         words[chunk] = words[pool + Pool.spareChunks]!;
@@ -272,7 +279,7 @@ export class RunIndex extends Store {
     words[pool + Pool.chunkLimit] = NO_LIMIT;
     let wordCount = 0;
     const sentinel = pool + Pool.blocks;
-    for (let node = words[sentinel + Link.next]!; node !== sentinel; node = this.words[node + Link.next]!) {
+    for (let node = ringNext(words, sentinel, 4); node !== sentinel; node = ringNext(this.words, node, 4)) {
       forgetDirty(this.words, node - Block.inPool);
       this.#listRunsOf(node - Block.inPool);
       wordCount += words[node - Block.inPool + Block.capacity]! >>> 5;
@@ -284,6 +291,7 @@ export class RunIndex extends Store {
   }
 
   #listRunsOf(block: number): void {
+    checkExtent(this.words, block);
     const tail = this.words[block + Block.tail]!;
     const records = this.words[block + Block.records]!;
     for (let word = 0; word << 5 < tail; word++) {
@@ -293,7 +301,9 @@ export class RunIndex extends Store {
 
   #giveSpareChunks(pool: number): void {
     const words = this.words;
+    let left = mostChunks(words);
     for (let chunk = words[pool + Pool.spareChunks]!; chunk !== 0;) {
+      if (--left < 0) endless();
       const next = words[chunk]!;
       this.arena.give(chunk, 1);
       words[pool + Pool.chunkCount] = words[pool + Pool.chunkCount]! - 1;
@@ -301,6 +311,10 @@ export class RunIndex extends Store {
     }
     words[pool + Pool.spareChunks] = 0;
   }
+}
+
+function endless(): never {
+  broken(12, "a list of free runs has no end");
 }
 
 /** The granule of a block that a place names; negative where it lies before the block's records. */

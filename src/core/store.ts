@@ -1,10 +1,11 @@
 /** The buffer and the blocks in it: what is mapped, where, and how large the next one is to be. */
 import { assert } from "../base/assert.ts";
 import { Arena } from "./arena.ts";
+import { broken } from "./broken.ts";
 import { blockUnits, clearGranules, forgetDirty, generationUnits, layOutBlock, setPadding } from "./block.ts";
 import { treeFind, treeFirst, treeInsert, treeNext, treeRemove } from "./block-tree.ts";
 import { Block, Classes, Format, Header, Link, Lookup, Pool, Pools, Size, Spans, Unit } from "./layout.ts";
-import { ringInit, ringInsert, ringRemove } from "./ring.ts";
+import { ringInit, ringInsert, ringNext, ringRemove } from "./ring.ts";
 
 /** Natural block sizes stop doubling here (asmjit's largest block): larger ones only delay what they give back. */
 const LARGEST_NATURAL_BLOCK_BYTES = 64 * 1024 * 1024;
@@ -124,7 +125,7 @@ export class Store {
   }
 
   nextBlock(block: number): number {
-    return treeNext(this.words, block);
+    return treeNext(this.words, this.doubles, block);
   }
 
   /** The block its pool has mapped longest, or 0. */
@@ -199,7 +200,7 @@ export class Store {
     const { words, doubles } = this;
     let reserved = 0;
     const sentinel = pool + Pool.blocks;
-    for (let node = words[sentinel + Link.next]!; node !== sentinel; node = words[node + Link.next]!) {
+    for (let node = ringNext(words, sentinel, 4); node !== sentinel; node = ringNext(words, node, 4)) {
       reserved += doubles[((node - Block.inPool) >> 1) + Block.size]!;
     }
     const have = reserved / blockSize;
@@ -225,11 +226,12 @@ export class Store {
 
   /** The smallest number that no block has. */
   #freeNumber(): number {
-    const taken = new Uint8Array(this.blockCount + 1);
+    const numbers: number[] = [];
     for (let block = this.firstBlock(); block !== 0; block = this.nextBlock(block)) {
-      const number = this.blockNumber(block);
-      if (number < taken.length) taken[number] = 1;
+      numbers.push(this.blockNumber(block));
     }
+    const taken = new Uint8Array(numbers.length + 1);
+    for (const number of numbers) taken[number] = 1; // of one that is too large nothing is written
     return taken.indexOf(0);
   }
 
@@ -305,15 +307,26 @@ function needNothing(): void {
 export function isStoreBuffer(buffer: SharedArrayBuffer, options: CoreOptions, seal: number): boolean {
   if (buffer.byteLength < (Pools.start + options.poolCount * Size.pool) * 4) return false;
   const words = new Int32Array(buffer, 0, Size.header);
-  const doubles = new Float64Array(buffer, 0, Size.header >> 1);
   // In this order: another thread may be growing it.
   const unitCount = Atomics.load(words, Header.unitCount);
+  return (
+    unitCount * Unit.integers * 4 <= buffer.byteLength &&
+    words[Header.maxIntegers] === buffer.maxByteLength >> 2 &&
+    isSetUp(words, new Float64Array(buffer, 0, Size.header >> 1), options, seal)
+  );
+}
+
+/** Whether what is set once says what it was set to. */
+export function isSetUp(
+  words: Int32Array,
+  doubles: Float64Array,
+  options: CoreOptions,
+  seal: number,
+): boolean {
   return (
     words[Header.magic] === Format.magic &&
     words[Header.version] === Format.version &&
     words[Header.seal] === seal &&
-    words[Header.maxIntegers] === buffer.maxByteLength >> 2 &&
-    unitCount * Unit.integers * 4 <= buffer.byteLength &&
     words[Header.granuleShift] === 31 - Math.clz32(options.granularity) &&
     words[Header.poolCount] === options.poolCount &&
     words[Header.padding] === (options.padding ? 1 : 0) &&
@@ -376,6 +389,7 @@ export function clearLookUp(words: Int32Array): void {
 /** Makes the frames of the look-up so large that blocks of that many bytes in all, mapped twice, have one each. */
 function fitFrames(words: Int32Array, reservedSize: number): void {
   const before = words[Header.frameShift]!;
+  if (before < Lookup.leastShift) broken(1, `frames of 2**${before} bytes`);
   let shift = before;
   while (Lookup.entries * 2 ** shift < 2 * reservedSize) shift += 1;
   if (shift === before) return;

@@ -1,4 +1,5 @@
 /** Sums and copies for statistics and pictures; none of it is on a hot path. */
+import { checkExtent } from "./broken.ts";
 import { treeFirst, treeNext } from "./block-tree.ts";
 import { Block, Size, Word } from "./layout.ts";
 
@@ -13,18 +14,18 @@ export function usedBytesOf(words: Int32Array, block: number): number {
 }
 
 /** Live allocations in all blocks. */
-export function totalLiveCount(words: Int32Array): number {
+export function totalLiveCount(words: Int32Array, doubles: Float64Array): number {
   let total = 0;
-  for (let block = treeFirst(words); block !== 0; block = treeNext(words, block)) {
+  for (let block = treeFirst(words); block !== 0; block = treeNext(words, doubles, block)) {
     total += liveCountOf(words, block);
   }
   return total;
 }
 
 /** Bytes in use in all blocks. */
-export function totalUsedBytes(words: Int32Array): number {
+export function totalUsedBytes(words: Int32Array, doubles: Float64Array): number {
   let total = 0;
-  for (let block = treeFirst(words); block !== 0; block = treeNext(words, block)) {
+  for (let block = treeFirst(words); block !== 0; block = treeNext(words, doubles, block)) {
     total += usedBytesOf(words, block);
   }
   return total;
@@ -32,6 +33,7 @@ export function totalUsedBytes(words: Int32Array): number {
 
 /** A byte a granule: 0 = free, 1 = used, 2 = used and the last of its allocation (or padding). */
 export function granulesOf(words: Int32Array, block: number): Uint8Array {
+  checkExtent(words, block);
   const granules = new Uint8Array(words[block + Block.capacity]!);
   const records = words[block + Block.records]!;
   const tail = words[block + Block.tail]!;

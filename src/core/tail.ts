@@ -1,6 +1,7 @@
 /** The untouched end of a block, from which granules are taken without asking the index. */
 import { assert } from "../base/assert.ts";
 import { leadingOnes } from "./bits.ts";
+import { checkExtent } from "./broken.ts";
 import { clearFull, setFull } from "./full-words.ts";
 import { Block } from "./layout.ts";
 
@@ -9,6 +10,7 @@ import { Block } from "./layout.ts";
  * began, which is the block's capacity where there was none.
  */
 export function closeTail(words: Int32Array, block: number): number {
+  checkExtent(words, block);
   const capacity = words[block + Block.capacity]!;
   const tail = words[block + Block.tail]!;
   assert(tail >= words[block + Block.padding]! && tail <= capacity, 9, "the tail is not inside its block");

@@ -4,15 +4,16 @@
  */
 import { countOnes, lowBits } from "./bits.ts";
 import { blockUnits, generationUnits } from "./block.ts";
+import { broken, checkExtent, mostChunks } from "./broken.ts";
 import { treeFirst, treeNext } from "./block-tree.ts";
 import { classOfRun } from "./classes.ts";
+import { ringNext } from "./ring.ts";
 import {
   Bins,
   Block,
   Classes,
   Format,
   Header,
-  Link,
   Place,
   Pool,
   Pools,
@@ -23,7 +24,7 @@ import {
 } from "./layout.ts";
 
 function check(holds: boolean, invariant: number, what: string): void {
-  if (!holds) throw new Error(`invariant ${invariant} is broken: ${what}`);
+  if (!holds) broken(invariant, what);
 }
 
 /** Throws an Error at the first broken invariant. Costs time in proportion to everything that is mapped. */
@@ -34,11 +35,13 @@ export function verifyStructure(words: Int32Array, doubles: Float64Array): void 
     "the buffer's header",
   );
   check(words[Header.noCapacity] === 0 && words[Header.noTail] === 0, 1, "there is room in no block");
+  const poolCount = words[Header.poolCount]!;
+  check(poolCount === 1 || poolCount === 3, 1, `${poolCount} pools`);
   verifyTree(words, doubles);
-  verifyUnits(words);
-  for (let index = 0; index < words[Header.poolCount]!; index++) {
+  verifyUnits(words, doubles);
+  for (let index = 0; index < poolCount; index++) {
     const pool = Pools.start + index * Size.pool;
-    verifyPool(words, pool, verifyLists(words, pool));
+    verifyPool(words, doubles, pool, verifyLists(words, pool));
   }
 }
 
@@ -52,7 +55,7 @@ function verifyTree(words: Int32Array, doubles: Float64Array): void {
   let count = 0;
   let reserved = 0;
   let end = 0;
-  for (let block = treeFirst(words); block !== 0; block = treeNext(words, block)) {
+  for (let block = treeFirst(words); block !== 0; block = treeNext(words, doubles, block)) {
     const rx = doubles[(block >> 1) + Block.rx]!;
     const size = doubles[(block >> 1) + Block.size]!;
     check(rx >= end, 3, `the block at ${rx} begins before ${end}, where the one before it ends`);
@@ -80,6 +83,7 @@ function verifySubtree(words: Int32Array, node: number): number {
   const left = words[node + Block.left]!;
   const right = words[node + Block.right]!;
   const red = words[node + Block.red]!;
+  check(left !== right || left === 0, 2, "a node of the tree has the same child twice");
   for (const child of [left, right]) {
     if (child === 0) continue;
     check(words[child + Block.parent] === node, 2, "a child in the tree has another parent");
@@ -93,11 +97,12 @@ function verifySubtree(words: Int32Array, node: number): number {
 // --- the buffer -----------------------------------------------------------------------------------------------
 
 /** Every unit belongs to the fixed part, a block, its generations, the owner table, a list or one free chunk. */
-function verifyUnits(words: Int32Array): void {
+function verifyUnits(words: Int32Array, doubles: Float64Array): void {
   const owners = words[Header.owners]!;
   const unitCount = words[Header.unitCount]!;
   const capacity = words[Header.ownersCapacity]!;
-  check(unitCount <= capacity && unitCount << Unit.shift <= words.length, 5, "the owner table is too short");
+  const isLongEnough = unitCount <= capacity && unitCount * Unit.integers <= words.length;
+  check(unitCount > 0 && isLongEnough, 5, "the owner table is too short");
   const claimed = new Uint8Array(unitCount);
   const claim = (index: number, count: number, what: string): void => {
     for (let unit = index >> Unit.shift; unit < (index >> Unit.shift) + count; unit++) {
@@ -108,7 +113,7 @@ function verifyUnits(words: Int32Array): void {
   const fixed = Pools.start + words[Header.poolCount]! * Size.pool;
   claim(0, (fixed + (1 << Unit.shift) - 1) >> Unit.shift, "the fixed part");
   claim(owners, capacity >> Unit.shift, "the owner table");
-  for (let block = treeFirst(words); block !== 0; block = treeNext(words, block)) {
+  for (let block = treeFirst(words); block !== 0; block = treeNext(words, doubles, block)) {
     const count = blockUnits(words[block + Block.capacity]!);
     claim(block, count, "a block");
     for (let unit = block >> Unit.shift; unit < (block >> Unit.shift) + count; unit++) {
@@ -122,7 +127,7 @@ function verifyUnits(words: Int32Array): void {
   }
   for (let bin = 0; bin < Bins.count; bin++) {
     const sentinel = Bins.start + bin * Size.node;
-    for (let node = words[sentinel + Link.next]!; node !== sentinel; node = words[node + Link.next]!) {
+    for (let node = ringNext(words, sentinel, 6); node !== sentinel; node = ringNext(words, node, 6)) {
       const unit = node >> Unit.shift;
       const count = -words[owners + unit]!;
       check(
@@ -144,12 +149,15 @@ function verifyUnits(words: Int32Array): void {
 /** The chunks of a pool's lists, the spare ones too. */
 function chunksOf(words: Int32Array, pool: number): number[] {
   const chunks: number[] = [];
+  const add = (chunk: number): void => {
+    check(chunks.push(chunk) <= mostChunks(words), 12, "a list has no end");
+  };
   for (let c = 0; c < Classes.count; c++) {
     for (let top = words[pool + Pool.classTops + c]!; top >= 0; top = words[top & -Unit.integers]!) {
-      chunks.push(top & -Unit.integers);
+      add(top & -Unit.integers);
     }
   }
-  for (let chunk = words[pool + Pool.spareChunks]!; chunk !== 0; chunk = words[chunk]!) chunks.push(chunk);
+  for (let chunk = words[pool + Pool.spareChunks]!; chunk !== 0; chunk = words[chunk]!) add(chunk);
   return chunks;
 }
 
@@ -184,18 +192,22 @@ function verifyLists(words: Int32Array, pool: number): Map<number, number[]> {
   return listed;
 }
 
-function verifyPool(words: Int32Array, pool: number, listed: ReadonlyMap<number, readonly number[]>): void {
+function verifyPool(
+  words: Int32Array,
+  doubles: Float64Array,
+  pool: number,
+  listed: ReadonlyMap<number, readonly number[]>,
+): void {
   const dirtyBlocks = new Set<number>();
   const queue = pool + Pool.dirtyBlocks;
-  for (let node = words[queue + Link.next]!; node !== queue; node = words[node + Link.next]!) {
-    check(words[words[node + Link.next]! + Link.prev] === node, 11, "the ring of dirty blocks is torn");
+  for (let node = ringNext(words, queue, 11); node !== queue; node = ringNext(words, node, 11)) {
     dirtyBlocks.add(node - Block.inDirty);
   }
   const blocks = new Set<number>();
   const sentinel = pool + Pool.blocks;
-  for (let node = words[sentinel + Link.next]!; node !== sentinel; node = words[node + Link.next]!) {
-    check(words[words[node + Link.next]! + Link.prev] === node, 4, "the ring of the pool's blocks is torn");
+  for (let node = ringNext(words, sentinel, 4); node !== sentinel; node = ringNext(words, node, 4)) {
     const block = node - Block.inPool;
+    checkExtent(words, block);
     blocks.add(block);
     check(words[block + Block.pool] === pool, 4, "a block is in the ring of another pool");
     check(words[block + Block.granuleShift] === words[pool + Pool.granuleShift], 4, "a block's granularity");
@@ -203,7 +215,7 @@ function verifyPool(words: Int32Array, pool: number, listed: ReadonlyMap<number,
     verifyFullBits(words, block);
     verifyIndex(words, block, listed, dirtyBlocks.has(block), words[pool + Pool.isIncomplete] === 0);
   }
-  for (let block = treeFirst(words); block !== 0; block = treeNext(words, block)) {
+  for (let block = treeFirst(words); block !== 0; block = treeNext(words, doubles, block)) {
     check(
       (words[block + Block.pool] === pool) === blocks.has(block),
       4,
@@ -303,7 +315,7 @@ function verifyGenerations(words: Int32Array, block: number, generations: number
   while (start < words[block + Block.capacity]!) {
     let end = start + 1;
     const isAllocated = start < tail && !has(start, Word.free) && start >= padding;
-    while (isAllocated && !has(end - 1, Word.stop)) end++;
+    while (isAllocated && end < tail && !has(end - 1, Word.stop)) end++;
     const generation = words[generations + start]!;
     check(generation >= 0 || isAllocated, 14, `granule ${start} has a generation`);
     check(

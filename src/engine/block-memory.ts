@@ -7,6 +7,9 @@ import { outOfMetadata, outOfReserve } from "./refusals.ts";
 import { needMuchStack } from "../base/stack.ts";
 import type { DualMapping, MappingTag, MemoryFlags, VirtualMemory } from "../vm/contract.ts";
 
+/** There are never more: each has a unit of metadata, of the 2**21 that the buffer can have. */
+const MOST_BLOCKS = 2 ** 21;
+
 /** A view is shorter than 2 GiB (ffi/contract.ts), which a block may have. */
 const FILLED_AT_ONCE_BYTES = 2 ** 30;
 
@@ -41,13 +44,14 @@ export class BlockMemory {
 
   /** The mapped block of that index in the core. */
   at(block: number): MappedBlock {
-    return this.#mapped[this.#core.blockNumber(block)] ?? this.#adopt(block);
+    const known = this.#mapped[this.#core.blockNumber(block)];
+    return known?.block === block ? known : this.#adopt(block);
   }
 
   /** A block that another thread mapped, seen for the first time. */
   #adopt(block: number): MappedBlock {
     const found = this.#register?.find(block);
-    if (found === undefined) throw new Error("invariant 15 is broken: a block of the core is not mapped");
+    if (found === undefined) throw notMapped();
     const shift = this.#core.granuleShiftOf(found.pool);
     const { rx, rw, sizeBytes } = found;
     const mapped = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift, true);
@@ -59,7 +63,15 @@ export class BlockMemory {
   #enter(mapped: MappedBlock, entry: number, serial: number): void {
     mapped.entry = entry;
     mapped.serial = serial;
-    this.#mapped[this.#core.blockNumber(mapped.block)] = mapped;
+    this.#mapped[this.#numberOf(mapped)] = mapped;
+  }
+
+  /** The number under which a block is kept. @throws Error where no block has it: the list would have gaps without end */
+  #numberOf({ block }: MappedBlock): number {
+    const number = this.#core.blockNumber(block);
+    if (number < 0 || number > MOST_BLOCKS)
+      throw new Error(`invariant 4 is broken: a block has the number ${number}`);
+    return number;
   }
 
   /** All of them, in the order of their addresses. */
@@ -73,7 +85,7 @@ export class BlockMemory {
 
   verify(): void {
     for (const mapped of this.all()) {
-      if (!mapped.isMapped) throw new Error("invariant 15 is broken: a block of the core is not mapped");
+      if (!mapped.isMapped) throw notMapped();
     }
   }
 
@@ -187,7 +199,7 @@ export class BlockMemory {
       if (mapped === undefined) continue;
       if (!isAll && this.#register?.serialOf(mapped.entry) === mapped.serial) {
         // A repair numbers the blocks anew.
-        this.#mapped[this.#core.blockNumber(mapped.block)] = mapped;
+        this.#mapped[this.#numberOf(mapped)] = mapped;
       } else {
         this.#end(mapped);
       }
@@ -280,4 +292,8 @@ export class BlockMemory {
     if (this.#options.useDualMapping) this.#memory.releaseDualMapping(mapping, sizeBytes);
     else this.#memory.release(mapping.rx, sizeBytes);
   }
+}
+
+function notMapped(): Error {
+  return new Error("invariant 15 is broken: a block of the core is not mapped");
 }

@@ -91,7 +91,7 @@ export class MappedBlock {
     const copy = newBytes(length);
     if (copy === undefined) throw outOfCopies(length);
     if (!this.isShared) this.#access(offset, length, (view, start) => copyFrom(view, start, copy, length));
-    else if (length > 0) this.#memory.sharing?.copyOut(this.rw + offset, copy);
+    else this.#copyOut(offset, copy);
     return copy;
   }
 
@@ -124,7 +124,20 @@ export class MappedBlock {
   }
 
   #copyIn(offset: number, bytes: Uint8Array, length: number): void {
+    this.#checkInside(offset, length);
     if (length > 0) this.#memory.sharing?.copyIn(this.rw + offset, bytes, length);
+  }
+
+  #copyOut(offset: number, copy: Uint8Array): void {
+    this.#checkInside(offset, copy.length);
+    if (copy.length > 0) this.#memory.sharing?.copyOut(this.rw + offset, copy);
+  }
+
+  /** What is copied by the system is not held back by the end of a view; where a span ends says memory of all threads. */
+  #checkInside(offset: number, length: number): void {
+    if (offset + length > this.sizeBytes) {
+      throw new Error(`invariant 7 is broken: ${length} bytes at ${offset} of a block of ${this.sizeBytes}`);
+    }
   }
 
   #access(offset: number, length: number, act: (view: Uint8Array, start: number) => void): void {

@@ -30,14 +30,14 @@ export interface Statistics {
 
 /** Counts. @param stateBytes what is kept beside the core's buffer */
 export function statisticsOf(core: Core, stateBytes = 0): Statistics {
-  const { words, blockCount, reservedBytes } = core;
+  const { words, doubles, blockCount, reservedBytes } = core;
   const overheadSize = core.overheadBytes + stateBytes;
-  const usedSize = totalUsedBytes(words);
+  const usedSize = totalUsedBytes(words, doubles);
   const ratio = (size: number): number => (reservedBytes === 0 ? 0 : size / reservedBytes);
   const unusedSize = reservedBytes - usedSize;
   return {
     blockCount,
-    allocationCount: totalLiveCount(words),
+    allocationCount: totalLiveCount(words, doubles),
     usedSize,
     reservedSize: reservedBytes,
     unusedSize,

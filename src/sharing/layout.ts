@@ -100,7 +100,7 @@ export const enum Batches {
 export const enum Entry {
   start = Batches.start + Batches.integers,
   integers = 12,
-  /** 0 = this entry is free; below 0 = its block is being unmapped. Written last when a block is entered. */
+  /** Below 0 = its block is being unmapped. */
   serial = 0,
   pool = 1,
   /** Its index in the core, and that of its generations. */
@@ -110,4 +110,9 @@ export const enum Entry {
   rx = 2,
   rw = 3,
   size = 4,
+  /**
+   * 32 bits of all the others: whoever believes an entry writes to and unmaps what it names. Written last when a block is
+   * entered; another value says that the entry is free. Any third one was written by nobody of this library.
+   */
+  check = 10,
 }

@@ -106,11 +106,12 @@ export class MemberTable implements HolderInspector {
   }
 
   isThisThread(number: number): boolean {
-    return this.#isSelf(this.#identity(number, this.#idOf(number)));
+    return this.has(number) && this.#isSelf(this.#identity(number, this.#idOf(number)));
   }
 
+  /** A number that no member has holds no lock: somebody has written over the lock. */
   isGone(number: number, heldMs: number): boolean {
-    return !(this.isAlive(number) ?? heldMs < LONGEST_HOLD_MS);
+    return !this.has(number) || !(this.isAlive(number) ?? heldMs < LONGEST_HOLD_MS);
   }
 
   /** Whether the member's thread still runs; undefined where the system does not tell. */

@@ -5,6 +5,9 @@
 import type { BlockRegister, RegisteredBlock, RegisterEntry } from "../engine/contract.ts";
 import { Entry, Field } from "./layout.ts";
 
+/** "FREE" in ASCII: the check of an entry that is free. */
+const FREE = 0x4652_4545;
+
 /** The register of one allocator, in its shared state. */
 export class SharedRegister implements BlockRegister {
   readonly #atomics: Int32Array;
@@ -21,20 +24,25 @@ export class SharedRegister implements BlockRegister {
   /** Enters a block. Returns its entry, or 0 where the register is full (which the reserve's limit rules out). */
   add(known: RegisteredBlock): number {
     const words = this.#words;
+    const count = this.#count();
     let index = 0;
-    while (words[at(index)] !== 0 && index < this.#count()) index++;
+    while (index < count && words[at(index) + Entry.check] !== FREE) index++;
     const entry = at(index);
     if (entry + Entry.integers > words.length) return 0;
+    if (index === count) {
+      words[entry + Entry.check] = FREE;
+      words[Field.entryCount] = index + 1;
+    }
+    const serial = (words[Field.nextSerial] ?? 0) & 0x7fff_ffff || 1;
+    words[Field.nextSerial] = serial + 1;
+    words[entry + Entry.serial] = serial;
     words[entry + Entry.pool] = known.pool;
     words[entry + Entry.block] = known.block;
     words[entry + Entry.generations] = known.generations;
     this.#doubles[(entry >> 1) + Entry.rx] = known.rx;
     this.#doubles[(entry >> 1) + Entry.rw] = known.rw;
     this.#doubles[(entry >> 1) + Entry.size] = known.sizeBytes;
-    if (index === this.#count()) words[Field.entryCount] = index + 1;
-    const serial = (words[Field.nextSerial] ?? 0) & 0x7fff_ffff || 1;
-    words[Field.nextSerial] = serial + 1;
-    words[entry + Entry.serial] = serial;
+    words[entry + Entry.check] = checkOf(words, entry);
     return entry;
   }
 
@@ -52,7 +60,7 @@ export class SharedRegister implements BlockRegister {
 
   /** Forgets a block that has been unmapped. */
   remove(entry: number): void {
-    this.#words[entry + Entry.serial] = 0;
+    this.#words[entry + Entry.check] = FREE;
   }
 
   /**
@@ -65,36 +73,46 @@ export class SharedRegister implements BlockRegister {
 
   /** 0 = free, below 0 = leaving. */
   serialOf(entry: number): number {
-    return this.#words[entry + Entry.serial] ?? 0;
+    const words = this.#words;
+    return words[entry + Entry.check] === FREE ? 0 : (words[entry + Entry.serial] ?? 0);
   }
 
   /** The blocks there are, in the order in which they were entered. */
   staying(): RegisterEntry[] {
-    return this.#entries((serial) => serial > 0).sort((a, b) => a.serial - b.serial);
+    return this.#entries()
+      .filter(({ serial }) => serial > 0)
+      .sort((a, b) => a.serial - b.serial);
   }
 
   /** The blocks that somebody began to unmap. */
   leaving(): RegisterEntry[] {
-    return this.#entries((serial) => serial < 0);
+    return this.#entries().filter(({ serial }) => serial < 0);
   }
 
   /** The entry of the block with that index in the core. */
   find(block: number): RegisterEntry | undefined {
-    for (let index = 0; index < this.#count(); index++) {
-      if (this.#words[at(index) + Entry.block] === block && this.serialOf(at(index)) > 0)
-        return this.#read(at(index));
-    }
-    return undefined;
+    return this.#entries().find((known) => known.block === block && known.serial > 0);
   }
 
+  /** How many entries there are, in use or free. @throws Error where there are more behind them, or not so many */
   #count(): number {
-    return this.#words[Field.entryCount] ?? 0;
+    const count = this.#words[Field.entryCount] ?? 0;
+    const next = this.#words[at(count) + Entry.check] ?? 0;
+    const isPossible = count >= 0 && at(count) <= this.#words.length && (next === 0 || next === FREE);
+    if (!isPossible) broken(`the register has not ${count} entries`);
+    return count;
   }
 
-  #entries(isWanted: (serial: number) => boolean): RegisterEntry[] {
+  /** All that are in use. @throws Error where one is not what was entered: what it names may be nobody's memory */
+  #entries(): RegisterEntry[] {
+    const words = this.#words;
     const entries: RegisterEntry[] = [];
-    for (let index = 0; index < this.#count(); index++) {
-      if (isWanted(this.serialOf(at(index)))) entries.push(this.#read(at(index)));
+    const end = at(this.#count());
+    for (let entry = at(0); entry < end; entry += Entry.integers) {
+      const check = words[entry + Entry.check];
+      if (check === FREE) continue;
+      if (check !== checkOf(words, entry)) broken("an entry of the register was written over");
+      entries.push(this.#read(entry));
     }
     return entries;
   }
@@ -104,7 +122,7 @@ export class SharedRegister implements BlockRegister {
     const doubles = this.#doubles;
     return {
       entry,
-      serial: this.serialOf(entry),
+      serial: words[entry + Entry.serial] ?? 0,
       pool: words[entry + Entry.pool] ?? 0,
       block: words[entry + Entry.block] ?? 0,
       generations: words[entry + Entry.generations] ?? 0,
@@ -113,6 +131,20 @@ export class SharedRegister implements BlockRegister {
       sizeBytes: doubles[(entry >> 1) + Entry.size] ?? 0,
     };
   }
+}
+
+/** 32 bits of all that an entry says of its block, whether it leaves or not (FNV-1a, of integers). */
+function checkOf(words: Int32Array, entry: number): number {
+  let hash = 0x811c_9dc5 ^ Math.abs(words[entry + Entry.serial] ?? 0);
+  for (let index = entry + Entry.pool; index < entry + Entry.check; index++) {
+    hash = Math.imul(hash, 0x0100_0193) ^ (words[index] ?? 0);
+  }
+  // One in 2**31 would say that the entry is free, or never was.
+  return hash === FREE || hash === 0 ? 1 : hash;
+}
+
+function broken(what: string): never {
+  throw new Error(`invariant 16 is broken: ${what}`);
 }
 
 function at(index: number): number {

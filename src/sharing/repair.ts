@@ -1,8 +1,10 @@
 /** Puts right what a thread left that stopped in the middle of an operation. The lock is held. */
 import { rebuild } from "../core/rebuild.ts";
+import { isSetUp } from "../core/store.ts";
 import { granulesOf } from "../core/survey.ts";
 import type { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
+import { coreOptionsOf } from "../engine/options.ts";
 import { Intent } from "./layout.ts";
 import type { SharedState } from "./shared-state.ts";
 
@@ -16,6 +18,10 @@ export function repair(engine: Engine, state: SharedState): void {
   const { register } = state;
   register.bumpEpoch();
   core.refreshViews();
+  const { words, doubles } = core;
+  if (!isSetUp(words, doubles, coreOptionsOf(engine.options), state.seal)) {
+    throw new Error("invariant 1 is broken: what the buffer says of itself is not what was made");
+  }
   const { intent } = state;
   if (intent !== Intent.none) forgetAll(engine, state);
   const staying = register.staying();

@@ -67,6 +67,11 @@ export class SharedState {
     );
   }
 
+  /** What it has in common with the other parts of its handle. */
+  get seal(): number {
+    return this.words[Field.seal] ?? 0;
+  }
+
   /** A number that changes when what a thread keeps of its own may be stale. Needs no lock. */
   get epoch(): number {
     return Atomics.load(this.atomics, Field.epoch);

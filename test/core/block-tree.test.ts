@@ -67,7 +67,8 @@ class Forest {
 
   walk(): number[] {
     const nodes: number[] = [];
-    for (let node = treeFirst(this.#words); node !== 0; node = treeNext(this.#words, node)) nodes.push(node);
+    for (let node = treeFirst(this.#words); node !== 0; node = treeNext(this.#words, this.#doubles, node))
+      nodes.push(node);
     return nodes;
   }
 

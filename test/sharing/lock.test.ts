@@ -135,8 +135,18 @@ describe("the lock", () => {
   test("is inherited after ten seconds without a pause where the system does not tell", () => {
     const state = SharedState.create(1);
     const silent = member(state, { id: 10, mark: 0 }, () => undefined);
-    assert.equal(silent.members.isGone(7, 9_990), false);
-    assert.equal(silent.members.isGone(7, 10_000), true);
+    const { number } = member(state, { id: 11, mark: 0 }, () => undefined);
+    assert.equal(silent.members.isGone(number, 9_990), false);
+    assert.equal(silent.members.isGone(number, 10_000), true);
+  });
+
+  test("is inherited at once where it names nobody: somebody has written over it", () => {
+    for (const nobody of [7, Members.count, 0x3fff_ffff, -5]) {
+      const state = SharedState.create(1);
+      const { lock } = member(state, { id: 10, mark: 5 }, () => assert.fail("nobody is to be asked"));
+      Atomics.store(state.atomics, Field.lock, nobody);
+      assert.equal(lock.acquire(), true);
+    }
   });
 });
 
