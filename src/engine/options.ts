@@ -46,7 +46,7 @@ export type BooleanOption = {
 const SMALLEST_BLOCK_BYTES = 64 * 1024;
 const LARGEST_BLOCK_BYTES = 256 * 1024 * 1024;
 const GRANULARITIES: readonly number[] = [64, 128, 256];
-/** What a relative call reaches on x86-64, and more than any compiler has been seen to keep. */
+/** More than any compiler has been seen to keep. Blocks may lie further apart: the system decides where they go. */
 const DEFAULT_MAX_RESERVED_BYTES = 2 ** 31;
 
 /** A word that traps when it is executed: four times `int3`, or `brk #0`. */
