@@ -450,6 +450,20 @@ export const plantedFaults = [
     tests: ["vm/linux-placement"],
   },
   {
+    name: "a full folder is a missing feature",
+    file: "src/vm/linux/refused.ts",
+    find: 'if (refusals.some(isFull)) return "ERR_OUT_OF_MEMORY";',
+    replace: "",
+    tests: ["vm/linux-refusals"],
+  },
+  {
+    name: "a file that could never have a name has one",
+    file: "src/vm/linux/ladder.ts",
+    find: "if (nameless >= 0) return nameless;",
+    replace: "if (nameless >= 0) libc.close(nameless);",
+    tests: ["vm/linux-ladder", "vm/linux-real"],
+  },
+  {
     name: "the memfd not sealed",
     file: "src/vm/linux/dual-mapping.ts",
     find: "if (step.sealable) this.#seal(descriptor);",

@@ -13,7 +13,8 @@ import type {
   SharingSupport,
   VirtualMemory,
 } from "./contract.ts";
-import { DualMapper, fileNameOf } from "./linux/dual-mapping.ts";
+import { DualMapper } from "./linux/dual-mapping.ts";
+import { fileNameOf } from "./linux/ladder.ts";
 import type { DualMappingRequest } from "./linux/dual-mapping.ts";
 import { Errno, systemError } from "./linux/errno.ts";
 import type { SystemFiles } from "./linux/files.ts";

@@ -69,7 +69,7 @@ describe("doctor", () => {
     await doctor.run([], io);
     for (const part of [
       "dual mapping: memfd_create (MFD_EXEC)",
-      "dual mapping: shm_open",
+      "dual mapping: an unlinked file in /dev/shm",
       "RLIMIT_AS",
       "RLIMIT_FSIZE",
       "RLIMIT_NOFILE",
@@ -118,7 +118,7 @@ describe("doctor", () => {
     const libc = new FakeLibc({ hasMemfd: false, noexec: ["/dev/shm", "/tmp"] });
     const io = makeIo();
     assert.equal(runDoctor([], io, patientOn(libc)), 0);
-    assert.match(io.out, /no {2}dual mapping: shm_open .*noexec/);
+    assert.match(io.out, /no {2}dual mapping: an unlinked file in \/dev\/shm .*noexec/);
     assert.match(io.out, /with `useDualMapping: false` alone/);
     assert.match(io.out, /- Pass `useDualMapping: false`/);
     assert.deepEqual(libc.leftovers(), []);

@@ -254,8 +254,8 @@ const scenarios: Readonly<Record<string, (allocator: JitAllocator) => void>> = {
     note(error);
     for (const way of [
       /memfd_create: ENOSYS/,
-      /shm_open \(.*noexec/,
-      /unlinked file in \/tmp\) \(.*noexec/,
+      /unlinked file in \/dev\/shm \(.*noexec/,
+      /unlinked file in \/tmp \(.*noexec/,
     ]) {
       assert.match(error.message, way);
     }

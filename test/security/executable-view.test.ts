@@ -7,6 +7,7 @@ import { JitAllocator, JitError, VirtMem, type Span } from "../../src/index.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
 import { LinuxMemory } from "../../src/vm/linux.ts";
 import { Errno } from "../../src/vm/linux/errno.ts";
+import { O_TMPFILE } from "../../src/vm/linux/ladder.ts";
 import { systemFiles } from "../../src/vm/linux/files.ts";
 import { coherentCache } from "../../src/vm/linux/instruction-cache.ts";
 import { bindLibc, type LinuxLibc } from "../../src/vm/linux/libc.ts";
@@ -41,12 +42,12 @@ function memoryWithout(
 ): LinuxMemory {
   const ffi = systemFfi();
   const libc = bindLibc(ffi);
-  let isLacking = false;
+  let refusal: number | undefined;
   const looking: LinuxLibc = {
     ...libc,
     errno: () => {
-      const errno = isLacking ? Errno.ENOSYS : libc.errno();
-      isLacking = false;
+      const errno = refusal ?? libc.errno();
+      refusal = undefined;
       return errno;
     },
     shm_open: (name, flags, mode) => {
@@ -55,6 +56,11 @@ function memoryWithout(
       return descriptor;
     },
     open: (path, flags, mode) => {
+      // Without files that never have a name: what has one is looked at.
+      if ((flags & O_TMPFILE) === O_TMPFILE) {
+        refusal = Errno.EOPNOTSUPP;
+        return -1;
+      }
       const descriptor = libc.open(path, flags, mode);
       look.created();
       return descriptor;
@@ -66,7 +72,7 @@ function memoryWithout(
   };
   for (const call of lacking) {
     looking[call] = () => {
-      isLacking = true;
+      refusal = Errno.ENOSYS;
       return -1;
     };
   }

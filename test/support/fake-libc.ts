@@ -5,6 +5,7 @@
  */
 import type { Address } from "../../src/ffi/contract.ts";
 import { Errno } from "../../src/vm/linux/errno.ts";
+import { O_TMPFILE } from "../../src/vm/linux/ladder.ts";
 import type { OpenFile, SystemFiles } from "../../src/vm/linux/files.ts";
 import { MAP_FAILED, MapFlag, Memfd, Protection, Resource, Seal } from "../../src/vm/linux/libc.ts";
 import type { LinuxLibc } from "../../src/vm/linux/libc.ts";
@@ -26,6 +27,8 @@ export interface FakeMachine {
   /** vm.memfd_noexec. Default 0. */
   memfdNoexec?: 0 | 1 | 2;
   hasMemfd?: boolean;
+  /** Default true: file systems with files that never have a name (O_TMPFILE). */
+  hasTmpfile?: boolean;
   /** Places mounted noexec: `/dev/shm`, `/tmp`. */
   noexec?: readonly string[];
   /** Bytes; default unlimited. */
@@ -138,8 +141,11 @@ export class FakeLibc implements LinuxLibc {
     const file = (flags & MapFlag.ANONYMOUS) !== 0 ? undefined : this.descriptors.get(descriptor);
     if ((flags & MapFlag.ANONYMOUS) === 0) {
       if (file === undefined) return this.#fail(Errno.EBADF);
-      // What cannot be accessed may reach over the end: such a mapping only holds the addresses.
-      if (protection !== Protection.NONE && file.sizeBytes < offset + sizeBytes)
+      // What cannot be accessed may reach over the end: such a mapping only holds the addresses. So may a page of an empty
+      // file, which asks whether the file can be executed.
+      const isQuestion =
+        file.sizeBytes === 0 && sizeBytes === PAGE && protection === (Protection.READ | Protection.EXEC);
+      if (protection !== Protection.NONE && !isQuestion && file.sizeBytes < offset + sizeBytes)
         throw new Error("a mapping past the end of its file: SIGBUS later");
       const wantsExecute = (protection & Protection.EXEC) !== 0;
       if (wantsExecute && this.machine.noexec?.includes(file.place)) return this.#fail(Errno.EPERM);
@@ -199,9 +205,9 @@ export class FakeLibc implements LinuxLibc {
     if (this.#begin("memfd_create", [name, flags])) return -1;
     if (this.machine.hasMemfd === false) return this.#fail(Errno.ENOSYS);
     if ((flags & Memfd.CLOEXEC) === 0) throw new Error("a descriptor that a child process inherits");
-    if ((flags & Memfd.EXEC) !== 0) {
+    if ((flags & (Memfd.EXEC | Memfd.NOEXEC_SEAL)) !== 0) {
       if (this.machine.knowsMfdExec === false) return this.#fail(Errno.EINVAL);
-      if (this.machine.memfdNoexec === 2) return this.#fail(Errno.EACCES);
+      if ((flags & Memfd.EXEC) !== 0 && this.machine.memfdNoexec === 2) return this.#fail(Errno.EACCES);
     }
     const hugetlb = (flags & Memfd.HUGETLB) !== 0;
     return this.#openFile({ kind: "memfd", place: "memfd", hugetlb, sizeBytes: 0, seals: 0 });
@@ -219,7 +225,11 @@ export class FakeLibc implements LinuxLibc {
 
   open(path: string, flags: number, mode: number): number {
     if (this.#begin("open", [path, flags, mode])) return -1;
-    return this.#createNamed(path, "disk", path.slice(0, path.lastIndexOf("/")));
+    const isNameless = (flags & O_TMPFILE) === O_TMPFILE;
+    if (isNameless && this.machine.hasTmpfile === false) return this.#fail(Errno.EOPNOTSUPP);
+    const kind = path.startsWith("/dev/shm") ? "shm" : "disk";
+    if (isNameless) return this.#openFile({ kind, place: path, hugetlb: false, sizeBytes: 0, seals: 0 });
+    return this.#createNamed(path, kind, path.slice(0, path.lastIndexOf("/")));
   }
 
   unlink(path: string): number {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { JitError } from "../../src/base/errors.ts";
 import { Errno } from "../../src/vm/linux/errno.ts";
+import { O_TMPFILE } from "../../src/vm/linux/ladder.ts";
 import { Advice, Memfd, Open, Protection, Seal } from "../../src/vm/linux/libc.ts";
 import { FakeLibc, LARGE_PAGE, PAGE } from "../support/fake-libc.ts";
 import type { FakeMachine } from "../support/fake-libc.ts";
@@ -38,6 +39,12 @@ function failureOf(work: () => unknown): JitError {
     return error;
   }
   return assert.fail("it did not throw");
+}
+
+/** How many calls a mapping makes before the first one of that name. */
+function linuxCallsBefore(call: "open" | "ftruncate" | "posix_fallocate"): number {
+  const { libc } = mapOn({ hasMemfd: call === "ftruncate" });
+  return libc.calls.indexOf(call);
 }
 
 describe("the ladder", () => {
@@ -97,14 +104,17 @@ describe("the ladder", () => {
 
   it("lists every step with its errno where all fail, and leaves nothing", () => {
     const libc = new FakeLibc({ noexec: ["memfd", "/dev/shm"] });
-    libc.refuse("open", Errno.EROFS);
+    libc.refuse("open", Errno.EROFS, ([path]) => path === "/tmp");
     const error = failureOf(() => linuxOn(libc).allocDualMapping(SIZE, {}));
     assert.equal(error.code, "ERR_PERMISSION");
     assert.equal(error.syscall, "open");
     assert.equal(error.errno, Errno.EROFS);
     assert.match(error.message, /memfd_create \(MFD_EXEC\) \(mmap: EPERM \(1\), it is on a noexec mount\)/);
-    assert.match(error.message, /shm_open \(mmap: EPERM \(1\), it is on a noexec mount\)/);
-    assert.match(error.message, /an unlinked file in \/tmp\) \(open: EROFS \(30\)\)/);
+    assert.match(
+      error.message,
+      /an unlinked file in \/dev\/shm \(mmap: EPERM \(1\), it is on a noexec mount\)/,
+    );
+    assert.match(error.message, /an unlinked file in \/tmp \(open: EROFS \(30\)\)/);
     assert.match(error.message, WAY_OUT);
     assert.deepEqual(libc.leftovers(), []);
   });
@@ -178,7 +188,8 @@ describe("the ladder", () => {
     libc.calls.length = 0;
     memory.allocDualMapping(SIZE, {});
     assert.ok(!libc.calls.includes("memfd_create"));
-    assert.ok(libc.calls.includes("shm_open"));
+    assert.ok(libc.calls.includes("open"));
+    libc.refuse("open", Errno.ENOENT);
     libc.refuse("shm_open", Errno.ENOENT);
     libc.machine.hasMemfd = true;
     const { rx } = memory.allocDualMapping(SIZE, {});
@@ -214,10 +225,41 @@ describe("the ladder", () => {
       });
     }
     failureOf(() => linuxOn(libc).allocDualMapping(SIZE, {}));
-    assert.equal(seen.length, 2);
-    for (const [, flags, mode] of seen) {
-      assert.equal(flags, Open.RDWR | Open.CREAT | Open.EXCL | Open.CLOEXEC);
-      assert.equal(mode, 0o600);
+    const [nameless, named] = [O_TMPFILE, Open.CREAT].map(
+      (flag) => Open.RDWR | Open.EXCL | Open.CLOEXEC | flag,
+    );
+    assert.deepEqual(
+      seen.map(([, flags, mode]) => [flags, mode]),
+      [nameless, named, nameless, named].map((flags) => [flags, 0o600]),
+    );
+  });
+
+  it("takes files that never have a name, where there are such", () => {
+    const { libc, kind } = mapOn({ hasMemfd: false });
+    assert.equal(kind, "shm");
+    assert.equal(mapOn({ hasMemfd: false, noexec: ["/dev/shm"] }).kind, "disk");
+    assert.ok(!libc.calls.some((call) => call === "shm_open" || call === "shm_unlink" || call === "unlink"));
+    for (const errno of [Errno.EOPNOTSUPP, Errno.EISDIR, Errno.ENOENT]) {
+      const older = new FakeLibc({ hasMemfd: false });
+      older.refuse("open", errno, ([, flags]) => ((flags as number) & O_TMPFILE) === O_TMPFILE);
+      const { rx } = linuxOn(older).allocDualMapping(SIZE, {});
+      assert.equal(older.mappingAt(rx)?.file?.kind, "shm");
+      assert.ok(older.calls.includes("shm_unlink"));
+    }
+  });
+
+  it("makes a call again that a signal interrupted, and not for ever", () => {
+    for (const call of ["open", "ftruncate", "posix_fallocate"] as const) {
+      const libc = new FakeLibc({ hasMemfd: call === "ftruncate" });
+      libc.failAt(linuxCallsBefore(call), Errno.EINTR);
+      linuxOn(libc).allocDualMapping(SIZE, {});
+      const stubborn = new FakeLibc({ hasMemfd: call === "ftruncate" });
+      stubborn.refuse(call, Errno.EINTR);
+      if (call === "ftruncate") stubborn.refuse("open", Errno.ENOENT);
+      if (call === "ftruncate") stubborn.refuse("shm_open", Errno.ENOENT);
+      const error = failureOf(() => linuxOn(stubborn).allocDualMapping(SIZE, {}));
+      assert.match(error.message, new RegExp(`${call}: EINTR`));
+      assert.deepEqual(stubborn.leftovers(), []);
     }
   });
 

@@ -8,6 +8,8 @@ import { systemFfi } from "../../src/ffi/select.ts";
 import { LinuxMemory } from "../../src/vm/linux.ts";
 import type { SystemFiles } from "../../src/vm/linux/files.ts";
 import { systemFiles } from "../../src/vm/linux/files.ts";
+import { Errno } from "../../src/vm/linux/errno.ts";
+import { O_TMPFILE } from "../../src/vm/linux/ladder.ts";
 import { coherentCache } from "../../src/vm/linux/instruction-cache.ts";
 import { bindLibc } from "../../src/vm/linux/libc.ts";
 import { bindMarkCalls } from "../../src/vm/linux/thread-mark.ts";
@@ -141,26 +143,27 @@ describe("Linux memory, really", { skip: needs("linux") }, () => {
     const ffi = systemFfi();
     /** The real libc, but some calls are refused with an error number. */
     const refusing = (
-      refused: Partial<Record<keyof LinuxLibc, number>>,
+      refused: { readonly memfd_create: number; readonly shm_open?: number },
       files: SystemFiles = systemFiles,
+      refusesOpen: (path: string, flags: number) => number = () => 0,
     ) => {
       const libc = bindLibc(ffi);
       let forced: number | undefined;
-      const libcOrRefusal: LinuxLibc = { ...libc, errno: () => forced ?? libc.errno() };
-      const memfdCreate = refused.memfd_create;
-      if (memfdCreate !== undefined) {
-        libcOrRefusal.memfd_create = () => {
-          forced = memfdCreate;
-          return -1;
-        };
-      }
-      const shmOpen = refused.shm_open;
-      if (shmOpen !== undefined) {
-        libcOrRefusal.shm_open = () => {
-          forced = shmOpen;
-          return -1;
-        };
-      }
+      const refuse = (errno: number): -1 => {
+        forced = errno;
+        return -1;
+      };
+      const unless = (errno: number, call: () => number): number => {
+        forced = undefined;
+        return errno === 0 ? call() : refuse(errno);
+      };
+      const libcOrRefusal: LinuxLibc = {
+        ...libc,
+        errno: () => forced ?? libc.errno(),
+        memfd_create: () => refuse(refused.memfd_create),
+        shm_open: (...args) => unless(refused.shm_open ?? 0, () => libc.shm_open(...args)),
+        open: (...args) => unless(refusesOpen(args[0], args[1]), () => libc.open(...args)),
+      };
       return new LinuxMemory({
         libc: libcOrRefusal,
         files,
@@ -170,29 +173,42 @@ describe("Linux memory, really", { skip: needs("linux") }, () => {
       });
     };
 
-    it("shm_open, whose name is gone at once", () => {
-      const lower = refusing({ memfd_create: 38 });
+    const works = (lower: LinuxMemory, line: RegExp): void => {
       const mapping = lower.allocDualMapping(size, {});
-      assert.match(mapLineOf(mapping.rx) ?? "", /jit-allocator-.*\(deleted\)$/);
+      assert.match(mapLineOf(mapping.rx) ?? "", line);
       assert.equal(accessOf(mapping.rx), "r-xs");
-      lower.releaseDualMapping(mapping, size);
-      assertNothingLeft(mapping.rx, mapping.rw);
-    });
-
-    it("an unlinked file in /tmp", () => {
-      const lower = refusing({ memfd_create: 38, shm_open: 2 });
-      const mapping = lower.allocDualMapping(size, {});
-      assert.match(mapLineOf(mapping.rx) ?? "", /jit-allocator-.*\(deleted\)$/);
       const view = lower.openView(mapping.rw, size);
       view.fill(7);
       lower.closeView(view);
       lower.releaseDualMapping(mapping, size);
       assertNothingLeft(mapping.rx, mapping.rw);
+    };
+    const noTmpfile = (_path: string, flags: number): number =>
+      (flags & O_TMPFILE) === O_TMPFILE ? Errno.EOPNOTSUPP : 0;
+    const noSharedMemory = (path: string): number => (path === "/dev/shm" ? Errno.ENOENT : 0);
+
+    it("a file in /dev/shm that never has a name", () => {
+      works(refusing({ memfd_create: 38 }), /\/dev\/shm\/#\d+ \(deleted\)$/);
+    });
+
+    it("one whose name is gone at once, where there are no such files", () => {
+      works(
+        refusing({ memfd_create: 38 }, systemFiles, noTmpfile),
+        /\/dev\/shm\/jit-allocator-.*\(deleted\)$/,
+      );
+    });
+
+    it("a file in /tmp, without a name and with one", () => {
+      works(refusing({ memfd_create: 38, shm_open: 2 }, systemFiles, noSharedMemory), /\(deleted\)$/);
+      works(
+        refusing({ memfd_create: 38, shm_open: 2 }, systemFiles, noTmpfile),
+        /jit-allocator-.*\(deleted\)$/,
+      );
     });
 
     it("none: the directory is not there", () => {
       const nowhere = { ...systemFiles, temporaryDirectories: () => ["/no/such/directory"] };
-      const lower = refusing({ memfd_create: 38, shm_open: 38 }, nowhere);
+      const lower = refusing({ memfd_create: 38, shm_open: 38 }, nowhere, noSharedMemory);
       assert.throws(
         () => lower.allocDualMapping(size, {}),
         (error: unknown) => error instanceof JitError && error.code === "ERR_FEATURE_NOT_ENABLED",

@@ -14,53 +14,30 @@
  * point is undone by the same munmap.
  */
 import { JitError } from "../../base/errors.ts";
-import type { JitErrorCode } from "../../base/errors.ts";
 import type { Address } from "../../ffi/contract.ts";
 import type { DualMapping, MappingTag } from "../contract.ts";
 import type { SystemFiles } from "./files.ts";
-import { uniqueName } from "../../base/unique.ts";
-import { Errno, codeOfErrno, errnoName, systemError } from "./errno.ts";
-import { largePageBits } from "./large-pages.ts";
-import { MAP_FAILED, MapFlag, Memfd, Open, Protection, Seal } from "./libc.ts";
+import { codeOfErrno, Errno, systemError } from "./errno.ts";
+import {
+  executableViewFailure,
+  fileNameOf,
+  fileRungs,
+  hugetlbStep,
+  memoryRungs,
+  StepFailure,
+  unlessInterrupted,
+} from "./ladder.ts";
+import type { LadderStep } from "./ladder.ts";
+import { everyWayRefused } from "./refused.ts";
+import type { Refusal } from "./refused.ts";
+import { MAP_FAILED, MapFlag, Memfd, Protection, Seal } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
 import { exceededFileLimit } from "./limits.ts";
 import type { Placement } from "./placement.ts";
 import { reserve } from "./reserve.ts";
 
-/** `/proc/self/maps` then says `/memfd:jit-allocator (deleted)`: whoever looks knows whose memory it is. */
-const FILE_NAME = "jit-allocator";
-
-/** What the files of memory with that tag are called, or begin with. */
-export function fileNameOf(tagName: string | undefined): string {
-  return tagName === undefined ? FILE_NAME : `${FILE_NAME}-${tagName}`;
-}
-
 /** What stands for none; also what a call returns that failed. */
 const NO_DESCRIPTOR = -1;
-
-/** How one kind of file comes to be. */
-export interface LadderStep {
-  /** As `doctor` and the errors show it. */
-  readonly name: string;
-  /** Tried only if the step before it failed in `syscall` with one of these; else it would fail the same way. */
-  readonly onlyAfter?: { readonly syscall: string; readonly errnos: readonly number[] };
-  /** Returns a descriptor of a file of that name, that the name does not lead to any more. Throws a StepFailure. */
-  open(fileName: string): number;
-  /** True where the file's blocks are to be allocated now, because a write past the room left would be SIGBUS. */
-  readonly allocate: boolean;
-  /** True where the file can be sealed. */
-  readonly sealable: boolean;
-}
-
-/** Why a step did not work; never leaves this folder. */
-export class StepFailure extends JitError {
-  declare readonly syscall: string;
-  declare readonly errno: number;
-  constructor(syscall: string, errno: number, remark = "") {
-    const message = `${syscall}: ${errnoName(errno)} (${errno})${remark === "" ? "" : `, ${remark}`}`;
-    super(codeOfErrno(errno), message, { syscall, errno });
-  }
-}
 
 /** What to map. */
 export interface DualMappingRequest {
@@ -145,13 +122,20 @@ export class DualMapper {
   #reserve({ sizeBytes, alignment, tag }: DualMappingRequest): Address {
     const libc = this.#libc;
     const asked = describe(sizeBytes);
-    const guard =
-      tag?.isGuarded === true ? libc.memfd_create(fileNameOf(tag.name), Memfd.CLOEXEC) : NO_DESCRIPTOR;
+    const guard = tag?.isGuarded === true ? this.#openGuard(fileNameOf(tag.name)) : NO_DESCRIPTOR;
     try {
       return reserve(libc, 2 * sizeBytes, alignment, libc.getpagesize(), asked, this.#placement, guard);
     } finally {
       if (guard !== NO_DESCRIPTOR) libc.close(guard);
     }
+  }
+
+  /** A file that only names a range, and is never executed. Linux before 6.3 does not know the flag that says so. */
+  #openGuard(name: string): number {
+    const libc = this.#libc;
+    const descriptor = libc.memfd_create(name, Memfd.CLOEXEC | Memfd.NOEXEC_SEAL);
+    if (descriptor !== NO_DESCRIPTOR || libc.errno() !== Errno.EINVAL) return descriptor;
+    return libc.memfd_create(name, Memfd.CLOEXEC);
   }
 
   /** Maps by one step alone and gives all back: what `doctor` does. Throws a StepFailure or JitError. */
@@ -168,8 +152,7 @@ export class DualMapper {
 
   /** The step that maps a memfd of hugetlb pages. Not a rung of the ladder: it needs pages that are set aside. */
   hugetlbStep(largePageSize: number): LadderStep {
-    const flags = Memfd.CLOEXEC | Memfd.ALLOW_SEALING | Memfd.HUGETLB | largePageBits(largePageSize);
-    return memfdStep(this.#libc, "memfd_create (MFD_HUGETLB)", flags, { allocate: true });
+    return hugetlbStep(this.#libc, largePageSize);
   }
 
   #checkFileSizeLimit(sizeBytes: number): void {
@@ -195,9 +178,9 @@ export class DualMapper {
   }
 
   #climb(rx: Address, { sizeBytes, preferTmp, tag }: DualMappingRequest): void {
-    const failures: { step: LadderStep; failure: StepFailure }[] = [];
+    const refusals: Refusal[] = [];
     for (const step of this.#order(preferTmp)) {
-      const last = failures.at(-1)?.failure;
+      const last = refusals.at(-1)?.failure;
       if (step !== this.#lastWorking && !isWorthTrying(step, last)) continue;
       try {
         this.#fill(rx, sizeBytes, step, tag, true);
@@ -207,17 +190,10 @@ export class DualMapper {
         if (!(error instanceof StepFailure)) throw error;
         // No other kind of file needs less memory or fewer descriptors.
         if (isExhaustion(error.errno)) throw systemError(describe(sizeBytes), error.syscall, error.errno);
-        failures.push({ step, failure: error });
+        refusals.push({ step, failure: error });
       }
     }
-    const last = failures.at(-1)?.failure;
-    throw new JitError(
-      last === undefined ? "ERR_FEATURE_NOT_ENABLED" : codeOfFailures(failures.map(({ failure }) => failure)),
-      `Cannot ${describe(sizeBytes)}: every way was refused: ` +
-        `${failures.map(({ step, failure }) => `${step.name} (${failure.message})`).join("; ")}; ` +
-        "mount /dev/shm or TMPDIR without noexec, or set vm.memfd_noexec to 0 or 1",
-      { syscall: last?.syscall, errno: last?.errno },
-    );
+    throw everyWayRefused(describe(sizeBytes), refusals);
   }
 
   /** The step that worked before comes first; if it fails now, the ladder is climbed from the bottom. */
@@ -249,12 +225,7 @@ export class DualMapper {
     const rw = rx + sizeBytes;
     const descriptor = step.open(fileNameOf(tag?.name));
     try {
-      if (step.allocate) {
-        const errno = libc.posix_fallocate(descriptor, 0, sizeBytes);
-        if (errno !== 0) throw new StepFailure("posix_fallocate", errno);
-      } else if (libc.ftruncate(descriptor, sizeBytes) !== 0) {
-        throw new StepFailure("ftruncate", libc.errno());
-      }
+      this.#resize(descriptor, sizeBytes, step);
       this.#mapView(rw, sizeBytes, Protection.READ | Protection.WRITE, descriptor, isReserved);
       try {
         // After the writable view and before the other: that one then can never be made writable.
@@ -268,6 +239,31 @@ export class DualMapper {
       // The views hold the file. Without a descriptor nobody can map it a third time.
       libc.close(descriptor);
     }
+  }
+
+  #resize(descriptor: number, sizeBytes: number, step: LadderStep): void {
+    const libc = this.#libc;
+    if (!step.allocate) {
+      const errno = unlessInterrupted(() => (libc.ftruncate(descriptor, sizeBytes) === 0 ? 0 : libc.errno()));
+      if (errno !== 0) throw new StepFailure("ftruncate", errno);
+      return;
+    }
+    const errno = unlessInterrupted(() => libc.posix_fallocate(descriptor, 0, sizeBytes));
+    if (errno === 0) return;
+    // There is no room, and it may be no use to make some: what is on a noexec mount is never executed.
+    if (step.directory !== undefined && codeOfErrno(errno) === "ERR_OUT_OF_MEMORY") {
+      this.#checkExecutable(descriptor);
+    }
+    throw new StepFailure("posix_fallocate", errno);
+  }
+
+  /** Throws a StepFailure where the system does not let a file be executed. Nothing of it is touched, so it may be empty. */
+  #checkExecutable(descriptor: number): void {
+    const libc = this.#libc;
+    const pageSize = libc.getpagesize();
+    const mapped = libc.mmap(0, pageSize, Protection.READ | Protection.EXEC, MapFlag.SHARED, descriptor, 0);
+    if (mapped === MAP_FAILED) throw executableViewFailure(libc.errno());
+    libc.munmap(mapped, pageSize);
   }
 
   /** Where the range is not reserved the address is a hint: what somebody else has mapped there stays. */
@@ -287,8 +283,9 @@ export class DualMapper {
       throw new StepFailure("mmap", Errno.EEXIST);
     }
     const errno = libc.errno();
-    const isNoexec = (protection & Protection.EXEC) !== 0 && errno === Errno.EPERM;
-    throw new StepFailure("mmap", errno, isNoexec ? "it is on a noexec mount" : "");
+    throw (protection & Protection.EXEC) !== 0
+      ? executableViewFailure(errno)
+      : new StepFailure("mmap", errno);
   }
 
   /**
@@ -316,95 +313,4 @@ function isWorthTrying(step: LadderStep, last: StepFailure | undefined): boolean
 
 function isExhaustion(errno: number): boolean {
   return errno === Errno.ENOMEM || errno === Errno.EMFILE || errno === Errno.ENFILE;
-}
-
-/** What all steps agree on; where they do not, dual mapping is a feature that this machine does not have. */
-function codeOfFailures(failures: readonly StepFailure[]): JitErrorCode {
-  const codes = new Set(failures.map(({ code }) => code));
-  const [only] = codes;
-  return codes.size === 1 && only !== undefined && only !== "ERR_INVALID_ARGUMENT"
-    ? only
-    : "ERR_FEATURE_NOT_ENABLED";
-}
-
-function memoryRungs(libc: LinuxLibc): readonly LadderStep[] {
-  const sealable = Memfd.CLOEXEC | Memfd.ALLOW_SEALING;
-  return [
-    memfdStep(libc, "memfd_create (MFD_EXEC)", sealable | Memfd.EXEC),
-    memfdStep(libc, "memfd_create", sealable, {
-      // EINVAL: the kernel is older than the flag. EACCES: vm.memfd_noexec = 2, under which a memfd without the
-      // flag is still mapped executable.
-      onlyAfter: { syscall: "memfd_create", errnos: [Errno.EINVAL, Errno.EACCES] },
-    }),
-    namedStep(libc, "shm_open", {
-      path: (fileName) => `/${nameOfItsOwn(fileName)}`,
-      create: (path) => libc.shm_open(path, Open.RDWR | Open.CREAT | Open.EXCL | Open.CLOEXEC, 0o600),
-      unlink: (path) => libc.shm_unlink(path),
-      createCall: "shm_open",
-      unlinkCall: "shm_unlink",
-    }),
-  ];
-}
-
-function fileRungs(libc: LinuxLibc, temporaryDirectories: readonly string[]): readonly LadderStep[] {
-  return temporaryDirectories.map((directory) =>
-    namedStep(libc, `open (an unlinked file in ${directory})`, {
-      path: (fileName) => `${directory.replace(/\/$/, "")}/${nameOfItsOwn(fileName)}`,
-      create: (path) => libc.open(path, Open.RDWR | Open.CREAT | Open.EXCL | Open.CLOEXEC, 0o600),
-      unlink: (path) => libc.unlink(path),
-      createCall: "open",
-      unlinkCall: "unlink",
-    }),
-  );
-}
-
-/** Other processes and threads make names too, and O_EXCL refuses one that exists. */
-function nameOfItsOwn(fileName: string): string {
-  return `${fileName}-${process.pid}-${uniqueName()}`;
-}
-
-function memfdStep(
-  libc: LinuxLibc,
-  name: string,
-  flags: number,
-  options: { allocate?: boolean; onlyAfter?: NonNullable<LadderStep["onlyAfter"]> } = {},
-): LadderStep {
-  return {
-    name,
-    ...(options.onlyAfter === undefined ? {} : { onlyAfter: options.onlyAfter }),
-    allocate: options.allocate ?? false,
-    sealable: true,
-    open(fileName) {
-      const descriptor = libc.memfd_create(fileName, flags);
-      if (descriptor === -1) throw new StepFailure("memfd_create", libc.errno());
-      return descriptor;
-    },
-  };
-}
-
-interface NamedFile {
-  path(fileName: string): string;
-  create(path: string): number;
-  unlink(path: string): number;
-  readonly createCall: string;
-  readonly unlinkCall: string;
-}
-
-function namedStep(libc: LinuxLibc, name: string, file: NamedFile): LadderStep {
-  return {
-    name,
-    allocate: true,
-    sealable: false,
-    open(fileName) {
-      const path = file.path(fileName);
-      const descriptor = file.create(path);
-      if (descriptor === -1) throw new StepFailure(file.createCall, libc.errno());
-      if (file.unlink(path) === 0) return descriptor;
-      const errno = libc.errno();
-      libc.close(descriptor);
-      // A file must not be left behind. If the second try fails too, the message at least says where it is.
-      const left = file.unlink(path) === 0 ? "" : `${path} is left behind`;
-      throw new StepFailure(file.unlinkCall, errno, left);
-    },
-  };
 }

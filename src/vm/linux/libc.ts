@@ -23,8 +23,14 @@ export const MapFlag = {
 /** What `mmap` returns when it fails. */
 export const MAP_FAILED = -1;
 
-/** `memfd_create` flags. MFD_EXEC exists from Linux 6.3, and older kernels refuse it with EINVAL. */
-export const Memfd = { CLOEXEC: 0x1, ALLOW_SEALING: 0x2, HUGETLB: 0x4, EXEC: 0x10 } as const;
+/** `memfd_create` flags. EXEC and NOEXEC_SEAL exist from Linux 6.3, and older kernels refuse them with EINVAL. */
+export const Memfd = {
+  CLOEXEC: 0x1,
+  ALLOW_SEALING: 0x2,
+  HUGETLB: 0x4,
+  NOEXEC_SEAL: 0x8,
+  EXEC: 0x10,
+} as const;
 
 /** `fcntl`: the command that seals a memfd, and its seals. FUTURE_WRITE exists from Linux 5.1. */
 export const Seal = { ADD_SEALS: 1033, SEAL: 0x1, SHRINK: 0x2, GROW: 0x4, FUTURE_WRITE: 0x10 } as const;

@@ -2,8 +2,8 @@
 import { JitError } from "../../base/errors.ts";
 import { probeStep } from "../attempts.ts";
 import type { ProbeStep } from "../contract.ts";
-import { StepFailure } from "./dual-mapping.ts";
 import type { DualMapper } from "./dual-mapping.ts";
+import { StepFailure } from "./ladder.ts";
 import type { SystemFiles } from "./files.ts";
 import { largePageBits } from "./large-pages.ts";
 import { Advice, MAP_FAILED, MapFlag, Protection } from "./libc.ts";

@@ -1,7 +1,7 @@
 /** What Linux tells of threads and of mappings, so that a thread which died halfway can be cleared up after. */
 import type { Address } from "../../ffi/contract.ts";
 import type { MappedRange, SharingSupport, ThreadIdentity } from "../contract.ts";
-import { fileNameOf } from "./dual-mapping.ts";
+import { fileNameOf } from "./ladder.ts";
 import { Errno } from "./errno.ts";
 import type { SystemFiles } from "./files.ts";
 import type { LinuxLibc } from "./libc.ts";
