@@ -1,27 +1,22 @@
-import { readdirSync } from "node:fs";
 import { createRequire } from "node:module";
-import { basename, dirname, join } from "node:path";
-
-/** The folder of the programs that ship: beside the sources, wherever this file was compiled to. */
-export const programsFolder: string = join(
-  dirname(createRequire(import.meta.url).resolve("jit-allocator/package.json")),
-  "examples",
-  "brainf",
-  "programs",
-);
+import { dirname, join } from "node:path";
 
 /** The program that runs unless another is asked for: seconds of work for an interpreter. */
 export const heavyProgram = "mandelbrot";
 
-/** The names of the programs that ship, without `.bf`. */
-export function shippedPrograms(): string[] {
-  return readdirSync(programsFolder)
-    .filter((file) => file.endsWith(".bf"))
-    .map((file) => basename(file, ".bf"))
-    .sort();
+/** The names of the programs that ship, without `.bf`. Written out: a process may not be allowed to list the folder. */
+export const shippedPrograms: readonly string[] = ["hello", "mandelbrot", "primes", "reverse"];
+
+/**
+ * The folder of the programs that ship: beside the sources, wherever this file was compiled to.
+ * @throws Error where the package cannot be found, or may not be read.
+ */
+export function programsFolder(): string {
+  const manifest = createRequire(import.meta.url).resolve("jit-allocator/package.json");
+  return join(dirname(manifest), "examples", "brainf", "programs");
 }
 
-/** The path of a program that ships. */
+/** The path of a program that ships. @throws Error as {@link programsFolder} */
 export function shippedProgramPath(name: string): string {
-  return join(programsFolder, `${name}.bf`);
+  return join(programsFolder(), `${name}.bf`);
 }

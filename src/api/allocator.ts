@@ -1,6 +1,7 @@
 import { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
 import { checkStackSize } from "../base/stack.ts";
+import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { resolveOptions } from "../engine/options.ts";
 import type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "../engine/options.ts";
@@ -361,6 +362,11 @@ export class JitAllocator implements Disposable {
    */
   dispose(): void {
     this.#engine.dispose();
+  }
+
+  /** How the allocator is printed: `JitAllocator 3`. The number tells it from others of this thread, to assertions too. */
+  get [Symbol.toStringTag](): string {
+    return numbered("JitAllocator", this);
   }
 
   /** The end of a `using` block: {@link dispose}, or {@link detach} where the allocator was attached to. */

@@ -1,5 +1,6 @@
 import { JitAllocator } from "./allocator.ts";
 import { JitError } from "../base/errors.ts";
+import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { isUint8Array, typedArrayLength } from "../base/intrinsics.ts";
 import type { JitAllocatorOptions } from "../engine/options.ts";
@@ -128,6 +129,11 @@ export class JitRuntime implements Disposable {
     }
     this.#added.clear();
     this.#isDisposed = true;
+  }
+
+  /** How the runtime is printed: `JitRuntime 3`. The number tells it from others of this thread, to assertions too. */
+  get [Symbol.toStringTag](): string {
+    return numbered("JitRuntime", this);
   }
 
   /** The end of a `using` block: {@link dispose}. */

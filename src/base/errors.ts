@@ -47,6 +47,38 @@ export class JitError extends Error {
     if (failure?.syscall !== undefined) this.syscall = failure.syscall;
     if (failure?.errno !== undefined) this.errno = failure.errno;
   }
+
+  /**
+   * What `JSON.stringify` writes: the message too, which it leaves out of other errors. `cause` is the name and the message
+   * of the error that led to this one. Without the stack, which has paths of this machine. Never throws.
+   */
+  toJSON(): {
+    readonly name: string;
+    readonly code: JitErrorCode;
+    readonly message: string;
+    readonly syscall?: string;
+    readonly errno?: number;
+    readonly cause?: string;
+  } {
+    return {
+      name: this.name,
+      code: this.code,
+      message: this.message,
+      ...(this.syscall === undefined ? undefined : { syscall: this.syscall }),
+      ...(this.errno === undefined ? undefined : { errno: this.errno }),
+      ...(this.cause === undefined ? undefined : { cause: textOf(this.cause) }),
+    };
+  }
+}
+
+/** The name and message of an error; other values as {@link describe} shows them. Never throws. */
+function textOf(cause: unknown): string {
+  try {
+    if (cause instanceof Error) return `${cause.name}: ${cause.message}`;
+  } catch {
+    // Somebody's own error, whose fields are no plain ones.
+  }
+  return describe(cause);
 }
 
 /** `0x7f12_0040_1010`: an address as every message of this library writes it. */

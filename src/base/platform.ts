@@ -50,7 +50,9 @@ function detect(): Platform {
 
 /** What a runtime may keep from a program. */
 export type Permission =
-  { readonly name: "read"; readonly path: string } | { readonly name: "env"; readonly variable: string };
+  | { readonly name: "read"; readonly path: string }
+  | { readonly name: "env"; readonly variable: string }
+  | { readonly name: "sys"; readonly kind: "osRelease" };
 
 /**
  * Whether something may be looked at without the user being asked: on a terminal, Deno stops the program and asks. Other
@@ -66,6 +68,34 @@ export function isGranted(permission: Permission): boolean {
   } catch {
     return false;
   }
+}
+
+/** Folders whose files Deno gives to programs that may do everything, and to no other. */
+const SPECIAL_FOLDERS = /^\/(?:proc|sys|dev)\//;
+
+/** The flag of the runtime that grants a permission: for questions that are not asked because {@link isGranted} says no. */
+export function flagOf(permission: Permission): string {
+  if (permission.name !== "read") return `--allow-${permission.name}`;
+  return SPECIAL_FOLDERS.test(permission.path) ? "--allow-all" : "--allow-read";
+}
+
+/**
+ * What would let a program do what it was refused with this error: a flag of the runtime, or other rights in the system.
+ * Undefined where the error is no such refusal. Never throws.
+ */
+export function refusalOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const code = "code" in error ? error.code : undefined;
+  if (error.name === "NotCapable" || code === "ERR_ACCESS_DENIED") {
+    // Node 20 names no flag; what is read of this library's questions are files.
+    return /--allow-[a-z-]+/.exec(error.message)?.[0] ?? "--allow-fs-read";
+  }
+  return code === "EACCES" || code === "EPERM" ? `the rights of another user (${code})` : undefined;
+}
+
+/** What stands in the place of an answer. @param allowing what {@link refusalOf} or {@link flagOf} returned */
+export function notAllowed(allowing: string): string {
+  return `unknown: not allowed to ask; ${allowing} would allow it`;
 }
 
 /** Where this program runs, found out once. */

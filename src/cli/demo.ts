@@ -13,7 +13,7 @@ import { readArgs, readInteger } from "./args.ts";
 import type { BlockPicture } from "./block-map.ts";
 import { blockMapLegend, count, formatBytes, renderBlockMap } from "./block-map.ts";
 import type { Command, CommandIo } from "./command.ts";
-import { readFile, UnreadableFile } from "./files.ts";
+import { readFile, unreadable, UnreadableFile } from "./files.ts";
 
 /** What a shell reports of a program that Ctrl-C ended: 128 + SIGINT. */
 const EXIT_INTERRUPTED = 130;
@@ -25,7 +25,7 @@ and compiles each loop that gets hot to machine code. Then interprets the
 program once more without the compiler, to compare.
 
 PROGRAM is a file, or the name of a program that ships:
-  ${shippedPrograms().join(", ")} (${heavyProgram} unless one is named);
+  ${shippedPrograms.join(", ")} (${heavyProgram} unless one is named);
   - reads the program from standard input.
 
 The program's output goes to standard output, the report to standard error.
@@ -124,9 +124,20 @@ function readProgram(name: string, io: CommandIo): Uint8Array {
   try {
     return readFile(name);
   } catch (error) {
-    if (shippedPrograms().includes(name)) return readFile(shippedProgramPath(name));
+    if (shippedPrograms.includes(name)) return readShippedProgram(name);
     throw error;
   }
+}
+
+/** @throws UnreadableFile also where the package may not be looked for */
+function readShippedProgram(name: string): Uint8Array {
+  let path: string;
+  try {
+    path = shippedProgramPath(name);
+  } catch (error) {
+    throw unreadable(name, error);
+  }
+  return readFile(path);
 }
 
 function readInput(

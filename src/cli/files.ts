@@ -18,9 +18,12 @@ function read(file: string | number, name: string): Uint8Array {
   try {
     return readFileSync(file);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UnreadableFile(`cannot read ${name}: ${reason.replace(/, [a-z]+( '.*')?$/, "")}`, {
-      cause: error,
-    });
+    throw unreadable(name, error);
   }
+}
+
+/** The error for what could not be read, or not even be found. */
+export function unreadable(name: string, cause: unknown): UnreadableFile {
+  const reason = cause instanceof Error ? (cause.message.split("\n", 1)[0] ?? "") : String(cause);
+  return new UnreadableFile(`cannot read ${name}: ${reason.replace(/, [a-z]+( '.*')?$/, "")}`, { cause });
 }

@@ -1,7 +1,5 @@
 #!/usr/bin/env node
 /** `jit-allocator`: finds the command, runs it, and turns what it throws into one line and an exit code. */
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { JitError } from "../index.ts";
 import { UsageError } from "./args.ts";
 import type { Command, CommandIo } from "./command.ts";
@@ -9,6 +7,8 @@ import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { readStandardInput } from "./files.ts";
 import { replay } from "./replay.ts";
+import { showsColor } from "./terminal.ts";
+import { VERSION } from "./version.ts";
 
 const commands: readonly Command[] = [demo, doctor, replay];
 
@@ -39,7 +39,7 @@ async function main(args: readonly string[], io: CommandIo): Promise<number> {
       io.stderr(`jit-allocator: unexpected argument ${JSON.stringify(extra)} after ${name}\n`);
       return 2;
     }
-    io.stdout(name === "--help" || name === "-h" ? help : `${packageVersion()}\n`);
+    io.stdout(name === "--help" || name === "-h" ? help : `${VERSION}\n`);
     return 0;
   }
   const command = commands.find((candidate) => candidate.name === name);
@@ -66,18 +66,6 @@ async function main(args: readonly string[], io: CommandIo): Promise<number> {
       );
     return 1;
   }
-}
-
-function packageVersion(): string {
-  const path = createRequire(import.meta.url).resolve("jit-allocator/package.json");
-  const manifest: unknown = JSON.parse(readFileSync(path, "utf8"));
-  const hasVersion = typeof manifest === "object" && manifest !== null && "version" in manifest;
-  return hasVersion ? String(manifest.version) : "unknown";
-}
-
-function showsColor(stream: NodeJS.WriteStream): boolean {
-  const noColor = process.env["NO_COLOR"];
-  return stream.isTTY && (noColor === undefined || noColor === "") && stream.hasColors();
 }
 
 /**

@@ -1,3 +1,5 @@
+import { formatAddress } from "../base/errors.ts";
+import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import type { SpanToken } from "./contract.ts";
 import type { MappedBlock } from "./mapped-block.ts";
@@ -101,6 +103,37 @@ export class Span implements Disposable {
   /** Whether the memory is no longer this span's. */
   get isReleased(): boolean {
     return !this.#block.owner.isLive(this);
+  }
+
+  /**
+   * Whether `other` is a span of the same live allocation; a released span equals itself alone. For assertions of kinds
+   * that compare nothing but own properties, of which a span has none: Bun's `expect`, for example, takes any two for equal.
+   */
+  equals(other: unknown): boolean {
+    if (other === this) return true;
+    const isSamePlace = plainAccess.isSpan(other) && plainAccess.rx(other) === plainAccess.rx(this);
+    // Live memory has one allocation at a place.
+    return isSamePlace && other.#block.owner.isLive(other) && this.#block.owner.isLive(this);
+  }
+
+  /** What `JSON.stringify` writes: what can be read of the span now, addresses and size in bytes as numbers. */
+  toJSON(): {
+    readonly rx: Address;
+    readonly rw: Address;
+    readonly size: number;
+    readonly isReleased: boolean;
+  } {
+    return { rx: this.rx, rw: this.rw, size: this.size, isReleased: this.isReleased };
+  }
+
+  /**
+   * `Span 0x7f12_0040_1010`: how a span is printed, and what tells it from others to `assert.deepStrictEqual`. A released
+   * span has a number as well, since its place may be another's by now.
+   */
+  get [Symbol.toStringTag](): string {
+    if (!plainAccess.isSpan(this)) return "Span"; // the prototype, or what was made of it
+    const text = `Span ${formatAddress(this.rx)}`;
+    return this.isReleased ? numbered(`${text}, released`, this) : text;
   }
 
   /**

@@ -1,5 +1,6 @@
 import { JitError } from "../base/errors.ts";
 import { typedArrayLength } from "../base/intrinsics.ts";
+import { numbered } from "../base/telling-apart.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import { spanAccess } from "./span.ts";
 import type { Span } from "./span.ts";
@@ -109,6 +110,11 @@ export class WriteScope implements Disposable {
   flush(): void {
     this.#checkOpen("flush");
     this.#flushAll();
+  }
+
+  /** How the scope is printed: `WriteScope 3`. The number tells it from others, to assertions too. */
+  get [Symbol.toStringTag](): string {
+    return numbered("WriteScope", this);
   }
 
   /** Flushes, and ends the scope. Idempotent. */

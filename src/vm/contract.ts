@@ -49,8 +49,9 @@ export interface HardenedRuntimeInfo {
 export interface ProbeStep {
   /** For example `memfd_create (MFD_EXEC)`. */
   readonly name: string;
-  readonly ok: boolean;
-  /** One line: what was found, or why it failed (with the errno's name). */
+  /** Null where it is not known, because this process may not ask. */
+  readonly ok: boolean | null;
+  /** One line: what was found, why it failed (with the errno's name), or what would let this process ask. */
   readonly detail: string;
   readonly syscall?: string;
   readonly errno?: number;
@@ -60,8 +61,8 @@ export interface ProbeStep {
 export interface MemoryLimit {
   /** For example `RLIMIT_FSIZE`, `vm.max_map_count`. */
   readonly name: string;
-  /** The value in force, in `unit`; null = unlimited. */
-  readonly value: number | null;
+  /** The value in force, in `unit`; null = unlimited; a text = not known, and why. */
+  readonly value: number | null | string;
   readonly unit: "bytes" | "mappings" | "descriptors";
   /** What runs into it. */
   readonly meaning: string;
@@ -129,8 +130,10 @@ export interface VirtualMemory {
   readonly name: string;
 
   info(): MemoryInfo;
-  /** The large page size in bytes, 0 = none. */
+  /** The large page size in bytes, 0 = none, or not known. */
   largePageSize(): number;
+  /** Why the large page size is not known, and what would let this process ask. Absent, or undefined, where it is. */
+  largePageSizeRefusal?(): string | undefined;
   /** @param tag the mapping carries it where the system can do that; a hint */
   alloc(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): Address;
   release(address: Address, sizeBytes: number): void;

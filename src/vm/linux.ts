@@ -23,6 +23,7 @@ import {
   adviseLargePages,
   adviseLargePagesShared,
   largePageBits,
+  largePageSizeRefusal,
   readLargePageSize,
 } from "./linux/large-pages.ts";
 import { MAP_FAILED, MapFlag, Memfd, Protection } from "./linux/libc.ts";
@@ -78,6 +79,10 @@ export class LinuxMemory implements VirtualMemory {
 
   largePageSize(): number {
     return (this.#largePageSize ??= readLargePageSize(this.#files));
+  }
+
+  largePageSizeRefusal(): string | undefined {
+    return largePageSizeRefusal(this.#files);
   }
 
   alloc(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): Address {

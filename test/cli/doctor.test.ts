@@ -1,8 +1,9 @@
 /** The doctor, on this machine and on worse ones. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { doctor, examine, runDoctor } from "../../src/cli/doctor.ts";
-import type { DoctorPatient, DoctorReport } from "../../src/cli/doctor.ts";
+import { doctor, runDoctor } from "../../src/cli/doctor.ts";
+import { examine } from "../../src/cli/examination.ts";
+import type { DoctorPatient, DoctorReport } from "../../src/cli/examination.ts";
 import type { CommandIo } from "../../src/cli/command.ts";
 import { JitError } from "../../src/base/errors.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
@@ -31,7 +32,7 @@ function makeIo(color = false): CommandIo & { out: string; err: string } {
 function patientOn(libc: FakeLibc): DoctorPatient {
   return {
     platform: { ...platform, processor: "other" },
-    systemRelease: "1.2.3",
+    systemRelease: () => "1.2.3",
     ffi: () => ({
       ...systemFfi(),
       name: "fake",
@@ -85,7 +86,7 @@ describe("doctor", () => {
     const report = JSON.parse(io.out) as DoctorReport;
     assert.equal(report.ok, true);
     assert.equal(report.ffi?.name, systemFfi().name);
-    assert.equal(report.memory?.hardened.dualMapping, true);
+    assert.equal(report.memory?.hardened?.dualMapping, true);
     assert.ok(report.steps.length > 4);
     assert.ok(Array.isArray(report.limits));
   });
@@ -129,7 +130,7 @@ describe("doctor", () => {
     libc.refuse("mmap", Errno.EACCES, ([, , protection]) => protection === 7);
     const report = examine(patientOn(libc));
     assert.equal(report.ok, true);
-    assert.equal(report.memory?.hardened.enabled, true);
+    assert.equal(report.memory?.hardened?.enabled, true);
     assert.ok(report.advice.some((line) => line.includes("leave `useDualMapping` on")));
   });
 
@@ -163,4 +164,67 @@ describe("doctor", () => {
     assert.equal(runDoctor(["--json"], json, patient), 1);
     assert.equal((JSON.parse(json.out) as DoctorReport).ffi, null);
   });
+
+  it("shows what it may not ask, and what would let it", () => {
+    const libc = new FakeLibc({ hidesFiles: () => true, hidesVariables: true });
+    const io = makeIo();
+    assert.equal(runDoctor([], io, patientOn(libc)), 0);
+    assert.match(io.out, /large page size +unknown: see below/);
+    for (const name of ["vm.memfd_noexec", "large pages"]) {
+      assert.match(
+        io.out,
+        new RegExp(`\\? +${name} +unknown: not allowed to ask; --allow-secrets would allow it`),
+      );
+    }
+    assert.match(io.out, /TMPDIR +unknown: not allowed to ask; --allow-variables would allow it/);
+    assert.match(io.out, /vm\.max_map_count +unknown: not allowed to ask; --allow-secrets/);
+    const report = examine(patientOn(libc));
+    assert.equal(report.memory?.largePageSize, null);
+    assert.equal(report.steps.find(({ name }) => name === "vm.memfd_noexec")?.ok, null);
+  });
+
+  it("tells a file that is not there from one that it may not read", () => {
+    const report = examine(patientOn(new FakeLibc()));
+    assert.equal(report.memory?.largePageSize, 0);
+    assert.equal(report.steps.find(({ name }) => name === "large pages")?.ok, false);
+    assert.match(report.steps.find(({ name }) => name === "vm.memfd_noexec")?.detail ?? "", /^not there/);
+    assert.ok(report.limits.every(({ name }) => name !== "vm.max_map_count"));
+  });
+
+  const refusals = [
+    Object.assign(new Error("Requires sys access, run again with the --allow-sys flag"), {
+      name: "NotCapable",
+    }),
+    Object.assign(new Error("Access to this API has been restricted"), { code: "ERR_ACCESS_DENIED" }),
+    new JitError("ERR_PERMISSION", "refused", { syscall: "mmap", errno: 13 }),
+    new TypeError("no such thing"),
+  ];
+  for (const refusal of refusals) {
+    it(`never throws, whichever question is answered with ${refusal.name}: ${refusal.message}`, () => {
+      const refuse = (): never => {
+        throw refusal;
+      };
+      const questions = [
+        "info",
+        "largePageSize",
+        "hardenedRuntimeInfo",
+        "probe",
+        "limits",
+        "alloc",
+        "allocDualMapping",
+      ] as const;
+      for (const question of questions) {
+        const memory = linuxOn(new FakeLibc());
+        memory[question] = refuse;
+        const patient = { ...patientOn(new FakeLibc()), memory: () => memory };
+        const report = examine(patient);
+        assert.match(JSON.stringify(report), new RegExp(`${refusal.message}|unknown: not allowed to ask`));
+        for (const isJson of [true, false]) runDoctor(isJson ? ["--json"] : [], makeIo(), patient);
+      }
+      const patient = { ...patientOn(new FakeLibc()), systemRelease: refuse };
+      assert.match(examine(patient).system.release, /^unknown: /);
+      assert.equal(examine({ ...patient, ffi: refuse }).ok, false);
+      assert.equal(examine({ ...patient, memory: refuse }).ok, false);
+    });
+  }
 });

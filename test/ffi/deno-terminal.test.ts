@@ -17,18 +17,38 @@ function needsDenoAndTerminal(): string | false {
   return error === undefined ? false : "there is no program `script`, which makes terminals";
 }
 
+function onTerminal(command: string): { readonly stdout: string; readonly status: number | null } {
+  // Out of a variable of the shell, because Deno gives its own permissions to what looks like Deno to it.
+  return spawnSync("script", ["--quiet", "--return", "--command", 'eval "exec $COMMAND"', "/dev/null"], {
+    encoding: "utf8",
+    input: "",
+    env: { ...process.env, COMMAND: command },
+    // A prompt waits for an answer, which never comes.
+    timeout: 60_000,
+    killSignal: "SIGKILL",
+  });
+}
+
+const main = path.join(dist, "src/cli/main.js");
+
+test(
+  "no command of the package asks for anything",
+  { skip: needs("systemV") || needsDenoAndTerminal() },
+  () => {
+    for (const args of ["doctor", "--version", "demo --help"]) {
+      const run = onTerminal(`'${process.execPath}' run --no-check --allow-ffi '${main}' ${args}`);
+      assert.doesNotMatch(run.stdout, /requests|Allow\?/i);
+      assert.equal(run.status, 0);
+    }
+  },
+);
+
 test(
   "with --allow-ffi nothing else is asked for",
   { skip: needs("systemV") || needsDenoAndTerminal() },
   () => {
     const command = `'${process.execPath}' run --no-check --allow-ffi --allow-read='${dist}' '${child}'`;
-    const run = spawnSync("script", ["--quiet", "--return", "--command", command, "/dev/null"], {
-      encoding: "utf8",
-      input: "",
-      // A prompt waits for an answer, which never comes.
-      timeout: 60_000,
-      killSignal: "SIGKILL",
-    });
+    const run = onTerminal(command);
     assert.doesNotMatch(run.stdout, /requests|Allow\?|permission/i);
     assert.match(run.stdout, /done 42000 2/);
     assert.equal(run.status, 0);

@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { platform, type RuntimeName } from "../../src/base/platform.ts";
+import { NODE_PERMISSION_FLAG, runWithFlags } from "../support/flags.ts";
 import { needs } from "../support/requirements.ts";
 
 const skip = needs("machineCode");
@@ -12,12 +13,10 @@ const child = fileURLToPath(new URL("./permission-child.js", import.meta.url));
 /** Flags, and what the child then prints. */
 type Case = readonly [flags: readonly string[], prints: RegExp];
 
-const permissionFlag =
-  Number(process.versions.node.split(".")[0]) < 22 ? "--experimental-permission" : "--permission";
 const cases: Readonly<Record<RuntimeName, readonly Case[]>> = {
   node: [
-    [[permissionFlag, "--allow-fs-read=*"], /^JitError ERR_FEATURE_NOT_ENABLED .*--allow-addons/],
-    [[permissionFlag, "--allow-fs-read=*", "--allow-addons"], /^1000$/m],
+    [[NODE_PERMISSION_FLAG, "--allow-fs-read=*"], /^JitError ERR_FEATURE_NOT_ENABLED .*--allow-addons/],
+    [[NODE_PERMISSION_FLAG, "--allow-fs-read=*", "--allow-addons"], /^1000$/m],
     [["--no-addons"], /^JitError ERR_FEATURE_NOT_ENABLED .*--no-addons/],
     [["--disallow-code-generation-from-strings"], /^1000$/m],
   ],
@@ -33,22 +32,10 @@ const cases: Readonly<Record<RuntimeName, readonly Case[]>> = {
   ],
 };
 
-/** Runs this program with these arguments. */
-function start(args: readonly string[]): { readonly stdout: string; readonly stderr: string } {
-  const env = { ...process.env, NODE_V8_COVERAGE: "" }; // empty, not absent: that is inherited
-  if (platform.runtime !== "deno") return spawnSync(process.execPath, args, { encoding: "utf8", env });
-  // Out of a variable of the shell, because Deno gives its own permissions to what looks like Deno to it.
-  const command = [process.execPath, ...args].map((word) => `'${word}'`).join(" ");
-  return spawnSync("sh", ["-c", 'eval "exec $COMMAND"'], {
-    encoding: "utf8",
-    env: { ...env, COMMAND: command },
-  });
-}
-
 describe("a process started with", { skip }, () => {
   for (const [flags, prints] of cases[platform.runtime]) {
     it(flags.join(" "), () => {
-      const { stdout, stderr } = start([...flags, child]);
+      const { stdout, stderr } = runWithFlags([...flags, child]);
       assert.match(stdout, prints, stderr);
     });
   }

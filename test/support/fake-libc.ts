@@ -37,6 +37,10 @@ export interface FakeMachine {
   hugetlbPages?: number;
   /** Files that can be read. */
   files?: Readonly<Record<string, string>>;
+  /** Files that a permission keeps from this process. */
+  hidesFiles?: (path: string) => boolean;
+  /** Whether the environment is kept from it. */
+  hidesVariables?: boolean;
   /** What /proc/self/fd says. */
   openFiles?: () => readonly OpenFile[];
   /** The native threads that live; the first one calls. Default: one, 100. */
@@ -114,7 +118,9 @@ export class FakeLibc implements LinuxLibc {
 
   files(): SystemFiles {
     return {
-      read: (path) => this.machine.files?.[path],
+      read: (path) => (this.machine.hidesFiles?.(path) === true ? undefined : this.machine.files?.[path]),
+      refusal: (path) => (this.machine.hidesFiles?.(path) === true ? "--allow-secrets" : undefined),
+      temporaryRefusal: () => (this.machine.hidesVariables === true ? "--allow-variables" : undefined),
       openFiles: () => this.machine.openFiles?.() ?? [],
       temporaryDirectories: () => this.machine.temporaryDirectories ?? ["/tmp"],
     };

@@ -275,7 +275,7 @@ describe("other operations on a fake machine", () => {
     });
   });
 
-  it("limits reads what the system tells and leaves out the rest", () => {
+  it("limits reads what the system tells, and says what it does not tell", () => {
     const libc = new FakeLibc({ fileSizeLimit: 4096, files: { "/proc/sys/vm/max_map_count": "65530\n" } });
     libc.refuse("getrlimit", Errno.EPERM, ([resource]) => resource === 9);
     assert.deepEqual(
@@ -283,6 +283,7 @@ describe("other operations on a fake machine", () => {
         .limits()
         .map(({ name, value }) => [name, value]),
       [
+        ["RLIMIT_AS", "unknown: getrlimit: EPERM (1)"],
         ["RLIMIT_FSIZE", 4096],
         ["RLIMIT_NOFILE", null],
         ["vm.max_map_count", 65530],

@@ -119,7 +119,11 @@ describe("Linux memory, really", { skip: needs("linux") }, () => {
     assert.equal(memory.hardenedRuntimeInfo().mapJit, false);
     const steps = memory.probe();
     assert.ok(steps.some(({ name }) => name.startsWith("dual mapping: memfd_create")));
-    assert.ok(memory.limits().some(({ name, value }) => name === "RLIMIT_NOFILE" && (value ?? 1) > 0));
+    assert.ok(
+      memory
+        .limits()
+        .some(({ name, value }) => name === "RLIMIT_NOFILE" && value !== 0 && typeof value !== "string"),
+    );
     assertNothingLeft();
   });
 

@@ -1,7 +1,7 @@
 /** The files that Linux memory reads: a narrow interface, so that tests can show it another machine. */
 import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { isGranted } from "../../base/platform.ts";
+import { flagOf, isGranted, refusalOf } from "../../base/platform.ts";
 
 /** A descriptor and what it leads to. */
 export interface OpenFile {
@@ -13,6 +13,13 @@ export interface OpenFile {
 export interface SystemFiles {
   /** The whole text of a file, or undefined where it cannot be read. */
   read(path: string): string | undefined;
+  /**
+   * What would let this process read a file that it is kept from; undefined where it may read it, or there is no such file.
+   * Never throws.
+   */
+  refusal(path: string): string | undefined;
+  /** The same of the variables that say where temporary files may go. */
+  temporaryRefusal(): string | undefined;
   /** What the descriptors of this process lead to, as the system writes it; none where it does not say. */
   openFiles(): readonly OpenFile[];
   /** Where temporary files may go, in the order to try them. */
@@ -34,6 +41,21 @@ export const systemFiles: SystemFiles = {
       // Absent, or not for this process to read (a container without /sys, say): the caller has a default.
       return undefined;
     }
+  },
+  refusal(path) {
+    const permission = { name: "read", path } as const;
+    if (!isGranted(permission)) return flagOf(permission);
+    try {
+      readFileSync(path);
+      return undefined;
+    } catch (error) {
+      return refusalOf(error);
+    }
+  },
+  temporaryRefusal() {
+    return TEMPORARY_VARIABLES.map((variable) => ({ name: "env", variable }) as const)
+      .filter((permission) => !isGranted(permission))
+      .map(flagOf)[0];
   },
   openFiles() {
     if (!isGranted({ name: "read", path: DESCRIPTORS })) return [];

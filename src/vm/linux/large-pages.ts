@@ -3,11 +3,22 @@
  * There are two kinds. hugetlb pages are set aside by the administrator, and a mapping has them or fails.
  * Transparent ones (THP) the kernel makes out of ordinary memory when it is told that they are wanted.
  */
+import { notAllowed } from "../../base/platform.ts";
 import type { Address } from "../../ffi/contract.ts";
 import type { DualMapping } from "../contract.ts";
 import type { SystemFiles } from "./files.ts";
 import { Advice, MapFlag } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
+
+const TRANSPARENT_SIZE = "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size";
+const MEMORY_INFO = "/proc/meminfo";
+
+/** Why no large page size was found where that is because this process may not read of it. */
+export function largePageSizeRefusal(files: SystemFiles): string | undefined {
+  if (readLargePageSize(files) !== 0) return undefined;
+  const allowing = files.refusal(TRANSPARENT_SIZE) ?? files.refusal(MEMORY_INFO);
+  return allowing === undefined ? undefined : notAllowed(allowing);
+}
 
 /**
  * The large page size in bytes, 0 = none.
@@ -15,9 +26,9 @@ import type { LinuxLibc } from "./libc.ts";
  * block of code is ever that large.
  */
 export function readLargePageSize(files: SystemFiles): number {
-  const transparent = Number(files.read("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")?.trim() ?? 0);
+  const transparent = Number(files.read(TRANSPARENT_SIZE)?.trim() ?? 0);
   if (isPageSize(transparent)) return transparent;
-  const hugetlb = /^Hugepagesize:\s+(\d+) kB$/m.exec(files.read("/proc/meminfo") ?? "")?.[1];
+  const hugetlb = /^Hugepagesize:\s+(\d+) kB$/m.exec(files.read(MEMORY_INFO) ?? "")?.[1];
   const hugetlbBytes = Number(hugetlb ?? 0) * 1024;
   return isPageSize(hugetlbBytes) ? hugetlbBytes : 0;
 }

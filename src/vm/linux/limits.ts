@@ -1,5 +1,7 @@
 /** The limits of a Linux process that matter to an allocator of code. */
+import { notAllowed } from "../../base/platform.ts";
 import type { MemoryLimit } from "../contract.ts";
+import { errnoName } from "./errno.ts";
 import type { SystemFiles } from "./files.ts";
 import { Resource } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
@@ -26,11 +28,17 @@ export function exceededFileLimit(libc: LinuxLibc, sizeBytes: number): number | 
   return sizeBytes > limitBytes ? limitBytes : undefined;
 }
 
-/** What `doctor` shows. A limit that cannot be read is left out. */
+/** What `doctor` shows. A limit that the system does not have is left out; one that it does not tell is a text that says why. */
 export function readLimits(libc: LinuxLibc, files: SystemFiles): readonly MemoryLimit[] {
   const limits: MemoryLimit[] = [];
-  const add = (limit: Omit<MemoryLimit, "value">, value: number | null | undefined): void => {
+  const add = (limit: Omit<MemoryLimit, "value">, value: MemoryLimit["value"] | undefined): void => {
     if (value !== undefined && !Number.isNaN(value)) limits.push({ ...limit, value });
+  };
+  const read = (resource: number): MemoryLimit["value"] => {
+    const value = readLimit(libc, resource);
+    if (value !== undefined) return value;
+    const errno = libc.errno();
+    return `unknown: getrlimit: ${errnoName(errno)} (${errno})`;
   };
   add(
     {
@@ -38,11 +46,11 @@ export function readLimits(libc: LinuxLibc, files: SystemFiles): readonly Memory
       unit: "bytes",
       meaning: "the addresses of this process; a dual mapping takes twice its size",
     },
-    readLimit(libc, Resource.AS),
+    read(Resource.AS),
   );
   add(
     { name: "RLIMIT_FSIZE", unit: "bytes", meaning: "the size of a file, and so of one dual mapping" },
-    readLimit(libc, Resource.FSIZE),
+    read(Resource.FSIZE),
   );
   add(
     {
@@ -50,7 +58,7 @@ export function readLimits(libc: LinuxLibc, files: SystemFiles): readonly Memory
       unit: "descriptors",
       meaning: "open descriptors; making a dual mapping takes one for a moment",
     },
-    readLimit(libc, Resource.NOFILE),
+    read(Resource.NOFILE),
   );
   add(
     {
@@ -58,11 +66,14 @@ export function readLimits(libc: LinuxLibc, files: SystemFiles): readonly Memory
       unit: "mappings",
       meaning: "mappings of this process; a dual-mapped block takes two",
     },
-    numberIn(files.read("/proc/sys/vm/max_map_count")),
+    numberIn(files, "/proc/sys/vm/max_map_count"),
   );
   return limits;
 }
 
-function numberIn(text: string | undefined): number | undefined {
-  return text === undefined ? undefined : Number.parseInt(text, 10);
+function numberIn(files: SystemFiles, path: string): number | string | undefined {
+  const text = files.read(path);
+  if (text !== undefined) return Number.parseInt(text, 10);
+  const allowing = files.refusal(path);
+  return allowing === undefined ? undefined : notAllowed(allowing);
 }

@@ -1,11 +1,12 @@
 /** What `doctor` tries on a Linux machine. Every step undoes what it made. */
 import { JitError } from "../../base/errors.ts";
+import { notAllowed } from "../../base/platform.ts";
 import { probeStep } from "../attempts.ts";
 import type { ProbeStep } from "../contract.ts";
 import type { DualMapper } from "./dual-mapping.ts";
 import { StepFailure } from "./ladder.ts";
 import type { SystemFiles } from "./files.ts";
-import { largePageBits } from "./large-pages.ts";
+import { largePageBits, largePageSizeRefusal } from "./large-pages.ts";
 import { Advice, MAP_FAILED, MapFlag, Protection } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
 import { reserve } from "./reserve.ts";
@@ -40,8 +41,15 @@ export function probe(parts: ProbeParts): readonly ProbeStep[] {
       }),
     ),
   ];
+  const noVariables = parts.files.temporaryRefusal();
+  if (noVariables !== undefined) {
+    steps.push({ name: "TMPDIR", ok: null, detail: `${notAllowed(noVariables)}; files go to /tmp` });
+  }
   if (largePageSize === 0) {
-    return [...steps, { name: "large pages", ok: false, detail: "this machine has none" }];
+    const refusal = largePageSizeRefusal(parts.files);
+    const [ok, detail] =
+      refusal === undefined ? ([false, "this machine has none"] as const) : ([null, refusal] as const);
+    return [...steps, { name: "large pages", ok, detail }];
   }
   return [
     ...steps,
@@ -58,9 +66,11 @@ export function probe(parts: ProbeParts): readonly ProbeStep[] {
     }),
     probeStep("large pages: madvise (MADV_HUGEPAGE)", () => {
       tryMadvise(parts.libc, largePageSize, pageSize);
-      const mode = selectedMode(parts.files.read("/sys/kernel/mm/transparent_hugepage/enabled"));
+      const text = parts.files.read(TRANSPARENT_MODE);
+      const mode = /\[(\w+)\]/.exec(text ?? "")?.[1]; // `always [madvise] never` → `madvise`
       if (mode === "never") throw new Error("transparent_hugepage/enabled is never; set it to madvise");
-      return `transparent_hugepage/enabled is ${mode}`;
+      const allowing = text === undefined ? parts.files.refusal(TRANSPARENT_MODE) : undefined;
+      return `transparent_hugepage/enabled is ${mode ?? (allowing === undefined ? "unknown" : notAllowed(allowing))}`;
     }),
   ];
 }
@@ -109,6 +119,9 @@ function tryMadvise(libc: LinuxLibc, largePageSize: number, pageSize: number): v
   }
 }
 
+const TRANSPARENT_MODE = "/sys/kernel/mm/transparent_hugepage/enabled";
+const NOEXEC_SETTING = "/proc/sys/vm/memfd_noexec";
+
 const MEMFD_NOEXEC: Readonly<Record<string, string>> = {
   "0": "0: a memfd is executable unless it asks not to be",
   "1": "1: a memfd is executable only if it asks for it with MFD_EXEC",
@@ -117,13 +130,10 @@ const MEMFD_NOEXEC: Readonly<Record<string, string>> = {
 
 function memfdNoexec(files: SystemFiles): ProbeStep {
   const name = "vm.memfd_noexec";
-  const value = files.read("/proc/sys/vm/memfd_noexec")?.trim();
+  const value = files.read(NOEXEC_SETTING)?.trim();
+  const allowing = value === undefined ? files.refusal(NOEXEC_SETTING) : undefined;
+  if (allowing !== undefined) return { name, ok: null, detail: notAllowed(allowing) };
   if (value === undefined)
     return { name, ok: true, detail: "not there: the kernel is older than the setting (6.3)" };
   return { name, ok: value !== "2", detail: MEMFD_NOEXEC[value] ?? value };
-}
-
-/** `always [madvise] never` → `madvise`. */
-function selectedMode(text: string | undefined): string {
-  return /\[(\w+)\]/.exec(text ?? "")?.[1] ?? "unknown";
 }

@@ -238,6 +238,7 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   "JitAllocator.reset": onAllocator("reset", () => ["soft"], isOneOf(undefined, "hard")),
   "JitAllocator.verify": onAllocator("verify", noArguments),
   "JitAllocator.dispose": onAllocator("dispose", noArguments),
+  "JitAllocator.Symbol(Symbol.toStringTag)": onAllocator(Symbol.toStringTag, noArguments),
   "JitAllocator.dispose@@": onAllocator(Symbol.dispose, noArguments),
 
   "JitAllocator.share": onAllocator("share", noArguments),
@@ -278,6 +279,9 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
     either(isMissing, isIndexUpTo(256)),
   ),
   "Span.shrink": onSpan("shrink", () => [64], isIndexUpTo(256)),
+  "Span.equals": onSpan("equals", ({ span }) => [span], anything),
+  "Span.toJSON": onSpan("toJSON", noArguments),
+  "Span.Symbol(Symbol.toStringTag)": onSpan(Symbol.toStringTag, noArguments),
   "Span.release": onSpan("release", noArguments),
   "Span.dispose@@": onSpan(Symbol.dispose, noArguments),
 
@@ -290,6 +294,7 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
     anything,
   ),
   "WriteScope.flush": onScope("flush", noArguments),
+  "WriteScope.Symbol(Symbol.toStringTag)": onScope(Symbol.toStringTag, noArguments),
   "WriteScope.dispose@@": onScope(Symbol.dispose, noArguments),
 
   "JitRuntime.add": onRuntime("add", () => [RETURN, { name: "x" }], isBytes, isCodeInfo()),
@@ -304,6 +309,7 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   "JitRuntime.release": onRuntime("release", ({ published }) => [published], nothing),
   "JitRuntime.nameOf": onRuntime("nameOf", ({ span }) => [span.rx], anything),
   "JitRuntime.dispose": onRuntime("dispose", noArguments),
+  "JitRuntime.Symbol(Symbol.toStringTag)": onRuntime(Symbol.toStringTag, noArguments),
   "JitRuntime.dispose@@": onRuntime(Symbol.dispose, noArguments),
 };
 
