@@ -1,4 +1,5 @@
 /** The limits of a Linux process that matter to an allocator of code. */
+import { attempt } from "../attempts.ts";
 import type { MemoryLimit } from "../contract.ts";
 import type { SystemFiles } from "./files.ts";
 import { Resource } from "./libc.ts";
@@ -38,11 +39,11 @@ export function readLimits(libc: LinuxLibc, files: SystemFiles): readonly Memory
       unit: "bytes",
       meaning: "the addresses of this process; a dual mapping takes twice its size",
     },
-    readLimit(libc, Resource.AS),
+    attempt(() => readLimit(libc, Resource.AS)),
   );
   add(
     { name: "RLIMIT_FSIZE", unit: "bytes", meaning: "the size of a file, and so of one dual mapping" },
-    readLimit(libc, Resource.FSIZE),
+    attempt(() => readLimit(libc, Resource.FSIZE)),
   );
   add(
     {
@@ -50,7 +51,7 @@ export function readLimits(libc: LinuxLibc, files: SystemFiles): readonly Memory
       unit: "descriptors",
       meaning: "open descriptors; making a dual mapping takes one for a moment",
     },
-    readLimit(libc, Resource.NOFILE),
+    attempt(() => readLimit(libc, Resource.NOFILE)),
   );
   add(
     {
