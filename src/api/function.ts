@@ -8,7 +8,7 @@ import type {
   NativeType,
 } from "../ffi/contract.ts";
 import { argumentNames, compile, GeneratedCache } from "../base/generated.ts";
-import { systemFfi } from "../ffi/select.ts";
+import { refusedCall, systemFfi } from "../ffi/select.ts";
 import { isTypedArray, kindOfBytes } from "../base/intrinsics.ts";
 import { refuseReleased, refuseValue } from "../engine/refusals.ts";
 import { spanAccess } from "../engine/span.ts";
@@ -187,9 +187,13 @@ function guardOf(types: readonly NativeType[], isFast: boolean): Guard {
  *   if (!(typeof a1 === "number")) checks[1](a1);
  *   if (surplus !== undefined) refuseSurplus();
  *   if (owner.releaseCount !== releaseCount) releaseCount = checkLive(code);
- *   const { fast } = target;
- *   if (fast === undefined) return target.call(a0, a1);
- *   return fast(a0, a1);
+ *   try {
+ *     const { fast } = target;
+ *     if (fast === undefined) return target.call(a0, a1);
+ *     return fast(a0, a1);
+ *   } catch (error) {
+ *     throw refusedCall(error);
+ *   }
  * };
  * ```
  *
@@ -220,7 +224,7 @@ function makeGuard(types: readonly NativeType[], isFast: boolean): Guard {
     ? ["const { fast } = target;", ""]
     : ["", `const { fast } = target; if (fast === undefined) return target.call(${list});`];
   const make = compile<(...values: unknown[]) => Guard>(
-    ["checks", "refuseSurplus", "checkLive", "isTypedArray"],
+    ["checks", "refuseSurplus", "checkLive", "isTypedArray", "refusedCall"],
     `return (code, target, owner) => {
       let releaseCount = owner.releaseCount;
       ${start}
@@ -228,12 +232,16 @@ function makeGuard(types: readonly NativeType[], isFast: boolean): Guard {
         ${lines.join("\n")}
         if (surplus !== undefined) refuseSurplus();
         if (owner.releaseCount !== releaseCount) releaseCount = checkLive(code);
-        ${choice}
-        return fast(${list});
+        try {
+          ${choice}
+          return fast(${list});
+        } catch (error) {
+          throw refusedCall(error);
+        }
       };
     };`,
   );
-  if (make !== undefined) return make(checks, refuseSurplus, checkLive, isTypedArray);
+  if (make !== undefined) return make(checks, refuseSurplus, checkLive, isTypedArray, refusedCall);
 
   // The same where nothing may be compiled.
   return (code, target) => {
@@ -241,7 +249,11 @@ function makeGuard(types: readonly NativeType[], isFast: boolean): Guard {
       for (const [index, check] of checks.entries()) check(args[index]);
       if (args[types.length] !== undefined) refuseSurplus();
       checkLive(code);
-      return (target.fast ?? target.call)(...args);
+      try {
+        return (target.fast ?? target.call)(...args);
+      } catch (error) {
+        throw refusedCall(error);
+      }
     };
     return Object.defineProperty(guarded, "length", { value: types.length });
   };

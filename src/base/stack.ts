@@ -48,6 +48,14 @@ function descend(calls: number): number {
   return calls === 0 ? 0 : descend(calls - 1) + 1;
 }
 
+/** What V8 and JavaScriptCore alike say where the stack is used up; other RangeErrors are about values. */
+const USED_UP = "call stack size exceeded";
+
+/** Whether an error is the engine's, thrown where the stack was used up: nobody may take it for anything else. */
+export function isStackOverflow(error: unknown): boolean {
+  return error instanceof RangeError && error.message.includes(USED_UP);
+}
+
 let operations = 0;
 
 /** Throws the engine's RangeError where there is not enough room for any operation that maps nothing. */

@@ -4,7 +4,7 @@ import type { Ffi } from "../ffi/contract.ts";
 import { systemFfi } from "../ffi/select.ts";
 import { flagOf, isGranted, notAllowed, platform, refusalOf } from "../base/platform.ts";
 import type { Platform, ProcessorName } from "../base/platform.ts";
-import { probeStep } from "../vm/attempts.ts";
+import { probeStep, probeView } from "../vm/attempts.ts";
 import type { HardenedRuntimeInfo, MemoryLimit, ProbeStep, VirtualMemory } from "../vm/contract.ts";
 import { systemMemory } from "../vm/select.ts";
 
@@ -117,7 +117,7 @@ export function examine(patient: DoctorPatient): DoctorReport {
       }),
       hardened: askAbout("hardened", () => memory.hardenedRuntimeInfo()),
     },
-    steps: [dual, single, ...tried, ...failures],
+    steps: [dual, single, probeView(memory), ...tried, ...failures],
     limits,
   };
 }
@@ -176,7 +176,7 @@ function runDualMapped(memory: VirtualMemory, ffi: Ffi | undefined, processor: P
   const { pageGranularity } = memory.info();
   const mapping = memory.allocDualMapping(pageGranularity, { read: true, write: true, execute: true });
   try {
-    return callFortyTwo(memory, ffi, processor, mapping.rx, mapping.rw, pageGranularity);
+    return callFortyTwo(memory, ffi, processor, mapping.rx, mapping.rw);
   } finally {
     memory.releaseDualMapping(mapping, pageGranularity);
   }
@@ -186,7 +186,7 @@ function runWritableCode(memory: VirtualMemory, ffi: Ffi | undefined, processor:
   const { pageGranularity } = memory.info();
   const address = memory.alloc(pageGranularity, { read: true, write: true, execute: true });
   try {
-    return callFortyTwo(memory, ffi, processor, address, address, pageGranularity);
+    return callFortyTwo(memory, ffi, processor, address, address);
   } finally {
     memory.release(address, pageGranularity);
   }
@@ -198,16 +198,10 @@ function callFortyTwo(
   processor: ProcessorName,
   rx: number,
   rw: number,
-  sizeBytes: number,
 ): string {
   const code = FORTY_TWO[processor];
   if (code === undefined || ffi === undefined) return "mapped; no code for this processor to run";
-  const view = memory.openView(rw, sizeBytes);
-  try {
-    view.set(code);
-  } finally {
-    memory.closeView(view);
-  }
+  memory.copyIn(rw, Uint8Array.from(code), code.length);
   memory.flushInstructionCache(rx, code.length);
   const callable = ffi.callable(rx, { parameters: [], result: "i32" });
   try {

@@ -1,4 +1,5 @@
 /** A block as one thread touches it: where it is mapped, and the one view through which its bytes are reached. */
+import { JitError } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
 import * as intrinsics from "../base/intrinsics.ts";
 import type { SpanOwner } from "./contract.ts";
@@ -49,6 +50,11 @@ export class MappedBlock {
 
   readonly #memory: VirtualMemory;
   #view: Uint8Array | undefined;
+  /**
+   * Whether the runtime has refused a view of this block: it is not asked again, since that costs more than a copy. The next
+   * block is asked for anew, so a refusal of a moment (there was no room) is over with the block.
+   */
+  #isViewRefused = false;
 
   constructor(
     owner: SpanOwner,
@@ -80,38 +86,32 @@ export class MappedBlock {
     else this.#writeWithoutView(offset, bytes, length);
   }
 
-  /** Apart from the other, which would have to keep its arguments on the heap for the function in here. */
+  /** Separate from `write`: the closure below would force `write`'s arguments onto the heap. */
   #writeWithoutView(offset: number, bytes: Uint8Array, length: number): void {
-    if (this.isShared) this.#copyIn(offset, bytes, length);
-    else this.#access(offset, length, (view, start) => copyBytes(view, bytes, start));
+    const isDone = this.#access(offset, length, (view, start) => copyBytes(view, bytes, start));
+    if (!isDone) this.#memory.copyIn(this.rw + offset, bytes, length);
   }
 
   /** A copy. @throws JitError `ERR_OUT_OF_MEMORY` where there is no memory for it */
   read(offset: number, length: number): Uint8Array {
     const copy = newBytes(length);
     if (copy === undefined) throw outOfCopies(length);
-    if (!this.isShared) this.#access(offset, length, (view, start) => copyFrom(view, start, copy, length));
-    else this.#copyOut(offset, copy);
+    const isDone = this.#access(offset, length, (view, start) => copyFrom(view, start, copy, length));
+    if (!isDone) this.#memory.copyOut(this.rw + offset, copy);
     return copy;
   }
 
-  /** Repeats a 32-bit word, lowest byte first; offset and length are multiples of 4. */
+  /**
+   * Repeats a 32-bit word, lowest byte first; offset and length are multiples of 4. Where the bytes are copied and the copying
+   * fails, what was filled before, in pieces of 64 KiB, stays filled.
+   */
   fill(offset: number, length: number, pattern: number): void {
-    if (this.isShared) {
-      const words = new Uint32Array(Math.min(length, COPIED_AT_ONCE_BYTES) >>> 2).fill(pattern);
-      const bytes = new Uint8Array(words.buffer);
-      for (let done = 0; done < length; done += bytes.length) {
-        this.#copyIn(offset + done, bytes, Math.min(bytes.length, length - done));
-      }
-      return;
-    }
-    this.#access(offset, length, (view, start) => fillWords(view, start, length, pattern));
-  }
-
-  /** Opens the view, so that the next access cannot fail. */
-  open(): void {
-    if (this.#view === undefined && !this.isShared && this.sizeBytes <= LARGEST_KEPT_VIEW_BYTES) {
-      this.#view = this.#memory.openView(this.rw, this.sizeBytes);
+    const isDone = this.#access(offset, length, (view, start) => fillWords(view, start, length, pattern));
+    if (isDone) return;
+    const words = new Uint32Array(Math.min(length, COPIED_AT_ONCE_BYTES) >>> 2).fill(pattern);
+    const bytes = new Uint8Array(words.buffer);
+    for (let done = 0; done < length; done += bytes.length) {
+      this.#memory.copyIn(this.rw + offset + done, bytes, Math.min(bytes.length, length - done));
     }
   }
 
@@ -123,16 +123,6 @@ export class MappedBlock {
     this.#memory.closeView(view);
   }
 
-  #copyIn(offset: number, bytes: Uint8Array, length: number): void {
-    this.#checkInside(offset, length);
-    if (length > 0) this.#memory.sharing?.copyIn(this.rw + offset, bytes, length);
-  }
-
-  #copyOut(offset: number, copy: Uint8Array): void {
-    this.#checkInside(offset, copy.length);
-    if (copy.length > 0) this.#memory.sharing?.copyOut(this.rw + offset, copy);
-  }
-
   /** What is copied by the system is not held back by the end of a view; where a span ends says memory of all threads. */
   #checkInside(offset: number, length: number): void {
     if (offset + length > this.sizeBytes) {
@@ -140,18 +130,41 @@ export class MappedBlock {
     }
   }
 
-  #access(offset: number, length: number, act: (view: Uint8Array, start: number) => void): void {
-    if (length === 0) return;
-    this.open();
+  /**
+   * Reaches `length` bytes at `offset` through a view, which begins with the block or with them. False where there is none
+   * and the bytes are to be copied by native calls: other threads have the block too, or the runtime refuses views.
+   */
+  #access(offset: number, length: number, act: (view: Uint8Array, start: number) => void): boolean {
+    if (length === 0) return true;
+    if (this.isShared || this.#isViewRefused) {
+      this.#checkInside(offset, length);
+      return false;
+    }
+    if (this.#view === undefined && this.sizeBytes <= LARGEST_KEPT_VIEW_BYTES) {
+      this.#view = this.#tryView(0, this.sizeBytes);
+    }
     if (this.#view !== undefined) {
       act(this.#view, offset);
-      return;
+      return true;
     }
-    const view = this.#memory.openView(this.rw + offset, length);
+    const view = this.#isViewRefused ? undefined : this.#tryView(offset, length);
+    if (view === undefined) return false;
     try {
       act(view, 0);
     } finally {
       this.#memory.closeView(view);
+    }
+    return true;
+  }
+
+  /** Whatever the reason is, bytes can be copied without a view: a refusal is no failure. */
+  #tryView(offset: number, length: number): Uint8Array | undefined {
+    try {
+      return this.#memory.openView(this.rw + offset, length);
+    } catch (error) {
+      if (!(error instanceof JitError)) throw error;
+      this.#isViewRefused = true;
+      return undefined;
     }
   }
 }

@@ -52,7 +52,10 @@ export interface NativeCallable {
   close(): void;
 }
 
-/** A runtime's foreign function interface. */
+/**
+ * A runtime's foreign function interface. What {@link guarded} (guard.ts) makes of one throws JitErrors alone, but for the
+ * calls of what {@link callable} makes; one by itself may throw anything.
+ */
 export interface Ffi {
   /** `koffi`, `koffi and node:ffi`, `bun:ffi` or `Deno.dlopen`. */
   readonly name: string;
@@ -66,13 +69,14 @@ export interface Ffi {
 
   /**
    * The error number (C's errno) the calling thread's last native call left. Read it before anything else runs.
-   * Windows' own functions leave theirs elsewhere: `GetLastError` is found and called like any other function, so an
+   * 0 where it cannot be read. Windows' own functions leave theirs elsewhere: `GetLastError` is found and called like any other function, so an
    * implementation must not let what it does itself between two native calls change its answer.
    */
   errno(): number;
 
   /**
-   * The memory at `address` as an ArrayBuffer, aliased, not copied.
+   * The memory at `address` as an ArrayBuffer, aliased, not copied. Throws where the runtime refuses such buffers: V8 with its
+   * sandbox, as in Electron, has none whose memory lies outside of the sandbox.
    * Precondition: mapped, `address !== 0`, `0 < sizeBytes < 2 GiB`. Touching it after the unmapping kills the process.
    */
   view(address: Address, sizeBytes: number): ArrayBuffer;

@@ -120,7 +120,8 @@ class DenoFfi implements Ffi {
         this.#deno.dlopen(name, {});
         return new DenoLibrary(name, this.#deno);
       } catch (error) {
-        if (isRefusal(error)) throw permissionMissing(error);
+        const refusal = explainDeno(error);
+        if (refusal !== undefined) throw refusal;
         failures.push(`${name} (${messageOf(error)})`);
       }
     }
@@ -252,11 +253,11 @@ function toUndefined(): undefined {
   return undefined;
 }
 
-function isRefusal(error: unknown): boolean {
-  return error instanceof Error && (error.name === "NotCapable" || error.name === "PermissionDenied");
-}
-
-function permissionMissing(cause: unknown): JitError {
+/** What Deno refuses for want of a permission, whichever call meets it first; undefined for any other error. */
+export function explainDeno(cause: unknown): JitError | undefined {
+  const isRefusal =
+    cause instanceof Error && (cause.name === "NotCapable" || cause.name === "PermissionDenied");
+  if (!isRefusal) return undefined;
   return new JitError(
     "ERR_FEATURE_NOT_ENABLED",
     `Cannot call native code: ${messageOf(cause)}; start Deno with --allow-ffi (without a path: views of memory and calls by address need it whole)`,

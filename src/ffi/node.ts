@@ -195,7 +195,11 @@ class NodeLinker implements Linker {
       for (const address of addresses) if (address >= start && address < end) addresses.delete(address);
       if (addresses.size > 0) continue;
       this.#libraries.delete(number);
-      library.deref()?.close();
+      try {
+        library.deref()?.close();
+      } catch {
+        // It stays loaded until the collector unloads it. Whoever forgets has unmapped, and must go on.
+      }
     }
   }
 }

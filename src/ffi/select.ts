@@ -3,14 +3,15 @@ import { platform } from "../base/platform.ts";
 import type { RuntimeName } from "../base/platform.ts";
 import { openBun } from "./bun.ts";
 import type { Ffi } from "./contract.ts";
-import { openDeno } from "./deno.ts";
+import { explainDeno, openDeno } from "./deno.ts";
+import { guarded } from "./guard.ts";
 import { openNode } from "./node.ts";
 
-/** How each runtime calls native code: by what it has itself where that can be relied on. */
+/** How each runtime calls native code: by what it has itself where that can be relied on. None throws errors of its own. */
 const openers: Readonly<Record<RuntimeName, () => Ffi>> = {
-  node: openNode,
-  bun: openBun,
-  deno: openDeno,
+  node: () => guarded(openNode),
+  bun: () => guarded(openBun),
+  deno: () => guarded(openDeno, explainDeno),
 };
 
 let chosen: Ffi | undefined;
@@ -25,3 +26,5 @@ let chosen: Ffi | undefined;
 export function systemFfi(): Ffi {
   return (chosen ??= openers[platform.runtime]());
 }
+
+export { refusedCall } from "./guard.ts";

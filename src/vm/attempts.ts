@@ -22,6 +22,21 @@ export function attempt<T>(make: () => T): T | undefined {
   }
 }
 
+/**
+ * A call that gives something back (`munmap`, `close`), or that must be asked first (`VirtualQuery`), made once more where the
+ * foreign function interface refused to make it: whoever undoes cannot undo the undoing. What the system itself refuses it tells by its result, and is not asked again.
+ */
+export function insisting<A extends readonly unknown[], R>(call: (...args: A) => R): (...args: A) => R {
+  return (...args) => {
+    try {
+      return call(...args);
+    } catch (error) {
+      if (!(error instanceof JitError)) throw error;
+      return call(...args);
+    }
+  };
+}
+
 /** What a system without MAP_JIT memory allows, found out by doing it and undoing it. */
 export function tryHardening(memory: VirtualMemory): HardenedRuntimeInfo {
   const { pageGranularity } = memory.info();
@@ -65,5 +80,32 @@ export function probeStep(name: string, work: () => string): ProbeStep {
       ...(native?.syscall === undefined ? {} : { syscall: native.syscall }),
       ...(native?.errno === undefined ? {} : { errno: native.errno }),
     };
+  }
+}
+
+/** Whether this runtime gives a view of native memory: tries it on a page. Never throws. */
+export function probeView(memory: VirtualMemory): ProbeStep {
+  return probeStep("view of native memory", () => {
+    const { pageGranularity } = memory.info();
+    const address = memory.alloc(pageGranularity, { read: true, write: true });
+    try {
+      memory.closeView(openOrExplain(memory, address, pageGranularity));
+    } finally {
+      memory.release(address, pageGranularity);
+    }
+    return "code is written through views";
+  });
+}
+
+function openOrExplain(memory: VirtualMemory, address: number, sizeBytes: number): Uint8Array {
+  try {
+    return memory.openView(address, sizeBytes);
+  } catch (error) {
+    if (!(error instanceof JitError)) throw error;
+    throw new JitError(
+      error.code,
+      `${error.message}; code is copied in and out by native calls instead, which take longer and do the same`,
+      error,
+    );
   }
 }

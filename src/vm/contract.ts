@@ -110,13 +110,6 @@ export interface SharingSupport {
    * not ended in the middle of it: a runtime's own books may not survive that.
    */
   prepare(): void;
-  /**
-   * Copies the first `length` bytes to `address`; and fills `copy` from there. In shared memory instead of views: a view that one
-   * thread keeps would outlive the memory that another one unmaps, and the making of one must not be interrupted.
-   * Precondition: mapped, and at least one byte.
-   */
-  copyIn(address: Address, bytes: Uint8Array, length: number): void;
-  copyOut(address: Address, copy: Uint8Array): void;
 }
 
 /**
@@ -150,9 +143,20 @@ export interface VirtualMemory {
   /**
    * The bytes at `address`, aliased. Precondition: mapped and readable, and fewer than 2 GiB (ffi/contract.ts).
    * Drop it with {@link closeView} before the memory is unmapped; never hand it out.
+   *
+   * @throws JitError where the runtime refuses views of native memory (V8 with its sandbox, as in Electron), or has no room
+   *   for one; {@link copyIn} and {@link copyOut} work there all the same
    */
   openView(address: Address, sizeBytes: number): Uint8Array;
   closeView(view: Uint8Array): void;
+  /**
+   * Copies the first `length` bytes to `address` by a native call. For where there is no view; and for shared memory, where a
+   * view that one thread keeps would outlive the memory that another one unmaps, and the making of one must not be
+   * interrupted. Precondition: mapped and writable, and at least one byte.
+   */
+  copyIn(address: Address, bytes: Uint8Array, length: number): void;
+  /** Fills `copy` with the bytes at `address`, likewise. Precondition: mapped and readable, and at least one byte. */
+  copyOut(address: Address, copy: Uint8Array): void;
   /** Code is gone: gives back what this thread's calls of it have needed (`Ffi.forget`). Never throws. */
   forgetCode?(rx: Address, sizeBytes: number): void;
 

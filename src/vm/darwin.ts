@@ -156,6 +156,14 @@ export class DarwinMemory implements VirtualMemory {
     if (buffer instanceof ArrayBuffer) this.#ffi.detach(buffer);
   }
 
+  copyIn(address: Address, bytes: Uint8Array, length: number): void {
+    this.#libSystem.memcpyIn(address, bytes, length);
+  }
+
+  copyOut(address: Address, copy: Uint8Array): void {
+    this.#libSystem.memcpyOut(copy, address, copy.length);
+  }
+
   probe(): readonly ProbeStep[] {
     return probe(this.#libSystem, this.#taskSelf(), this.info().pageSize);
   }

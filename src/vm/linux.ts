@@ -103,10 +103,12 @@ export class LinuxMemory implements VirtualMemory {
     if (largePageSize !== 0) {
       // A transparent page needs a range aligned to its size, which mmap alone does not promise.
       const reserved = reserve(libc, sizeBytes, largePageSize, this.info().pageSize, asked, this.#placement);
-      if (libc.mmap(reserved, sizeBytes, protection, anonymous | MapFlag.FIXED, -1, 0) === MAP_FAILED) {
-        const errno = libc.errno();
+      try {
+        const mapped = libc.mmap(reserved, sizeBytes, protection, anonymous | MapFlag.FIXED, -1, 0);
+        if (mapped === MAP_FAILED) throw systemError(asked, "mmap", libc.errno());
+      } catch (error) {
         libc.munmap(reserved, sizeBytes);
-        throw systemError(asked, "mmap", errno);
+        throw error;
       }
       adviseLargePages(libc, reserved, sizeBytes);
       return reserved;
@@ -130,12 +132,13 @@ export class LinuxMemory implements VirtualMemory {
     let descriptor = libc.memfd_create(name, Memfd.CLOEXEC | Memfd.EXEC);
     if (descriptor === -1) descriptor = libc.memfd_create(name, Memfd.CLOEXEC);
     if (descriptor === -1) return MAP_FAILED;
-    const address =
-      libc.ftruncate(descriptor, sizeBytes) === 0
+    try {
+      return libc.ftruncate(descriptor, sizeBytes) === 0
         ? libc.mmap(0, sizeBytes, protection, MapFlag.SHARED, descriptor, 0)
         : MAP_FAILED;
-    libc.close(descriptor);
-    return address;
+    } finally {
+      libc.close(descriptor);
+    }
   }
 
   release(address: Address, sizeBytes: number): void {
@@ -158,17 +161,18 @@ export class LinuxMemory implements VirtualMemory {
   }
 
   allocDualMapping(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): DualMapping {
+    const { pageSize } = this.info(); // now: what is asked for behind the mapping would leave it, should it throw
     const largePageSize = this.#largePageSizeFor(sizeBytes, flags);
     const request: DualMappingRequest = {
       sizeBytes,
-      alignment: largePageSize === 0 ? this.info().pageSize : largePageSize,
+      alignment: largePageSize === 0 ? pageSize : largePageSize,
       hugetlbPageSize: largePageSize !== 0 && sizeBytes % largePageSize === 0 ? largePageSize : 0,
       preferTmp: flags.preferTmp === true,
       tag,
     };
     const mapping = withWayOut(() => this.#dualMapper.map(request));
     if (largePageSize !== 0) {
-      adviseLargePagesShared(this.#libc, mapping, sizeBytes, this.info().pageSize, largePageSize);
+      adviseLargePagesShared(this.#libc, mapping, sizeBytes, pageSize, largePageSize);
     }
     return mapping;
   }
@@ -196,6 +200,14 @@ export class LinuxMemory implements VirtualMemory {
 
   openView(address: Address, sizeBytes: number): Uint8Array {
     return new Uint8Array(this.#ffi.view(address, sizeBytes));
+  }
+
+  copyIn(address: Address, bytes: Uint8Array, length: number): void {
+    this.#libc.memcpyIn(address, bytes, length);
+  }
+
+  copyOut(address: Address, copy: Uint8Array): void {
+    this.#libc.memcpyOut(copy, address, copy.length);
   }
 
   forgetCode(rx: Address, sizeBytes: number): void {

@@ -34,7 +34,9 @@ export type SimulatedOperation =
   | "flushInstructionCache"
   | "protectJitMemory"
   | "openView"
-  | "closeView";
+  | "closeView"
+  | "copyIn"
+  | "copyOut";
 
 /** How the simulated machine is made. */
 export interface SimulatedMemoryOptions {
@@ -57,6 +59,8 @@ export interface SimulatedMemoryOptions {
   readonly totalBytes?: number;
   /** A machine on which nothing is writable and executable at once. Default false. */
   readonly hardened?: boolean;
+  /** A runtime that gives no views of native memory, as one with V8's sandbox. Default false. */
+  readonly refusesViews?: boolean;
 }
 
 /** One live mapping. */
@@ -113,6 +117,7 @@ export class SimulatedMemory implements VirtualMemory {
       gapBytes: options.gapBytes ?? 0,
       totalBytes: options.totalBytes ?? Number.POSITIVE_INFINITY,
       hardened: options.hardened ?? false,
+      refusesViews: options.refusesViews ?? false,
     };
     this.#place = makePlacer({
       ...this.#options,
@@ -128,6 +133,8 @@ export class SimulatedMemory implements VirtualMemory {
       protectJitMemory: 0,
       openView: 0,
       closeView: 0,
+      copyIn: 0,
+      copyOut: 0,
     };
     this.calls = this.#calls;
   }
@@ -288,6 +295,9 @@ export class SimulatedMemory implements VirtualMemory {
 
   openView(address: Address, sizeBytes: number): Uint8Array {
     this.#enter("openView", "view");
+    if (this.#options.refusesViews) {
+      throw new JitError("ERR_FEATURE_NOT_ENABLED", "Cannot open a view: the simulated runtime has none");
+    }
     const { mapping, offset } = this.#locate(address, sizeBytes);
     const view = bytesOf(mapping).subarray(offset, offset + sizeBytes);
     mapping.openViews++;
@@ -302,6 +312,16 @@ export class SimulatedMemory implements VirtualMemory {
       throw new Error("simulated memory: this view was not opened here, or was closed");
     this.#viewOwners.delete(view);
     mapping.openViews--;
+  }
+
+  copyIn(address: Address, bytes: Uint8Array, length: number): void {
+    this.#enter("copyIn", "memcpy");
+    this.alias(address, length).set(bytes.subarray(0, length));
+  }
+
+  copyOut(address: Address, copy: Uint8Array): void {
+    this.#enter("copyOut", "memcpy");
+    copy.set(this.alias(address, copy.length));
   }
 
   probe(): readonly ProbeStep[] {

@@ -126,6 +126,14 @@ export class WindowsMemory implements VirtualMemory {
     if (buffer instanceof ArrayBuffer) this.#ffi.detach(buffer);
   }
 
+  copyIn(address: Address, bytes: Uint8Array, length: number): void {
+    this.#kernel32.moveIn(address, bytes, length);
+  }
+
+  copyOut(address: Address, copy: Uint8Array): void {
+    this.#kernel32.moveOut(copy, address, copy.length);
+  }
+
   probe(): readonly ProbeStep[] {
     return probe({
       kernel32: this.#kernel32,

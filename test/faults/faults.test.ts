@@ -1,9 +1,13 @@
 /** Each call of the machine made to fail at each position, during each public operation. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { JitAllocator, JitError, type JitAllocatorOptions, type Span } from "../../src/index.ts";
-import { SimulatedMemory, type SimulatedOperation } from "../../src/vm/simulated.ts";
-import { combine } from "../support/config.ts";
+import { JitAllocator, JitError, type Span } from "../../src/index.ts";
+import {
+  SimulatedMemory,
+  type SimulatedMemoryOptions,
+  type SimulatedOperation,
+} from "../../src/vm/simulated.ts";
+import { combine, type Configuration } from "../support/config.ts";
 import { observe } from "../support/expectations.ts";
 import { someBytes } from "../support/rows.ts";
 import { FALLIBLE_OPERATIONS } from "../support/operations.ts";
@@ -26,6 +30,12 @@ const MOST_TEARDOWN_CALLS = 6;
 
 /** What the machine may answer, beside having no memory. */
 const FAULT_CODES = ["ERR_OUT_OF_MEMORY", "ERR_PERMISSION", "ERR_TOO_MANY_HANDLES"] as const;
+
+/** A view that cannot be opened now and then is done without; so every call is made to fail, that one too. */
+const CALLS: readonly SimulatedOperation[] = [...FALLIBLE_OPERATIONS, "openView"];
+
+/** Machines with views, and without. */
+const MACHINES = [{ refusesViews: false }, { refusesViews: true }] as const;
 
 /** Which call of the machine fails, and how. */
 interface Fault {
@@ -177,9 +187,14 @@ const TEARDOWNS: readonly Scenario[] = [
   { name: "dispose", prepare: (allocator) => afterGrowth(allocator, () => allocator[Symbol.dispose]()) },
 ];
 
-/** Each of `count` positions at which a call may fail. */
-function upTo(count: number): (call: SimulatedOperation) => (readonly [SimulatedOperation, number])[] {
-  return (call) => Array.from({ length: count }, (_, position) => [call, position] as const);
+/** Each of `count` positions at which a call may fail, on each machine. */
+function upTo(
+  count: number,
+): (call: SimulatedOperation) => (readonly [SimulatedOperation, number, SimulatedMemoryOptions])[] {
+  return (call) =>
+    MACHINES.flatMap((machine) =>
+      Array.from({ length: count }, (_, position) => [call, position, machine] as const),
+    );
 }
 
 function afterGrowth(allocator: JitAllocator, operation: () => void): () => void {
@@ -209,18 +224,14 @@ describe("a call of the machine that fails", () => {
   for (const scenario of SCENARIOS) {
     test(`${scenario.name}: a typed error, everything as before, and it works the next time`, () => {
       let faults = 0;
-      for (const { name, options } of CONFIGURATIONS) {
-        for (const call of FALLIBLE_OPERATIONS) {
-          for (const code of FAULT_CODES) {
-            for (
-              let position = 0;
-              runWithFault(scenario, options, { call, position, code }, name);
-              position++
-            ) {
-              faults++;
-              assert.ok(position < MOST_CALLS);
-            }
-          }
+      for (const { machine, configuration, call, code } of everyFault()) {
+        for (
+          let position = 0;
+          runWithFault(scenario, configuration, machine, { call, position, code });
+          position++
+        ) {
+          faults++;
+          assert.ok(position < MOST_CALLS);
         }
       }
       if (scenario.name.startsWith("alloc"))
@@ -228,15 +239,25 @@ describe("a call of the machine that fails", () => {
     });
   }
 
+  /** Each machine in each configuration, with each call that may fail there and each way in which it may. */
+  function* everyFault(): Generator<
+    Pick<Fault, "call" | "code"> & { machine: SimulatedMemoryOptions; configuration: Configuration }
+  > {
+    for (const machine of MACHINES)
+      for (const configuration of CONFIGURATIONS)
+        for (const call of CALLS)
+          for (const code of FAULT_CODES) yield { machine, configuration, call, code };
+  }
+
   /** Returns false where the operation makes no call at that position. */
   function runWithFault(
     scenario: Scenario,
-    options: JitAllocatorOptions,
+    { name, options }: Configuration,
+    machine: SimulatedMemoryOptions,
     { call, position, code }: Fault,
-    name: string,
   ): boolean {
-    const where = `${name}, ${code} at ${call} ${position}`;
-    const memory = new SimulatedMemory();
+    const where = `${name}, ${JSON.stringify(machine)}, ${code} at ${call} ${position}`;
+    const memory = new SimulatedMemory(machine);
     const allocator = new JitAllocator(options, memory);
     const operation = scenario.prepare(allocator);
     const before = observeAll(allocator, memory, scenario);
@@ -331,9 +352,9 @@ describe("a call of the machine that fails while much is given back", () => {
     test(`${scenario.name}: a typed error or none, nothing inconsistent, and the next time it is done`, () => {
       let faults = 0;
       for (const { name, options } of CONFIGURATIONS) {
-        for (const [call, position] of FALLIBLE_OPERATIONS.flatMap(upTo(MOST_TEARDOWN_CALLS))) {
-          const where = `${name}, ${call} ${position}`;
-          const memory = new SimulatedMemory();
+        for (const [call, position, machine] of CALLS.flatMap(upTo(MOST_TEARDOWN_CALLS))) {
+          const where = `${name}, ${JSON.stringify(machine)}, ${call} ${position}`;
+          const memory = new SimulatedMemory(machine);
           const allocator = new JitAllocator(options, memory);
           const operation = scenario.prepare(allocator);
           memory.failAfter(call, position, "ERR_PERMISSION");

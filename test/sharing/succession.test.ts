@@ -44,10 +44,10 @@ function startProcess(options: JitAllocatorOptions = {}): Process {
       ...sharing,
       currentThread: () => ({ mark: 0, ...sharing.currentThread(), id }),
       isAlive: (thread) => (self.tells ? !dead.has(thread.id) : undefined),
-      copyIn: (address, bytes, length) => {
-        if (self.refusedCopies-- > 0) throw self.refusal;
-        sharing.copyIn(address, bytes, length);
-      },
+    },
+    copyIn: (address, bytes, length) => {
+      if (self.refusedCopies-- > 0) throw self.refusal;
+      machine.copyIn(address, bytes, length);
     },
   });
   const allocator = new JitAllocator(options, memoryOfThread(++threads));

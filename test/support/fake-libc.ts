@@ -80,6 +80,8 @@ export class FakeLibc implements LinuxLibc {
   readonly paths = new Map<string, FakeFile>();
   readonly descriptors = new Map<number, FakeFile>();
   mappings: FakeMapping[] = [];
+  /** What `memcpyIn` was given last. */
+  copiedIn: Uint8Array | undefined;
   #errno = NOISE;
   #nextDescriptor = 20;
   // In the middle of a large page, so that nothing is aligned by chance, and aligning leaves a rest on both sides.
@@ -285,8 +287,9 @@ export class FakeLibc implements LinuxLibc {
     // Nothing has to be looked up.
   }
 
-  memcpyIn(address: Address, _bytes: Uint8Array, sizeBytes: number): void {
+  memcpyIn(address: Address, bytes: Uint8Array, sizeBytes: number): void {
     this.#checkMapped(address, sizeBytes);
+    this.copiedIn = bytes.slice(0, sizeBytes);
   }
 
   memcpyOut(_bytes: Uint8Array, address: Address, sizeBytes: number): void {

@@ -52,7 +52,7 @@ interface FakeMapping {
 
 type LibSystemCall = Exclude<
   keyof LibSystem,
-  "errno" | "getpagesize" | "mach_task_self" | "sys_icache_invalidate"
+  "errno" | "getpagesize" | "mach_task_self" | "sys_icache_invalidate" | "memcpyIn" | "memcpyOut"
 >;
 
 /** errno after a call that went well: POSIX leaves it undefined, so whoever reads it then gets this. */
@@ -98,6 +98,14 @@ export class FakeLibSystem implements LibSystem, FakeSystem {
 
   getpagesize(): number {
     return this.pageSize;
+  }
+
+  memcpyIn(): void {
+    // There are no bytes here.
+  }
+
+  memcpyOut(): void {
+    // As above.
   }
 
   mach_task_self(): Port {

@@ -88,13 +88,13 @@ export function memoryOf(machine: SimulatedMemory, fate: Fate, reclaims = true):
     flushInstructionCache: (address, size) => mortal(() => machine.flushInstructionCache(address, size)),
     openView: (address, size) => machine.alias(address, size),
     closeView: () => undefined,
+    copyIn: (address, bytes, length) =>
+      mortal(() => machine.alias(address, length).set(bytes.subarray(0, length))),
+    copyOut: (address, copy) => copy.set(machine.alias(address, copy.length)),
     sharing: {
       currentThread: () => THREADS.currentThread(),
       isAlive: () => true,
       prepare: () => undefined,
-      copyIn: (address, bytes, length) =>
-        mortal(() => machine.alias(address, length).set(bytes.subarray(0, length))),
-      copyOut: (address, copy) => copy.set(machine.alias(address, copy.length)),
       reclaim: (tagName, kept) => {
         if (reclaims) mortal(() => machine.reclaim(tagName, kept));
       },

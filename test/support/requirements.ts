@@ -30,6 +30,10 @@ const requirements = {
     reason: "its machine code is x86-64 in the System V calling convention",
   },
   bash: { isMet: () => !isWindows, reason: "it sets limits in a shell, and this system has no bash" },
+  koffi: {
+    isMet: () => platform.runtime === "node",
+    reason: "it is about koffi, and this runtime has an interface of its own",
+  },
   signals: {
     isMet: () => !isWindows,
     reason: "on Windows a process cannot be sent a signal that it may handle",

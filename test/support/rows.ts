@@ -89,6 +89,13 @@ export function withAllocator(
   }
 }
 
+/** A copy of what lies at an address, as the processor would read it there; by a native call, so that no view is needed. */
+export function bytesAt(memory: VirtualMemory, address: number, sizeBytes: number): Uint8Array {
+  const copy = new Uint8Array(sizeBytes);
+  memory.copyOut(address, copy);
+  return copy;
+}
+
 /** The granularity of the pool a size belongs to: the largest that divides the rounded size. */
 export function poolGranularity(options: Readonly<ResolvedJitAllocatorOptions>, sizeBytes: number): number {
   const rounded = roundUp(sizeBytes, options.granularity);

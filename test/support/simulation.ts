@@ -146,7 +146,7 @@ function take(subject: Subject, { operation, fault }: Step, watch: Watch): void 
 /** The program in lines for people: its options, then each step. */
 export function describeProgram({ plan, steps }: Program): string[] {
   return [
-    `options: ${describeOptions(plan.options)}; ${plan.placement}, gaps of ${plan.gapBytes} bytes`,
+    `options: ${describeOptions(plan.options)}; ${plan.placement}, gaps of ${plan.gapBytes} bytes, views ${plan.refusesViews ? "refused" : "given"}`,
     "the last operations:",
     ...steps.map((step) => `  ${describeStep(step)}`),
   ];

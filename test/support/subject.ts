@@ -35,6 +35,7 @@ export class Subject {
       placement: plan.placement,
       seed: plan.memorySeed,
       gapBytes: plan.gapBytes,
+      refusesViews: plan.refusesViews,
       largePageSize: LARGE_PAGE_BYTES,
     });
     // It must have room, whatever the run is about.

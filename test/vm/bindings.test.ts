@@ -226,14 +226,15 @@ describe("kernel32", () => {
       WaitForSingleObject: () => 258, // WAIT_TIMEOUT
       RtlMoveMemory: () => undefined,
     });
-    const { sharing } = memoryOn(ffi);
+    const memory = memoryOn(ffi);
+    const { sharing } = memory;
     sharing.prepare();
     const lookedUp = ffi.events.length;
     const self = sharing.currentThread();
     assert.deepEqual(self, { id: 77, mark: 5 });
     assert.equal(sharing.isAlive(self), true);
-    sharing.copyIn(BASE, Uint8Array.of(1, 2, 3), 2);
-    sharing.copyOut(BASE, new Uint8Array(3));
+    memory.copyIn(BASE, Uint8Array.of(1, 2, 3), 2);
+    memory.copyOut(BASE, new Uint8Array(3));
     assert.deepEqual(ffi.calls, [
       ["GetCurrentThreadId"],
       // SYNCHRONIZE and THREAD_QUERY_LIMITED_INFORMATION; not inherited

@@ -22,8 +22,6 @@ class FakeFfi implements Ffi {
   readonly version = "0";
   readonly reason = "";
   readonly calls: string[] = [];
-  /** What `view` gave out last. */
-  viewed: ArrayBuffer | undefined;
   readonly #symbols: readonly string[];
   readonly #membarrierErrno: (command: number) => number;
   #errno = 0;
@@ -46,7 +44,7 @@ class FakeFfi implements Ffi {
   }
 
   view(_address: Address, sizeBytes: number): ArrayBuffer {
-    return (this.viewed = new ArrayBuffer(sizeBytes));
+    return new ArrayBuffer(sizeBytes);
   }
 
   detach(): void {
@@ -153,20 +151,16 @@ describe("where libgcc is missing", () => {
     assert.deepEqual(libc.writableCode, []);
     const routine = `call ${page.start}`;
     assert.deepEqual(ffi.calls, [
-      "detach",
       `${routine} 4096 4108`,
       REGISTER,
       SYNC_CORE,
       `${routine} 4096 4100`,
       SYNC_CORE,
     ]);
-    // It begins by reading CTR_EL0, and what follows the last instruction, ret, is nothing.
-    const words = new Uint32Array(ffi.viewed ?? new ArrayBuffer(0));
+    // It begins by reading CTR_EL0, and its last instruction is ret.
+    const words = new Uint32Array(libc.copiedIn?.buffer ?? new ArrayBuffer(0));
     assert.equal(words[0], 0xd53b_0023);
-    assert.equal(
-      words.findLast((word) => word !== 0),
-      0xd65f_03c0,
-    );
+    assert.equal(words.at(-1), 0xd65f_03c0);
   });
 
   for (const syscall of ["mmap", "mprotect"] as const) {
@@ -182,18 +176,32 @@ describe("where libgcc is missing", () => {
     });
   }
 
-  for (const step of ["view", "callable"] as const) {
+  for (const step of ["memcpy", "callable"] as const) {
     it(`AArch64 with an interface that refuses ${step}: nothing is left, however often it is tried`, () => {
       const libc = new FakeLibc();
       const ffi = new FakeFfi(["syscall"]);
-      ffi[step] = () => {
+      const refuse = (): never => {
         throw new RangeError("refused");
       };
+      if (step === "memcpy") libc.memcpyIn = refuse;
+      else ffi.callable = refuse;
       const cache = instructionCache(ffi, libc, "arm64");
       for (let round = 0; round < 2; round++) assert.throws(() => cache.flush(4096, 12), /refused/);
       assert.deepEqual(libc.leftovers(), []);
     });
   }
+
+  it("AArch64 with an interface that refuses to call the routine: a JitError that says so", () => {
+    const ffi = new FakeFfi(["syscall"]);
+    ffi.callable = () => ({
+      call: () => {
+        throw new TypeError("no such call");
+      },
+      close: () => undefined,
+    });
+    const cache = instructionCache(ffi, new FakeLibc(), "arm64");
+    throwsJitError("ERR_FEATURE_NOT_ENABLED", () => cache.flush(4096, 12));
+  });
 
   it("another processor: ERR_FEATURE_NOT_ENABLED", () => {
     const cache = instructionCache(new FakeFfi([]), new FakeLibc(), "other");

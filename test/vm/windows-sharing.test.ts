@@ -80,12 +80,12 @@ describe("threads on this Windows", { skip: needs("windows") }, () => {
     assert.ok(sharing);
     const mapping = memory.allocDualMapping(65536, {});
     sharing.prepare();
-    sharing.copyIn(mapping.rw + 5, Uint8Array.of(1, 2, 3, 4), 3);
+    memory.copyIn(mapping.rw + 5, Uint8Array.of(1, 2, 3, 4), 3);
     const copy = new Uint8Array(5);
-    sharing.copyOut(mapping.rx + 4, copy);
+    memory.copyOut(mapping.rx + 4, copy);
     assert.deepEqual([...copy], [0, 1, 2, 3, 0]);
     sharing.reclaim("nobody", []);
-    sharing.copyOut(mapping.rw + 6, copy.subarray(0, 1));
+    memory.copyOut(mapping.rw + 6, copy.subarray(0, 1));
     assert.equal(copy[0], 2, "what is in use stays mapped");
     memory.releaseDualMapping(mapping, 65536);
   });

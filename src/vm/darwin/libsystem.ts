@@ -4,6 +4,7 @@
  */
 import type { Address, Ffi, NativeFunction, NativeLibrary, NativeSignature } from "../../ffi/contract.ts";
 import { JitError } from "../../base/errors.ts";
+import { insisting } from "../attempts.ts";
 
 /** What may be done with a page: `mmap`, `mprotect` and the calls of Mach use the same bits. */
 export const Protection = { NONE: 0, READ: 1, WRITE: 2, EXECUTE: 4 } as const;
@@ -74,6 +75,9 @@ export interface LibSystem {
   ): number;
   /** Cleans the data cache and invalidates the instruction cache. Never fails. */
   sys_icache_invalidate(address: Address, sizeBytes: number): void;
+  /** memcpy, to an address and from one. Never fails. */
+  memcpyIn(address: Address, bytes: Uint8Array, sizeBytes: number): void;
+  memcpyOut(bytes: Uint8Array, address: Address, sizeBytes: number): void;
 }
 
 /** The library every program has; the file itself lies in the shared cache of dyld and is found by its name. */
@@ -87,7 +91,7 @@ const LIBSYSTEM_NAMES = ["/usr/lib/libSystem.B.dylib", "libSystem.B.dylib"];
 export function bindLibSystem(ffi: Pick<Ffi, "open" | "errno">): LibSystem {
   let library: NativeLibrary | undefined;
   const bind = (
-    symbol: Exclude<keyof LibSystem, "errno">,
+    symbol: Exclude<keyof LibSystem, "errno" | "memcpyIn" | "memcpyOut"> | "memcpy",
     parameters: NativeSignature["parameters"],
     result: NativeSignature["result"] = "i32",
   ): ((...args: readonly unknown[]) => number) => {
@@ -103,7 +107,7 @@ export function bindLibSystem(ffi: Pick<Ffi, "open" | "errno">): LibSystem {
 
   const getpagesize = bind("getpagesize", []);
   const mmap = bind("mmap", ["pointer", "pointer", "i32", "i32", "i32", "pointer"], "pointer");
-  const munmap = bind("munmap", ["pointer", "pointer"]);
+  const munmap = insisting(bind("munmap", ["pointer", "pointer"]));
   const mprotect = bind("mprotect", ["pointer", "pointer", "i32"]);
   const machTaskSelf = bind("mach_task_self", [], "u32");
   const machVmRemap = bind("mach_vm_remap", [
@@ -112,6 +116,8 @@ export function bindLibSystem(ffi: Pick<Ffi, "open" | "errno">): LibSystem {
   ]);
   const machVmProtect = bind("mach_vm_protect", ["u32", "pointer", "pointer", "i32", "i32"]);
   const sysIcacheInvalidate = bind("sys_icache_invalidate", ["pointer", "pointer"], "void");
+  const memcpyIn = bind("memcpy", ["pointer", "buffer", "pointer"], "void");
+  const memcpyOut = bind("memcpy", ["buffer", "pointer", "pointer"], "void");
 
   return {
     errno: () => ffi.errno(),
@@ -125,5 +131,7 @@ export function bindLibSystem(ffi: Pick<Ffi, "open" | "errno">): LibSystem {
     mach_vm_protect: (task, address, sizeBytes, setMaximum, protection) =>
       machVmProtect(task, address, sizeBytes, setMaximum, protection),
     sys_icache_invalidate: (address, sizeBytes) => void sysIcacheInvalidate(address, sizeBytes),
+    memcpyIn: (address, bytes, sizeBytes) => void memcpyIn(address, bytes, sizeBytes),
+    memcpyOut: (bytes, address, sizeBytes) => void memcpyOut(bytes, address, sizeBytes),
   };
 }

@@ -1,6 +1,7 @@
 /** The routine that takes new code from the data cache to where instructions are fetched from. */
 import { JitError } from "../../base/errors.ts";
 import type { Address, Ffi, NativeFunction, NativeSignature } from "../../ffi/contract.ts";
+import { refusedCall } from "../../ffi/guard.ts";
 import { systemError } from "./errno.ts";
 import { MAP_FAILED, MapFlag, Protection } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
@@ -63,20 +64,28 @@ const ARM64_CLEAR_CACHE = Uint32Array.of(
  *
  * @throws JitError where the system does not let memory become executable that was written before
  */
-export function ownClearCache(ffi: Pick<Ffi, "view" | "detach" | "callable">, libc: LinuxLibc): ClearCache {
+export function ownClearCache(ffi: Pick<Ffi, "callable">, libc: LinuxLibc): ClearCache {
   const sizeBytes = libc.getpagesize();
   const access = Protection.READ | Protection.WRITE;
   const address = libc.mmap(0, sizeBytes, access, MapFlag.PRIVATE | MapFlag.ANONYMOUS, -1, 0);
   if (address === MAP_FAILED) throw noRoutine("mmap", libc.errno());
   try {
-    const buffer = ffi.view(address, sizeBytes);
-    new Uint32Array(buffer).set(ARM64_CLEAR_CACHE);
-    ffi.detach(buffer);
+    const code = new Uint8Array(ARM64_CLEAR_CACHE.buffer);
+    libc.memcpyIn(address, code, code.length);
     if (libc.mprotect(address, sizeBytes, Protection.READ | Protection.EXEC) !== 0) {
       throw noRoutine("mprotect", libc.errno());
     }
     const { call } = ffi.callable(address, CLEAR_CACHE);
-    return { origin: "a routine of this library's own, since there is no libgcc_s.so.1", call };
+    return {
+      origin: "a routine of this library's own, since there is no libgcc_s.so.1",
+      call: (start, end) => {
+        try {
+          call(start, end);
+        } catch (error) {
+          throw refusedCall(error);
+        }
+      },
+    };
   } catch (error) {
     libc.munmap(address, sizeBytes);
     throw error;

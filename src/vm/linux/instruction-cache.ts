@@ -78,17 +78,14 @@ export class ClearedCache implements InstructionCache {
 }
 
 function probeBarrier(barrier: CoreBarrier): ProbeStep {
-  const errno = barrier.register();
-  if (errno === 0) {
-    return { name: BARRIER, ok: true, detail: "code that one thread writes is safe to run in every other" };
-  }
-  return {
-    name: BARRIER,
-    ok: false,
-    detail:
+  return probeStep(BARRIER, () => {
+    const errno = barrier.register();
+    if (errno === 0) return "code that one thread writes is safe to run in every other";
+    throw new JitError(
+      "ERR_FEATURE_NOT_ENABLED",
       `membarrier: ${errnoName(errno)} (${errno}); a thread may go on with what it fetched before, where code is ` +
-      "replaced while other threads run; Linux 4.16 or later has it, unless a seccomp filter forbids it",
-    syscall: "membarrier",
-    errno,
-  };
+        "replaced while other threads run; Linux 4.16 or later has it, unless a seccomp filter forbids it",
+      { syscall: "membarrier", errno },
+    );
+  });
 }

@@ -5,6 +5,7 @@
  */
 import { notAllowed } from "../../base/platform.ts";
 import type { Address } from "../../ffi/contract.ts";
+import { attempt } from "../attempts.ts";
 import type { DualMapping } from "../contract.ts";
 import type { SystemFiles } from "./files.ts";
 import { Advice, MapFlag } from "./libc.ts";
@@ -45,9 +46,14 @@ export function largePageBits(largePageSize: number): number {
   return Math.log2(largePageSize) << MapFlag.HUGE_SHIFT;
 }
 
-/** Tells the kernel that private memory is to have transparent large pages. A hint: what it answers is not asked. */
+/** Gives the kernel a hint: what it answers is not asked, and where the call cannot be made it goes without. */
+function advise(libc: LinuxLibc, address: Address, sizeBytes: number, advice: number): void {
+  attempt(() => libc.madvise(address, sizeBytes, advice));
+}
+
+/** Tells the kernel that private memory is to have transparent large pages. */
 export function adviseLargePages(libc: LinuxLibc, address: Address, sizeBytes: number): void {
-  libc.madvise(address, sizeBytes, Advice.HUGEPAGE);
+  advise(libc, address, sizeBytes, Advice.HUGEPAGE);
 }
 
 /**
@@ -62,12 +68,12 @@ export function adviseLargePagesShared(
   pageSize: number,
   largePageSize: number,
 ): void {
-  libc.madvise(rw, sizeBytes, Advice.HUGEPAGE);
-  libc.madvise(rx, sizeBytes, Advice.HUGEPAGE);
+  advise(libc, rw, sizeBytes, Advice.HUGEPAGE);
+  advise(libc, rx, sizeBytes, Advice.HUGEPAGE);
   const wholePagesBytes = sizeBytes - (sizeBytes % largePageSize);
   for (let offset = 0; offset < wholePagesBytes; offset += largePageSize) {
-    libc.madvise(rw + offset, pageSize, Advice.POPULATE_WRITE);
+    advise(libc, rw + offset, pageSize, Advice.POPULATE_WRITE);
   }
-  libc.madvise(rw, wholePagesBytes, Advice.COLLAPSE);
-  libc.madvise(rx, wholePagesBytes, Advice.COLLAPSE);
+  advise(libc, rw, wholePagesBytes, Advice.COLLAPSE);
+  advise(libc, rx, wholePagesBytes, Advice.COLLAPSE);
 }

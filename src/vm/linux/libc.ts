@@ -4,6 +4,7 @@
  */
 import type { Address, Ffi, NativeFunction, NativeLibrary, NativeSignature } from "../../ffi/contract.ts";
 import { LINUX_LIBC_NAMES } from "../../ffi/libc-names.ts";
+import { insisting } from "../attempts.ts";
 import { Errno } from "./errno.ts";
 
 /** `mmap` and `mprotect`: what may be done with a page. */
@@ -140,18 +141,18 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
 
   const getpagesize = bind("getpagesize", []);
   const mmap = bind("mmap", ["pointer", "pointer", "i32", "i32", "i32", "pointer"], "pointer");
-  const munmap = bind("munmap", ["pointer", "pointer"]);
+  const munmap = insisting(bind("munmap", ["pointer", "pointer"]));
   const mprotect = bind("mprotect", ["pointer", "pointer", "i32"]);
   const madvise = bind("madvise", ["pointer", "pointer", "i32"]);
   const memfdCreate = bind("memfd_create", ["buffer", "u32"]);
   const shmOpen = bind("shm_open", ["buffer", "i32", "u32"]);
-  const shmUnlink = bind("shm_unlink", ["buffer"]);
+  const shmUnlink = insisting(bind("shm_unlink", ["buffer"]));
   const open = bind("open", ["buffer", "i32", "u32"], "i32", 2);
-  const unlink = bind("unlink", ["buffer"]);
+  const unlink = insisting(bind("unlink", ["buffer"]));
   const ftruncate = bind("ftruncate", ["i32", "pointer"]);
   const posixFallocate = bind("posix_fallocate", ["i32", "pointer", "pointer"]);
   const fcntl = bind("fcntl", ["i32", "i32", "i32"], "i32", 2);
-  const close = bind("close", ["i32"]);
+  const close = insisting(bind("close", ["i32"]));
   const memcpyIn = bind("memcpy", ["pointer", "buffer", "pointer"], "void");
   const memcpyOut = bind("memcpy", ["buffer", "pointer", "pointer"], "void");
   const gettid = bind("gettid", []);

@@ -1,5 +1,6 @@
 /** The limits of a Linux process that matter to an allocator of code. */
 import { notAllowed } from "../../base/platform.ts";
+import { attempt } from "../attempts.ts";
 import type { MemoryLimit } from "../contract.ts";
 import { errnoName } from "./errno.ts";
 import type { SystemFiles } from "./files.ts";
@@ -34,12 +35,13 @@ export function readLimits(libc: LinuxLibc, files: SystemFiles): readonly Memory
   const add = (limit: Omit<MemoryLimit, "value">, value: MemoryLimit["value"] | undefined): void => {
     if (value !== undefined && !Number.isNaN(value)) limits.push({ ...limit, value });
   };
-  const read = (resource: number): MemoryLimit["value"] => {
-    const value = readLimit(libc, resource);
-    if (value !== undefined) return value;
-    const errno = libc.errno();
-    return `unknown: getrlimit: ${errnoName(errno)} (${errno})`;
-  };
+  const read = (resource: number): MemoryLimit["value"] | undefined =>
+    attempt(() => {
+      const value = readLimit(libc, resource);
+      if (value !== undefined) return value;
+      const errno = libc.errno();
+      return `unknown: getrlimit: ${errnoName(errno)} (${errno})`;
+    });
   add(
     {
       name: "RLIMIT_AS",

@@ -1,5 +1,5 @@
 /** What Linux tells of threads and of mappings, so that a thread which died halfway can be cleared up after. */
-import type { Address } from "../../ffi/contract.ts";
+import { attempt } from "../attempts.ts";
 import type { MappedRange, SharingSupport, ThreadIdentity } from "../contract.ts";
 import { fileNameOf } from "./ladder.ts";
 import { Errno } from "./errno.ts";
@@ -40,22 +40,14 @@ export class LinuxSharing implements SharingSupport {
     this.#libc.prepare();
   }
 
-  copyIn(address: Address, bytes: Uint8Array, length: number): void {
-    this.#libc.memcpyIn(address, bytes, length);
-  }
-
-  copyOut(address: Address, copy: Uint8Array): void {
-    this.#libc.memcpyOut(copy, address, copy.length);
-  }
-
   reclaim(tagName: string, kept: readonly MappedRange[]): void {
     const name = fileNameOf(tagName);
     for (const { descriptor, path } of this.#files.openFiles()) {
       if (!isNamed(path, name)) continue;
       // A file on a mount of its own may not have been unlinked yet.
       if (path.startsWith("/") && !path.startsWith("/memfd:") && !path.endsWith(DELETED))
-        this.#libc.unlink(path);
-      this.#libc.close(descriptor);
+        attempt(() => this.#libc.unlink(path));
+      attempt(() => this.#libc.close(descriptor));
     }
     for (const line of (this.#files.read("/proc/self/maps") ?? "").split("\n")) {
       const [, start, end, path] = MAP_LINE.exec(line) ?? [];
@@ -65,7 +57,7 @@ export class LinuxSharing implements SharingSupport {
         Number.parseInt(end, 16),
         kept,
       )) {
-        this.#libc.munmap(address, sizeBytes);
+        attempt(() => this.#libc.munmap(address, sizeBytes));
       }
     }
   }

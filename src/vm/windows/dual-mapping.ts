@@ -49,11 +49,14 @@ function mapViews(
     kernel32.MapViewOfFile(section, access + (largePages ? FileMap.LARGE_PAGES : 0), 0, 0, sizeBytes);
   const rw = map(FileMap.READ + FileMap.WRITE);
   if (rw === 0) throw lastError(kernel32, asked, "MapViewOfFile");
-  const rx = map(FileMap.READ + FileMap.EXECUTE);
-  if (rx !== 0) return { rx, rw };
-  const error = lastError(kernel32, asked, "MapViewOfFile");
-  kernel32.UnmapViewOfFile(rw);
-  throw error;
+  try {
+    const rx = map(FileMap.READ + FileMap.EXECUTE);
+    if (rx !== 0) return { rx, rw };
+    throw lastError(kernel32, asked, "MapViewOfFile");
+  } catch (error) {
+    kernel32.UnmapViewOfFile(rw);
+    throw error;
+  }
 }
 
 /**

@@ -4,6 +4,7 @@
  */
 import type { Address, Ffi, NativeFunction, NativeLibrary, NativeSignature } from "../../ffi/contract.ts";
 import { JitError } from "../../base/errors.ts";
+import { insisting } from "../attempts.ts";
 
 /** `VirtualAlloc` and `VirtualFree`: what is to be done with the range. */
 export const Memory = { COMMIT: 0x1000, RESERVE: 0x2000, RELEASE: 0x8000, LARGE_PAGES: 0x2000_0000 } as const;
@@ -150,17 +151,17 @@ export function bindKernel32(ffi: Pick<Ffi, "open">): Kernel32 {
   const GetLargePageMinimum = bind("GetLargePageMinimum", [], "pointer");
   const GetCurrentProcess = bind("GetCurrentProcess", [], "pointer");
   const VirtualAlloc = bind("VirtualAlloc", ["pointer", "pointer", "u32", "u32"], "pointer");
-  const VirtualFree = bind("VirtualFree", ["pointer", "pointer", "u32"]);
+  const VirtualFree = insisting(bind("VirtualFree", ["pointer", "pointer", "u32"]));
   const VirtualProtect = bind("VirtualProtect", ["pointer", "pointer", "u32", "buffer"]);
-  const VirtualQuery = bind("VirtualQuery", ["pointer", "buffer", "pointer"], "pointer");
+  const VirtualQuery = insisting(bind("VirtualQuery", ["pointer", "buffer", "pointer"], "pointer"));
   const CreateFileMappingW = bind(
     "CreateFileMappingW",
     ["pointer", "pointer", "u32", "u32", "u32", "pointer"],
     "pointer",
   );
   const MapViewOfFile = bind("MapViewOfFile", ["pointer", "u32", "u32", "u32", "pointer"], "pointer");
-  const UnmapViewOfFile = bind("UnmapViewOfFile", ["pointer"]);
-  const CloseHandle = bind("CloseHandle", ["pointer"]);
+  const UnmapViewOfFile = insisting(bind("UnmapViewOfFile", ["pointer"]));
+  const CloseHandle = insisting(bind("CloseHandle", ["pointer"]));
   const FlushInstructionCache = bind("FlushInstructionCache", ["pointer", "pointer", "pointer"]);
   const moveIn = bind("RtlMoveMemory", ["pointer", "buffer", "pointer"], "void");
   const moveOut = bind("RtlMoveMemory", ["buffer", "pointer", "pointer"], "void");

@@ -1,5 +1,4 @@
 /** What Windows tells of threads, so that what one of them held when it died can be taken over. */
-import type { Address } from "../../ffi/contract.ts";
 import type { SharingSupport, ThreadIdentity } from "../contract.ts";
 import { ThreadAccess, WAIT_OBJECT_0 } from "./kernel32.ts";
 import type { Handle, Kernel32 } from "./kernel32.ts";
@@ -40,14 +39,6 @@ export class WindowsSharing implements SharingSupport {
 
   prepare(): void {
     this.#kernel32.prepare();
-  }
-
-  copyIn(address: Address, bytes: Uint8Array, length: number): void {
-    this.#kernel32.moveIn(address, bytes, length);
-  }
-
-  copyOut(address: Address, copy: Uint8Array): void {
-    this.#kernel32.moveOut(copy, address, copy.length);
   }
 
   /** What `ask` finds out of a thread; undefined where there is no such thread, or none that may be looked at. */

@@ -4,7 +4,7 @@ import { describe } from "node:test";
 import type { JitAllocator, Span } from "../../../src/index.ts";
 import type { VirtualMemory } from "../../../src/vm/contract.ts";
 import { RecordingMemory } from "../../support/recording-memory.ts";
-import { assertFilled, row, rowOnRealMemory, someBytes, withAllocator } from "../../support/rows.ts";
+import { assertFilled, bytesAt, row, rowOnRealMemory, someBytes, withAllocator } from "../../support/rows.ts";
 
 const FILL = { fillUnusedMemory: [true], fillPattern: [0xcccccccc, 0x12345678, 0] };
 
@@ -15,12 +15,7 @@ function through(
   sizeBytes: number,
   look: (bytes: Uint8Array) => void,
 ): void {
-  const view = memory.openView(rx, sizeBytes);
-  try {
-    look(view);
-  } finally {
-    memory.closeView(view);
-  }
+  look(bytesAt(memory, rx, sizeBytes));
 }
 
 /** Three spans of 20 granules side by side, written full. */
