@@ -6,7 +6,7 @@
 import type { Address } from "../../src/ffi/contract.ts";
 import { Errno } from "../../src/vm/linux/errno.ts";
 import type { OpenFile, SystemFiles } from "../../src/vm/linux/files.ts";
-import { MAP_FAILED, MapFlag, Memfd, Protection, Resource, Seal } from "../../src/vm/linux/libc.ts";
+import { MAP_FAILED, MapFlag, Memfd, Open, Protection, Resource, Seal } from "../../src/vm/linux/libc.ts";
 import type { LinuxLibc } from "../../src/vm/linux/libc.ts";
 
 export const PAGE = 4096;
@@ -221,6 +221,11 @@ export class FakeLibc implements LinuxLibc {
 
   open(path: string, flags: number, mode: number): number {
     if (this.#begin("open", [path, flags, mode])) return -1;
+    if (path.startsWith("/proc/self/fd/")) {
+      const again = this.descriptors.get(Number(path.slice("/proc/self/fd/".length)));
+      if ((flags & Open.RDWR) !== 0) throw new Error("opened again for writing");
+      return again === undefined ? this.#fail(Errno.ENOENT) : this.#openFile(again);
+    }
     return this.#createNamed(path, "disk", path.slice(0, path.lastIndexOf("/")));
   }
 
