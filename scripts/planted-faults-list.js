@@ -466,9 +466,30 @@ export const plantedFaults = [
   {
     name: "the memfd not sealed",
     file: "src/vm/linux/dual-mapping.ts",
-    find: "if (step.sealable) this.#seal(descriptor);",
-    replace: "",
+    find: "const isSealed = step.sealable && this.#seal(descriptor);",
+    replace: "const isSealed = step.sealable;",
     tests: ["vm/linux-real", "security/"],
+  },
+  {
+    name: "the executable view of what cannot be sealed may be made writable",
+    file: "src/vm/linux/dual-mapping.ts",
+    find: "const isSealed = step.sealable && this.#seal(descriptor);",
+    replace: "const isSealed = step.sealable ? this.#seal(descriptor) : true;",
+    tests: ["security/"],
+  },
+  {
+    name: "a memfd that cannot be sealed taken for one that is",
+    file: "src/vm/linux/dual-mapping.ts",
+    find: "this.#libc.fcntl(descriptor, Seal.ADD_SEALS, resizing);\n    return false;",
+    replace: "this.#libc.fcntl(descriptor, Seal.ADD_SEALS, resizing);\n    return true;",
+    tests: ["security/"],
+  },
+  {
+    name: "the file opened again left open",
+    file: "src/vm/linux/dual-mapping.ts",
+    find: "if (again !== NO_DESCRIPTOR) libc.close(again);",
+    replace: "",
+    tests: ["security/", "vm/linux-faults"],
   },
   {
     name: "the memfd left open",

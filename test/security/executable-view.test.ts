@@ -1,6 +1,6 @@
 /** Nobody writes to the executable view, or changes the file behind it: each way that Linux has is tried for real. */
 import assert from "node:assert/strict";
-import { closeSync, constants, ftruncateSync, openSync, readdirSync, writeSync } from "node:fs";
+import { closeSync, constants, ftruncateSync, openSync, readdirSync, statSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { after, before, describe, test } from "node:test";
 import { JitAllocator, JitError, VirtMem, type Span } from "../../src/index.ts";
@@ -10,9 +10,19 @@ import { Errno } from "../../src/vm/linux/errno.ts";
 import { O_TMPFILE } from "../../src/vm/linux/ladder.ts";
 import { systemFiles } from "../../src/vm/linux/files.ts";
 import { coherentCache } from "../../src/vm/linux/instruction-cache.ts";
-import { bindLibc, type LinuxLibc } from "../../src/vm/linux/libc.ts";
+import { bindLibc, Seal, type LinuxLibc } from "../../src/vm/linux/libc.ts";
 import { bindMarkCalls } from "../../src/vm/linux/thread-mark.ts";
 import { platform } from "../../src/base/platform.ts";
+import {
+  callLibc,
+  MADV_REMOVE,
+  mapAgain,
+  protect,
+  Refused,
+  unmap,
+  WRITE,
+  READ,
+} from "../support/native-call.ts";
 import { someBytes } from "../support/rows.ts";
 import { needs } from "../support/requirements.ts";
 import { accessOf, mapLineOf, openDescriptors } from "../support/process-state.ts";
@@ -37,7 +47,7 @@ function ownNames(): string[] {
 
 /** Real memory of a Linux that lacks some calls, and a look at each file when it has been made, and before it is filled. */
 function memoryWithout(
-  lacking: readonly ("memfd_create" | "shm_open")[],
+  lacking: readonly ("memfd_create" | "shm_open" | "F_SEAL_FUTURE_WRITE")[],
   look: { readonly created: () => void; readonly filled: () => void },
 ): LinuxMemory {
   const ffi = systemFfi();
@@ -71,10 +81,15 @@ function memoryWithout(
     },
   };
   for (const call of lacking) {
-    looking[call] = () => {
-      refusal = Errno.ENOSYS;
-      return -1;
-    };
+    if (call === "F_SEAL_FUTURE_WRITE") {
+      looking.fcntl = (descriptor, command, argument) =>
+        (argument & Seal.FUTURE_WRITE) === 0 ? libc.fcntl(descriptor, command, argument) : -1;
+    } else {
+      looking[call] = () => {
+        refusal = Errno.ENOSYS;
+        return -1;
+      };
+    }
   }
   return new LinuxMemory({
     libc: looking,
@@ -103,19 +118,6 @@ describe("the executable view", { skip }, () => {
   /** The name under which the system shows the mapping that holds an address. */
   const mapFile = (address: number): string =>
     `/proc/self/map_files/${(mapLineOf(address) ?? "").split(" ", 1)[0] ?? ""}`;
-
-  /** A call of libc, and the error number it leaves. */
-  const libc = (
-    name: string,
-    types: readonly ("i32" | "pointer" | "buffer" | "u64")[],
-    ...args: unknown[]
-  ): number => {
-    const ffi = systemFfi();
-    const call = ffi.open(["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"]);
-    const result = call.find(name, { parameters: [...types], result: "pointer" })?.(...args);
-    // What gives an int back leaves the upper half of the register alone.
-    return Number(result) === -1 || Number(result) === 0xffff_ffff ? -ffi.errno() : Number(result);
-  };
 
   /** Opens the memory's file as the system shows it, which takes the rights of root; undefined without them. */
   const reopen = (flags: number): number | undefined => {
@@ -179,7 +181,7 @@ describe("the executable view", { skip }, () => {
       .find("memcpy", { parameters: ["buffer", "buffer", "pointer"], result: "pointer" });
     const local = BigUint64Array.of(BigInt(Number(memcpy?.(bytes, bytes, 0))), 1n);
     const remote = BigUint64Array.of(BigInt(span.rx), 1n);
-    const result = libc(
+    const result = callLibc(
       "process_vm_writev",
       ["i32", "buffer", "u64", "buffer", "u64", "u64"],
       ...[process.pid, local, 1n, remote, 1n, 0n],
@@ -189,10 +191,37 @@ describe("the executable view", { skip }, () => {
 
   test("MADV_REMOVE does not wipe it", () => {
     const { pageSize } = VirtMem.info();
-    const MADV_REMOVE = 9;
     const page = span.rx - (span.rx % pageSize);
-    assert.equal(libc("madvise", ["pointer", "pointer", "i32"], page, pageSize, MADV_REMOVE), -EACCES);
+    assert.equal(callLibc("madvise", ["pointer", "pointer", "i32"], page, pageSize, MADV_REMOVE), -EACCES);
   });
+
+  test("mremap maps it a second time, to be executed too, and never to be written", () => {
+    const { pageSize } = VirtMem.info();
+    const again = mapAgain(span.rx - (span.rx % pageSize), pageSize);
+    assert.equal(accessOf(again), "r-xs");
+    assert.equal(protect(again, pageSize, READ | WRITE), Refused.EACCES);
+    assert.equal(unmap(again, pageSize), 0);
+  });
+
+  for (const lacking of [["F_SEAL_FUTURE_WRITE"], ["memfd_create"], ["memfd_create", "shm_open"]] as const) {
+    test(`nor is it made writable, or wiped, where the system has no ${lacking.join(" and no ")}`, () => {
+      const { pageSize } = VirtMem.info();
+      const nothing = (): void => undefined;
+      const memory = memoryWithout(lacking, { created: nothing, filled: nothing });
+      const { rx, rw } = memory.allocDualMapping(pageSize, {});
+      assert.deepEqual([accessOf(rx), accessOf(rw)], ["r-xs", "rw-s"]);
+      assert.equal(protect(rx, pageSize, READ | WRITE), Refused.EACCES);
+      assert.equal(
+        callLibc("madvise", ["pointer", "pointer", "i32"], rx, pageSize, MADV_REMOVE),
+        Refused.EACCES,
+      );
+      assert.deepEqual(
+        openDescriptors().filter((text) => text.includes("jit-allocator")),
+        [],
+      );
+      memory.releaseDualMapping({ rx, rw }, pageSize);
+    });
+  }
 
   test("no descriptor leads to the memory", () => {
     assert.deepEqual(
@@ -210,7 +239,12 @@ describe("the executable view", { skip }, () => {
       const { pageSize } = VirtMem.info();
       const named: string[] = [];
       const memory = memoryWithout(lacking, {
-        created: () => named.push(...ownNames()),
+        created: () => {
+          for (const name of ownNames()) {
+            named.push(name);
+            assert.equal(statSync(name).mode & 0o777, 0o600, "it is nobody else's to open");
+          }
+        },
         filled: () =>
           assert.deepEqual(ownNames(), [], "the name is gone before there is anything to lead to"),
       });
@@ -247,7 +281,7 @@ describe("the executable view", { skip }, () => {
         "grow",
       );
       const map = (protection: number): number =>
-        libc(
+        callLibc(
           "mmap",
           ["pointer", "pointer", "i32", "i32", "i32", "pointer"],
           ...[0, pageSize, protection, 1 /* MAP_SHARED */, file, 0],
@@ -255,13 +289,13 @@ describe("the executable view", { skip }, () => {
       assert.equal(map(3), -EPERM, "a new writable view");
       assert.equal(map(7), -EPERM, "a new view writable and executable");
       assert.equal(
-        libc("fallocate", ["i32", "i32", "pointer", "pointer"], file, 3, 0, pageSize),
+        callLibc("fallocate", ["i32", "i32", "pointer", "pointer"], file, 3, 0, pageSize),
         -EPERM,
         "a hole",
       );
       const all = SEALS.SEAL | SEALS.SHRINK | SEALS.GROW | SEALS.FUTURE_WRITE;
       assert.equal(
-        libc("fcntl", ["i32", "i32", "i32"], file, GET_SEALS, 0) & all,
+        callLibc("fcntl", ["i32", "i32", "i32"], file, GET_SEALS, 0) & all,
         all,
         "it is sealed, for good",
       );

@@ -7,7 +7,7 @@ import type { Address } from "../../src/ffi/contract.ts";
 import { Errno } from "../../src/vm/linux/errno.ts";
 import { O_TMPFILE } from "../../src/vm/linux/ladder.ts";
 import type { OpenFile, SystemFiles } from "../../src/vm/linux/files.ts";
-import { MAP_FAILED, MapFlag, Memfd, Protection, Resource, Seal } from "../../src/vm/linux/libc.ts";
+import { MAP_FAILED, MapFlag, Memfd, Open, Protection, Resource, Seal } from "../../src/vm/linux/libc.ts";
 import type { LinuxLibc } from "../../src/vm/linux/libc.ts";
 
 export const PAGE = 4096;
@@ -233,6 +233,11 @@ export class FakeLibc implements LinuxLibc {
 
   open(path: string, flags: number, mode: number): number {
     if (this.#begin("open", [path, flags, mode])) return -1;
+    if (path.startsWith("/proc/self/fd/")) {
+      const again = this.descriptors.get(Number(path.slice("/proc/self/fd/".length)));
+      if ((flags & Open.RDWR) !== 0) throw new Error("opened again for writing");
+      return again === undefined ? this.#fail(Errno.ENOENT) : this.#openFile(again);
+    }
     const isNameless = (flags & O_TMPFILE) === O_TMPFILE;
     if (isNameless && this.machine.hasTmpfile === false) return this.#fail(Errno.EOPNOTSUPP);
     const kind = path.startsWith("/dev/shm") ? "shm" : "disk";

@@ -30,7 +30,7 @@ import {
 import type { LadderStep } from "./ladder.ts";
 import { everyWayRefused } from "./refused.ts";
 import type { Refusal } from "./refused.ts";
-import { MAP_FAILED, MapFlag, Memfd, Protection, Seal } from "./libc.ts";
+import { MAP_FAILED, MapFlag, Memfd, Open, Protection, Seal } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
 import { exceededFileLimit } from "./limits.ts";
 import type { Placement } from "./placement.ts";
@@ -229,8 +229,8 @@ export class DualMapper {
       this.#mapView(rw, sizeBytes, Protection.READ | Protection.WRITE, descriptor, isReserved);
       try {
         // After the writable view and before the other: that one then can never be made writable.
-        if (step.sealable) this.#seal(descriptor);
-        this.#mapView(rx, sizeBytes, Protection.READ | Protection.EXEC, descriptor, isReserved);
+        const isSealed = step.sealable && this.#seal(descriptor);
+        this.#mapExecutable(rx, sizeBytes, descriptor, isSealed, isReserved);
       } catch (error) {
         if (!isReserved) libc.munmap(rw, sizeBytes);
         throw error;
@@ -266,6 +266,21 @@ export class DualMapper {
     libc.munmap(mapped, pageSize);
   }
 
+  /**
+   * Where no seal keeps the view from being made writable, the file is opened again for reading alone, and mapped by that: what
+   * was not opened for writing never becomes writable (mprotect(2), EACCES). Where /proc is not mounted it cannot be opened.
+   */
+  #mapExecutable(rx: Address, sizeBytes: number, file: number, isSealed: boolean, isReserved: boolean): void {
+    const libc = this.#libc;
+    const again = isSealed ? NO_DESCRIPTOR : libc.open(`/proc/self/fd/${file}`, Open.CLOEXEC, 0);
+    const descriptor = again === NO_DESCRIPTOR ? file : again;
+    try {
+      this.#mapView(rx, sizeBytes, Protection.READ | Protection.EXEC, descriptor, isReserved);
+    } finally {
+      if (again !== NO_DESCRIPTOR) libc.close(again);
+    }
+  }
+
   /** Where the range is not reserved the address is a hint: what somebody else has mapped there stays. */
   #mapView(
     address: Address,
@@ -291,13 +306,13 @@ export class DualMapper {
   /**
    * No resizing (a write past the end of a file that shrank is SIGBUS), no new writable view, no unsealing.
    * The descriptor is closed a moment later and has no name, so this is the second lock on the door: a kernel
-   * that cannot do it (FUTURE_WRITE came with Linux 5.1) is no reason to refuse memory.
+   * that cannot do it (FUTURE_WRITE came with Linux 5.1) is no reason to refuse memory. False is returned there.
    */
-  #seal(descriptor: number): void {
+  #seal(descriptor: number): boolean {
     const resizing = Seal.SHRINK | Seal.GROW | Seal.SEAL;
-    if (this.#libc.fcntl(descriptor, Seal.ADD_SEALS, resizing | Seal.FUTURE_WRITE) !== 0) {
-      this.#libc.fcntl(descriptor, Seal.ADD_SEALS, resizing);
-    }
+    if (this.#libc.fcntl(descriptor, Seal.ADD_SEALS, resizing | Seal.FUTURE_WRITE) === 0) return true;
+    this.#libc.fcntl(descriptor, Seal.ADD_SEALS, resizing);
+    return false;
   }
 }
 

@@ -36,7 +36,7 @@ export const Memfd = {
 /** `fcntl`: the command that seals a memfd, and its seals. FUTURE_WRITE exists from Linux 5.1. */
 export const Seal = { ADD_SEALS: 1033, SEAL: 0x1, SHRINK: 0x2, GROW: 0x4, FUTURE_WRITE: 0x10 } as const;
 
-/** `open` and `shm_open` flags. */
+/** `open` and `shm_open` flags; without RDWR a file is opened for reading alone. */
 export const Open = { RDWR: 0o2, CREAT: 0o100, EXCL: 0o200, CLOEXEC: 0o2000000 } as const;
 
 /** `madvise` advice. POPULATE_WRITE exists from Linux 5.14, COLLAPSE from 6.1. */
