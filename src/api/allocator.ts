@@ -162,8 +162,11 @@ export class JitAllocator implements Disposable {
   #sharedBy(memberId: unknown): SharedEngine {
     const engine = this.#engine;
     const isMember = engine instanceof SharedEngine && engine.hasMember(memberId);
-    if (!isMember)
-      throw refuseValue("look up member", memberId, "it is the memberId of a thread that shares");
+    if (!isMember) {
+      const isShared = engine instanceof SharedEngine;
+      const wanted = isShared ? "no thread has, or had, that number" : "the allocator is not shared";
+      throw refuseValue("look up member", memberId, wanted);
+    }
     return engine;
   }
 

@@ -124,7 +124,8 @@ const MOST_PARAMETERS = 32;
  * ```
  */
 export function toFunction<const S extends Signature>(code: Span, signature: S): TypedFunction<S> {
-  if (!spanAccess.isSpan(code)) throw refuseValue("call", code, "the code must be a Span");
+  if (!spanAccess.isSpan(code))
+    throw refuseValue("call", code, "the code must be a Span; query(address) makes one of an address");
   const checked = checkSignature(signature);
   checkLive(code);
   const { owner } = spanAccess.block(code);

@@ -40,6 +40,9 @@ export class JitRuntime implements Disposable {
     if (typeof options !== "object" || (options as unknown) === null) {
       throw refuseValue("make a runtime of", options, "its options are an object");
     }
+    if (options instanceof JitAllocator) {
+      throw refuseValue("make a runtime of", options, "an allocator is no options; pass it as { allocator }");
+    }
     const { allocator, ...allocatorOptions } = options;
     if (allocator !== undefined) {
       if (!(allocator instanceof JitAllocator)) {

@@ -13,9 +13,13 @@ export interface BlockPicture {
   readonly granules: Uint8Array;
 }
 
-/** Characters in a line of the map: with the frame it fits a terminal of 80 columns. */
+/** Characters in a line of the map at most: with the frame it fits a terminal of 80 columns. */
 const MAP_WIDTH = 64;
-/** Lines of a map at most; in larger blocks a character stands for several granules. */
+/** In a narrower terminal a line has as many of these as fit, so that addresses stay easy to count. */
+const MAP_STEP = 8;
+/** Columns before a line of the map. */
+const MAP_FRAME = 2;
+/** Lines of a map at most, where they are as wide as can be; in larger blocks a character stands for several granules. */
 const MAP_HEIGHT = 16;
 
 const FREE = "·";
@@ -25,12 +29,26 @@ const USED_LAST = "▌";
 /** Several granules of which some are used. */
 const MIXED = "▒";
 
-/** The characters used, in one line. */
-export const blockMapLegend = `${USED} used  ${USED_LAST} the last granule of an allocation  ${MIXED} partly used  ${FREE} free`;
+/** The characters used: in one line, or where that is too long in one each. */
+export function blockMapLegend(columns?: number): string {
+  const entries = [
+    `${USED} used`,
+    `${USED_LAST} the last granule of an allocation`,
+    `${MIXED} partly used`,
+    `${FREE} free`,
+  ];
+  const line = entries.join("  ");
+  return columns === undefined || line.length <= columns ? line : entries.join("\n");
+}
 
-/** The map of one block: a title, then lines of {@link MAP_WIDTH} characters. */
-export function renderBlockMap(block: BlockPicture, title: string): string {
+/**
+ * The map of one block: a title, then lines of {@link MAP_WIDTH} characters.
+ * @param columns of the terminal; where that is too narrow, a line has fewer
+ */
+export function renderBlockMap(block: BlockPicture, title: string, columns = Infinity): string {
   const { granules } = block;
+  const fitting = Math.floor((columns - MAP_FRAME) / MAP_STEP) * MAP_STEP;
+  const width = Math.min(MAP_WIDTH, Math.max(MAP_STEP, fitting));
   const granulesPerCharacter = Math.max(1, Math.ceil(granules.length / (MAP_WIDTH * MAP_HEIGHT)));
   const scale = granulesPerCharacter === 1 ? "1 granule" : `${granulesPerCharacter} granules`;
   const lines = [
@@ -40,7 +58,7 @@ export function renderBlockMap(block: BlockPicture, title: string): string {
   let line = "";
   for (let start = 0; start < granules.length; start += granulesPerCharacter) {
     line += character(granules.subarray(start, start + granulesPerCharacter));
-    if (line.length < MAP_WIDTH && start + granulesPerCharacter < granules.length) continue;
+    if (line.length < width && start + granulesPerCharacter < granules.length) continue;
     lines.push(`  ${line}`);
     line = "";
   }

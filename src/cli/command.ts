@@ -7,6 +7,12 @@ export interface CommandIo {
   stderr(text: string): void;
   /** All of standard input, as bytes; empty where it is a terminal. */
   readStdin(): Uint8Array;
+  /** Whether standard input is a terminal: nothing is read from it then. */
+  readonly isStdinTerminal?: boolean;
+  /** The columns of the terminal that stdout is; absent where it is none. Lines are broken there between words. */
+  readonly columns?: number | undefined;
+  /** The same of stderr. */
+  readonly stderrColumns?: number | undefined;
   /** True where stdout is a terminal that shows colour (and NO_COLOR is not set). */
   readonly color: boolean;
   /** The same for stderr, for commands whose report goes there; absent: no colour. */

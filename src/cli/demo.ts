@@ -9,11 +9,12 @@ import type { Program } from "../../examples/brainf/parser.ts";
 import { Command as Instruction, parse } from "../../examples/brainf/parser.ts";
 import { ProgramError } from "../../examples/brainf/program-error.ts";
 import { heavyProgram, shippedProgramPath, shippedPrograms } from "../../examples/brainf/programs.ts";
-import { readArgs, readInteger } from "./args.ts";
+import { readArgs, readInteger, UsageError } from "./args.ts";
 import type { BlockPicture } from "./block-map.ts";
 import { blockMapLegend, count, formatBytes, renderBlockMap } from "./block-map.ts";
 import type { Command, CommandIo } from "./command.ts";
-import { readFile, unreadable, UnreadableFile } from "./files.ts";
+import { wrap } from "./wrap.ts";
+import { inputOf, readFile, unreadable, UnreadableFile } from "./files.ts";
 
 /** What a shell reports of a program that Ctrl-C ended: 128 + SIGINT. */
 const EXIT_INTERRUPTED = 130;
@@ -30,10 +31,11 @@ PROGRAM is a file, or the name of a program that ships:
 
 The program's output goes to standard output, the report to standard error.
 Standard input is the program's input, unless it is a terminal; at its end, ","
-stores 0. Cells are bytes and wrap around. Ctrl-C ends the run, or the comparison.
+stores 0. Cells are bytes and wrap around. Ctrl-C ends the run, or the
+comparison.
 
 Options:
-  --input FILE   take the program's input from a file
+  --input FILE   take the program's input from a file, - is standard input
   --cells N      cells on the tape, 1 to ${MAX_CELLS} (default ${DEFAULT_CELLS})
   --no-compare   run it once only
   --json         print one JSON document, with the output in it, instead
@@ -82,12 +84,15 @@ async function runDemo(args: readonly string[], io: CommandIo): Promise<number> 
     1,
   );
   if (values.help === true) {
-    io.stdout(HELP);
+    io.stdout(wrap(HELP, io.columns));
     return 0;
   }
   const cells =
     values.cells === undefined ? DEFAULT_CELLS : readInteger("--cells", values.cells, 1, MAX_CELLS);
   const name = positionals[0] ?? heavyProgram;
+  if (name === "-" && values.input === "-") {
+    throw new UsageError("standard input cannot be both the program and its input; name a file for one");
+  }
   const isJson = values.json === true;
   const output: Uint8Array[] = [];
   try {
@@ -108,19 +113,19 @@ async function runDemo(args: readonly string[], io: CommandIo): Promise<number> 
     }
     const result: Result = { name, cells, backend, first, comparison };
     if (isJson) io.stdout(`${JSON.stringify(toJson(result, output), null, 2)}\n`);
-    else io.stderr(render(result, io.stderrColor === true));
+    else io.stderr(render(result, io));
     return first.end === "done" ? 0 : EXIT_INTERRUPTED;
   } catch (error) {
     const message = messageFor(name, error);
     if (message === undefined) throw error;
-    if (!isJson) io.stderr(`jit-allocator demo: ${message}\n`);
+    if (!isJson) io.stderr(wrap(`jit-allocator demo: ${message}\n`, io.stderrColumns));
     else io.stdout(`${JSON.stringify(errorToJson(name, error, message, output), null, 2)}\n`);
     return 1;
   }
 }
 
 function readProgram(name: string, io: CommandIo): Uint8Array {
-  if (name === "-") return io.readStdin();
+  if (name === "-") return inputOf("the program", io);
   try {
     return readFile(name);
   } catch (error) {
@@ -146,6 +151,7 @@ function readInput(
   isStdinTaken: boolean,
   io: CommandIo,
 ): Uint8Array {
+  if (file === "-") return inputOf("the program's input", io);
   if (file !== undefined) return readFile(file);
   const reads = program.commands.includes(Instruction.Input);
   return reads && !isStdinTaken ? io.readStdin() : new Uint8Array(0);
@@ -206,7 +212,12 @@ async function compare(program: Program, options: RunOptions, io: CommandIo | un
   const onSlice = (milliseconds: number): void => {
     if (hasSpoken || milliseconds < 1000) return;
     hasSpoken = true;
-    io?.stderr("Interpreting it once more without the compiler, to compare (Ctrl-C ends that) …\n");
+    io?.stderr(
+      wrap(
+        "Interpreting it once more without the compiler, to compare (Ctrl-C ends that) …\n",
+        io.stderrColumns,
+      ),
+    );
   };
   return await run(program, { ...options, onSlice });
 }
@@ -220,7 +231,7 @@ function speedup({ first, comparison }: Result): number | null {
   return comparison?.end === "done" ? comparison.milliseconds / first.milliseconds : null;
 }
 
-function render(result: Result, isColored: boolean): string {
+function render(result: Result, { stderrColor: isColored = false, stderrColumns }: CommandIo): string {
   const { first, comparison, backend } = result;
   const { functions, askedBytes, codeBytes, keptBytes } = first.compiler;
   const bold = (text: string): string => (isColored ? `\u001b[1m${text}\u001b[22m` : text);
@@ -241,8 +252,11 @@ function render(result: Result, isColored: boolean): string {
     ["interpreted", comparison === undefined ? "not run" : describeTime(comparison)],
   ] as const;
   const table = rows.map(([label, text]) => `${bold(label.padEnd(14))}${text}\n`).join("");
-  const maps = first.blocks.map((block, index) => green(renderBlockMap(block, `block ${index + 1}`)));
-  return `\n${table}${maps.length > 0 ? `${maps.join("")}${blockMapLegend}\n` : ""}`;
+  const maps = first.blocks.map((block, index) =>
+    green(renderBlockMap(block, `block ${index + 1}`, stderrColumns)),
+  );
+  const picture = maps.length > 0 ? `${maps.join("")}${blockMapLegend(stderrColumns)}\n` : "";
+  return wrap(`\n${table}${picture}`, stderrColumns);
 }
 
 function describeTime({ milliseconds, end }: Run): string {

@@ -2,6 +2,7 @@
 import { readArgs } from "./args.ts";
 import type { Command, CommandIo } from "./command.ts";
 import { examine, thisMachine } from "./examination.ts";
+import { wrap } from "./wrap.ts";
 import type { DoctorPatient, DoctorReport } from "./examination.ts";
 
 const HELP = `Usage: jit-allocator doctor [--json]
@@ -29,11 +30,15 @@ export const doctor: Command = {
 export function runDoctor(args: readonly string[], io: CommandIo, patient: DoctorPatient): number {
   const { values } = readArgs(args, { json: { type: "boolean" }, help: { type: "boolean", short: "h" } }, 0);
   if (values.help === true) {
-    io.stdout(HELP);
+    io.stdout(wrap(HELP, io.columns));
     return 0;
   }
   const report = examine(patient);
-  io.stdout(values.json === true ? `${JSON.stringify(report, null, 2)}\n` : render(report, io.color));
+  io.stdout(
+    values.json === true
+      ? `${JSON.stringify(report, null, 2)}\n`
+      : wrap(render(report, io.color), io.columns),
+  );
   return report.ok ? 0 : 1;
 }
 

@@ -1,5 +1,6 @@
 /** Reading the files that a command line names. */
 import { readFileSync } from "node:fs";
+import type { CommandIo } from "./command.ts";
 
 /** A file that could not be read, with the system's reason. */
 export class UnreadableFile extends Error {}
@@ -7,6 +8,16 @@ export class UnreadableFile extends Error {}
 /** @throws UnreadableFile */
 export function readFile(path: string): Uint8Array {
   return read(path, path);
+}
+
+/** What `-` names. @param what it is to be, as messages call it. @throws UnreadableFile also where it is a terminal */
+export function inputOf(what: string, io: CommandIo): Uint8Array {
+  if (io.isStdinTerminal === true) {
+    throw new UnreadableFile(
+      `cannot read ${what}: standard input is a terminal; pipe something into it, or name a file`,
+    );
+  }
+  return io.readStdin();
 }
 
 /** All of standard input. @throws UnreadableFile */

@@ -7,63 +7,71 @@ import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { readStandardInput } from "./files.ts";
 import { replay } from "./replay.ts";
-import { showsColor } from "./terminal.ts";
+import { columnsOf, showsColor } from "./terminal.ts";
 import { VERSION } from "./version.ts";
+import { wrap } from "./wrap.ts";
 
 const commands: readonly Command[] = [demo, doctor, replay];
+
+/** What there is beside the commands that do something. */
+const HELP_SUMMARY = { name: "help", summary: "print this text, or with a COMMAND its own" };
 
 const widestName = Math.max(...commands.map(({ name }) => name.length));
 
 const help = `Usage: jit-allocator [--help] [--version] COMMAND
 
 Commands:
-${commands.map(({ name, summary }) => `  ${name.padEnd(widestName)}  ${summary}`).join("\n")}
+${[...commands, HELP_SUMMARY].map(({ name, summary }) => `  ${name.padEnd(widestName)}  ${summary}`).join("\n")}
 
 Options:
   --help, -h     print this text; after a command, the command's own
   --version, -v  print the version
 
+A terminal is shown colours, unless NO_COLOR is set or TERM is dumb.
+FORCE_COLOR shows them everywhere; FORCE_COLOR=0 shows none.
+
 Exit codes: 0 done, 1 the work failed, 2 the command line was wrong.
 `;
 
+/** Other ways to ask for what every program has. */
+const ALIASES: Readonly<Record<string, string>> = { "-h": "--help", "-v": "--version", version: "--version" };
+
 /** Runs the command line and returns the exit code. Never throws. */
 async function main(args: readonly string[], io: CommandIo): Promise<number> {
-  const [name, ...rest] = args;
-  if (name === undefined) {
-    io.stderr(help);
+  const [given, ...rest] = args;
+  const say = (text: string): void => io.stderr(wrap(`jit-allocator${text}\n`, io.stderrColumns));
+  if (given === undefined) {
+    io.stderr(wrap(help, io.stderrColumns));
     return 2;
   }
-  if (name === "--help" || name === "-h" || name === "--version" || name === "-v") {
-    const [extra] = rest;
+  const name = Object.hasOwn(ALIASES, given) ? ALIASES[given] : given;
+  if (name === "help") return await main([...rest, "--help"], io);
+  if (name === "--help" || name === "--version") {
+    const extra = rest.find((word) => word !== "--help");
     if (extra !== undefined) {
-      io.stderr(`jit-allocator: unexpected argument ${JSON.stringify(extra)} after ${name}\n`);
+      say(`: unexpected argument ${JSON.stringify(extra)} after ${given}`);
       return 2;
     }
-    io.stdout(name === "--help" || name === "-h" ? help : `${VERSION}\n`);
+    io.stdout(name === "--help" ? wrap(help, io.columns) : `${VERSION}\n`);
     return 0;
   }
-  const command = commands.find((candidate) => candidate.name === name);
+  const command = commands.find((candidate) => candidate.name === given);
   if (command === undefined) {
-    const kind = name.startsWith("-") ? "option" : "command";
+    const kind = given.startsWith("-") ? "option" : "command";
     const known = commands.map((candidate) => candidate.name).join(", ");
-    io.stderr(
-      `jit-allocator: unknown ${kind} ${JSON.stringify(name)}; the commands are ${known} (see --help)\n`,
-    );
+    say(`: unknown ${kind} ${JSON.stringify(given)}; the commands are ${known} (see --help)`);
     return 2;
   }
   try {
     return await command.run(rest, io);
   } catch (error) {
     if (error instanceof UsageError) {
-      io.stderr(`jit-allocator ${name}: ${error.message} (see jit-allocator ${name} --help)\n`);
+      say(` ${given}: ${error.message} (see jit-allocator ${given} --help)`);
       return 2;
     }
-    if (error instanceof JitError) io.stderr(`jit-allocator ${name}: ${error.code}: ${error.message}\n`);
+    if (error instanceof JitError) say(` ${given}: ${error.code}: ${error.message}`);
     // Whatever else comes here is a mistake in this program; the stack helps whoever looks for it.
-    else
-      io.stderr(
-        `jit-allocator ${name}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-      );
+    else say(` ${given}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
     return 1;
   }
 }
@@ -85,6 +93,9 @@ process.exitCode = await main(process.argv.slice(2), {
   stdout: (text) => void process.stdout.write(text),
   stderr: (text) => void process.stderr.write(text),
   readStdin: () => (process.stdin.isTTY ? new Uint8Array(0) : readStandardInput()),
+  isStdinTerminal: process.stdin.isTTY,
+  columns: columnsOf(process.stdout),
+  stderrColumns: columnsOf(process.stderr),
   color: showsColor(process.stdout),
   stderrColor: showsColor(process.stderr),
 });

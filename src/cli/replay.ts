@@ -9,7 +9,7 @@ import {
 } from "./allocator-flags.ts";
 import { readArgs, UsageError } from "./args.ts";
 import type { Command, CommandIo } from "./command.ts";
-import { readFile, UnreadableFile } from "./files.ts";
+import { inputOf, readFile, UnreadableFile } from "./files.ts";
 import {
   makeReplay,
   measurePeak,
@@ -18,14 +18,17 @@ import {
   type ReplayApi,
   type ReplayPeak,
 } from "./replay-rounds.ts";
+import { wrap } from "./wrap.ts";
 import { lineOfOperation, readTrace, TraceError, type Trace } from "./trace.ts";
 
 const help = `Usage: jit-allocator replay TRACE [options]
 
-Runs an allocation trace on a fresh allocator, round after round, and prints the best round.
-Only the allocator's calls are timed; the peaks are taken in one more round, before the timed ones.
+Runs an allocation trace on a fresh allocator, round after round, and prints
+the best round. Only the allocator's calls are timed; the peaks are taken in
+one more round, before the timed ones.
 
-TRACE is a text file, or gzip where its name ends in .gz:
+TRACE is a text file, or gzip where its name ends in .gz; - reads either from
+standard input:
   a ID SIZE    allocate SIZE bytes
   f ID         release it
   s ID SIZE    shrink it to SIZE bytes
@@ -36,12 +39,13 @@ TRACE is a text file, or gzip where its name ends in .gz:
 Options:
   --rounds N               how many timed rounds (default 5)
   --api address|span       run on allocAddress (the default) or on alloc
-  --json                   print one line of JSON; bytes, and nanoseconds per operation
+  --json                   print one line of JSON: bytes, and nanoseconds each
   --help, -h               print this text
 
 ${allocatorFlagsHelp}
 
-Exit codes: 0 done, 1 the trace cannot be read or run, 2 the command line was wrong.
+Exit codes: 0 done, 1 the trace cannot be read or run, 2 the command line
+was wrong.
 `;
 
 /**
@@ -160,17 +164,18 @@ function table(result: ReplayReport, request: ReplayRequest, trace: Trace): stri
 
 /** Says what went wrong, on stderr. @returns the exit code. */
 function explain(error: unknown, bytes: Uint8Array, path: string, io: CommandIo): number {
-  const say = (what: string): void => io.stderr(`jit-allocator replay: ${what}\n`);
+  const name = path === "-" ? "standard input" : path;
+  const say = (what: string): void => io.stderr(wrap(`jit-allocator replay: ${what}\n`, io.stderrColumns));
   if (error instanceof UnreadableFile) {
     say(error.message);
     return 1;
   }
   if (error instanceof TraceError) {
-    say(`${path}: ${error.message}`);
+    say(`${name}: ${error.message}`);
     return 1;
   }
   if (error instanceof ReplayError && error.cause instanceof JitError) {
-    say(`${path}: line ${lineOfOperation(path, bytes, error.operationIndex)}: ${error.message}`);
+    say(`${name}: line ${lineOfOperation(path, bytes, error.operationIndex)}: ${error.message}`);
     return 1;
   }
   if (error instanceof JitError) {
@@ -179,11 +184,11 @@ function explain(error: unknown, bytes: Uint8Array, path: string, io: CommandIo)
     return error.code === "ERR_INVALID_ARGUMENT" ? 2 : 1;
   }
   if (error instanceof Error && "code" in error && error.code === "ERR_BUFFER_TOO_LARGE") {
-    say(`${path}: it unpacks to more bytes than there can be in one buffer`);
+    say(`${name}: it unpacks to more bytes than there can be in one buffer`);
     return 1;
   }
   if (error instanceof Error && "code" in error && String(error.code).startsWith("Z_")) {
-    say(`${path}: not a gzip file, though its name says so: ${error.message}`);
+    say(`${name}: not a gzip file, though its name says so: ${error.message}`);
     return 1;
   }
   throw error;
@@ -197,15 +202,17 @@ export const replay: Command = {
   run(args: readonly string[], io: CommandIo): number {
     const request = parseRequest(args);
     if (request === undefined) {
-      io.stdout(help);
+      io.stdout(wrap(help, io.columns));
       return 0;
     }
     let bytes: Uint8Array = new Uint8Array(0);
     try {
-      bytes = readFile(request.path);
+      bytes = request.path === "-" ? inputOf("the trace", io) : readFile(request.path);
       const trace = readTrace(request.path, bytes);
       const result = replayTrace(trace, request);
-      io.stdout(request.json ? `${JSON.stringify(result)}\n` : table(result, request, trace));
+      io.stdout(
+        request.json ? `${JSON.stringify(result)}\n` : wrap(table(result, request, trace), io.columns),
+      );
       return 0;
     } catch (error) {
       return explain(error, bytes, request.path, io);

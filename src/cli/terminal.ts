@@ -14,6 +14,11 @@ export type Variables = (name: string) => string | undefined;
 export const ownVariables: Variables = (name) =>
   isGranted({ name: "env", variable: name }) ? process.env[name] : undefined;
 
+/** The columns of the terminal that a stream is; undefined where it is none, or does not tell. */
+export function columnsOf({ isTTY, columns }: OutputStream): number | undefined {
+  return isTTY === true && columns !== undefined && columns > 0 ? columns : undefined;
+}
+
 /**
  * Whether colours go to a stream. FORCE_COLOR decides where it is set (0 and false: none); else there are none where NO_COLOR
  * is set, or the stream is no terminal, or one that is not known to show them. An empty variable counts as not set.

@@ -68,7 +68,7 @@ const SLOT_RELEASED = 2;
 
 /**
  * Reads a trace.
- * @param fileName decides by its ending whether `bytes` are gzip (`.gz`) or text.
+ * @param fileName decides by its ending whether `bytes` are gzip (`.gz`) or text; `-` has none, so the bytes themselves do.
  * @throws TraceError naming the first line that is malformed, or that uses an id which is not live.
  *
  * @example
@@ -101,7 +101,8 @@ export function lineOfOperation(fileName: string, bytes: Uint8Array, index: numb
 }
 
 function fileText(fileName: string, bytes: Uint8Array): Uint8Array {
-  return fileName.endsWith(".gz") ? gunzipSync(bytes) : bytes;
+  const isPacked = fileName === "-" ? bytes[0] === 0x1f && bytes[1] === 0x8b : fileName.endsWith(".gz");
+  return isPacked ? gunzipSync(bytes) : bytes;
 }
 
 class TraceReader {

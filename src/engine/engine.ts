@@ -293,9 +293,7 @@ export class Engine implements AllocatorOperations {
 
   #refuseAddress(action: string, address: unknown, status: Status): JitError {
     this.checkOpen(action);
-    if (!isIndex(address)) {
-      return refusals.refuseValue(action, address, "an address is an integer from 0 to 2**53 - 1");
-    }
+    if (!isIndex(address)) return refusals.refuseAddress(action, address);
     if (status === Status.unknownAddress) return refusals.refuseUnknownAddress(action, address);
     if (status === Status.notAllocated) return refusals.refuseFreeAddress(action, address);
     const { block, granule } = this.core;
@@ -382,7 +380,7 @@ export class Engine implements AllocatorOperations {
     const isSole = this.#identity.isSole(span, this); // a short way to the same
     const mapped = isSole ? blockOf(span) : this.#liveBlock(span, "write");
     // Nothing here runs code of the caller's, which could unmap what is about to be written.
-    if (!isUint8Array(bytes)) throw refusals.refuseBytes(bytes);
+    if (!isUint8Array(bytes)) throw refusals.refuseBytes(offset, bytes);
     const length = typedArrayLength(bytes);
     if (length === 0 && kindOfBytes(bytes) === "lost") throw refusals.refuseLostBytes(bytes);
     const granule = granuleOf(span);

@@ -14,7 +14,9 @@ export function refuseSize(size: unknown, largestSize: number): JitError {
       )
     : new JitError(
         "ERR_INVALID_ARGUMENT",
-        `Cannot allocate ${describe(size)} bytes: a size must be an integer above 0`,
+        typeof size === "number"
+          ? `Cannot allocate ${describe(size)} bytes: a size must be an integer above 0`
+          : `Cannot allocate: a size must be an integer above 0, and is ${describe(size)}`,
       );
 }
 
@@ -105,15 +107,42 @@ export function refuseValue(action: string, value: unknown, wanted: string): Jit
 
 /** What should be a span is none. */
 export function refuseTarget(action: string, target: unknown): JitError {
-  return refuseValue(action, target, "the target must be a Span, or its address where that is allowed");
+  return refuseValue(
+    action,
+    target,
+    TAKES_ADDRESSES.has(action)
+      ? "the target must be a Span, or its address as a number"
+      : "the target must be a Span; query(address) makes one of an address",
+  );
 }
 
-export function refuseBytes(bytes: unknown): JitError {
-  return refuseValue("write", bytes, "the bytes must be a Uint8Array");
+/** What is done to an allocation by its address too. */
+const TAKES_ADDRESSES: ReadonlySet<string> = new Set(["release", "shrink"]);
+
+/** Both ways to call it, because what refuses is the same. */
+const RIGHT_WRITES = "span.write(0, bytes) or allocator.write(span, 0, bytes)";
+
+/** What should be bytes is none. Most often the offset was left out, or comes second. */
+export function refuseBytes(offset: unknown, bytes: unknown): JitError {
+  const hint =
+    typeof offset === "function"
+      ? "a span's write takes no callback; pass it to allocator.write(span, callback)"
+      : typeof offset === "object" && offset !== null
+        ? `the offset comes before the bytes, as in ${RIGHT_WRITES}`
+        : offset === undefined && bytes === undefined
+          ? `offset and bytes are missing, as in ${RIGHT_WRITES}`
+          : undefined;
+  return hint === undefined
+    ? refuseValue("write", bytes, "the bytes must be a Uint8Array")
+    : new JitError("ERR_INVALID_ARGUMENT", `Cannot write: ${hint}`);
 }
 
 export function refuseLostBytes(bytes: unknown): JitError {
   return refuseValue("write", bytes, "its buffer is detached, or was made shorter");
+}
+
+export function refuseAddress(action: string, value: unknown): JitError {
+  return refuseValue(action, value, "an address is an integer from 0 to 2**53 - 1, as span.rx is");
 }
 
 export function refuseUnknownAddress(action: string, address: number): JitError {
@@ -165,8 +194,11 @@ export function refuseDetached(action: string): JitError {
 }
 
 export function refuseRange(action: string, offset: unknown, length: unknown, size: number): JitError {
+  const wrong = !isIndex(offset) ? ["offset", offset] : !isIndex(length) ? ["length", length] : undefined;
   return new JitError(
     "ERR_INVALID_ARGUMENT",
-    `Cannot ${action} ${describe(length)} byte(s) at offset ${describe(offset)}: the span has ${size}`,
+    wrong === undefined
+      ? `Cannot ${action} ${describe(length)} byte${length === 1 ? "" : "s"} at offset ${describe(offset)}: the span has ${size}`
+      : `Cannot ${action}: the ${String(wrong[0])} must be an integer from 0 on, and is ${describe(wrong[1])}`,
   );
 }

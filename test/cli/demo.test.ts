@@ -57,6 +57,13 @@ test("- reads the program from standard input", () => {
   assert.equal(stdout, "A\0");
 });
 
+test("--input - is standard input, which cannot be the program too", () => {
+  assert.equal(runCli(["demo", "--input", "-", programFile(",[.,]")], "abc").stdout, "abc");
+  const both = runCli(["demo", "--input", "-", "-"], ",.");
+  assert.equal(both.status, 2);
+  assert.match(both.stderr, /cannot be both/);
+});
+
 test("--json prints one document with everything in it", () => {
   const { status, stdout, stderr } = runCli(["demo", "--json", "primes"]);
   assert.equal(status, 0);

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { platform } from "../../src/base/platform.ts";
-import { runCli, runCliInShell, startCli } from "../support/cli.ts";
+import { mainPath, runCli, runCliInShell, startCli } from "../support/cli.ts";
+import { runWithFlags, startOf } from "../support/flags.ts";
 import { needs } from "../support/requirements.ts";
 
 test("--help lists every command, on stdout", () => {
@@ -115,4 +116,24 @@ test("a reader that leaves early ends the command without complaint", async () =
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test("help and version are what --help and --version are", () => {
+  assert.deepEqual(runCli(["help"]), runCli(["--help"]));
+  assert.deepEqual(runCli(["help", "help"]), runCli(["--help"]));
+  assert.deepEqual(runCli(["version"]), runCli(["--version"]));
+  for (const name of ["demo", "doctor", "replay"]) {
+    assert.deepEqual(runCli(["help", name]), runCli([name, "--help"]));
+  }
+  const unknown = runCli(["help", "nothing"]);
+  assert.equal(unknown.status, 2);
+  assert.match(unknown.stderr, /unknown command "nothing"/);
+});
+
+test("FORCE_COLOR colours what goes to a file, and NO_COLOR does not hold against it", () => {
+  const doctor = (variables: NodeJS.ProcessEnv): string =>
+    runWithFlags([...startOf(mainPath), "doctor"], { FORCE_COLOR: "", NO_COLOR: "", ...variables }).stdout;
+  assert.ok(doctor({ FORCE_COLOR: "1", NO_COLOR: "1" }).includes("\u001b[1mMachine"));
+  assert.ok(!doctor({ FORCE_COLOR: "0" }).includes("\u001b"));
+  assert.ok(!doctor({}).includes("\u001b"));
 });

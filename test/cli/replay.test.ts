@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { gzipSync } from "node:zlib";
+import { demo } from "../../src/cli/demo.ts";
 import { replay } from "../../src/cli/replay.ts";
 import { runCli } from "../support/cli.ts";
 
@@ -176,5 +177,37 @@ test("--help names every flag", async () => {
   assert.equal(code, 0);
   for (const flag of ["--rounds", "--api", "--json", "--no-use-dual-mapping", "--max-reserved-size"]) {
     assert.ok(stdout.includes(flag), flag);
+  }
+});
+
+test("- reads the trace from standard input, as text or gzip", () => {
+  const text = runCli(["replay", "-", "--json", "--rounds", "1"], everyKind);
+  assert.equal(text.status, 0, text.stderr);
+  assert.match(text.stdout, /"name":"third","n":2,/);
+  const packed = runCli(["replay", "--json", "--rounds", "1", "-"], gzipSync(everyKind));
+  assert.equal(packed.status, 0, packed.stderr);
+  assert.match(packed.stdout, /"name":"third","n":2,/);
+  const wrong = runCli(["replay", "-"], "a 1 64\nf 2\n");
+  assert.equal(wrong.status, 1);
+  assert.match(wrong.stderr, /^jit-allocator replay: standard input: line 2: /);
+});
+
+test("- where standard input is a terminal says so, instead of waiting or running nothing", async () => {
+  let stderr = "";
+  const io = {
+    stdout: () => undefined,
+    stderr: (text: string) => void (stderr += text),
+    readStdin: () => assert.fail("it is a terminal"),
+    isStdinTerminal: true,
+    color: false,
+  };
+  for (const [command, args] of [
+    [replay, ["-"]],
+    [demo, ["-"]],
+    [demo, ["--input", "-", "hello"]],
+  ] as const) {
+    stderr = "";
+    assert.equal(await command.run(args, io), 1);
+    assert.match(stderr, /: standard input is a terminal; pipe something into it, or name a file\n$/);
   }
 });

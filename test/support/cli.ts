@@ -2,7 +2,8 @@ import { spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
-const mainPath = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+/** The program `jit-allocator`. */
+export const mainPath = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 
 /** What a finished command line left. */
 export interface CliResult {

@@ -13,6 +13,11 @@ export interface Ended {
 export const NODE_PERMISSION_FLAG =
   Number(process.versions.node.split(".")[0]) < 22 ? "--experimental-permission" : "--permission";
 
+/** The words that start a program of JavaScript which may do everything. */
+export function startOf(program: string): readonly string[] {
+  return platform.runtime === "deno" ? ["run", "--allow-all", "--no-check", program] : [program];
+}
+
 /** Runs this runtime with these arguments to its end. */
 export function runWithFlags(args: readonly string[], variables: NodeJS.ProcessEnv = {}): Ended {
   // NODE_V8_COVERAGE: empty, not absent, since what is absent is inherited.

@@ -1,0 +1,74 @@
+/** Breaking lines between words, so that a terminal does not break them inside. */
+
+/** Fewer columns than this do no terminal justice: lines are left to it. */
+const LEAST_COLUMNS = 20;
+/** The second half of a table's row is set beneath itself as long as this many columns are left for it. */
+const LEAST_COLUMN = 30;
+
+// eslint-disable-next-line no-control-regex -- colours begin with that character
+const COLORS = /\u001b\[[0-9;]*m/g;
+
+/** How many columns a text of one line takes; each of its characters takes one. */
+export function widthOf(text: string): number {
+  return text.replace(COLORS, "").length;
+}
+
+/**
+ * Breaks lines that are longer than `columns` between words. What follows begins under the last column of the line that
+ * leaves room for it: columns are what two spaces set apart. A word that is longer than a line stays whole.
+ *
+ * @param columns those of the terminal; undefined = there is none, and lines stay as they are
+ */
+export function wrap(text: string, columns: number | undefined): string {
+  if (columns === undefined || columns < LEAST_COLUMNS) return text;
+  return paragraphsOf(text.split("\n"), columns)
+    .map((line) => (widthOf(line) <= columns ? line : wrapLine(line, columns)))
+    .join("\n");
+}
+
+/** The lines; those of a paragraph of which one is too long are one, so that it is filled anew. */
+function paragraphsOf(lines: readonly string[], columns: number): readonly string[] {
+  const result: string[] = [];
+  for (let index = 0; index < lines.length; index++) {
+    const isProse = (line: string | undefined): boolean => line !== undefined && /^\S+( \S+)+$/.test(line);
+    let end = index + 1;
+    if (isProse(lines[index])) while (isProse(lines[end])) end++;
+    const paragraph = lines.slice(index, end);
+    if (paragraph.some((line) => widthOf(line) > columns)) result.push(paragraph.join(" "));
+    else result.push(...paragraph);
+    index = end - 1;
+  }
+  return result;
+}
+
+function wrapLine(line: string, columns: number): string {
+  const plain = line.replace(COLORS, "");
+  const starts = [...plain.matchAll(/ {2,}(?=\S)/g)].map((gap) => gap.index + gap[0].length);
+  // "  - " begins an item of a list.
+  const item = /^ *- /.exec(plain)?.[0].length ?? 0;
+  const fitting = starts.filter((start) => start <= Math.max(columns - LEAST_COLUMN, 0));
+  const indent = Math.max(item, fitting.at(-1) ?? 0);
+  // A last column that has no room beside the others begins beneath them.
+  const cut = starts.length > fitting.length ? line.search(/ {2,}(?=\S+(?: \S+)*$)/) : -1;
+  if (cut < 0) return fill(line, indent, columns);
+  const rest = `${" ".repeat(indent)}${line.slice(cut).trimStart()}`;
+  return `${fill(line.slice(0, cut), indent, columns)}\n${fill(rest, indent, columns)}`;
+}
+
+/** Breaks one line; those that follow begin at `indent`. */
+function fill(line: string, indent: number, columns: number): string {
+  const lines: string[] = [];
+  let current = "";
+  for (const [index, word] of line.split(" ").entries()) {
+    const longer = index === 0 ? word : `${current} ${word}`;
+    const isRoom = widthOf(longer) <= columns || widthOf(current) <= indent;
+    if (isRoom) {
+      current = longer;
+    } else {
+      lines.push(current.trimEnd());
+      // Spaces that set columns apart are not carried over.
+      current = word === "" ? " ".repeat(Math.max(0, indent - 1)) : " ".repeat(indent) + word;
+    }
+  }
+  return [...lines, current.trimEnd()].join("\n");
+}
