@@ -6,7 +6,7 @@
  */
 export { JitAllocator } from "./api/allocator.ts";
 export { JitError } from "./base/errors.ts";
-export type { JitErrorCode, SystemFailure } from "./base/errors.ts";
+export type { JitErrorCode, JitErrorJson, SystemFailure } from "./base/errors.ts";
 export type { Address } from "./ffi/contract.ts";
 export { toFunction } from "./api/function.ts";
 export type {
@@ -18,11 +18,13 @@ export type {
   TypedFunction,
 } from "./api/function.ts";
 export type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "./engine/options.ts";
+export { preload } from "./api/preload.ts";
 export { JitRuntime } from "./api/runtime.ts";
 export type { CodeInfo } from "./api/runtime.ts";
 export type { MemberInfo } from "./sharing/shared-engine.ts";
 export type { SharedAllocator } from "./sharing/handle.ts";
 export { Span } from "./engine/span.ts";
+export type { SpanJson } from "./engine/span.ts";
 export type { SpanToken } from "./engine/contract.ts";
 export type { BlockInfo, Statistics } from "./engine/statistics.ts";
 export * as VirtMem from "./api/virt-mem.ts";

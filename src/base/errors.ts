@@ -22,6 +22,22 @@ export interface SystemFailure {
   readonly cause?: unknown;
 }
 
+/** A {@link JitError} as JSON. */
+export interface JitErrorJson {
+  /** `JitError`. */
+  readonly name: string;
+  /** {@link JitError.code} */
+  readonly code: JitErrorCode;
+  /** For people. */
+  readonly message: string;
+  /** {@link JitError.syscall} */
+  readonly syscall?: string;
+  /** {@link JitError.errno} */
+  readonly errno?: number;
+  /** The name and the message of the error that led to this one. */
+  readonly cause?: string;
+}
+
 /**
  * The one error class of this library. Whatever throws it has changed nothing.
  *
@@ -52,14 +68,7 @@ export class JitError extends Error {
    * What `JSON.stringify` writes: the message too, which it leaves out of other errors. `cause` is the name and the message
    * of the error that led to this one. Without the stack, which has paths of this machine. Never throws.
    */
-  toJSON(): {
-    readonly name: string;
-    readonly code: JitErrorCode;
-    readonly message: string;
-    readonly syscall?: string;
-    readonly errno?: number;
-    readonly cause?: string;
-  } {
+  toJSON(): JitErrorJson {
     return {
       name: this.name,
       code: this.code,

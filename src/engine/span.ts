@@ -24,6 +24,18 @@ export interface SpanAccess {
   readonly end: (span: Span) => void;
 }
 
+/** A {@link Span} as JSON: what can be read of it at that moment. */
+export interface SpanJson {
+  /** The address of the executable view. */
+  readonly rx: Address;
+  /** The address of the writable view. */
+  readonly rw: Address;
+  /** Bytes; 0 after the release. */
+  readonly size: number;
+  /** Whether the memory is no longer the span's. */
+  readonly isReleased: boolean;
+}
+
 /** Set by the class below, which alone can reach its private fields. */
 let plainAccess: Pick<SpanAccess, "isSpan" | "rx" | "make" | "block" | "granule" | "isChecked" | "end"> & {
   makeChecked(block: MappedBlock, granule: number): Span;
@@ -117,12 +129,7 @@ export class Span implements Disposable {
   }
 
   /** What `JSON.stringify` writes: what can be read of the span now, addresses and size in bytes as numbers. */
-  toJSON(): {
-    readonly rx: Address;
-    readonly rw: Address;
-    readonly size: number;
-    readonly isReleased: boolean;
-  } {
+  toJSON(): SpanJson {
     return { rx: this.rx, rw: this.rw, size: this.size, isReleased: this.isReleased };
   }
 

@@ -66,13 +66,17 @@ const KOFFI_TYPES: Readonly<Record<NativeType, string>> = {
  * Loads koffi and offers it as an {@link Ffi}.
  *
  * @param load how koffi is loaded; tests pass their own.
+ * @param isOwnPackageThere whether this package is still where it was loaded from.
  * @throws JitError `ERR_FEATURE_NOT_ENABLED` where koffi is not installed, or its binary does not load.
  */
-export function openKoffi(load: () => KoffiModule = requireKoffi): Ffi {
+export function openKoffi(
+  load: () => KoffiModule = requireKoffi,
+  isOwnPackageThere: () => boolean = isPackageThere,
+): Ffi {
   try {
     return new KoffiFfi(load());
   } catch (cause) {
-    throw loadFailure(cause);
+    throw loadFailure(cause, isOwnPackageThere);
   }
 }
 
@@ -81,19 +85,35 @@ function requireKoffi(): KoffiModule {
   return createRequire(import.meta.url)("koffi") as KoffiModule;
 }
 
-function loadFailure(cause: unknown): JitError {
+/** Whether this package can still be found from here: it could when this file was loaded. */
+function isPackageThere(): boolean {
+  try {
+    createRequire(import.meta.url).resolve("jit-allocator/package.json");
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function loadFailure(cause: unknown, isOwnPackageThere: () => boolean): JitError {
   const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
   const reason =
     cause instanceof Error ? (cause.message.split("\n", 1)[0] ?? "").replace(/\.$/, "") : String(cause);
+  // What was found, and does not load, says itself where it is.
+  const place =
+    typeof code === "string" && code.startsWith("ERR_DLOPEN") ? "" : ` (looked for from ${import.meta.url})`;
   const wayOut =
     code === "ERR_DLOPEN_DISABLED"
       ? "native addons are switched off in this process; start Node with --allow-addons beside --permission, and without --no-addons"
-      : code === "MODULE_NOT_FOUND"
-        ? "it is a dependency of this package with one optional package per system; install again without --omit=optional"
-        : "its binary must match this system, processor and runtime; install again on this machine";
+      : !isOwnPackageThere()
+        ? "this package itself is not found there any more: the process has changed its root (chroot) or may not read the folder, or " +
+          "the folder was moved or removed; call preload() before that happens"
+        : code === "MODULE_NOT_FOUND"
+          ? "it is a dependency of this package with one optional package per system; install again without --omit=optional"
+          : "its binary must match this system, processor and runtime; install again on this machine";
   return new JitError(
     "ERR_FEATURE_NOT_ENABLED",
-    `Cannot load koffi, through which native code is called: ${reason}; ${wayOut}`,
+    `Cannot load koffi, through which native code is called: ${reason}${place}; ${wayOut}`,
     { cause },
   );
 }

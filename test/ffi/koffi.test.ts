@@ -26,6 +26,24 @@ describe("where koffi cannot be loaded", { skip }, () => {
     assert.throws(failing("MODULE_NOT_FOUND", "Cannot find module 'koffi'"), isRefusal(/--omit=optional/));
   });
 
+  it("the error says where it was looked for, and that the package is gone where it is", () => {
+    const gone = (): unknown =>
+      openKoffi(
+        () => {
+          throw Object.assign(new Error("Cannot find module 'koffi'"), { code: "MODULE_NOT_FOUND" });
+        },
+        () => false,
+      );
+    assert.throws(
+      gone,
+      isRefusal(/looked for from file:.*koffi\.js\); .*chroot.*; call preload\(\) before that/),
+    );
+    assert.throws(
+      failing("MODULE_NOT_FOUND", "Cannot find module 'koffi'"),
+      isRefusal(/looked for from file:/),
+    );
+  });
+
   it("the error says that the binary does not fit", () => {
     assert.throws(
       failing("ERR_DLOPEN_FAILED", "invalid ELF header"),

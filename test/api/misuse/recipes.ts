@@ -3,6 +3,7 @@ import {
   JitAllocator,
   JitError,
   JitRuntime,
+  preload,
   Span,
   toFunction,
   VirtMem,
@@ -384,6 +385,7 @@ export const moduleRecipes: Readonly<Record<string, Recipe>> = {
     call: (_self, [options]) => new JitAllocator(wrong(options)),
     undo: (result) => (result as JitAllocator).dispose(),
   },
+  preload: plain(preload, []),
   ...Object.fromEntries(
     [
       ["useDualMapping", isOneOf(true, false, undefined)],
