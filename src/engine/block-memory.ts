@@ -5,7 +5,15 @@ import { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { outOfMetadata, outOfReserve } from "./refusals.ts";
 import { needMuchStack } from "../base/stack.ts";
-import type { DualMapping, MappingTag, MemoryFlags, VirtualMemory } from "../vm/contract.ts";
+import type {
+  DualMapping,
+  JournalStorage,
+  MappedRange,
+  MappingJournal,
+  MappingTag,
+  MemoryFlags,
+  VirtualMemory,
+} from "../vm/contract.ts";
 
 /** A view is shorter than 2 GiB (ffi/contract.ts), which a block may have. */
 const FILLED_AT_ONCE_BYTES = 2 ** 30;
@@ -21,6 +29,8 @@ export class BlockMemory {
   readonly #mapped: (MappedBlock | undefined)[] = [];
   /** Where the threads of a shared allocator look up its blocks. */
   #register: BlockRegister | undefined;
+  /** Where is noted what is mapped and not in there. */
+  #journal: MappingJournal | undefined;
   #tag: MappingTag;
 
   /** @param tagName by which the system knows the memory of this allocator from all other */
@@ -105,6 +115,7 @@ export class BlockMemory {
         throw outOfMetadata(size, this.#core.metadataLimit);
       }
       this.#enter(mapped, entry, this.#register?.serialOf(entry) ?? 0);
+      this.#journal?.drop(rangesOf(mapped));
     } catch (error) {
       mapped.close();
       this.#unmap(mapping, sizeBytes);
@@ -156,8 +167,8 @@ export class BlockMemory {
    * From now on the blocks are in a register that other threads read and write too, and the spans ask `owner`.
    * Precondition: each block has its ledger.
    */
-  share(register: BlockRegister, owner: SpanOwner): void {
-    this.attach(register, owner);
+  share(register: BlockRegister, owner: SpanOwner, journal: JournalStorage): void {
+    this.#attach(register, owner, journal, true);
     const blocks = this.all();
     // In the order of their ages, which the register keeps: a pool's oldest block is the one that a reset keeps.
     for (let pool = 0; pool < (this.#options.useMultiplePools ? 3 : 1); pool++) {
@@ -174,11 +185,17 @@ export class BlockMemory {
   }
 
   /** The same for a thread that has no block yet. */
-  attach(register: BlockRegister, owner: SpanOwner): void {
-    this.#memory.sharing?.prepare();
+  attach(register: BlockRegister, owner: SpanOwner, journal: JournalStorage): void {
+    this.#attach(register, owner, journal, false);
+  }
+
+  #attach(register: BlockRegister, owner: SpanOwner, journal: JournalStorage, isFirst: boolean): void {
+    const { sharing } = this.#memory;
+    sharing?.prepare();
+    this.#journal = sharing?.openJournal(journal, isFirst);
     this.#register = register;
     this.#owner = owner;
-    this.#tag = { ...this.#tag, isGuarded: true };
+    this.#tag = { ...this.#tag, isGuarded: true, journal: this.#journal };
   }
 
   /** Drops what this thread keeps of blocks that another one has unmapped, or of all of them. */
@@ -225,13 +242,20 @@ export class BlockMemory {
     this.#enter(renewed, entry, serial);
   }
 
-  /** Gives back what a thread that died had mapped and not registered, or registered as leaving. */
-  reclaim(kept: readonly RegisterEntry[]): void {
-    const ranges = kept.flatMap(({ rx, rw, sizeBytes }) => [
-      { address: rx, sizeBytes },
-      { address: rw, sizeBytes },
-    ]);
-    this.#memory.sharing?.reclaim(this.#tag.name, ranges);
+  /**
+   * Gives back what a thread that died had mapped and not registered, or was giving back.
+   * @param leaving what is registered so: one block at the most, since one is unmapped after the other
+   */
+  reclaim(kept: readonly RegisterEntry[], [leaving]: readonly RegisterEntry[]): void {
+    // Where the journal does not know of it, nothing of it was given back. If it does, it knows what is left.
+    if (leaving !== undefined && this.#journal?.leaving !== leaving.rx)
+      this.#journal?.take(rangesOf(leaving), leaving.rx);
+    this.#memory.sharing?.reclaim(this.#tag.name, kept.flatMap(rangesOf), this.#journal);
+  }
+
+  /** The end of that: the register has nothing that is leaving. */
+  settle(kept: readonly RegisterEntry[]): void {
+    this.#journal?.drop(kept.flatMap(rangesOf));
   }
 
   /** Unmaps a block and takes it out of the core, whatever it holds. Where the system refuses, nothing has changed. */
@@ -239,16 +263,19 @@ export class BlockMemory {
     needMuchStack();
     mapped.close();
     this.#register?.markLeaving(mapped.entry);
+    this.#journal?.take(rangesOf(mapped), mapped.rx);
     try {
       this.#unmap(mapped, mapped.sizeBytes);
     } catch (error) {
       this.#register?.markStaying(mapped.entry);
+      this.#journal?.drop(rangesOf(mapped));
       throw error;
     }
     this.#end(mapped);
     this.#mapped[this.#core.blockNumber(mapped.block)] = undefined;
     this.#core.removeBlock(mapped.block);
     this.#register?.remove(mapped.entry);
+    this.#journal?.drop(rangesOf(mapped));
   }
 
   /** Fills a range of a block that is free or about to be, in bytes from its start, with the fill pattern. */
@@ -277,7 +304,15 @@ export class BlockMemory {
   }
 
   #unmap(mapping: DualMapping, sizeBytes: number): void {
-    if (this.#options.useDualMapping) this.#memory.releaseDualMapping(mapping, sizeBytes);
-    else this.#memory.release(mapping.rx, sizeBytes);
+    if (this.#options.useDualMapping) this.#memory.releaseDualMapping(mapping, sizeBytes, this.#tag);
+    else this.#memory.release(mapping.rx, sizeBytes, this.#tag);
   }
+}
+
+/** Where a block's views are; twice the same where it has one. */
+function rangesOf({ rx, rw, sizeBytes }: DualMapping & { readonly sizeBytes: number }): MappedRange[] {
+  return [
+    { address: rx, sizeBytes },
+    { address: rw, sizeBytes },
+  ];
 }

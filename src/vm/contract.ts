@@ -84,12 +84,36 @@ export interface MappedRange {
   readonly sizeBytes: number;
 }
 
+/** Shared memory for a journal: `integers` of them from `start` on, both multiples of 4, and 0 at first. */
+export interface JournalStorage {
+  readonly words: Int32Array;
+  /** The same bytes, from the same one on. */
+  readonly doubles: Float64Array;
+  readonly start: number;
+  readonly integers: number;
+}
+
+/**
+ * What a thread of a shared allocator has mapped and not registered, so that it can be given back when the thread dies.
+ * One for each allocator; whoever holds the lock writes it.
+ */
+export interface MappingJournal {
+  /** Where the block begins that is being given back, since that was noted here; 0 = none. */
+  readonly leaving: Address;
+  /** A block is about to be given back: from now on its ranges are held here. */
+  take(ranges: readonly MappedRange[], leaving: Address): void;
+  /** These ranges are a registered block's, or gone. Nothing is being given back. */
+  drop(ranges: readonly MappedRange[]): void;
+}
+
 /** How a mapping is found again by somebody who did not make it. */
 export interface MappingTag {
   /** Letters, digits and hyphens, at most 32 of them. */
   readonly name: string;
   /** Whether it must carry the tag from its first instant on, because whoever makes it may die at any. */
   readonly isGuarded: boolean;
+  /** Where each call that maps or unmaps it is noted. */
+  readonly journal?: MappingJournal | undefined;
 }
 
 /** What an allocator that several threads share asks of the system, so that one of them may die at any instant. */
@@ -99,11 +123,16 @@ export interface SharingSupport {
   /** Whether that thread still runs; undefined where this machine does not tell. */
   isAlive(thread: ThreadIdentity): boolean | undefined;
   /**
-   * Gives back what carries a tag of that name and is not part of `kept`: mappings, and whatever making them held for a moment
-   * (descriptors, files). What the system does not tell, or refuses, is left. Never throws.
+   * The journal of an allocator. Its calls are noted by a routine that lies in memory, where this system lets one be made: the
+   * thread that is first to share the allocator makes it, the others find it in the journal.
+   */
+  openJournal(storage: JournalStorage, isFirst: boolean): MappingJournal;
+  /**
+   * Gives back what the journal holds and what carries a tag of that name, and is not part of `kept`: mappings, and whatever
+   * making them held for a moment (descriptors, files). What the system refuses is left. Never throws.
    * Precondition: no thread is mapping or unmapping anything with that tag.
    */
-  reclaim(tagName: string, kept: readonly MappedRange[]): void;
+  reclaim(tagName: string, kept: readonly MappedRange[], journal?: MappingJournal): void;
   /**
    * Does now whatever the first call of anything here or in {@link VirtualMemory} would do once, so that a thread is
    * not ended in the middle of it: a runtime's own books may not survive that.
@@ -133,11 +162,13 @@ export interface VirtualMemory {
   largePageSize(): number;
   /** @param tag the mapping carries it where the system can do that; a hint */
   alloc(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): Address;
-  release(address: Address, sizeBytes: number): void;
+  /** @param tag as in {@link alloc} */
+  release(address: Address, sizeBytes: number, tag?: MappingTag): void;
   protect(address: Address, sizeBytes: number, flags: MemoryFlags): void;
   /** @param tag as in {@link alloc} */
   allocDualMapping(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): DualMapping;
-  releaseDualMapping(mapping: DualMapping, sizeBytes: number): void;
+  /** @param tag as in {@link alloc} */
+  releaseDualMapping(mapping: DualMapping, sizeBytes: number, tag?: MappingTag): void;
   /** Makes code written to `[address, address + sizeBytes)` (the rx view) safe to run on every core. Any alignment. */
   flushInstructionCache(address: Address, sizeBytes: number): void;
   hardenedRuntimeInfo(): HardenedRuntimeInfo;

@@ -10,6 +10,7 @@ import { Errno } from "../../src/vm/linux/errno.ts";
 import { systemFiles } from "../../src/vm/linux/files.ts";
 import { coherentCache } from "../../src/vm/linux/instruction-cache.ts";
 import { bindLibc, type LinuxLibc } from "../../src/vm/linux/libc.ts";
+import { linuxNoting } from "../../src/vm/linux/noting.ts";
 import { bindMarkCalls } from "../../src/vm/linux/thread-mark.ts";
 import { platform } from "../../src/base/platform.ts";
 import { someBytes } from "../support/rows.ts";
@@ -75,6 +76,7 @@ function memoryWithout(
     files: systemFiles,
     ffi,
     bindMarkCalls: () => bindMarkCalls(ffi, platform.processor),
+    noting: linuxNoting(ffi, platform.processor),
     instructionCache: coherentCache,
   });
 }

@@ -10,6 +10,7 @@ import type { SystemFiles } from "../../src/vm/linux/files.ts";
 import { systemFiles } from "../../src/vm/linux/files.ts";
 import { coherentCache } from "../../src/vm/linux/instruction-cache.ts";
 import { bindLibc } from "../../src/vm/linux/libc.ts";
+import { linuxNoting } from "../../src/vm/linux/noting.ts";
 import { bindMarkCalls } from "../../src/vm/linux/thread-mark.ts";
 import type { LinuxLibc } from "../../src/vm/linux/libc.ts";
 import { systemMemory } from "../../src/vm/select.ts";
@@ -166,6 +167,7 @@ describe("Linux memory, really", { skip: needs("linux") }, () => {
         files,
         ffi,
         bindMarkCalls: () => bindMarkCalls(ffi, platform.processor),
+        noting: linuxNoting(ffi, platform.processor),
         instructionCache: coherentCache,
       });
     };

@@ -1,10 +1,19 @@
 /** What Linux tells of threads and of mappings, so that a thread which died halfway can be cleared up after. */
 import type { Address } from "../../ffi/contract.ts";
-import type { MappedRange, SharingSupport, ThreadIdentity } from "../contract.ts";
+import type {
+  JournalStorage,
+  MappedRange,
+  MappingJournal,
+  SharingSupport,
+  ThreadIdentity,
+} from "../contract.ts";
+import { Journal } from "../journal.ts";
+import type { Noting } from "../noter.ts";
 import { fileNameOf } from "./dual-mapping.ts";
 import { Errno } from "./errno.ts";
 import type { SystemFiles } from "./files.ts";
 import type { LinuxLibc } from "./libc.ts";
+import type { NotedLibc } from "./noted-libc.ts";
 import type { ThreadMarks } from "./thread-mark.ts";
 
 /** A mapping in /proc/self/maps: where it begins and ends, and what it is of. */
@@ -15,12 +24,14 @@ const DELETED = " (deleted)";
 
 /** {@link SharingSupport} on Linux. */
 export class LinuxSharing implements SharingSupport {
-  readonly #libc: LinuxLibc;
+  readonly #libc: NotedLibc;
   readonly #files: SystemFiles;
   readonly #marks: ThreadMarks;
+  readonly #noting: Noting<LinuxLibc>;
 
-  constructor(libc: LinuxLibc, files: SystemFiles, marks: ThreadMarks) {
+  constructor(libc: NotedLibc, files: SystemFiles, marks: ThreadMarks, noting: Noting<LinuxLibc>) {
     this.#libc = libc;
+    this.#noting = noting;
     this.#files = files;
     this.#marks = marks;
   }
@@ -48,7 +59,13 @@ export class LinuxSharing implements SharingSupport {
     this.#libc.memcpyOut(copy, address, copy.length);
   }
 
-  reclaim(tagName: string, kept: readonly MappedRange[]): void {
+  openJournal(storage: JournalStorage, isFirst: boolean): Journal {
+    return this.#libc.noter.open(storage, isFirst, this.#noting, this.#libc);
+  }
+
+  reclaim(tagName: string, kept: readonly MappedRange[], journal?: MappingJournal): void {
+    if (journal instanceof Journal) this.#giveBack(journal, kept);
+    // What is not in there, since this system has no routine that notes results: it is found by its name, if at all.
     const name = fileNameOf(tagName);
     for (const { descriptor, path } of this.#files.openFiles()) {
       if (!isNamed(path, name)) continue;
@@ -68,6 +85,17 @@ export class LinuxSharing implements SharingSupport {
         this.#libc.munmap(address, sizeBytes);
       }
     }
+  }
+
+  /** What the journal says is mapped and open, and who did that has died: nobody else can have given it back. */
+  #giveBack(journal: Journal, kept: readonly MappedRange[]): void {
+    this.#libc.noter.noting(journal, () => {
+      for (const descriptor of journal.heldHandles()) this.#libc.close(descriptor);
+      for (const range of journal.heldRanges()) {
+        for (const { address, sizeBytes } of without(range.address, range.address + range.sizeBytes, kept))
+          this.#libc.munmap(address, sizeBytes);
+      }
+    });
   }
 }
 
