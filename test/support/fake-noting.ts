@@ -1,32 +1,44 @@
-/** The routine that notes results, in JavaScript: it calls the functions of a fake system by addresses that it gives them. */
-import type { Noting } from "../../src/vm/noter.ts";
+/** The routine that notes results, in JavaScript: it calls functions of a fake system by addresses that it gives them. */
 import type { Address } from "../../src/ffi/contract.ts";
-
-/** The functions of a fake system, by their names. */
-export type FakeFunctions = Readonly<Record<string, (...args: never[]) => number>>;
+import type { Noting } from "../../src/vm/noter.ts";
 
 const FIRST_ADDRESS = 0x1000;
 const TWO_TO_32 = 2 ** 32;
+/** Those whose results are addresses or handles; of the others' 32 bits count, and what stands above them is anything. */
+const WIDE = ["mmap", "VirtualAlloc", "MapViewOfFile", "CreateFileMappingW"];
+const ANYTHING = 0x5a5a;
 
-/** A system that has the routine, whose functions are `functions`. */
-export function fakeNoting<System>(functions: FakeFunctions): Noting<System> {
-  const names = Object.keys(functions);
-  const call = (result: Int32Array, target: Address, ...args: readonly (number | string)[]): number => {
-    const name = names[target - FIRST_ADDRESS] ?? "";
-    const value = functions[name]?.(...(args as never[])) ?? Number.NaN;
-    const high = Math.floor(value / TWO_TO_32);
-    // What stands above an integer of 32 bits has no meaning.
-    result.set([value - high * TWO_TO_32, Math.abs(value) < 100_000 ? high ^ 0x5a5a : high]);
-    return value;
+/**
+ * A system that has the routine.
+ * @param functions their names
+ * @param around what is done around each call; the result is noted inside
+ */
+export function fakeNoting(
+  functions: readonly string[],
+  system: object,
+  around: <T>(act: () => T) => T = (act) => act(),
+): Noting<unknown> {
+  const apply = (name: string, args: readonly unknown[]): unknown => {
+    const found: unknown = Reflect.get(system, name, system);
+    if (typeof found !== "function") throw new Error(`the fake system has no ${name}`);
+    return Reflect.apply(found, system, args);
   };
+  const call = (result: Int32Array, target: Address, ...args: readonly unknown[]): number =>
+    around(() => {
+      const name = functions[target - FIRST_ADDRESS] ?? "";
+      const value = Number(apply(name, args));
+      const high = Math.floor(value / TWO_TO_32);
+      result.set([value - high * TWO_TO_32, WIDE.includes(name) ? high : ANYTHING]);
+      return value;
+    });
   return {
     make: () => FIRST_ADDRESS - 1,
     bind: () => ({
       call,
       callWithBytes: (result, target, bytes, ...rest) =>
         call(result, target, new TextDecoder().decode(bytes).replace(/\0$/, ""), ...rest),
-      find: (symbol) => (symbol in functions ? FIRST_ADDRESS + names.indexOf(symbol) : 0),
-      errno: () => functions["errno"]?.() ?? 0,
+      find: (symbol) => (functions.includes(symbol) ? FIRST_ADDRESS + functions.indexOf(symbol) : 0),
+      errno: () => Number(apply("errno", [])),
     }),
   };
 }

@@ -187,7 +187,7 @@ function notedMemory(machine: SimulatedMemory, mortal: <T>(act: () => T) => T) {
 }
 
 /** The same array, with a moment before each write; `fill` and `copyWithin` have one in the middle too. */
-function watched<T extends Int32Array | Float64Array | Uint16Array>(array: T, fate: Fate): T {
+export function watched<T extends Int32Array | Float64Array | Uint16Array>(array: T, fate: Fate): T {
   const fill = (value: number, start = 0, end = array.length): T => {
     if (array.subarray(start, end).every((element) => element === value)) return array;
     const middle = (start + end) >>> 1;
