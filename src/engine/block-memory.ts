@@ -10,6 +10,7 @@ import type {
   JournalStorage,
   MappedRange,
   MappingJournal,
+  MappingJournals,
   MappingTag,
   MemoryFlags,
   VirtualMemory,
@@ -31,6 +32,7 @@ export class BlockMemory {
   #register: BlockRegister | undefined;
   /** Where is noted what is mapped and not in there. */
   #journal: MappingJournal | undefined;
+  #journals: MappingJournals | undefined;
   #tag: MappingTag;
 
   /** @param tagName by which the system knows the memory of this allocator from all other */
@@ -84,6 +86,20 @@ export class BlockMemory {
   verify(): void {
     for (const mapped of this.all()) {
       if (!mapped.isMapped) throw new Error("invariant 15 is broken: a block of the core is not mapped");
+    }
+    this.#verifyJournal();
+  }
+
+  #verifyJournal(): void {
+    const journal = this.#journal;
+    if (journal === undefined) return;
+    if (journal.leaving !== 0 || journal.heldHandles().length > 0)
+      throw new Error("invariant 19 is broken: the journal is in the middle of a call");
+    for (const held of journal.heldRanges()) {
+      const isOver = ({ address, sizeBytes }: MappedRange): boolean =>
+        held.address < address + sizeBytes && address < held.address + held.sizeBytes;
+      if (this.all().flatMap(rangesOf).some(isOver))
+        throw new Error("invariant 19 is broken: the journal holds what is a block's");
     }
   }
 
@@ -190,9 +206,9 @@ export class BlockMemory {
   }
 
   #attach(register: BlockRegister, owner: SpanOwner, journal: JournalStorage, isFirst: boolean): void {
-    const { sharing } = this.#memory;
-    sharing?.prepare();
-    this.#journal = sharing?.openJournal(journal, isFirst);
+    this.#memory.sharing?.prepare();
+    this.#journals = this.#memory.sharing ?? this.#memory.journals;
+    this.#journal = this.#journals?.openJournal(journal, isFirst);
     this.#register = register;
     this.#owner = owner;
     this.#tag = { ...this.#tag, isGuarded: true, journal: this.#journal };
@@ -250,7 +266,7 @@ export class BlockMemory {
     // Where the journal does not know of it, nothing of it was given back. If it does, it knows what is left.
     if (leaving !== undefined && this.#journal?.leaving !== leaving.rx)
       this.#journal?.take(rangesOf(leaving), leaving.rx);
-    this.#memory.sharing?.reclaim(this.#tag.name, kept.flatMap(rangesOf), this.#journal);
+    this.#journals?.reclaim(this.#tag.name, kept.flatMap(rangesOf), this.#journal);
   }
 
   /** The end of that: the register has nothing that is leaving. */

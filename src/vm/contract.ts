@@ -100,6 +100,9 @@ export interface JournalStorage {
 export interface MappingJournal {
   /** Where the block begins that is being given back, since that was noted here; 0 = none. */
   readonly leaving: Address;
+  /** What is mapped and open, and neither registered nor given back. */
+  heldRanges(): MappedRange[];
+  heldHandles(): number[];
   /** A block is about to be given back: from now on its ranges are held here. */
   take(ranges: readonly MappedRange[], leaving: Address): void;
   /** These ranges are a registered block's, or gone. Nothing is being given back. */
@@ -116,12 +119,8 @@ export interface MappingTag {
   readonly journal?: MappingJournal | undefined;
 }
 
-/** What an allocator that several threads share asks of the system, so that one of them may die at any instant. */
-export interface SharingSupport {
-  /** The thread that calls; undefined where it cannot be told from others. */
-  currentThread(): ThreadIdentity | undefined;
-  /** Whether that thread still runs; undefined where this machine does not tell. */
-  isAlive(thread: ThreadIdentity): boolean | undefined;
+/** How the memory that a thread of a shared allocator was just mapping or giving back is found when it has died. */
+export interface MappingJournals {
   /**
    * The journal of an allocator. Its calls are noted by a routine that lies in memory, where this system lets one be made: the
    * thread that is first to share the allocator makes it, the others find it in the journal.
@@ -133,6 +132,14 @@ export interface SharingSupport {
    * Precondition: no thread is mapping or unmapping anything with that tag.
    */
   reclaim(tagName: string, kept: readonly MappedRange[], journal?: MappingJournal): void;
+}
+
+/** What an allocator that several threads share asks of the system, so that one of them may die at any instant. */
+export interface SharingSupport extends MappingJournals {
+  /** The thread that calls; undefined where it cannot be told from others. */
+  currentThread(): ThreadIdentity | undefined;
+  /** Whether that thread still runs; undefined where this machine does not tell. */
+  isAlive(thread: ThreadIdentity): boolean | undefined;
   /**
    * Does now whatever the first call of anything here or in {@link VirtualMemory} would do once, so that a thread is
    * not ended in the middle of it: a runtime's own books may not survive that.
@@ -186,9 +193,11 @@ export interface VirtualMemory {
 
   /**
    * Absent where nothing of it can be had: threads can share an allocator there too, but one that holds the lock for
-   * too long counts as dead, and a mapping that it was just making or giving back is lost.
+   * too long counts as dead.
    */
   readonly sharing?: SharingSupport;
+  /** Where there is no `sharing`. Absent: what a thread that died was just mapping or giving back is lost. */
+  readonly journals?: MappingJournals;
 
   /** Tries every way of making executable memory and undoes each. Never throws. */
   probe(): readonly ProbeStep[];

@@ -89,16 +89,21 @@ export class Noter<Name extends string> {
     const routine = this.#routine;
     const target = this.#targets.get(name) ?? 0;
     // A function that the system does not have is not found, and makes nothing.
-    if (routine === undefined || target === 0) {
-      journal.begin(planned, address, sizeBytes, false);
-      const result = plainly();
-      journal.end(result);
-      return result;
-    }
+    if (routine === undefined || target === 0) return this.plainly(name, address, sizeBytes, plainly);
     const slot = journal.begin(planned, address, sizeBytes, true);
     this.#wasNoted = true;
     const result = byRoutine(routine, target, slot);
     return planned.isWide ? result : result | 0;
+  }
+
+  /** The same where there is no routine. */
+  plainly(name: Name, address: Address, sizeBytes: number, act: () => number): number {
+    const journal = this.#journal;
+    if (journal === undefined) return act();
+    journal.begin(this.#functions[name], address, sizeBytes, false);
+    const result = act();
+    journal.end(result);
+    return result;
   }
 
   /** A call that is not noted follows. */

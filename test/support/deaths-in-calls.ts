@@ -3,7 +3,7 @@
  * it, and at each of its writes to the journal. Another thread then gives back what is left.
  */
 import assert from "node:assert/strict";
-import type { MappedRange, MappingTag, VirtualMemory } from "../../src/vm/contract.ts";
+import type { MappedRange, MappingJournals, MappingTag, VirtualMemory } from "../../src/vm/contract.ts";
 import { Journal } from "../../src/vm/journal.ts";
 import type { Noting } from "../../src/vm/noter.ts";
 import { fakeNoting, WITHOUT_ROUTINE } from "./fake-noting.ts";
@@ -75,7 +75,7 @@ function dieAt<System extends object>(
     hasRoutine ? fakeNoting(machine.noted, machine.system, wrap) : WITHOUT_ROUTINE;
   const memory = machine.open(mortal(machine.system, around), notingOf(around));
   const range = { start: START, integers: INTEGERS };
-  const journal = memory.sharing?.openJournal(
+  const journal = journalsOf(memory).openJournal(
     { words: watched(words, fate), doubles: watched(doubles, fate), ...range },
     true,
   );
@@ -93,15 +93,20 @@ function dieAt<System extends object>(
   }
   const isUntouched = machine.occupy(before);
   const other = machine.open(machine.system, notingOf());
-  const inherited = other.sharing?.openJournal({ words, doubles, ...range }, false);
-  assert.ok(inherited);
+  const inherited = journalsOf(other).openJournal({ words, doubles, ...range }, false);
   const leaving = deed.givesBack === true ? (ranges[0]?.address ?? 0) : 0;
   if (leaving !== 0 && inherited.leaving !== leaving) inherited.take(ranges, leaving);
   const kept = leaving === 0 ? ranges : [];
-  other.sharing?.reclaim(TAG_NAME, kept, inherited);
+  journalsOf(other).reclaim(TAG_NAME, kept, inherited);
   inherited.drop(kept);
   assert.ok(isUntouched(), `what somebody else has mapped is gone, after the death at moment ${fatal}`);
   return machine.leftovers().filter((text) => leaving !== 0 || !before.includes(text));
+}
+
+function journalsOf(memory: VirtualMemory): MappingJournals {
+  const journals = memory.sharing ?? memory.journals;
+  assert.ok(journals);
+  return journals;
 }
 
 /** The same system, of which each call has a moment before and one behind it. */

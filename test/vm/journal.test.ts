@@ -3,9 +3,11 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { DualMapping, MappedRange } from "../../src/vm/contract.ts";
 import { Call, Journal, type NotedFunction } from "../../src/vm/journal.ts";
+import { DarwinMemory } from "../../src/vm/darwin.ts";
 import { WindowsMemory } from "../../src/vm/windows.ts";
 import { everyDeath, type MortalDeed, type MortalSystem } from "../support/deaths-in-calls.ts";
 import { FakeKernel32, GRANULARITY } from "../support/fake-kernel32.ts";
+import { FakeLibSystem } from "../support/fake-libsystem.ts";
 import { FakeLibc, LARGE_PAGE, PAGE, type FakeMachine } from "../support/fake-libc.ts";
 import { FakeMarks } from "../support/fake-marks.ts";
 import { linuxOn } from "../support/linux-on.ts";
@@ -240,6 +242,24 @@ function windows(): MortalSystem<FakeKernel32> {
   };
 }
 
+function mac(): MortalSystem<FakeLibSystem> {
+  const processor = { needsFlush: true, switchesJitMemory: true };
+  const libSystem = new FakeLibSystem({ processor: "Intel" });
+  return {
+    system: libSystem,
+    noted: [],
+    open: (seen) =>
+      new DarwinMemory({
+        libSystem: seen,
+        processor,
+        ffi: { view: () => new ArrayBuffer(0), detach: () => undefined },
+      }),
+    leftovers: () => libSystem.leftovers(),
+    // What is not there any more would be cut: the fake throws then.
+    occupy: () => () => true,
+  };
+}
+
 const MACHINES: Readonly<Record<string, () => MortalSystem<FakeLibc>>> = {
   Linux: () => linux({ hugetlbPages: 4, files: { "/proc/meminfo": "Hugepagesize:       2048 kB\n" } }),
   "Linux that refuses MFD_EXEC, and has transparent large pages": () =>
@@ -272,6 +292,17 @@ function checkAll<System extends object>(
 
 for (const [name, start] of Object.entries(MACHINES))
   checkAll(name, start, { ...deedsOf(16 * PAGE), ...LARGE_DEEDS });
+
+describe("a thread that dies at any moment of a mapping: macOS, where no routine notes results", () => {
+  for (const [what, deed] of Object.entries(deedsOf(16 * PAGE))) {
+    test(`${what}: what the last call made at the most`, () => {
+      const { deaths, left } = everyDeath(mac, deed, false);
+      assert.ok(deaths > 5, `${deaths} moments`);
+      // Both views are unmapped by one call.
+      assert.ok(left.length <= 2, left.join());
+    });
+  }
+});
 
 describe("where memory is a file with a name, an empty one may be left for the moment before it is unlinked", () => {
   for (const [what, deed] of Object.entries(deedsOf(16 * PAGE))) {

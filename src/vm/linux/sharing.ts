@@ -9,6 +9,7 @@ import type {
 } from "../contract.ts";
 import { Journal } from "../journal.ts";
 import type { Noting } from "../noter.ts";
+import { without } from "../ranges.ts";
 import { fileNameOf } from "./dual-mapping.ts";
 import { Errno } from "./errno.ts";
 import type { SystemFiles } from "./files.ts";
@@ -77,12 +78,9 @@ export class LinuxSharing implements SharingSupport {
     for (const line of (this.#files.read("/proc/self/maps") ?? "").split("\n")) {
       const [, start, end, path] = MAP_LINE.exec(line) ?? [];
       if (start === undefined || end === undefined || !isNamed(path ?? "", name)) continue;
-      for (const { address, sizeBytes } of without(
-        Number.parseInt(start, 16),
-        Number.parseInt(end, 16),
-        kept,
-      )) {
-        this.#libc.munmap(address, sizeBytes);
+      const address = Number.parseInt(start, 16);
+      for (const part of without({ address, sizeBytes: Number.parseInt(end, 16) - address }, kept)) {
+        this.#libc.munmap(part.address, part.sizeBytes);
       }
     }
   }
@@ -91,10 +89,8 @@ export class LinuxSharing implements SharingSupport {
   #giveBack(journal: Journal, kept: readonly MappedRange[]): void {
     this.#libc.noter.noting(journal, () => {
       for (const descriptor of journal.heldHandles()) this.#libc.close(descriptor);
-      for (const range of journal.heldRanges()) {
-        for (const { address, sizeBytes } of without(range.address, range.address + range.sizeBytes, kept))
-          this.#libc.munmap(address, sizeBytes);
-      }
+      for (const { address, sizeBytes } of journal.heldRanges().flatMap((range) => without(range, kept)))
+        this.#libc.munmap(address, sizeBytes);
     });
   }
 }
@@ -105,21 +101,4 @@ function isNamed(path: string, name: string): boolean {
   if (at === -1) return false;
   const next = path.charAt(at + name.length);
   return next === "" || next === "-" || next === " ";
-}
-
-/** What of a range lies in none of the others. */
-function without(start: number, end: number, kept: readonly MappedRange[]): MappedRange[] {
-  let rest = [{ address: start, sizeBytes: end - start }];
-  for (const range of kept) {
-    const rangeEnd = range.address + range.sizeBytes;
-    rest = rest.flatMap(({ address, sizeBytes }) => {
-      const below = Math.min(range.address, address + sizeBytes) - address;
-      const above = address + sizeBytes - Math.max(rangeEnd, address);
-      return [
-        { address, sizeBytes: below },
-        { address: address + sizeBytes - above, sizeBytes: above },
-      ].filter((part) => part.sizeBytes > 0);
-    });
-  }
-  return rest;
 }
