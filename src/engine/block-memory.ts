@@ -32,7 +32,6 @@ export class BlockMemory {
   #register: BlockRegister | undefined;
   /** Where is noted what is mapped and not in there. */
   #journal: MappingJournal | undefined;
-  #journals: MappingJournals | undefined;
   #tag: MappingTag;
 
   /** @param tagName by which the system knows the memory of this allocator from all other */
@@ -49,6 +48,10 @@ export class BlockMemory {
     this.#memory = memory;
     this.#options = options;
     this.#flags = { read: true, write: true, execute: true, largePages: options.useLargePages };
+  }
+
+  get #journals(): MappingJournals | undefined {
+    return this.#memory.sharing ?? this.#memory.journals;
   }
 
   /** The mapped block of that index in the core. */
@@ -207,7 +210,6 @@ export class BlockMemory {
 
   #attach(register: BlockRegister, owner: SpanOwner, journal: JournalStorage, isFirst: boolean): void {
     this.#memory.sharing?.prepare();
-    this.#journals = this.#memory.sharing ?? this.#memory.journals;
     this.#journal = this.#journals?.openJournal(journal, isFirst);
     this.#register = register;
     this.#owner = owner;

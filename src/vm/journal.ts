@@ -84,6 +84,8 @@ export class Journal implements MappingJournal {
   readonly #start: number;
   readonly #bankSize: number;
   readonly #mostRanges: number;
+  /** What is left of ranges while a part of them goes: each may leave two. */
+  readonly #rest: Float64Array;
   /** By bank. */
   readonly #slots: readonly Int32Array[];
 
@@ -93,6 +95,7 @@ export class Journal implements MappingJournal {
     this.#start = start >> 1;
     this.#bankSize = ((integers >> 1) - Head.count) >> 1;
     this.#mostRanges = (this.#bankSize - Bank.ranges) >> 1;
+    this.#rest = new Float64Array(4 * this.#mostRanges);
     this.#slots = [0, 1].map((bank) => {
       const offset = words.byteOffset + (this.#baseOf(bank) + Bank.result) * 8;
       return new Int32Array(words.buffer, offset, 2);
@@ -262,20 +265,28 @@ export class Journal implements MappingJournal {
 
   #subtract(base: number, address: Address, sizeBytes: number): void {
     const doubles = this.#doubles;
-    const kept: number[] = [];
+    const rest = this.#rest;
     const count = doubles[base + Bank.rangeCount] ?? 0;
     const end = address + sizeBytes;
+    let restCount = 0;
     for (let index = 0; index < count; index++) {
       const start = doubles[base + Bank.ranges + 2 * index] ?? 0;
       const startOfNext = start + (doubles[base + Bank.ranges + 2 * index + 1] ?? 0);
       const below = Math.min(address, startOfNext) - start;
       const above = startOfNext - Math.max(end, start);
-      if (below > 0) kept.push(start, below);
-      if (above > 0) kept.push(startOfNext - above, above);
+      if (below > 0) {
+        rest[2 * restCount] = start;
+        rest[2 * restCount++ + 1] = below;
+      }
+      if (above > 0) {
+        rest[2 * restCount] = startOfNext - above;
+        rest[2 * restCount++ + 1] = above;
+      }
     }
-    const most = Math.min(kept.length, 2 * this.#mostRanges);
-    for (let index = 0; index < most; index++) doubles[base + Bank.ranges + index] = kept[index] ?? 0;
-    doubles[base + Bank.rangeCount] = most >> 1;
+    restCount = Math.min(restCount, this.#mostRanges);
+    for (let index = 0; index < 2 * restCount; index++)
+      doubles[base + Bank.ranges + index] = rest[index] ?? 0;
+    doubles[base + Bank.rangeCount] = restCount;
   }
 
   #replaceHandle(base: number, found: number, replacement: number): void {

@@ -6,9 +6,10 @@
  * on, or does not go on.
  *
  * Its arguments are where the result is to be written, the function's address, and six arguments of the function, as
- * integers or addresses: one that takes fewer does not see the others.
+ * integers or addresses: one that takes fewer does not see the others. All six must be passed: the routine reads those that
+ * are on the stack, which may end behind them.
  */
-import type { Address, Ffi, NativeFunction, NativeSignature } from "../ffi/contract.ts";
+import type { Address, Ffi, NativeSignature } from "../ffi/contract.ts";
 import type { ProcessorName } from "../base/platform.ts";
 
 /** x86-64, System V: rdi = result, rsi = function, rdx rcx r8 r9 and two on the stack = arguments. */
@@ -82,9 +83,9 @@ export function routineCode(processor: ProcessorName, isWindows: boolean): Uint8
 /** The routine, callable. The result is that of the function, as an integer of 64 bits. */
 export interface NotingRoutine {
   /** @param result where the result goes, two integers; `target` is the function's address */
-  call(result: Int32Array, target: Address, ...args: SixArguments<number>): number;
+  readonly call: (result: Int32Array, target: Address, ...args: SixArguments<number>) => number;
   /** The same where the first argument is the address of bytes. */
-  callWithBytes(result: Int32Array, target: Address, ...args: SixArguments<Uint8Array>): number;
+  readonly callWithBytes: (result: Int32Array, target: Address, ...args: SixArguments<Uint8Array>) => number;
   /** The function of that name; 0 = there is none. */
   find(symbol: string): Address;
   /** The error number that the last call left (`Ffi.errno`). */
@@ -108,11 +109,10 @@ export function bindRoutine(
   address: Address,
   find: (symbol: string) => Address,
 ): NotingRoutine {
-  const call: NativeFunction = ffi.callable(address, NUMBERS).call;
-  const callWithBytes: NativeFunction = ffi.callable(address, BYTES).call;
+  // Not wrapped: passing eight arguments on would cost as much as the routine.
   return {
-    call: (...args) => call(...args) as number,
-    callWithBytes: (...args) => callWithBytes(...args) as number,
+    call: ffi.callable(address, NUMBERS).call as NotingRoutine["call"],
+    callWithBytes: ffi.callable(address, BYTES).call as NotingRoutine["callWithBytes"],
     find,
     errno: () => ffi.errno(),
   };

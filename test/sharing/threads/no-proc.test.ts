@@ -38,7 +38,7 @@ function heldBy(pid: number): { mappings: string[]; descriptors: string[] } {
   };
 }
 
-const skip = needs("linux", "termination") || needsMounts();
+const skip = needs("linux", "termination", "withoutProc") || needsMounts();
 
 describe("without /proc", { skip }, () => {
   for (const options of [
