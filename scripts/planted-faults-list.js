@@ -636,4 +636,47 @@ export const plantedFaults = [
     replace: "return isBegun(last) && this.ownerOf(last) !== member ? last : 0;",
     tests: ["sharing/batches", "sharing/succession"],
   },
+  // --- the journal ---
+  {
+    name: "the journal holds what may be unmapped, and another's by now",
+    file: "src/vm/journal.ts",
+    find: "if (call === Call.unmap && (isDone || isUncertain)) this.#subtract(to, address, sizeBytes);",
+    replace: "if (call === Call.unmap && isDone) this.#subtract(to, address, sizeBytes);",
+    tests: ["vm/journal"],
+  },
+  {
+    name: "the journal does not hold the descriptor that a call has opened",
+    file: "src/vm/journal.ts",
+    find: "if (call === Call.open && isDone) this.#replaceHandle(to, 0, result + 1);",
+    replace: "",
+    tests: ["vm/journal"],
+  },
+  {
+    name: "the journal holds what a call did not map, since it failed",
+    file: "src/vm/journal.ts",
+    find: "const isDone = result !== undefined && result !== doubles[from + Bank.failure];",
+    replace: "const isDone = result !== undefined;",
+    tests: ["vm/journal"],
+  },
+  {
+    name: "the journal does not trust the routine that a call without a result was not made",
+    file: "src/vm/noter.ts",
+    find: "const slot = journal.begin(planned, address, sizeBytes, true);",
+    replace: "const slot = journal.begin(planned, address, sizeBytes, false);",
+    tests: ["vm/journal"],
+  },
+  {
+    name: "a repair unmaps a block a second time that the journal has unmapped already",
+    file: "src/engine/block-memory.ts",
+    find: "if (leaving !== undefined && this.#journal?.leaving !== leaving.rx)",
+    replace: "if (leaving !== undefined)",
+    tests: ["sharing/journal"],
+  },
+  {
+    name: "a block is registered, and the journal goes on holding it",
+    file: "src/sharing/repair.ts",
+    find: "blocks.settle(staying);",
+    replace: "",
+    tests: ["sharing/journal"],
+  },
 ];

@@ -5,7 +5,16 @@ import { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { outOfMetadata, outOfReserve } from "./refusals.ts";
 import { needMuchStack } from "../base/stack.ts";
-import type { DualMapping, MappingTag, MemoryFlags, VirtualMemory } from "../vm/contract.ts";
+import type {
+  DualMapping,
+  JournalStorage,
+  MappedRange,
+  MappingJournal,
+  MappingJournals,
+  MappingTag,
+  MemoryFlags,
+  VirtualMemory,
+} from "../vm/contract.ts";
 
 /** There are never more: each has a unit of metadata, of the 2**21 that the buffer can have. */
 const MOST_BLOCKS = 2 ** 21;
@@ -24,6 +33,8 @@ export class BlockMemory {
   readonly #mapped: (MappedBlock | undefined)[] = [];
   /** Where the threads of a shared allocator look up its blocks. */
   #register: BlockRegister | undefined;
+  /** Where is noted what is mapped and not in there. */
+  #journal: MappingJournal | undefined;
   #tag: MappingTag;
 
   /** @param tagName by which the system knows the memory of this allocator from all other */
@@ -40,6 +51,10 @@ export class BlockMemory {
     this.#memory = memory;
     this.#options = options;
     this.#flags = { read: true, write: true, execute: true, largePages: options.useLargePages };
+  }
+
+  get #journals(): MappingJournals | undefined {
+    return this.#memory.sharing ?? this.#memory.journals;
   }
 
   /** The mapped block of that index in the core. */
@@ -87,6 +102,20 @@ export class BlockMemory {
     for (const mapped of this.all()) {
       if (!mapped.isMapped) throw notMapped();
     }
+    this.#verifyJournal();
+  }
+
+  #verifyJournal(): void {
+    const journal = this.#journal;
+    if (journal === undefined) return;
+    if (journal.leaving !== 0 || journal.heldHandles().length > 0)
+      throw new Error("invariant 19 is broken: the journal is in the middle of a call");
+    for (const held of journal.heldRanges()) {
+      const isOver = ({ address, sizeBytes }: MappedRange): boolean =>
+        held.address < address + sizeBytes && address < held.address + held.sizeBytes;
+      if (this.all().flatMap(rangesOf).some(isOver))
+        throw new Error("invariant 19 is broken: the journal holds what is a block's");
+    }
   }
 
   /**
@@ -117,6 +146,7 @@ export class BlockMemory {
         throw outOfMetadata(size, this.#core.metadataLimit);
       }
       this.#enter(mapped, entry, this.#register?.serialOf(entry) ?? 0);
+      this.#journal?.drop(rangesOf(mapped));
     } catch (error) {
       mapped.close();
       this.#unmap(mapping, sizeBytes);
@@ -168,8 +198,8 @@ export class BlockMemory {
    * From now on the blocks are in a register that other threads read and write too, and the spans ask `owner`.
    * Precondition: each block has its ledger.
    */
-  share(register: BlockRegister, owner: SpanOwner): void {
-    this.attach(register, owner);
+  share(register: BlockRegister, owner: SpanOwner, journal: JournalStorage): void {
+    this.#attach(register, owner, journal, true);
     const blocks = this.all();
     // In the order of their ages, which the register keeps: a pool's oldest block is the one that a reset keeps.
     for (let pool = 0; pool < (this.#options.useMultiplePools ? 3 : 1); pool++) {
@@ -186,11 +216,16 @@ export class BlockMemory {
   }
 
   /** The same for a thread that has no block yet. */
-  attach(register: BlockRegister, owner: SpanOwner): void {
+  attach(register: BlockRegister, owner: SpanOwner, journal: JournalStorage): void {
+    this.#attach(register, owner, journal, false);
+  }
+
+  #attach(register: BlockRegister, owner: SpanOwner, journal: JournalStorage, isFirst: boolean): void {
     this.#memory.sharing?.prepare();
+    this.#journal = this.#journals?.openJournal(journal, isFirst);
     this.#register = register;
     this.#owner = owner;
-    this.#tag = { ...this.#tag, isGuarded: true };
+    this.#tag = { ...this.#tag, isGuarded: true, journal: this.#journal };
   }
 
   /** Drops what this thread keeps of blocks that another one has unmapped, or of all of them. */
@@ -237,13 +272,20 @@ export class BlockMemory {
     this.#enter(renewed, entry, serial);
   }
 
-  /** Gives back what a thread that died had mapped and not registered, or registered as leaving. */
-  reclaim(kept: readonly RegisterEntry[]): void {
-    const ranges = kept.flatMap(({ rx, rw, sizeBytes }) => [
-      { address: rx, sizeBytes },
-      { address: rw, sizeBytes },
-    ]);
-    this.#memory.sharing?.reclaim(this.#tag.name, ranges);
+  /**
+   * Gives back what a thread that died had mapped and not registered, or was giving back.
+   * @param leaving what is registered so: one block at the most, since one is unmapped after the other
+   */
+  reclaim(kept: readonly RegisterEntry[], [leaving]: readonly RegisterEntry[]): void {
+    // Where the journal does not know of it, nothing of it was given back. If it does, it knows what is left.
+    if (leaving !== undefined && this.#journal?.leaving !== leaving.rx)
+      this.#journal?.take(rangesOf(leaving), leaving.rx);
+    this.#journals?.reclaim(this.#tag.name, kept.flatMap(rangesOf), this.#journal);
+  }
+
+  /** The end of that: the register has nothing that is leaving. */
+  settle(kept: readonly RegisterEntry[]): void {
+    this.#journal?.drop(kept.flatMap(rangesOf));
   }
 
   /** Unmaps a block and takes it out of the core, whatever it holds. Where the system refuses, nothing has changed. */
@@ -251,16 +293,19 @@ export class BlockMemory {
     needMuchStack();
     mapped.close();
     this.#register?.markLeaving(mapped.entry);
+    this.#journal?.take(rangesOf(mapped), mapped.rx);
     try {
       this.#unmap(mapped, mapped.sizeBytes);
     } catch (error) {
       this.#register?.markStaying(mapped.entry);
+      this.#journal?.drop(rangesOf(mapped));
       throw error;
     }
     this.#end(mapped);
     this.#mapped[this.#core.blockNumber(mapped.block)] = undefined;
     this.#core.removeBlock(mapped.block);
     this.#register?.remove(mapped.entry);
+    this.#journal?.drop(rangesOf(mapped));
   }
 
   /** Fills a range of a block that is free or about to be, in bytes from its start, with the fill pattern. */
@@ -289,11 +334,19 @@ export class BlockMemory {
   }
 
   #unmap(mapping: DualMapping, sizeBytes: number): void {
-    if (this.#options.useDualMapping) this.#memory.releaseDualMapping(mapping, sizeBytes);
-    else this.#memory.release(mapping.rx, sizeBytes);
+    if (this.#options.useDualMapping) this.#memory.releaseDualMapping(mapping, sizeBytes, this.#tag);
+    else this.#memory.release(mapping.rx, sizeBytes, this.#tag);
   }
 }
 
 function notMapped(): Error {
   return new Error("invariant 15 is broken: a block of the core is not mapped");
+}
+
+/** Where a block's views are; twice the same where it has one. */
+function rangesOf({ rx, rw, sizeBytes }: DualMapping & { readonly sizeBytes: number }): MappedRange[] {
+  return [
+    { address: rx, sizeBytes },
+    { address: rw, sizeBytes },
+  ];
 }

@@ -4,8 +4,8 @@
  *
  * Read as 32-bit integers (`words`), as doubles over the same bytes (`doubles`), and the owners as 16-bit integers.
  * ```
- * ┌ fields ┬ members: 4 integers each ┬ given: 1 each ┬ generation batches: an owner each ┬ blocks: 12 integers each ┐
- * └────────┴──────────────────────────┴───────────────┴───────────────────────────────────┴──────────────────────────┘
+ * ┌ fields ┬ journal ┬ members: 4 integers each ┬ given: 1 each ┬ batches: an owner each ┬ blocks: 12 integers each ┐
+ * └────────┴─────────┴──────────────────────────┴───────────────┴────────────────────────┴──────────────────────────┘
  * ```
  * What is never touched is never committed: the system gives such a buffer its pages one by one. That holds because the
  * buffer is made as one that may grow, although it never does (shared-state.ts).
@@ -15,7 +15,7 @@ export const enum Format {
   /** "JITS" in ASCII: tells this buffer from any other. */
   magic = 0x4a495453,
   /** Counts up whenever the meaning of a field changes. */
-  version = 2,
+  version = 3,
 }
 
 export const enum Field {
@@ -61,9 +61,18 @@ export const enum Intent {
   dispose = 3,
 }
 
+/**
+ * What is mapped and not registered, and the call of the system that is being made: vm/journal.ts has the fields. There is
+ * room for eight ranges; a thread holds two at a time, or four while a new block takes the place of another.
+ */
+export const enum Journal {
+  start = Field.count,
+  integers = 112,
+}
+
 /** The threads that have attached. Number 0 is nobody, so that 0 in the lock is free. */
 export const enum Members {
-  start = Field.count,
+  start = Journal.start + Journal.integers,
   /** Ten bits. A number is given to another thread only when all were given once, and its thread is over. */
   count = 1024,
   integers = 4,

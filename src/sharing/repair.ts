@@ -29,8 +29,9 @@ export function repair(engine: Engine, state: SharedState): void {
   const surplus = rebuild(core.words, core.doubles, staying);
   core.indexAll();
   blocks.dropUnmapped(false);
-  blocks.reclaim(staying);
+  blocks.reclaim(staying, leaving);
   for (const { entry } of leaving) register.remove(entry);
+  blocks.settle(staying);
   const isForAll = intent === Intent.resetHard || intent === Intent.dispose;
   const isDone = removeBlocks(engine, isForAll ? staying.map(({ block }) => block) : surplus);
   if (intent === Intent.dispose && isDone) state.isDisposed = true;

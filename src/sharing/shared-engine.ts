@@ -213,7 +213,7 @@ export class SharedEngine implements AllocatorOperations {
     const given = this.#ledgers.makeAll();
     this.state.batches.claim(this.memberId, core.generation, given);
     this.#resume();
-    blocks.share(this.state.register, this);
+    blocks.share(this.state.register, this, this.state.journal);
     this.#length = core.words.length;
     this.#epoch = this.state.epoch;
   }
@@ -221,7 +221,7 @@ export class SharedEngine implements AllocatorOperations {
   /** Takes part in what another thread has enrolled. */
   join(): void {
     try {
-      this.engine.blocks.attach(this.state.register, this);
+      this.engine.blocks.attach(this.state.register, this, this.state.journal);
       this.#run(() => this.#resume());
     } catch (error) {
       this.#members.leave(this.memberId); // nobody will ever use it
@@ -241,7 +241,7 @@ export class SharedEngine implements AllocatorOperations {
 
   /** All numbers are given: takes that of a thread that is over. */
   #joinInPlace(): number {
-    this.engine.blocks.attach(this.state.register, this);
+    this.engine.blocks.attach(this.state.register, this, this.state.journal);
     const start = this.state.words[Field.lastNumber] ?? 0;
     const isHolder = (number: number): boolean => this.#lock.involves(number);
     const number = succeed(this.#members, start, isHolder, (claimed) => this.#settleAs(claimed));

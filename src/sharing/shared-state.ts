@@ -1,7 +1,8 @@
 /** The buffer that coordinates the threads of a shared allocator, and the tables in it. */
 import { GenerationBatches } from "./batches.ts";
-import { Batches, Entry, Field, Format, Intent } from "./layout.ts";
+import { Batches, Entry, Field, Format, Intent, Journal } from "./layout.ts";
 import { SharedRegister } from "./register.ts";
+import type { JournalStorage } from "../vm/contract.ts";
 
 export { Intent } from "./layout.ts";
 
@@ -30,6 +31,7 @@ export class SharedState {
   readonly words: Int32Array;
   readonly batches: GenerationBatches;
   readonly register: SharedRegister;
+  readonly journal: JournalStorage;
 
   /** @param views of the buffer; tests pass such as stop at a given write */
   constructor(buffer: SharedArrayBuffer, views = viewsOf(buffer)) {
@@ -39,6 +41,7 @@ export class SharedState {
     this.words = words;
     this.batches = new GenerationBatches(words, owners);
     this.register = new SharedRegister(this.atomics, words, doubles);
+    this.journal = { words, doubles, start: Journal.start, integers: Journal.integers };
   }
 
   /** A new one, for an allocator that never has more than `mostBlocks` blocks. It is known again by its seal. */

@@ -85,26 +85,62 @@ export interface MappedRange {
   readonly sizeBytes: number;
 }
 
+/** Shared memory for a journal: `integers` of them from `start` on, both multiples of 4, and 0 at first. */
+export interface JournalStorage {
+  readonly words: Int32Array;
+  /** The same bytes, from the same one on. */
+  readonly doubles: Float64Array;
+  readonly start: number;
+  readonly integers: number;
+}
+
+/**
+ * What a thread of a shared allocator has mapped and not registered, so that it can be given back when the thread dies.
+ * One for each allocator; whoever holds the lock writes it.
+ */
+export interface MappingJournal {
+  /** Where the block begins that is being given back, since that was noted here; 0 = none. */
+  readonly leaving: Address;
+  /** What is mapped and open, and neither registered nor given back. */
+  heldRanges(): MappedRange[];
+  heldHandles(): number[];
+  /** A block is about to be given back: from now on its ranges are held here. */
+  take(ranges: readonly MappedRange[], leaving: Address): void;
+  /** These ranges are a registered block's, or gone. Nothing is being given back. */
+  drop(ranges: readonly MappedRange[]): void;
+}
+
 /** How a mapping is found again by somebody who did not make it. */
 export interface MappingTag {
   /** Letters, digits and hyphens, at most 32 of them. */
   readonly name: string;
   /** Whether it must carry the tag from its first instant on, because whoever makes it may die at any. */
   readonly isGuarded: boolean;
+  /** Where each call that maps or unmaps it is noted. */
+  readonly journal?: MappingJournal | undefined;
+}
+
+/** How the memory that a thread of a shared allocator was just mapping or giving back is found when it has died. */
+export interface MappingJournals {
+  /**
+   * The journal of an allocator. Its calls are noted by a routine that lies in memory, where this system lets one be made: the
+   * thread that is first to share the allocator makes it, the others find it in the journal.
+   */
+  openJournal(storage: JournalStorage, isFirst: boolean): MappingJournal;
+  /**
+   * Gives back what the journal holds and what carries a tag of that name, and is not part of `kept`: mappings, and whatever
+   * making them held for a moment (descriptors, files). What the system refuses is left. Never throws.
+   * Precondition: no thread is mapping or unmapping anything with that tag.
+   */
+  reclaim(tagName: string, kept: readonly MappedRange[], journal?: MappingJournal): void;
 }
 
 /** What an allocator that several threads share asks of the system, so that one of them may die at any instant. */
-export interface SharingSupport {
+export interface SharingSupport extends MappingJournals {
   /** The thread that calls; undefined where it cannot be told from others. */
   currentThread(): ThreadIdentity | undefined;
   /** Whether that thread still runs; undefined where this machine does not tell. */
   isAlive(thread: ThreadIdentity): boolean | undefined;
-  /**
-   * Gives back what carries a tag of that name and is not part of `kept`: mappings, and whatever making them held for a moment
-   * (descriptors, files). What the system does not tell, or refuses, is left. Never throws.
-   * Precondition: no thread is mapping or unmapping anything with that tag.
-   */
-  reclaim(tagName: string, kept: readonly MappedRange[]): void;
   /**
    * Does now whatever the first call of anything here or in {@link VirtualMemory} would do once, so that a thread is
    * not ended in the middle of it: a runtime's own books may not survive that.
@@ -129,11 +165,13 @@ export interface VirtualMemory {
   largePageSizeRefusal?(): string | undefined;
   /** @param tag the mapping carries it where the system can do that; a hint */
   alloc(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): Address;
-  release(address: Address, sizeBytes: number): void;
+  /** @param tag as in {@link alloc} */
+  release(address: Address, sizeBytes: number, tag?: MappingTag): void;
   protect(address: Address, sizeBytes: number, flags: MemoryFlags): void;
   /** @param tag as in {@link alloc} */
   allocDualMapping(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): DualMapping;
-  releaseDualMapping(mapping: DualMapping, sizeBytes: number): void;
+  /** @param tag as in {@link alloc} */
+  releaseDualMapping(mapping: DualMapping, sizeBytes: number, tag?: MappingTag): void;
   /** Makes code written to `[address, address + sizeBytes)` (the rx view) safe to run on every core. Any alignment. */
   flushInstructionCache(address: Address, sizeBytes: number): void;
   hardenedRuntimeInfo(): HardenedRuntimeInfo;
@@ -162,9 +200,11 @@ export interface VirtualMemory {
 
   /**
    * Absent where nothing of it can be had: threads can share an allocator there too, but one that holds the lock for
-   * too long counts as dead, and a mapping that it was just making or giving back is lost.
+   * too long counts as dead.
    */
   readonly sharing?: SharingSupport;
+  /** Where there is no `sharing`. Absent: what a thread that died was just mapping or giving back is lost. */
+  readonly journals?: MappingJournals;
 
   /** Tries every way of making executable memory and undoes each. Never throws. */
   probe(): readonly ProbeStep[];

@@ -8,6 +8,8 @@ import { WAY_OUT, attempt, describeAccess, withWayOut } from "./attempts.ts";
 import type {
   DualMapping,
   HardenedRuntimeInfo,
+  MappingJournals,
+  MappingTag,
   MemoryFlags,
   MemoryInfo,
   MemoryLimit,
@@ -15,6 +17,8 @@ import type {
   VirtualMemory,
 } from "./contract.ts";
 import { mapTwice } from "./darwin/dual-mapping.ts";
+import { DarwinJournals, notedLibSystem } from "./darwin/journaling.ts";
+import type { NotedLibSystem } from "./darwin/journaling.ts";
 import { MAP_FAILED, MapFlag, Protection } from "./darwin/libsystem.ts";
 import type { LibSystem, Port } from "./darwin/libsystem.ts";
 import { probe } from "./darwin/probe.ts";
@@ -44,14 +48,16 @@ const ANONYMOUS = MapFlag.PRIVATE | MapFlag.ANONYMOUS;
 /** {@link VirtualMemory} on macOS. */
 export class DarwinMemory implements VirtualMemory {
   readonly name = "darwin";
-  readonly #libSystem: LibSystem;
+  readonly journals: MappingJournals;
+  readonly #libSystem: NotedLibSystem;
   readonly #ffi: Pick<Ffi, "view" | "detach">;
   readonly #processor: DarwinProcessor;
   #pageSize: number | undefined;
   #task: Port | undefined;
 
   constructor(parts: DarwinMemoryParts) {
-    this.#libSystem = parts.libSystem;
+    this.#libSystem = notedLibSystem(parts.libSystem);
+    this.journals = new DarwinJournals(this.#libSystem);
     this.#ffi = parts.ffi;
     this.#processor = parts.processor;
   }
@@ -66,7 +72,11 @@ export class DarwinMemory implements VirtualMemory {
     return 0;
   }
 
-  alloc(sizeBytes: number, flags: MemoryFlags): Address {
+  alloc(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): Address {
+    return this.#libSystem.noter.noting(tag?.journal, () => this.#alloc(sizeBytes, flags));
+  }
+
+  #alloc(sizeBytes: number, flags: MemoryFlags): Address {
     const libSystem = this.#libSystem;
     const protection = protectionOf(flags);
     const address = libSystem.mmap(0, sizeBytes, protection, ANONYMOUS, -1, 0);
@@ -88,7 +98,11 @@ export class DarwinMemory implements VirtualMemory {
     );
   }
 
-  release(address: Address, sizeBytes: number): void {
+  release(address: Address, sizeBytes: number, tag?: MappingTag): void {
+    this.#libSystem.noter.noting(tag?.journal, () => this.#release(address, sizeBytes));
+  }
+
+  #release(address: Address, sizeBytes: number): void {
     if (this.#libSystem.munmap(address, sizeBytes) !== 0) {
       const asked = `unmap ${sizeBytes} bytes at ${formatAddress(address)}`;
       throw posixError(asked, "munmap", this.#libSystem.errno());
@@ -102,18 +116,20 @@ export class DarwinMemory implements VirtualMemory {
     }
   }
 
-  allocDualMapping(sizeBytes: number, _flags: MemoryFlags): DualMapping {
+  allocDualMapping(sizeBytes: number, _flags: MemoryFlags, tag?: MappingTag): DualMapping {
     const wayOut = this.#processor.switchesJitMemory ? NO_WAY_OUT : WAY_OUT;
-    return withWayOut(() => mapTwice(this.#libSystem, this.#taskSelf(), sizeBytes), wayOut);
+    return this.#libSystem.noter.noting(tag?.journal, () =>
+      withWayOut(() => mapTwice(this.#libSystem, this.#taskSelf(), sizeBytes), wayOut),
+    );
   }
 
-  releaseDualMapping({ rx, rw }: DualMapping, sizeBytes: number): void {
+  releaseDualMapping({ rx, rw }: DualMapping, sizeBytes: number, tag?: MappingTag): void {
     if (rw === rx + sizeBytes) {
-      this.release(rx, 2 * sizeBytes);
+      this.release(rx, 2 * sizeBytes, tag);
       return;
     }
-    this.release(rx, sizeBytes);
-    this.release(rw, sizeBytes);
+    this.release(rx, sizeBytes, tag);
+    this.release(rw, sizeBytes, tag);
   }
 
   flushInstructionCache(address: Address, sizeBytes: number): void {

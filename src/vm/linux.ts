@@ -28,6 +28,8 @@ import {
 } from "./linux/large-pages.ts";
 import { MAP_FAILED, MapFlag, Memfd, Protection } from "./linux/libc.ts";
 import type { LinuxLibc } from "./linux/libc.ts";
+import { NotedLibc } from "./linux/noted-libc.ts";
+import type { Noting } from "./noter.ts";
 import { exceededFileLimit, readLimits } from "./linux/limits.ts";
 import { Placement } from "./linux/placement.ts";
 import { probe } from "./linux/probe.ts";
@@ -45,6 +47,8 @@ export interface LinuxMemoryParts {
   readonly files: SystemFiles;
   /** Binds what threads are marked with; called when a thread first shares an allocator. */
   readonly bindMarkCalls: () => MarkCalls;
+  /** Makes what notes results; asked when a thread first shares an allocator. */
+  readonly noting: Noting<LinuxLibc>;
   readonly ffi: Pick<Ffi, "view" | "detach" | "forget">;
   readonly instructionCache: InstructionCache;
 }
@@ -54,7 +58,7 @@ export class LinuxMemory implements VirtualMemory {
   readonly name = "linux";
   readonly sharing: SharingSupport;
   readonly #instructionCache: InstructionCache;
-  readonly #libc: LinuxLibc;
+  readonly #libc: NotedLibc;
   readonly #files: SystemFiles;
   readonly #ffi: Pick<Ffi, "view" | "detach" | "forget">;
   readonly #placement: Placement;
@@ -63,12 +67,13 @@ export class LinuxMemory implements VirtualMemory {
   #largePageSize: number | undefined;
 
   constructor(parts: LinuxMemoryParts) {
-    this.#libc = parts.libc;
+    const libc = new NotedLibc(parts.libc);
+    this.#libc = libc;
     this.#files = parts.files;
     this.#ffi = parts.ffi;
-    this.#placement = new Placement(parts.libc);
-    this.#dualMapper = new DualMapper(parts.libc, parts.files, this.#placement);
-    this.sharing = new LinuxSharing(parts.libc, parts.files, new ThreadMarks(parts.bindMarkCalls));
+    this.#placement = new Placement(libc);
+    this.#dualMapper = new DualMapper(libc, parts.files, this.#placement);
+    this.sharing = new LinuxSharing(libc, parts.files, new ThreadMarks(parts.bindMarkCalls), parts.noting);
     this.#instructionCache = parts.instructionCache;
   }
 
@@ -86,6 +91,10 @@ export class LinuxMemory implements VirtualMemory {
   }
 
   alloc(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): Address {
+    return this.#libc.noter.noting(tag?.journal, () => this.#alloc(sizeBytes, flags, tag));
+  }
+
+  #alloc(sizeBytes: number, flags: MemoryFlags, tag: MappingTag | undefined): Address {
     const libc = this.#libc;
     const asked = `map ${sizeBytes} bytes (${describeAccess(flags)})`;
     const protection = protectionOf(flags);
@@ -141,7 +150,11 @@ export class LinuxMemory implements VirtualMemory {
     }
   }
 
-  release(address: Address, sizeBytes: number): void {
+  release(address: Address, sizeBytes: number, tag?: MappingTag): void {
+    this.#libc.noter.noting(tag?.journal, () => this.#release(address, sizeBytes));
+  }
+
+  #release(address: Address, sizeBytes: number): void {
     if (this.#libc.munmap(address, sizeBytes) !== 0) {
       throw systemError(
         `unmap ${sizeBytes} bytes at ${formatAddress(address)}`,
@@ -170,20 +183,22 @@ export class LinuxMemory implements VirtualMemory {
       preferTmp: flags.preferTmp === true,
       tag,
     };
-    const mapping = withWayOut(() => this.#dualMapper.map(request));
+    const mapping = withWayOut(() =>
+      this.#libc.noter.noting(tag?.journal, () => this.#dualMapper.map(request)),
+    );
     if (largePageSize !== 0) {
       adviseLargePagesShared(this.#libc, mapping, sizeBytes, pageSize, largePageSize);
     }
     return mapping;
   }
 
-  releaseDualMapping({ rx, rw }: DualMapping, sizeBytes: number): void {
+  releaseDualMapping({ rx, rw }: DualMapping, sizeBytes: number, tag?: MappingTag): void {
     if (rw === rx + sizeBytes) {
-      this.release(rx, 2 * sizeBytes);
+      this.release(rx, 2 * sizeBytes, tag);
       return;
     }
-    this.release(rx, sizeBytes);
-    this.release(rw, sizeBytes);
+    this.release(rx, sizeBytes, tag);
+    this.release(rw, sizeBytes, tag);
   }
 
   flushInstructionCache(address: Address, sizeBytes: number): void {

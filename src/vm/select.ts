@@ -11,10 +11,12 @@ import { LinuxMemory } from "./linux.ts";
 import { systemFiles } from "./linux/files.ts";
 import { instructionCache } from "./linux/instruction-cache.ts";
 import { bindLibc } from "./linux/libc.ts";
+import { linuxNoting } from "./linux/noting.ts";
 import { bindMarkCalls } from "./linux/thread-mark.ts";
 import { WindowsMemory } from "./windows.ts";
 import { bindKernel32 } from "./windows/kernel32.ts";
 import { bindAdvapi32 } from "./windows/lock-pages.ts";
+import { windowsNoting } from "./windows/noting.ts";
 
 const openers: Readonly<Record<SystemName, () => VirtualMemory>> = {
   linux: openLinux,
@@ -41,6 +43,7 @@ function openLinux(): VirtualMemory {
     libc,
     files: systemFiles,
     bindMarkCalls: () => bindMarkCalls(ffi, platform.processor),
+    noting: linuxNoting(ffi, platform.processor),
     ffi,
     instructionCache: instructionCache(ffi, libc, platform.processor),
   });
@@ -48,7 +51,8 @@ function openLinux(): VirtualMemory {
 
 function openWindows(): VirtualMemory {
   const ffi = systemFfi();
-  return new WindowsMemory({ kernel32: bindKernel32(ffi), advapi32: bindAdvapi32(ffi), ffi });
+  const noting = windowsNoting(ffi, platform.processor);
+  return new WindowsMemory({ kernel32: bindKernel32(ffi), advapi32: bindAdvapi32(ffi), noting, ffi });
 }
 
 /** What a processor that this library does not know would need is not known either: the safe answers. */

@@ -5,6 +5,7 @@ import { attempt, describeAccess, tryHardening, withWayOut } from "./attempts.ts
 import type {
   DualMapping,
   HardenedRuntimeInfo,
+  MappingTag,
   MemoryFlags,
   MemoryInfo,
   MemoryLimit,
@@ -15,10 +16,13 @@ import type {
 import { mapTwice, unmapTwice } from "./windows/dual-mapping.ts";
 import { Memory, Page, SystemInfo } from "./windows/kernel32.ts";
 import type { Kernel32 } from "./windows/kernel32.ts";
+import { notedKernel32 } from "./windows/noted-kernel32.ts";
+import type { NotedKernel32 } from "./windows/noted-kernel32.ts";
 import { lastError } from "./windows/last-error.ts";
 import { mayLockPages } from "./windows/lock-pages.ts";
 import type { Advapi32 } from "./windows/lock-pages.ts";
 import { probe } from "./windows/probe.ts";
+import type { Noting } from "./noter.ts";
 import { checkWhole, mappedSize } from "./windows/regions.ts";
 import { WindowsSharing } from "./windows/sharing.ts";
 
@@ -30,6 +34,8 @@ const NO_SUCH_ACCESS =
 export interface WindowsMemoryParts {
   readonly kernel32: Kernel32;
   readonly advapi32: Advapi32;
+  /** Makes what notes results; asked when a thread first shares an allocator. */
+  readonly noting: Noting<Kernel32>;
   readonly ffi: Pick<Ffi, "view" | "detach">;
 }
 
@@ -37,7 +43,7 @@ export interface WindowsMemoryParts {
 export class WindowsMemory implements VirtualMemory {
   readonly name = "windows";
   readonly sharing: SharingSupport;
-  readonly #kernel32: Kernel32;
+  readonly #kernel32: NotedKernel32;
   readonly #advapi32: Advapi32;
   readonly #ffi: Pick<Ffi, "view" | "detach">;
   #info: MemoryInfo | undefined;
@@ -45,10 +51,10 @@ export class WindowsMemory implements VirtualMemory {
   #mayLockPages = false;
 
   constructor(parts: WindowsMemoryParts) {
-    this.#kernel32 = parts.kernel32;
+    this.#kernel32 = notedKernel32(parts.kernel32);
     this.#advapi32 = parts.advapi32;
     this.#ffi = parts.ffi;
-    this.sharing = new WindowsSharing(parts.kernel32);
+    this.sharing = new WindowsSharing(this.#kernel32, parts.noting);
   }
 
   info(): MemoryInfo {
@@ -59,7 +65,11 @@ export class WindowsMemory implements VirtualMemory {
     return (this.#largePageSize ??= this.#kernel32.GetLargePageMinimum());
   }
 
-  alloc(sizeBytes: number, flags: MemoryFlags): Address {
+  alloc(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): Address {
+    return this.#kernel32.noter.noting(tag?.journal, () => this.#alloc(sizeBytes, flags));
+  }
+
+  #alloc(sizeBytes: number, flags: MemoryFlags): Address {
     const protection = protectionOf(flags);
     const type = Memory.RESERVE | Memory.COMMIT;
     if (this.#hasLargePagesFor(sizeBytes, flags)) {
@@ -72,7 +82,11 @@ export class WindowsMemory implements VirtualMemory {
     throw lastError(this.#kernel32, `map ${sizeBytes} bytes (${describeAccess(flags)})`, "VirtualAlloc");
   }
 
-  release(address: Address, sizeBytes: number): void {
+  release(address: Address, sizeBytes: number, tag?: MappingTag): void {
+    this.#kernel32.noter.noting(tag?.journal, () => this.#release(address, sizeBytes));
+  }
+
+  #release(address: Address, sizeBytes: number): void {
     const asked = `unmap ${sizeBytes} bytes at ${formatAddress(address)}`;
     checkWhole(mappedSize(this.#kernel32, address, asked), sizeBytes, asked);
     if (this.#kernel32.VirtualFree(address, 0, Memory.RELEASE) === 0) {
@@ -88,16 +102,23 @@ export class WindowsMemory implements VirtualMemory {
     }
   }
 
-  allocDualMapping(sizeBytes: number, flags: MemoryFlags): DualMapping {
-    if (this.#hasLargePagesFor(sizeBytes, flags)) {
+  allocDualMapping(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): DualMapping {
+    const hasLargePages = this.#hasLargePagesFor(sizeBytes, flags);
+    return this.#kernel32.noter.noting(tag?.journal, () => this.#mapTwice(sizeBytes, hasLargePages));
+  }
+
+  #mapTwice(sizeBytes: number, hasLargePages: boolean): DualMapping {
+    if (hasLargePages) {
       const mapping = attempt(() => mapTwice(this.#kernel32, sizeBytes, true));
       if (mapping !== undefined) return mapping;
     }
     return withWayOut(() => mapTwice(this.#kernel32, sizeBytes, false));
   }
 
-  releaseDualMapping(mapping: DualMapping, sizeBytes: number): void {
-    unmapTwice(this.#kernel32, mapping, sizeBytes);
+  releaseDualMapping(mapping: DualMapping, sizeBytes: number, tag?: MappingTag): void {
+    this.#kernel32.noter.noting(tag?.journal, () => {
+      unmapTwice(this.#kernel32, mapping, sizeBytes);
+    });
   }
 
   flushInstructionCache(address: Address, sizeBytes: number): void {

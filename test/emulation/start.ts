@@ -71,9 +71,9 @@ function keepMappingsApart(): void {
     apart.set(first + pageSize, sizeBytes);
     return first + pageSize;
   };
-  LinuxMemory.prototype.release = function (address, sizeBytes) {
+  LinuxMemory.prototype.release = function (address, sizeBytes, tag) {
     if (apart.get(address) !== sizeBytes) {
-      release.call(this, address, sizeBytes);
+      release.call(this, address, sizeBytes, tag);
       return;
     }
     const { pageSize } = this.info();

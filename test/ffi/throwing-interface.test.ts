@@ -11,6 +11,7 @@ import { systemFfi } from "../../src/ffi/select.ts";
 import { JitAllocator, JitError, toFunction, type JitAllocatorOptions } from "../../src/index.ts";
 import type { VirtualMemory } from "../../src/vm/contract.ts";
 import { LinuxMemory } from "../../src/vm/linux.ts";
+import { linuxNoting } from "../../src/vm/linux/noting.ts";
 import { systemFiles } from "../../src/vm/linux/files.ts";
 import { instructionCache } from "../../src/vm/linux/instruction-cache.ts";
 import { bindLibc } from "../../src/vm/linux/libc.ts";
@@ -31,6 +32,7 @@ function start(refusesViews = false): { readonly ffi: ThrowingFfi; readonly memo
     libc,
     files: systemFiles,
     bindMarkCalls: () => bindMarkCalls(guard, platform.processor),
+    noting: linuxNoting(guard, platform.processor),
     ffi: guard,
     instructionCache: instructionCache(guard, libc, platform.processor),
   });

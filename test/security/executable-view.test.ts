@@ -11,6 +11,7 @@ import { O_TMPFILE } from "../../src/vm/linux/ladder.ts";
 import { systemFiles } from "../../src/vm/linux/files.ts";
 import { coherentCache } from "../../src/vm/linux/instruction-cache.ts";
 import { bindLibc, Seal, type LinuxLibc } from "../../src/vm/linux/libc.ts";
+import { linuxNoting } from "../../src/vm/linux/noting.ts";
 import { bindMarkCalls } from "../../src/vm/linux/thread-mark.ts";
 import { platform } from "../../src/base/platform.ts";
 import {
@@ -96,6 +97,7 @@ function memoryWithout(
     files: systemFiles,
     ffi,
     bindMarkCalls: () => bindMarkCalls(ffi, platform.processor),
+    noting: linuxNoting(ffi, platform.processor),
     instructionCache: coherentCache,
   });
 }

@@ -13,7 +13,7 @@ import {
 import { Batches, Field, Given, Members } from "../../src/sharing/layout.ts";
 import { ESTATE } from "../../src/sharing/succession.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
-import { Fate, Killed, memoryOf, mortalThread, type MortalThread } from "./mortal-thread.ts";
+import { Fate, Killed, memoryOf, mortalThread, type Finding, type MortalThread } from "./mortal-thread.ts";
 import { someBytes } from "./rows.ts";
 
 /** What is allocated where: size by address. */
@@ -21,10 +21,8 @@ type Live = ReadonlyMap<number, number>;
 
 /** Two threads on one allocator: the test's own, and one that will die. */
 interface Stage {
-  /** Whether the system finds mappings that nobody has registered. */
-  readonly reclaims: boolean;
-  /** How many mappings may be lost where it does not: what a thread was just mapping or unmapping when it died. */
-  lost: number;
+  /** How mappings are found that nobody has registered. */
+  readonly finding: Finding;
   readonly machine: SimulatedMemory;
   readonly allocator: JitAllocator;
   readonly handle: SharedAllocator;
@@ -46,14 +44,14 @@ const FIRST_OF_OTHERS = 4;
 const NUMBERS: number = Members.count;
 const SMALL: JitAllocatorOptions = { maxReservedSize: 16 * BLOCK };
 
-function setStage(options: JitAllocatorOptions, reclaims = true): Stage {
+function setStage(options: JitAllocatorOptions, finding: Finding = "names"): Stage {
   const machine = new SimulatedMemory();
-  const memory = memoryOf(machine, new Fate(() => assert.fail("this thread does not die")), reclaims);
+  const memory = memoryOf(machine, new Fate(() => assert.fail("this thread does not die")), finding);
   const allocator = new JitAllocator({ ...SMALL, ...options }, memory);
   // One from before the sharing, without a span and a generation.
   const old = allocator.allocAddress(700);
   const handle = allocator.share();
-  const victim = mortalThread(handle, machine, undefined, reclaims);
+  const victim = mortalThread(handle, machine, undefined, finding);
   const spans = [allocator.query(old), ...[64, 3000, 192, 20_000, 64].map((size) => allocator.alloc(size))];
   const short = allocator.allocAddress(320);
   const long = allocator.allocAddress(9000);
@@ -79,7 +77,7 @@ function setStage(options: JitAllocatorOptions, reclaims = true): Stage {
   });
   const state = new Int32Array(handle.state, 0, handle.state.byteLength >> 2);
   return {
-    ...{ reclaims, lost: 0, machine, allocator, handle, victim, bystanders },
+    ...{ finding, machine, allocator, handle, victim, bystanders },
     ...{ short, long, lonely, own, leaver: leaver.memberId, state },
   };
 }
@@ -278,7 +276,6 @@ function diesAt(stage: Stage, operation: Operation, fatal: number): boolean {
   } catch (error) {
     if (!stage.victim.fate.isDead) throw error;
     stage.victim.undoAfterlife();
-    stage.lost += 1;
     return true;
   }
 }
@@ -294,15 +291,11 @@ function inspect(stage: Stage, operation: Operation, before: Live): "done" | "no
     "the operation has happened, or has not",
   );
   const blocks = allocator.blocks();
-  const mapped = machine.mappings.filter(
-    ({ rx }) => stage.reclaims || blocks.some((block) => block.rx === rx),
-  );
   assert.deepEqual(
-    mapped.map(({ rx, rw, sizeBytes }) => [rx, rw, sizeBytes]),
+    machine.mappings.map(({ rx, rw, sizeBytes }) => [rx, rw, sizeBytes]),
     blocks.map(({ rx, rw, size }) => [rx, rw, size]),
     "what is mapped is what the blocks say",
   );
-  checkLost(stage, blocks.length);
   checkOwners(stage, found);
   const isGone = operation.isForAll === true && found.size === 0;
   for (const { span, contents } of bystanders) {
@@ -326,19 +319,13 @@ function checkOwners({ allocator, leaver, victim }: Stage, live: Live): void {
   assert.ok(heirs.every(({ id }) => id === leaver || id === ESTATE));
 }
 
-/** All that is mapped is a block's, or was lost by a thread that died. */
-function checkLost({ reclaims, lost, machine }: Stage, blockCount: number): void {
-  const extra = machine.mappings.length - blockCount;
-  assert.ok(extra >= 0 && extra <= (reclaims ? 0 : lost), `${extra} mappings are nobody's`);
-}
-
 function sameLive(a: Live, b: Live): boolean {
   return a.size === b.size && [...a].every(([address, size]) => b.get(address) === size);
 }
 
 /** The allocator works on, and gives everything back at the end. */
 function workOn(stage: Stage, operation: Operation): void {
-  const { allocator, victim, bystanders } = stage;
+  const { allocator, machine, victim, bystanders } = stage;
   let isDisposed = false;
   try {
     const spans = [64, 1000, 7000, 64, 40_000].map((size) => allocator.alloc(size));
@@ -358,23 +345,23 @@ function workOn(stage: Stage, operation: Operation): void {
   }
   if (!isDisposed) allocator.verify();
   allocator.dispose();
-  checkLost(stage, 0);
+  assert.deepEqual(machine.mappings, [], "nothing is left mapped");
 }
 
 /**
  * Ends the operation at each of its moments in turn.
- * @param reclaims whether the system finds mappings that nobody has registered
+ * @param finding how mappings are found that nobody has registered
  * @returns how often it had happened then, and how often not
  */
 export function everyMoment(
   options: JitAllocatorOptions,
   operation: Operation,
-  reclaims = true,
+  finding: Finding = "names",
 ): { done: number; undone: number } {
   let done = 0;
   let undone = 0;
   for (let fatal = 1; ; fatal++) {
-    const stage = setStage({ ...options, ...operation.options }, reclaims);
+    const stage = setStage({ ...options, ...operation.options }, finding);
     const before = liveIn(stage.allocator);
     try {
       if (!diesAt(stage, operation, fatal)) {
@@ -392,8 +379,8 @@ export function everyMoment(
 }
 
 /** How many moments the operation has. */
-function countMoments(operation: Operation): number {
-  const stage = setStage(operation.options ?? {});
+function countMoments(operation: Operation, finding: Finding): number {
+  const stage = setStage(operation.options ?? {}, finding);
   assert.ok(!diesAt(stage, operation, Number.POSITIVE_INFINITY));
   return stage.victim.fate.moments;
 }
@@ -402,13 +389,13 @@ function countMoments(operation: Operation): number {
  * Ends the operation at some of its moments, and the repair behind it at moments all over, the later ones further
  * apart. Returns how often a repair was ended.
  */
-export function everyRepair(operation: Operation, reclaims = true): number {
-  const moments = countMoments(operation);
+export function everyRepair(operation: Operation, finding: Finding = "names"): number {
+  const moments = countMoments(operation, finding);
   let ended = 0;
   for (const fatal of new Set([Math.ceil(moments / 4), Math.ceil(moments / 2), moments])) {
     let isWhole = false;
     for (let moment = 1; !isWhole; moment += 1 + Math.floor(moment / 6)) {
-      const stage = setStage(operation.options ?? {}, reclaims);
+      const stage = setStage(operation.options ?? {}, finding);
       const before = liveIn(stage.allocator);
       try {
         assert.ok(diesAt(stage, operation, fatal));
@@ -428,13 +415,12 @@ export function everyRepair(operation: Operation, reclaims = true): number {
 
 /** A second thread attaches, which repairs, and dies at that moment. Returns false where it was done before. */
 function mortalHeir(stage: Stage, moment: number): boolean {
-  const { handle, machine, reclaims } = stage;
+  const { handle, machine, finding } = stage;
   try {
-    mortalThread(handle, machine, moment, reclaims);
+    mortalThread(handle, machine, moment, finding);
     return false;
   } catch (error) {
     if (!(error instanceof Killed)) throw error;
-    stage.lost += 1;
     return true;
   }
 }

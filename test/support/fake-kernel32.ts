@@ -21,6 +21,7 @@ import { LastError } from "../../src/vm/windows/last-error.ts";
 import type { Advapi32 } from "../../src/vm/windows/lock-pages.ts";
 import { FakeAddressSpace } from "./fake-address-space.ts";
 import { FakeCalls } from "./fake-calls.ts";
+import { WITHOUT_ROUTINE } from "./fake-noting.ts";
 import type { FakeSystem } from "./fault-walk.ts";
 
 export const PAGE = 4096;
@@ -84,6 +85,7 @@ export class FakeKernel32 implements Kernel32, Advapi32, FakeSystem {
   readonly memory = new WindowsMemory({
     kernel32: this,
     advapi32: this,
+    noting: WITHOUT_ROUTINE,
     ffi: { view: (_address, sizeBytes) => new ArrayBuffer(sizeBytes), detach: () => undefined },
   });
   readonly writableCode: FakeMapping[] = [];

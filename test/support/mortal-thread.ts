@@ -4,14 +4,24 @@
  * is being killed does after that (its `finally` blocks run, which those of a killed thread do not) is undone by
  * putting the copies back.
  */
+import assert from "node:assert/strict";
 import { Engine } from "../../src/engine/engine.ts";
+import type { Address } from "../../src/ffi/contract.ts";
 import type { SharedAllocator } from "../../src/index.ts";
 import { resolveOptions } from "../../src/engine/options.ts";
 import { SharedEngine } from "../../src/sharing/shared-engine.ts";
 import type { ThreadInspector } from "../../src/sharing/members.ts";
 import { Field } from "../../src/sharing/layout.ts";
 import { SharedState, viewsOf } from "../../src/sharing/shared-state.ts";
-import type { VirtualMemory } from "../../src/vm/contract.ts";
+import type {
+  DualMapping,
+  MappedRange,
+  MappingJournal,
+  MappingTag,
+  MemoryFlags,
+  VirtualMemory,
+} from "../../src/vm/contract.ts";
+import { Call, Journal, type NotedFunction } from "../../src/vm/journal.ts";
 import type { SimulatedMemory } from "../../src/vm/simulated.ts";
 
 /** What is thrown in place of the thread's end. */
@@ -61,17 +71,21 @@ export class Fate {
   }
 }
 
+/** How a repair finds what nobody has registered: asking the system by its name, or by the journal alone. */
+export type Finding = "names" | "journal";
+
 /**
  * Memory as one simulated thread uses it: its views are its own, and each call has a moment before and one after.
- * @param reclaims false: on a system that does not find what nobody has registered, as Windows and macOS do not
  */
-export function memoryOf(machine: SimulatedMemory, fate: Fate, reclaims = true): VirtualMemory {
+export function memoryOf(machine: SimulatedMemory, fate: Fate, finding: Finding = "names"): VirtualMemory {
   const mortal = <T>(act: () => T): T => {
     fate.pass();
     const result = act();
     fate.pass();
     return result;
   };
+  const noted = notedMemory(machine, mortal);
+  const isNoted = finding === "journal";
   return {
     name: "simulated",
     info: () => machine.info(),
@@ -80,11 +94,21 @@ export function memoryOf(machine: SimulatedMemory, fate: Fate, reclaims = true):
     probe: () => machine.probe(),
     limits: () => machine.limits(),
     protectJitMemory: () => undefined,
-    alloc: (size, flags, tag) => mortal(() => machine.alloc(size, flags, tag)),
-    release: (address, size) => mortal(() => machine.release(address, size)),
+    alloc: (size, flags, tag) =>
+      isNoted ? noted.alloc(size, flags, tag) : mortal(() => machine.alloc(size, flags, tag)),
+    release: (address, size, tag) => {
+      if (isNoted) noted.release({ rx: address, rw: address }, size, tag?.journal);
+      else mortal(() => machine.release(address, size));
+    },
     protect: (address, size, flags) => mortal(() => machine.protect(address, size, flags)),
-    allocDualMapping: (size, flags, tag) => mortal(() => machine.allocDualMapping(size, flags, tag)),
-    releaseDualMapping: (mapping, size) => mortal(() => machine.releaseDualMapping(mapping, size)),
+    allocDualMapping: (size, flags, tag) =>
+      isNoted
+        ? noted.allocDualMapping(size, flags, tag)
+        : mortal(() => machine.allocDualMapping(size, flags, tag)),
+    releaseDualMapping: (mapping, size, tag) => {
+      if (isNoted) noted.release(mapping, size, tag?.journal);
+      else mortal(() => machine.releaseDualMapping(mapping, size));
+    },
     flushInstructionCache: (address, size) => mortal(() => machine.flushInstructionCache(address, size)),
     openView: (address, size) => machine.alias(address, size),
     closeView: () => undefined,
@@ -95,15 +119,75 @@ export function memoryOf(machine: SimulatedMemory, fate: Fate, reclaims = true):
       currentThread: () => THREADS.currentThread(),
       isAlive: () => true,
       prepare: () => undefined,
-      reclaim: (tagName, kept) => {
-        if (reclaims) mortal(() => machine.reclaim(tagName, kept));
+      openJournal: (storage) => new Journal(storage),
+      reclaim: (tagName, kept, journal) => {
+        if (isNoted) noted.giveBack(kept, journal);
+        else mortal(() => machine.reclaim(tagName, kept));
       },
     },
   };
 }
 
+const MAPPING = { call: Call.map, failure: -1, isWide: true };
+const UNMAPPING = { call: Call.unmap, failure: -1, isWide: false };
+
+/** The calls of a simulated thread whose results a routine notes: nothing can come between the two. */
+function notedMemory(machine: SimulatedMemory, mortal: <T>(act: () => T) => T) {
+  const note = <T>(
+    journal: MappingJournal | undefined,
+    call: NotedFunction,
+    range: MappedRange,
+    act: () => T,
+    resultOf: (made: T) => number,
+  ): T => {
+    if (!(journal instanceof Journal)) return mortal(act);
+    const slot = journal.begin(call, range.address, range.sizeBytes, true);
+    return mortal(() => {
+      slot.set([-1, -1]);
+      const made = act();
+      const result = resultOf(made);
+      const high = Math.floor(result / 2 ** 32);
+      slot.set([result - high * 2 ** 32, high]);
+      return made;
+    });
+  };
+  const spanOf = ({ rx, rw }: DualMapping, sizeBytes: number): MappedRange => ({
+    address: rx,
+    sizeBytes: rx === rw ? sizeBytes : 2 * sizeBytes,
+  });
+  const release = (mapping: DualMapping, size: number, journal: MappingJournal | undefined): void => {
+    const act = (): void => {
+      if (mapping.rx === mapping.rw) machine.release(mapping.rx, size);
+      else machine.releaseDualMapping(mapping, size);
+    };
+    note(journal, UNMAPPING, spanOf(mapping, size), act, () => 0);
+  };
+  return {
+    alloc: (size: number, flags: MemoryFlags, tag?: MappingTag): Address => {
+      const act = (): Address => machine.alloc(size, flags, tag);
+      return note(tag?.journal, MAPPING, { address: 0, sizeBytes: size }, act, (address) => address);
+    },
+    allocDualMapping: (size: number, flags: MemoryFlags, tag?: MappingTag): DualMapping => {
+      const act = (): DualMapping => machine.allocDualMapping(size, flags, tag);
+      return note(tag?.journal, MAPPING, { address: 0, sizeBytes: 2 * size }, act, ({ rx }) => rx);
+    },
+    release,
+    giveBack: (kept: readonly MappedRange[], journal: MappingJournal | undefined): void => {
+      assert.ok(journal instanceof Journal);
+      const isLost = ({ address }: MappedRange): boolean => kept.every((range) => range.address !== address);
+      // Both views go at once.
+      for (let held; (held = journal.heldRanges().find(isLost)) !== undefined;) {
+        const { address } = held;
+        const mapping = machine.mappings.find(({ rx }) => rx === address);
+        assert.ok(mapping, "what is held is mapped");
+        release(mapping, mapping.sizeBytes, journal);
+      }
+    },
+  };
+}
+
 /** The same array, with a moment before each write; `fill` and `copyWithin` have one in the middle too. */
-function watched<T extends Int32Array | Float64Array | Uint16Array>(array: T, fate: Fate): T {
+export function watched<T extends Int32Array | Float64Array | Uint16Array>(array: T, fate: Fate): T {
   const fill = (value: number, start = 0, end = array.length): T => {
     if (array.subarray(start, end).every((element) => element === value)) return array;
     const middle = (start + end) >>> 1;
@@ -150,14 +234,14 @@ export interface MortalThread {
 /**
  * Attaches a mortal thread.
  * @param fatal a moment of the attaching itself, which may have to repair
- * @param reclaims as for {@link memoryOf}
+ * @param finding as for {@link memoryOf}
  * @throws Killed where that moment comes; what the thread did after its death is undone
  */
 export function mortalThread(
   handle: SharedAllocator,
   machine: SimulatedMemory,
   fatal = Number.POSITIVE_INFINITY,
-  reclaims = true,
+  finding: Finding = "names",
 ): MortalThread {
   let coreBytes = new Uint8Array();
   let stateBytes = new Uint8Array();
@@ -165,7 +249,7 @@ export function mortalThread(
     coreBytes = new Uint8Array(handle.buffer).slice();
     stateBytes = new Uint8Array(handle.state).slice();
   });
-  const memory = memoryOf(machine, fate, reclaims);
+  const memory = memoryOf(machine, fate, finding);
   const options = resolveOptions(handle.options, memory);
   const views = viewsOf(handle.state);
   const watchedViews = {

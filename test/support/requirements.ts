@@ -44,6 +44,10 @@ const requirements = {
       "Deno 2.9 ends a worker between two turns of its event loop only: in the middle of something its thread goes on " +
       "after terminate() has returned",
   },
+  withoutProc: {
+    isMet: () => platform.runtime !== "bun",
+    reason: "Bun 1.4 does not start where there is no /proc",
+  },
   absoluteSymbols: {
     isMet: () => platform.system === "linux" && knowsAbsoluteSymbols(systemFfi()),
     reason: "this C library takes absolute symbols for relative ones, or is not known to do otherwise",

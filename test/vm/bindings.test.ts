@@ -7,6 +7,7 @@ import { bindLibSystem } from "../../src/vm/darwin/libsystem.ts";
 import { WindowsMemory } from "../../src/vm/windows.ts";
 import { bindKernel32 } from "../../src/vm/windows/kernel32.ts";
 import { bindAdvapi32 } from "../../src/vm/windows/lock-pages.ts";
+import { WITHOUT_ROUTINE } from "../support/fake-noting.ts";
 import { RecordingFfi } from "../support/recording-ffi.ts";
 
 const SIZE = 65536;
@@ -147,7 +148,12 @@ describe("kernel32", () => {
     FlushInstructionCache: () => 1,
   };
   const memoryOn = (ffi: RecordingFfi): WindowsMemory =>
-    new WindowsMemory({ kernel32: bindKernel32(ffi), advapi32: bindAdvapi32(ffi), ffi });
+    new WindowsMemory({
+      kernel32: bindKernel32(ffi),
+      advapi32: bindAdvapi32(ffi),
+      noting: WITHOUT_ROUTINE,
+      ffi,
+    });
 
   it("memory is this sequence of native calls, and no other", () => {
     const ffi = new RecordingFfi(answers);

@@ -12,6 +12,7 @@ import { Errno } from "../../src/vm/linux/errno.ts";
 import { O_TMPFILE } from "../../src/vm/linux/ladder.ts";
 import { coherentCache } from "../../src/vm/linux/instruction-cache.ts";
 import { bindLibc } from "../../src/vm/linux/libc.ts";
+import { linuxNoting } from "../../src/vm/linux/noting.ts";
 import { bindMarkCalls } from "../../src/vm/linux/thread-mark.ts";
 import type { LinuxLibc } from "../../src/vm/linux/libc.ts";
 import { systemMemory } from "../../src/vm/select.ts";
@@ -173,6 +174,7 @@ describe("Linux memory, really", { skip: needs("linux") }, () => {
         files,
         ffi,
         bindMarkCalls: () => bindMarkCalls(ffi, platform.processor),
+        noting: linuxNoting(ffi, platform.processor),
         instructionCache: coherentCache,
       });
     };

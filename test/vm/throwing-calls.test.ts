@@ -19,6 +19,7 @@ import { bindAdvapi32 } from "../../src/vm/windows/lock-pages.ts";
 import { FakeKernel32 } from "../support/fake-kernel32.ts";
 import { FakeLibc, type FakeMachine } from "../support/fake-libc.ts";
 import { FakeLibSystem } from "../support/fake-libsystem.ts";
+import { WITHOUT_ROUTINE } from "../support/fake-noting.ts";
 import { FakeMarks } from "../support/fake-marks.ts";
 import { InterfaceError, interfaceTo, ThrowingFfi } from "../support/throwing-ffi.ts";
 
@@ -74,6 +75,7 @@ function linux(machine: FakeMachine): Machine {
     libc,
     files: fake.files(),
     bindMarkCalls: () => marks.calls(100),
+    noting: WITHOUT_ROUTINE,
     ffi: guard,
     // That of the processor which has most to do for a flush.
     instructionCache: instructionCache(guard, libc, "arm64"),
@@ -98,6 +100,7 @@ function windows(mayLockPages: boolean): Machine {
   const memory = new WindowsMemory({
     kernel32: bindKernel32(guard),
     advapi32: bindAdvapi32(guard),
+    noting: WITHOUT_ROUTINE,
     ffi: guard,
   });
   return { ffi, memory, leftovers: () => fake.leftovers() };

@@ -6,6 +6,7 @@ import type { DualMapping, VirtualMemory } from "../../src/vm/contract.ts";
 import { WindowsMemory } from "../../src/vm/windows.ts";
 import { Page } from "../../src/vm/windows/kernel32.ts";
 import { LastError } from "../../src/vm/windows/last-error.ts";
+import { WITHOUT_ROUTINE } from "../support/fake-noting.ts";
 import { FakeKernel32, GRANULARITY, LARGE_PAGE, PAGE } from "../support/fake-kernel32.ts";
 import { walkFaults } from "../support/fault-walk.ts";
 import type { Operation } from "../support/fault-walk.ts";
@@ -175,7 +176,12 @@ describe("Windows memory on a fake machine", () => {
     assert.equal(system.space.at(mapping.rx), undefined, "what could run went first");
     assert.notEqual(system.space.at(mapping.rw), undefined);
     // Each thread has its own object; another one may be the one that tries again.
-    const another = new WindowsMemory({ kernel32: system, advapi32: system, ffi: NO_VIEWS });
+    const another = new WindowsMemory({
+      kernel32: system,
+      advapi32: system,
+      noting: WITHOUT_ROUTINE,
+      ffi: NO_VIEWS,
+    });
     another.releaseDualMapping(mapping, SIZE);
     assert.deepEqual(system.leftovers(), []);
     assert.equal(

@@ -1,10 +1,20 @@
 /** What Linux tells of threads and of mappings, so that a thread which died halfway can be cleared up after. */
 import { attempt } from "../attempts.ts";
-import type { MappedRange, SharingSupport, ThreadIdentity } from "../contract.ts";
+import type {
+  JournalStorage,
+  MappedRange,
+  MappingJournal,
+  SharingSupport,
+  ThreadIdentity,
+} from "../contract.ts";
+import { Journal } from "../journal.ts";
+import type { Noting } from "../noter.ts";
+import { without } from "../ranges.ts";
 import { fileNameOf } from "./ladder.ts";
 import { Errno } from "./errno.ts";
 import type { SystemFiles } from "./files.ts";
 import type { LinuxLibc } from "./libc.ts";
+import type { NotedLibc } from "./noted-libc.ts";
 import type { ThreadMarks } from "./thread-mark.ts";
 
 /** A mapping in /proc/self/maps: where it begins and ends, and what it is of. */
@@ -15,12 +25,14 @@ const DELETED = " (deleted)";
 
 /** {@link SharingSupport} on Linux. */
 export class LinuxSharing implements SharingSupport {
-  readonly #libc: LinuxLibc;
+  readonly #libc: NotedLibc;
   readonly #files: SystemFiles;
   readonly #marks: ThreadMarks;
+  readonly #noting: Noting<LinuxLibc>;
 
-  constructor(libc: LinuxLibc, files: SystemFiles, marks: ThreadMarks) {
+  constructor(libc: NotedLibc, files: SystemFiles, marks: ThreadMarks, noting: Noting<LinuxLibc>) {
     this.#libc = libc;
+    this.#noting = noting;
     this.#files = files;
     this.#marks = marks;
   }
@@ -40,7 +52,13 @@ export class LinuxSharing implements SharingSupport {
     this.#libc.prepare();
   }
 
-  reclaim(tagName: string, kept: readonly MappedRange[]): void {
+  openJournal(storage: JournalStorage, isFirst: boolean): Journal {
+    return this.#libc.noter.open(storage, isFirst, this.#noting, this.#libc);
+  }
+
+  reclaim(tagName: string, kept: readonly MappedRange[], journal?: MappingJournal): void {
+    if (journal instanceof Journal) this.#giveBack(journal, kept);
+    // What is not in there, since this system has no routine that notes results: it is found by its name, if at all.
     const name = fileNameOf(tagName);
     for (const { descriptor, path } of this.#files.openFiles()) {
       if (!isNamed(path, name)) continue;
@@ -52,14 +70,20 @@ export class LinuxSharing implements SharingSupport {
     for (const line of (this.#files.read("/proc/self/maps") ?? "").split("\n")) {
       const [, start, end, path] = MAP_LINE.exec(line) ?? [];
       if (start === undefined || end === undefined || !isNamed(path ?? "", name)) continue;
-      for (const { address, sizeBytes } of without(
-        Number.parseInt(start, 16),
-        Number.parseInt(end, 16),
-        kept,
-      )) {
-        attempt(() => this.#libc.munmap(address, sizeBytes));
+      const address = Number.parseInt(start, 16);
+      for (const part of without({ address, sizeBytes: Number.parseInt(end, 16) - address }, kept)) {
+        attempt(() => this.#libc.munmap(part.address, part.sizeBytes));
       }
     }
+  }
+
+  /** What the journal says is mapped and open, and who did that has died: nobody else can have given it back. */
+  #giveBack(journal: Journal, kept: readonly MappedRange[]): void {
+    this.#libc.noter.noting(journal, () => {
+      for (const descriptor of journal.heldHandles()) this.#libc.close(descriptor);
+      for (const { address, sizeBytes } of journal.heldRanges().flatMap((range) => without(range, kept)))
+        this.#libc.munmap(address, sizeBytes);
+    });
   }
 }
 
@@ -69,21 +93,4 @@ function isNamed(path: string, name: string): boolean {
   if (at === -1) return false;
   const next = path.charAt(at + name.length);
   return next === "" || next === "-" || next === " ";
-}
-
-/** What of a range lies in none of the others. */
-function without(start: number, end: number, kept: readonly MappedRange[]): MappedRange[] {
-  let rest = [{ address: start, sizeBytes: end - start }];
-  for (const range of kept) {
-    const rangeEnd = range.address + range.sizeBytes;
-    rest = rest.flatMap(({ address, sizeBytes }) => {
-      const below = Math.min(range.address, address + sizeBytes) - address;
-      const above = address + sizeBytes - Math.max(rangeEnd, address);
-      return [
-        { address, sizeBytes: below },
-        { address: address + sizeBytes - above, sizeBytes: above },
-      ].filter((part) => part.sizeBytes > 0);
-    });
-  }
-  return rest;
 }

@@ -114,7 +114,7 @@ export interface Kernel32 {
 }
 
 /** The name by which every Windows finds the library. */
-const KERNEL32_NAMES = ["kernel32.dll"];
+export const KERNEL32_NAMES = ["kernel32.dll"];
 
 /**
  * Binds kernel32.dll through `ffi`. Each function but GetLastError is looked up when it is first called.

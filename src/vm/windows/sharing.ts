@@ -1,17 +1,31 @@
 /** What Windows tells of threads, so that what one of them held when it died can be taken over. */
-import type { SharingSupport, ThreadIdentity } from "../contract.ts";
-import { ThreadAccess, WAIT_OBJECT_0 } from "./kernel32.ts";
+import type { Address } from "../../ffi/contract.ts";
+import type {
+  JournalStorage,
+  MappedRange,
+  MappingJournal,
+  SharingSupport,
+  ThreadIdentity,
+} from "../contract.ts";
+import { attempt } from "../attempts.ts";
+import { Journal } from "../journal.ts";
+import type { Noting } from "../noter.ts";
+import { Memory, ThreadAccess, WAIT_OBJECT_0 } from "./kernel32.ts";
 import type { Handle, Kernel32 } from "./kernel32.ts";
 import { LastError } from "./last-error.ts";
+import type { NotedKernel32 } from "./noted-kernel32.ts";
+import { mappedSize } from "./regions.ts";
 
 const ACCESS = ThreadAccess.SYNCHRONIZE + ThreadAccess.QUERY_LIMITED_INFORMATION;
 
 /** {@link SharingSupport} on Windows. */
 export class WindowsSharing implements SharingSupport {
-  readonly #kernel32: Kernel32;
+  readonly #kernel32: NotedKernel32;
+  readonly #noting: Noting<Kernel32>;
 
-  constructor(kernel32: Kernel32) {
+  constructor(kernel32: NotedKernel32, noting: Noting<Kernel32>) {
     this.#kernel32 = kernel32;
+    this.#noting = noting;
   }
 
   currentThread(): ThreadIdentity {
@@ -32,9 +46,26 @@ export class WindowsSharing implements SharingSupport {
     return this.#kernel32.GetLastError() === LastError.ERROR_INVALID_PARAMETER ? false : undefined;
   }
 
-  reclaim(): void {
-    // Windows gives sections without a file no name by which a view could be found: what a thread was just mapping or
-    // unmapping when it died stays mapped.
+  openJournal(storage: JournalStorage, isFirst: boolean): Journal {
+    return this.#kernel32.noter.open(storage, isFirst, this.#noting, this.#kernel32);
+  }
+
+  /** Windows gives sections without a file no name by which a view could be found: what the journal holds is all. */
+  reclaim(_tagName: string, kept: readonly MappedRange[], journal?: MappingJournal): void {
+    if (!(journal instanceof Journal)) return;
+    const kernel32 = this.#kernel32;
+    const addresses = new Set(kept.map(({ address }) => address));
+    const isWhole = (address: Address, sizeBytes: number): boolean =>
+      attempt(() => mappedSize(kernel32, address, "look what is mapped")) === sizeBytes;
+    kernel32.noter.noting(journal, () => {
+      for (const handle of journal.heldHandles()) kernel32.CloseHandle(handle);
+      for (const { address, sizeBytes } of journal.heldRanges()) {
+        // A view that was unmapped once already, when the other one was refused, is held again with that.
+        if (addresses.has(address) || !isWhole(address, sizeBytes)) continue;
+        // A view, or memory of its own: what it is not is refused, and changes nothing.
+        if (kernel32.UnmapViewOfFile(address) === 0) kernel32.VirtualFree(address, 0, Memory.RELEASE);
+      }
+    });
   }
 
   prepare(): void {

@@ -21,17 +21,6 @@ describe("a thread that ends after any write leaves an allocator that goes on", 
   }
 });
 
-describe("where the system does not find what nobody has registered, nothing but what was just being mapped or unmapped is lost", () => {
-  for (const operation of OPERATIONS) {
-    test(operation.name, () => {
-      const { done, undone } = everyMoment({}, operation, false);
-      assert.ok(done + undone > 0, "it has a moment to die at");
-    });
-    if (operation.needsNumbers === true) continue;
-    test(`${operation.name}, and its repair`, () => assert.ok(everyRepair(operation, false) > 10));
-  }
-});
-
 describe("a thread that ends while it repairs leaves the repair to the next", () => {
   for (const operation of OPERATIONS) {
     if (operation.needsNumbers === true) continue;

@@ -1,0 +1,300 @@
+/**
+ * What the thread that holds a shared allocator's lock has mapped and not registered yet, and the call of the system that
+ * it is making: enough for another thread to give it back, should this one end, without asking the system what is there.
+ *
+ * A thread ends between any two steps of JavaScript, but never inside a native call: a runtime stops code of its own, and a
+ * call that has begun comes to its end. So each call is noted before it is made, and its result is noted by the routine
+ * that makes it (routine.ts) before JavaScript goes on. Whoever reads the journal knows of each call whether it was made
+ * and what it returned; nothing is guessed, and no address is given back that may be somebody else's by now.
+ *
+ * There are two banks, of which one number tells the current one:
+ * ```
+ * ┌ current ┬ routine ┬ bank 0: call, result, leaving, handles, ranges ┬ bank 1: the same ┐
+ * └─────────┴─────────┴────────────────────────────────────────────────┴──────────────────┘
+ * ```
+ * A bank has what was held before a call, and the call; what is held after it follows from both. The next call is written to
+ * the other bank, with what is held by then, and becomes the current one with a single write.
+ */
+import type { Address } from "../ffi/contract.ts";
+import type { JournalStorage, MappedRange, MappingJournal } from "./contract.ts";
+
+/** What a call does, if it succeeds. */
+export const Call = {
+  none: 0,
+  /** Maps `sizeBytes` at the address that it returns. */
+  map: 1,
+  /** Unmaps `sizeBytes` at `address`. */
+  unmap: 2,
+  /** Opens the descriptor or handle that it returns. */
+  open: 3,
+  /** Closes the descriptor or handle `address`, whatever it returns. */
+  close: 4,
+} as const;
+
+/** What a function does, and how it says so. */
+export interface NotedFunction {
+  /** One of {@link Call}. */
+  readonly call: number;
+  /** What it returns where it fails. */
+  readonly failure: number;
+  /** Whether its result has 64 bits, of which all count. */
+  readonly isWide: boolean;
+}
+
+/** The fields of all, in doubles. */
+const enum Head {
+  current = 0,
+  /** Where the routine is that notes results; 0 = there is none. */
+  routine = 1,
+  count = 2,
+}
+
+/** The fields of a bank, in doubles. */
+const enum Bank {
+  call = 0,
+  /** 1 where the routine makes the call: then a result that is not there says that it was not made. */
+  isExact = 1,
+  /** What the call returns where it fails. */
+  failure = 2,
+  /** 1 where the result is an integer of 64 bits, 0 where it is one of 32 and what stands above it has no meaning. */
+  isWide = 3,
+  address = 4,
+  size = 5,
+  /** The result: two integers, the lower one first. */
+  result = 6,
+  /** Where the block begins that is being given back, and is noted here since; 0 = none. */
+  leaving = 7,
+  /** Two descriptors or handles, each with 1 added; 0 = none. */
+  handles = 8,
+  rangeCount = 10,
+  ranges = 11,
+}
+
+const HANDLES = 2;
+
+/** The lower half of no result: addresses and handles are even, and no descriptor is so high. */
+const PENDING = 0x7eed_0bad;
+const TWO_TO_32 = 2 ** 32;
+
+/** {@link MappingJournal} in shared memory. */
+export class Journal implements MappingJournal {
+  readonly #words: Int32Array;
+  readonly #doubles: Float64Array;
+  /** In doubles. */
+  readonly #start: number;
+  readonly #bankSize: number;
+  readonly #mostRanges: number;
+  /** What is left of ranges while a part of them goes: each may leave two. */
+  readonly #rest: Float64Array;
+  /** By bank. */
+  readonly #slots: readonly Int32Array[];
+
+  constructor({ words, doubles, start, integers }: JournalStorage) {
+    this.#words = words;
+    this.#doubles = doubles;
+    this.#start = start >> 1;
+    this.#bankSize = ((integers >> 1) - Head.count) >> 1;
+    this.#mostRanges = (this.#bankSize - Bank.ranges) >> 1;
+    this.#rest = new Float64Array(4 * this.#mostRanges);
+    this.#slots = [0, 1].map((bank) => {
+      const offset = words.byteOffset + (this.#baseOf(bank) + Bank.result) * 8;
+      return new Int32Array(words.buffer, offset, 2);
+    });
+  }
+
+  get routine(): Address {
+    return this.#doubles[this.#start + Head.routine] ?? 0;
+  }
+
+  set routine(address: Address) {
+    this.#doubles[this.#start + Head.routine] = address;
+  }
+
+  get leaving(): Address {
+    return this.#doubles[this.#baseOf(this.#current()) + Bank.leaving] ?? 0;
+  }
+
+  // --- calls ------------------------------------------------------------------------------------------------------
+
+  /**
+   * Notes a call that is made right behind this. Returns where its result is to be written, the lower half first.
+   * @param address what it unmaps or closes
+   * @param isExact whether a routine writes it; else {@link end} does
+   */
+  begin(
+    { call, failure, isWide }: NotedFunction,
+    address: Address,
+    sizeBytes: number,
+    isExact: boolean,
+  ): Int32Array {
+    const bank = this.#prepare();
+    const base = this.#baseOf(bank);
+    const doubles = this.#doubles;
+    doubles[base + Bank.call] = call;
+    doubles[base + Bank.isExact] = isExact ? 1 : 0;
+    doubles[base + Bank.failure] = failure;
+    doubles[base + Bank.isWide] = isWide ? 1 : 0;
+    doubles[base + Bank.address] = address;
+    doubles[base + Bank.size] = sizeBytes;
+    this.#words[2 * (base + Bank.result)] = PENDING;
+    this.#turnTo(bank);
+    return this.#slots[bank] ?? new Int32Array(2);
+  }
+
+  /** The call has returned, and no routine has noted what. */
+  end(result: number): void {
+    const at = 2 * (this.#baseOf(this.#current()) + Bank.result);
+    const high = Math.floor(result / TWO_TO_32);
+    // The lower half last: the result is there from then on.
+    this.#words[at + 1] = high;
+    this.#words[at] = result - high * TWO_TO_32;
+  }
+
+  // --- what is held ---------------------------------------------------------------------------------------------------
+
+  take(ranges: readonly MappedRange[], leaving: Address): void {
+    const bank = this.#prepare();
+    const base = this.#baseOf(bank);
+    for (const { address, sizeBytes } of ranges) this.#add(base, address, sizeBytes);
+    this.#doubles[base + Bank.leaving] = leaving;
+    this.#turnTo(bank);
+  }
+
+  drop(ranges: readonly MappedRange[]): void {
+    const bank = this.#prepare();
+    const base = this.#baseOf(bank);
+    for (const { address, sizeBytes } of ranges) this.#subtract(base, address, sizeBytes);
+    this.#doubles[base + Bank.leaving] = 0;
+    this.#turnTo(bank);
+  }
+
+  heldRanges(): MappedRange[] {
+    const base = this.#baseOf(this.#settled());
+    return Array.from({ length: this.#doubles[base + Bank.rangeCount] ?? 0 }, (_, index) => ({
+      address: this.#doubles[base + Bank.ranges + 2 * index] ?? 0,
+      sizeBytes: this.#doubles[base + Bank.ranges + 2 * index + 1] ?? 0,
+    }));
+  }
+
+  heldHandles(): number[] {
+    const start = this.#baseOf(this.#settled()) + Bank.handles;
+    return Array.from(this.#doubles.slice(start, start + HANDLES), (handle) => handle - 1).filter(
+      (handle) => handle >= 0,
+    );
+  }
+
+  // --- inside -----------------------------------------------------------------------------------------------------
+
+  #current(): number {
+    return this.#doubles[this.#start + Head.current] ?? 0;
+  }
+
+  #baseOf(bank: number): number {
+    return this.#start + Head.count + bank * this.#bankSize;
+  }
+
+  #turnTo(bank: number): void {
+    this.#doubles[this.#start + Head.current] = bank;
+  }
+
+  /** Returns a bank without a call, which is the current one then. */
+  #settled(): number {
+    const bank = this.#prepare();
+    this.#turnTo(bank);
+    return bank;
+  }
+
+  /** Writes what is held now to the bank that is not the current one, without a call, and returns that bank. */
+  #prepare(): number {
+    const doubles = this.#doubles;
+    const current = this.#current();
+    const from = this.#baseOf(current);
+    const bank = 1 - current;
+    const to = this.#baseOf(bank);
+    doubles[to + Bank.call] = Call.none;
+    const count = doubles[from + Bank.rangeCount] ?? 0;
+    const first: number = Bank.leaving;
+    const end = Bank.ranges + 2 * count;
+    for (let index = first; index < end; index++) doubles[to + index] = doubles[from + index] ?? 0;
+    this.#account(from, to);
+    return bank;
+  }
+
+  /** Adds to one bank what the call of the other has made, and takes from it what that has given back. */
+  #account(from: number, to: number): void {
+    const doubles = this.#doubles;
+    const call = doubles[from + Bank.call] ?? Call.none;
+    if (call === Call.none) return;
+    const result = this.#resultIn(from);
+    // Not made. Where that is not certain, what it may have made is lost, and what it may have given back is given up: it
+    // may be another's by now.
+    const isUncertain = result === undefined && doubles[from + Bank.isExact] !== 1;
+    const isDone = result !== undefined && result !== doubles[from + Bank.failure];
+    const address = doubles[from + Bank.address] ?? 0;
+    const sizeBytes = doubles[from + Bank.size] ?? 0;
+    if (call === Call.map && isDone) this.#add(to, result, sizeBytes);
+    if (call === Call.unmap && (isDone || isUncertain)) this.#subtract(to, address, sizeBytes);
+    if (call === Call.open && isDone) this.#replaceHandle(to, 0, result + 1);
+    if (call === Call.close && (result !== undefined || isUncertain)) this.#replaceHandle(to, address + 1, 0);
+  }
+
+  /** What the call of a bank returned; undefined where nothing is noted. */
+  #resultIn(base: number): number | undefined {
+    const at = 2 * (base + Bank.result);
+    const low = this.#words[at] ?? 0;
+    const high = this.#words[at + 1] ?? 0;
+    if (low === PENDING) return undefined;
+    return this.#doubles[base + Bank.isWide] === 1 ? high * TWO_TO_32 + (low >>> 0) : low;
+  }
+
+  /** Where there is no room for it, it is not held; nothing is lost as long as the thread lives. */
+  #add(base: number, address: Address, sizeBytes: number): void {
+    const doubles = this.#doubles;
+    const count = doubles[base + Bank.rangeCount] ?? 0;
+    for (let index = 0; index < count; index++) {
+      const start = doubles[base + Bank.ranges + 2 * index] ?? 0;
+      const end = start + (doubles[base + Bank.ranges + 2 * index + 1] ?? 0);
+      // Mapped over what is held.
+      if (start <= address && address + sizeBytes <= end) return;
+    }
+    if (count >= this.#mostRanges) return;
+    doubles[base + Bank.ranges + 2 * count] = address;
+    doubles[base + Bank.ranges + 2 * count + 1] = sizeBytes;
+    doubles[base + Bank.rangeCount] = count + 1;
+  }
+
+  #subtract(base: number, address: Address, sizeBytes: number): void {
+    const doubles = this.#doubles;
+    const rest = this.#rest;
+    const count = doubles[base + Bank.rangeCount] ?? 0;
+    const end = address + sizeBytes;
+    let restCount = 0;
+    for (let index = 0; index < count; index++) {
+      const start = doubles[base + Bank.ranges + 2 * index] ?? 0;
+      const startOfNext = start + (doubles[base + Bank.ranges + 2 * index + 1] ?? 0);
+      const below = Math.min(address, startOfNext) - start;
+      const above = startOfNext - Math.max(end, start);
+      if (below > 0) {
+        rest[2 * restCount] = start;
+        rest[2 * restCount++ + 1] = below;
+      }
+      if (above > 0) {
+        rest[2 * restCount] = startOfNext - above;
+        rest[2 * restCount++ + 1] = above;
+      }
+    }
+    restCount = Math.min(restCount, this.#mostRanges);
+    for (let index = 0; index < 2 * restCount; index++)
+      doubles[base + Bank.ranges + index] = rest[index] ?? 0;
+    doubles[base + Bank.rangeCount] = restCount;
+  }
+
+  #replaceHandle(base: number, found: number, replacement: number): void {
+    const doubles = this.#doubles;
+    for (let index = 0; index < HANDLES; index++) {
+      if (doubles[base + Bank.handles + index] !== found) continue;
+      doubles[base + Bank.handles + index] = replacement;
+      return;
+    }
+  }
+}

@@ -1,0 +1,113 @@
+/** Makes the calls of a system, each noted in a journal before it is made and when it is done. */
+import type { Address } from "../ffi/contract.ts";
+import type { JournalStorage, MappingJournal } from "./contract.ts";
+import { Journal } from "./journal.ts";
+import type { NotedFunction } from "./journal.ts";
+import type { NotingRoutine } from "./routine.ts";
+
+/** What notes results by a routine in memory, on a system whose functions are those of `System`. */
+export interface Noting<System> {
+  /** Puts the routine into memory, where it stays. Returns where; 0 where the system or the processor has none. */
+  make(system: System): Address;
+  /** Binds the routine that stands at `address`, in whichever thread. */
+  bind(address: Address): NotingRoutine;
+}
+
+/** A function of the routine's, at its address. */
+export type CallByRoutine = (routine: NotingRoutine, target: Address, result: Int32Array) => number;
+
+/** The calls of one thread. */
+export class Noter<Name extends string> {
+  readonly #functions: Readonly<Record<Name, NotedFunction>>;
+  #journal: Journal | undefined;
+  /** Where the routine stands; 0 = there is none. */
+  #address: Address = 0;
+  #routine: NotingRoutine | undefined;
+  #targets: ReadonlyMap<string, Address> = new Map();
+  #wasNoted = false;
+
+  constructor(functions: Readonly<Record<Name, NotedFunction>>) {
+    this.#functions = functions;
+  }
+
+  /** The routine, if it made the last call. */
+  get lastRoutine(): NotingRoutine | undefined {
+    return this.#wasNoted ? this.#routine : undefined;
+  }
+
+  /** The journal whose calls are being noted. */
+  get journal(): Journal | undefined {
+    return this.#journal;
+  }
+
+  /**
+   * Opens an allocator's journal. From then on results are noted by a routine, if there is one: that of the first journal which
+   * a thread opens serves all that follow.
+   */
+  open<System>(storage: JournalStorage, isFirst: boolean, noting: Noting<System>, system: System): Journal {
+    const journal = new Journal(storage);
+    if (this.#address === 0) {
+      this.#address = isFirst ? noting.make(system) : journal.routine;
+      if (this.#address !== 0) this.#noteBy(noting.bind(this.#address));
+    }
+    if (isFirst) journal.routine = this.#address;
+    return journal;
+  }
+
+  #noteBy(routine: NotingRoutine): void {
+    this.#routine = routine;
+    this.#targets = new Map(Object.keys(this.#functions).map((name) => [name, routine.find(name)]));
+  }
+
+  /** Notes what `act` does, where there is a journal. */
+  noting<T>(journal: MappingJournal | undefined, act: () => T): T {
+    if (!(journal instanceof Journal)) return act();
+    this.#journal = journal;
+    try {
+      return act();
+    } finally {
+      this.#journal = undefined;
+    }
+  }
+
+  /**
+   * Makes a call.
+   * @param address what it unmaps or closes
+   * @param plainly makes it without the routine: JavaScript then notes the result, one step later
+   */
+  call(
+    name: Name,
+    address: Address,
+    sizeBytes: number,
+    byRoutine: CallByRoutine,
+    plainly: () => number,
+  ): number {
+    const journal = this.#journal;
+    this.#wasNoted = false;
+    if (journal === undefined) return plainly();
+    const planned = this.#functions[name];
+    const routine = this.#routine;
+    const target = this.#targets.get(name) ?? 0;
+    // A function that the system does not have is not found, and makes nothing.
+    if (routine === undefined || target === 0) return this.plainly(name, address, sizeBytes, plainly);
+    const slot = journal.begin(planned, address, sizeBytes, true);
+    this.#wasNoted = true;
+    const result = byRoutine(routine, target, slot);
+    return planned.isWide ? result : result | 0;
+  }
+
+  /** The same where there is no routine. */
+  plainly(name: Name, address: Address, sizeBytes: number, act: () => number): number {
+    const journal = this.#journal;
+    if (journal === undefined) return act();
+    journal.begin(this.#functions[name], address, sizeBytes, false);
+    const result = act();
+    journal.end(result);
+    return result;
+  }
+
+  /** A call that is not noted follows. */
+  skip(): void {
+    this.#wasNoted = false;
+  }
+}
