@@ -1,7 +1,9 @@
 /** Makes the calls of a system, each noted in a journal before it is made and when it is done. */
 import type { Address } from "../ffi/contract.ts";
 import type { JournalStorage, MappingJournal } from "./contract.ts";
-import { Journal } from "./journal.ts";
+import { refusedCall } from "../ffi/guard.ts";
+import { insisting } from "./attempts.ts";
+import { Call, Journal } from "./journal.ts";
 import type { NotedFunction } from "./journal.ts";
 import type { NotingRoutine } from "./routine.ts";
 
@@ -92,7 +94,15 @@ export class Noter<Name extends string> {
     if (routine === undefined || target === 0) return this.plainly(name, address, sizeBytes, plainly);
     const slot = journal.begin(planned, address, sizeBytes, true);
     this.#wasNoted = true;
-    const result = byRoutine(routine, target, slot);
+    const make = (): number => {
+      try {
+        return byRoutine(routine, target, slot);
+      } catch (error) {
+        throw refusedCall(error);
+      }
+    };
+    const isUndoing = planned.call === Call.unmap || planned.call === Call.close;
+    const result = isUndoing ? insisting(make)() : make();
     return planned.isWide ? result : result | 0;
   }
 
