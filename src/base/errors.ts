@@ -1,4 +1,4 @@
-/** Why an operation was refused. See the README's table of errors. */
+/** Why an operation was refused. docs/errors.md has the table. */
 export type JitErrorCode =
   | "ERR_INVALID_ARGUMENT"
   | "ERR_TOO_LARGE"

@@ -1,5 +1,5 @@
 /**
- * Reads allocation traces: text, one operation a line, as the README's table of lines says.
+ * Reads allocation traces: text, one operation a line, as the table of lines in docs/command-line.md says.
  * A trace has millions of lines, so it is read byte by byte into flat arrays, and ids become dense slots:
  * what runs it later touches no string, no map and no object.
  */

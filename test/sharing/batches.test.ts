@@ -98,7 +98,7 @@ describe("the batches of generations", () => {
     let others = 0;
     while (taken(state, 1, () => used.slice()) !== first) others += 1;
     assert.equal(others + 1, Batches.count - (Members.count - 1) - live);
-    // What README says of it: 2**31 - 2**22 allocations, and 4,096 less for each that is live.
+    // What docs/guarantees.md says of it: 2**31 - 2**22 allocations, and 4,096 less for each that is live.
     assert.ok((others + 1) * SIZE >= 2 ** 31 - 2 ** 22 - live * SIZE);
   });
 
