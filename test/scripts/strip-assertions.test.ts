@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { pathToFileURL } from "node:url";
 
 const root = path.resolve(import.meta.dirname, "../../..");
 
@@ -27,7 +28,7 @@ test("the published library has no assertion left, and works", () => {
       console.log(allocator.statistics().allocationCount);`;
     const run = spawnSync(
       process.execPath,
-      ["--input-type=module", "-e", program, path.join(copy, "index.js")],
+      ["--input-type=module", "-e", program, pathToFileURL(path.join(copy, "index.js")).href],
       { encoding: "utf8" },
     );
     assert.equal(run.stdout.trim(), "0", run.stderr);
