@@ -1,16 +1,14 @@
 /** Breaking lines between words, so that a terminal does not break them inside. */
+import { stripVTControlCharacters } from "node:util";
 
 /** Fewer columns than this do no terminal justice: lines are left to it. */
 const LEAST_COLUMNS = 20;
 /** The second half of a table's row is set beneath itself as long as this many columns are left for it. */
 const LEAST_COLUMN = 30;
 
-// eslint-disable-next-line no-control-regex -- colours begin with that character
-const COLORS = /\u001b\[[0-9;]*m/g;
-
 /** How many columns a text of one line takes; each of its characters takes one. */
 export function widthOf(text: string): number {
-  return text.replace(COLORS, "").length;
+  return stripVTControlCharacters(text).length;
 }
 
 /**
@@ -42,7 +40,7 @@ function paragraphsOf(lines: readonly string[], columns: number): readonly strin
 }
 
 function wrapLine(line: string, columns: number): string {
-  const plain = line.replace(COLORS, "");
+  const plain = stripVTControlCharacters(line);
   const starts = [...plain.matchAll(/ {2,}(?=\S)/g)].map((gap) => gap.index + gap[0].length);
   // "  - " begins an item of a list.
   const item = /^ *- /.exec(plain)?.[0].length ?? 0;

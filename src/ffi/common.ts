@@ -1,7 +1,7 @@
 /** What the foreign function interfaces have in common. */
 import { JitError } from "../base/errors.ts";
 import { platform } from "../base/platform.ts";
-import type { Ffi, NativeFunction } from "./contract.ts";
+import type { Ffi, NativeFunction, NativeSignature } from "./contract.ts";
 import { ERRNO_LOCATIONS } from "./libc-names.ts";
 
 /**
@@ -32,6 +32,24 @@ export function findErrnoLocation(ffi: Pick<Ffi, "open">): NativeFunction | unde
   for (const symbol of symbols) {
     const found = libc.find(symbol, { parameters: [], result: "pointer" });
     if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** The function in the first of the libraries that has it; undefined where none has, or none is there. */
+export function findInAny(
+  ffi: Pick<Ffi, "open">,
+  libraries: readonly string[],
+  symbol: string,
+  signature: NativeSignature,
+): NativeFunction | undefined {
+  for (const name of libraries) {
+    try {
+      const found = ffi.open([name]).find(symbol, signature);
+      if (found !== undefined) return found;
+    } catch {
+      // There is no library of that name.
+    }
   }
   return undefined;
 }

@@ -9,6 +9,9 @@ export const LINUX_LIBC_NAMES = [
   "libc.so",
 ] as const;
 
+/** Where `dlopen` and `dlsym` are: in a library of their own in glibc before 2.34. */
+export const LINUX_LOADER_NAMES = [...LINUX_LIBC_NAMES, "libdl.so.2"] as const;
+
 /** The functions that return the address of the calling thread's error number, and their libraries. */
 export const ERRNO_LOCATIONS: Readonly<
   Record<SystemName, { readonly libraries: readonly string[]; readonly symbols: readonly string[] }>

@@ -1,6 +1,8 @@
 /** A library in memory that is there while somebody loads it. Linux only; elsewhere there is none. */
 import type { Address, Ffi, NativeFunction, NativeSignature } from "./contract.ts";
-import { LINUX_LIBC_NAMES } from "./libc-names.ts";
+import { cString } from "./c-string.ts";
+import { findInAny } from "./common.ts";
+import { LINUX_LIBC_NAMES, LINUX_LOADER_NAMES } from "./libc-names.ts";
 
 /** memfd_create: not inherited by other programs, and (Linux 6.3) never executable. */
 const MFD_CLOEXEC = 1;
@@ -19,9 +21,6 @@ const STAT_INODE_OFFSET = 8;
 /** dlopen: do not load it, just say whether it is loaded. */
 const RTLD_LAZY = 1;
 const RTLD_NOLOAD = 4;
-
-/** Where `dlopen` is in glibc before 2.34. */
-const LIBRARIES_WITH_LOADER = [...LINUX_LIBC_NAMES, "libdl.so.2"];
 
 /** A symbol of a library and where it is to lead. */
 export interface ExpectedSymbol {
@@ -48,17 +47,7 @@ export class MemoryFiles {
       parameters: NativeSignature["parameters"],
       result: NativeSignature["result"] = "i32",
       libraries: readonly string[] = LINUX_LIBC_NAMES,
-    ): NativeFunction | undefined => {
-      for (const name of libraries) {
-        try {
-          const found = ffi.open([name]).find(symbol, { parameters, result });
-          if (found !== undefined) return found;
-        } catch {
-          // There is no such library here. Where there is none of them, this is not Linux.
-        }
-      }
-      return undefined;
-    };
+    ): NativeFunction | undefined => findInAny(ffi, libraries, symbol, { parameters, result });
     this.#memfdCreate = find("memfd_create", ["buffer", "u32"]);
     // Less than 2**31 bytes are ever written, so that the result fits.
     this.#write = find("write", ["i32", "buffer", "pointer"]);
@@ -66,9 +55,9 @@ export class MemoryFiles {
     this.#getrlimit = find("getrlimit", ["i32", "buffer"]);
     this.#statx = find("statx", ["i32", "buffer", "i32", "u32", "buffer"]);
     this.#fstat = find("fstat", ["i32", "buffer"]);
-    this.#dlopen = find("dlopen", ["buffer", "i32"], "pointer", LIBRARIES_WITH_LOADER);
-    this.#dlsym = find("dlsym", ["pointer", "buffer"], "pointer", LIBRARIES_WITH_LOADER);
-    this.#dlclose = find("dlclose", ["pointer"], "i32", LIBRARIES_WITH_LOADER);
+    this.#dlopen = find("dlopen", ["buffer", "i32"], "pointer", LINUX_LOADER_NAMES);
+    this.#dlsym = find("dlsym", ["pointer", "buffer"], "pointer", LINUX_LOADER_NAMES);
+    this.#dlclose = find("dlclose", ["pointer"], "i32", LINUX_LOADER_NAMES);
   }
 
   /**
@@ -135,8 +124,4 @@ export class MemoryFiles {
 /** A slash, spelled by a number: `/` for each 0 of its binary digits, and `/.` for each 1. */
 function spelling(number: bigint): string {
   return `${number.toString(2).replaceAll("0", "/").replaceAll("1", "/.")}/`;
-}
-
-function cString(text: string): Uint8Array {
-  return new TextEncoder().encode(`${text}\0`);
 }

@@ -67,7 +67,7 @@ export const enum Intent {
  */
 export const enum Journal {
   start = Field.count,
-  integers = 112,
+  integers = 120,
 }
 
 /** The threads that have attached. Number 0 is nobody, so that 0 in the lock is free. */

@@ -9,11 +9,14 @@
  *
  * There are two banks, of which one number tells the current one:
  * ```
- * ┌ current ┬ routine ┬ bank 0: call, result, leaving, handles, ranges ┬ bank 1: the same ┐
- * └─────────┴─────────┴────────────────────────────────────────────────┴──────────────────┘
+ * ┌ current ┬ routine, check ┬ bank 0: result, check, call, leaving, handles, ranges ┬ bank 1: the same ┐
+ * └─────────┴────────────────┴───────────────────────────────────────────────────────┴──────────────────┘
  * ```
  * A bank has what was held before a call, and the call; what is held after it follows from both. The next call is written to
  * the other bank, with what is held by then, and becomes the current one with a single write.
+ *
+ * Whoever has the buffer can write over it, and what stands here is called, closed and unmapped. So each bank has a check of
+ * all that its thread wrote, and whoever reads it looks first (invariant 19).
  */
 import type { Address } from "../ffi/contract.ts";
 import type { JournalStorage, MappedRange, MappingJournal } from "./contract.ts";
@@ -46,28 +49,31 @@ const enum Head {
   current = 0,
   /** Where the routine is that notes results; 0 = there is none. */
   routine = 1,
-  count = 2,
+  routineCheck = 2,
+  count = 3,
 }
 
 /** The fields of a bank, in doubles. */
 const enum Bank {
-  call = 0,
+  /** The result: two integers, the lower one first. The routine writes it, so the check is not about it. */
+  result = 0,
+  /** 32 bits of all that follows. */
+  check = 1,
+  call = 2,
   /** 1 where the routine makes the call: then a result that is not there says that it was not made. */
-  isExact = 1,
+  isExact = 3,
   /** What the call returns where it fails. */
-  failure = 2,
+  failure = 4,
   /** 1 where the result is an integer of 64 bits, 0 where it is one of 32 and what stands above it has no meaning. */
-  isWide = 3,
-  address = 4,
-  size = 5,
-  /** The result: two integers, the lower one first. */
-  result = 6,
+  isWide = 5,
+  address = 6,
+  size = 7,
   /** Where the block begins that is being given back, and is noted here since; 0 = none. */
-  leaving = 7,
+  leaving = 8,
   /** Two descriptors or handles, each with 1 added; 0 = none. */
-  handles = 8,
-  rangeCount = 10,
-  ranges = 11,
+  handles = 9,
+  rangeCount = 11,
+  ranges = 12,
 }
 
 const HANDLES = 2;
@@ -103,15 +109,19 @@ export class Journal implements MappingJournal {
   }
 
   get routine(): Address {
-    return this.#doubles[this.#start + Head.routine] ?? 0;
+    const at = this.#start + Head.routine;
+    if (this.#doubles[this.#start + Head.routineCheck] !== this.#hash(at, at + 1)) broken();
+    return this.#doubles[at] ?? 0;
   }
 
   set routine(address: Address) {
-    this.#doubles[this.#start + Head.routine] = address;
+    const at = this.#start + Head.routine;
+    this.#doubles[at] = address;
+    this.#doubles[this.#start + Head.routineCheck] = this.#hash(at, at + 1);
   }
 
   get leaving(): Address {
-    return this.#doubles[this.#baseOf(this.#current()) + Bank.leaving] ?? 0;
+    return this.#doubles[this.#currentBase() + Bank.leaving] ?? 0;
   }
 
   // --- calls ------------------------------------------------------------------------------------------------------
@@ -143,7 +153,7 @@ export class Journal implements MappingJournal {
 
   /** The call has returned, and no routine has noted what. */
   end(result: number): void {
-    const at = 2 * (this.#baseOf(this.#current()) + Bank.result);
+    const at = 2 * (this.#currentBase() + Bank.result);
     const high = Math.floor(result / TWO_TO_32);
     // The lower half last: the result is there from then on.
     this.#words[at + 1] = high;
@@ -185,8 +195,32 @@ export class Journal implements MappingJournal {
 
   // --- inside -----------------------------------------------------------------------------------------------------
 
-  #current(): number {
-    return this.#doubles[this.#start + Head.current] ?? 0;
+  /** Where the current bank begins. @throws Error where what stands there is not what was written */
+  #currentBase(): number {
+    const bank = this.#doubles[this.#start + Head.current];
+    if (bank !== 0 && bank !== 1) return broken();
+    const base = this.#baseOf(bank);
+    const count = this.#doubles[base + Bank.rangeCount] ?? 0;
+    // Written so that NaN fails as well.
+    const isCount = count >= 0 && count <= this.#mostRanges;
+    if (!isCount || this.#doubles[base + Bank.check] !== this.#checkOf(base)) broken();
+    return base;
+  }
+
+  #checkOf(base: number): number {
+    return this.#hash(
+      base + Bank.call,
+      base + Bank.ranges + 2 * (this.#doubles[base + Bank.rangeCount] ?? 0),
+    );
+  }
+
+  /** 32 bits of the doubles from `start` to `end` (FNV-1a, of integers); 0 where all of them are 0. */
+  #hash(start: number, end: number): number {
+    let hash = 0;
+    for (let index = 2 * start; index < 2 * end; index++) {
+      hash = Math.imul(hash, 0x0100_0193) ^ (this.#words[index] ?? 0);
+    }
+    return hash;
   }
 
   #baseOf(bank: number): number {
@@ -194,6 +228,8 @@ export class Journal implements MappingJournal {
   }
 
   #turnTo(bank: number): void {
+    const base = this.#baseOf(bank);
+    this.#doubles[base + Bank.check] = this.#checkOf(base);
     this.#doubles[this.#start + Head.current] = bank;
   }
 
@@ -207,9 +243,8 @@ export class Journal implements MappingJournal {
   /** Writes what is held now to the bank that is not the current one, without a call, and returns that bank. */
   #prepare(): number {
     const doubles = this.#doubles;
-    const current = this.#current();
-    const from = this.#baseOf(current);
-    const bank = 1 - current;
+    const from = this.#currentBase();
+    const bank = from === this.#baseOf(0) ? 1 : 0;
     const to = this.#baseOf(bank);
     doubles[to + Bank.call] = Call.none;
     const count = doubles[from + Bank.rangeCount] ?? 0;
@@ -263,6 +298,7 @@ export class Journal implements MappingJournal {
     doubles[base + Bank.rangeCount] = count + 1;
   }
 
+  /** As `without` does it, and makes no objects: they would cost a tenth of what mapping a block does. */
   #subtract(base: number, address: Address, sizeBytes: number): void {
     const doubles = this.#doubles;
     const rest = this.#rest;
@@ -297,4 +333,8 @@ export class Journal implements MappingJournal {
       return;
     }
   }
+}
+
+function broken(): never {
+  throw new Error("invariant 19 is broken: the journal was written over");
 }

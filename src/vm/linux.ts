@@ -28,7 +28,8 @@ import {
 } from "./linux/large-pages.ts";
 import { MAP_FAILED, MapFlag, Memfd, Protection } from "./linux/libc.ts";
 import type { LinuxLibc } from "./linux/libc.ts";
-import { NotedLibc } from "./linux/noted-libc.ts";
+import { notedLibc } from "./linux/noted-libc.ts";
+import type { NotedLibc } from "./linux/noted-libc.ts";
 import type { Noting } from "./noter.ts";
 import { exceededFileLimit, readLimits } from "./linux/limits.ts";
 import { Placement } from "./linux/placement.ts";
@@ -67,7 +68,7 @@ export class LinuxMemory implements VirtualMemory {
   #largePageSize: number | undefined;
 
   constructor(parts: LinuxMemoryParts) {
-    const libc = new NotedLibc(parts.libc);
+    const libc = notedLibc(parts.libc);
     this.#libc = libc;
     this.#files = parts.files;
     this.#ffi = parts.ffi;

@@ -1,7 +1,7 @@
 /** What the journal knows of each call, and that a death at any moment of a mapping leaves nothing: on fake systems. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { DualMapping, MappedRange } from "../../src/vm/contract.ts";
+import type { DualMapping, JournalStorage, MappedRange } from "../../src/vm/contract.ts";
 import { Call, Journal, type NotedFunction } from "../../src/vm/journal.ts";
 import { DarwinMemory } from "../../src/vm/darwin.ts";
 import { WindowsMemory } from "../../src/vm/windows.ts";
@@ -18,7 +18,7 @@ const OPEN = { call: Call.open, failure: -1, isWide: false };
 const CLOSE = { call: Call.close, failure: -1, isWide: false };
 const HIGH = 0x7f12_3456_7000;
 
-function newJournal(integers = 112): Journal {
+function newJournal(integers = 120): Journal {
   const buffer = new SharedArrayBuffer((16 + integers) * 4);
   return new Journal({
     words: new Int32Array(buffer),
@@ -32,6 +32,48 @@ function note(journal: Journal, what: NotedFunction, address: number, size: numb
   journal.begin(what, address, size, false);
   journal.end(result);
 }
+
+describe("a journal that somebody has written over", () => {
+  const INTEGERS = 120;
+  const filled = (): { journal: Journal; words: Int32Array; storage: JournalStorage } => {
+    const words = new Int32Array(new SharedArrayBuffer(INTEGERS * 4));
+    const storage = { words, doubles: new Float64Array(words.buffer), start: 0, integers: INTEGERS };
+    const journal = new Journal(storage);
+    journal.routine = HIGH;
+    note(journal, OPEN, 0, 0, 7);
+    note(journal, MAP, 0, 8 * PAGE, HIGH);
+    journal.take([{ address: HIGH + 64 * PAGE, sizeBytes: PAGE }], HIGH + 64 * PAGE);
+    return { journal, words, storage };
+  };
+  /** All that can be asked of one. */
+  const ask = (journal: Journal): unknown => [
+    journal.heldRanges(),
+    journal.heldHandles(),
+    journal.leaving,
+    journal.routine,
+  ];
+
+  test("in any word, by any value: it is told, or changes nothing", () => {
+    const right = JSON.stringify(ask(filled().journal));
+    let told = 0;
+    for (let index = 0; index < INTEGERS; index++) {
+      for (const value of [0x7fff_ffff, -1, 0x4000_0000, 1, 0x3ff0_0000]) {
+        const { journal, words, storage } = filled();
+        words[index] = value;
+        try {
+          // By a thread that has been there, and by one that comes now.
+          for (const each of [journal, new Journal(storage)]) assert.equal(JSON.stringify(ask(each)), right);
+          note(journal, MAP, 0, PAGE, HIGH + 128 * PAGE);
+          journal.drop([]);
+        } catch (error) {
+          assert.match(String(error), /^Error: invariant 19 is broken/, `word ${index} is ${value}`);
+          told += 1;
+        }
+      }
+    }
+    assert.ok(told > 100, `${told} of them were told`);
+  });
+});
 
 describe("the journal", () => {
   test("what a call has mapped is held until it is unmapped, or dropped; a part of it too", () => {

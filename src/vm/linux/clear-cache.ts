@@ -3,8 +3,8 @@ import { JitError } from "../../base/errors.ts";
 import type { Address, Ffi, NativeFunction, NativeSignature } from "../../ffi/contract.ts";
 import { refusedCall } from "../../ffi/guard.ts";
 import { systemError } from "./errno.ts";
-import { MAP_FAILED, MapFlag, Protection } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
+import { makeRoutinePage } from "./routine-page.ts";
 
 /** Does its work for `[start, end)`, of any alignment. */
 export interface ClearCache {
@@ -58,23 +58,14 @@ const ARM64_CLEAR_CACHE = Uint32Array.of(
 );
 
 /**
- * Puts the routine of this file into a page of its own, which stays as long as the process: one for each thread that
- * flushes, since each has its own foreign function interface. It needs no clearing itself: it is written before the
- * page becomes executable, and the kernel clears the cache for a page that does.
+ * The routine of this file, in a page of its own: one for each thread that flushes, since each has its own foreign function
+ * interface.
  *
  * @throws JitError where the system does not let memory become executable that was written before
  */
 export function ownClearCache(ffi: Pick<Ffi, "callable">, libc: LinuxLibc): ClearCache {
-  const sizeBytes = libc.getpagesize();
-  const access = Protection.READ | Protection.WRITE;
-  const address = libc.mmap(0, sizeBytes, access, MapFlag.PRIVATE | MapFlag.ANONYMOUS, -1, 0);
-  if (address === MAP_FAILED) throw noRoutine("mmap", libc.errno());
+  const address = makeRoutinePage(libc, new Uint8Array(ARM64_CLEAR_CACHE.buffer), noRoutine);
   try {
-    const code = new Uint8Array(ARM64_CLEAR_CACHE.buffer);
-    libc.memcpyIn(address, code, code.length);
-    if (libc.mprotect(address, sizeBytes, Protection.READ | Protection.EXEC) !== 0) {
-      throw noRoutine("mprotect", libc.errno());
-    }
     const { call } = ffi.callable(address, CLEAR_CACHE);
     return {
       origin: "a routine of this library's own, since there is no libgcc_s.so.1",
@@ -87,7 +78,7 @@ export function ownClearCache(ffi: Pick<Ffi, "callable">, libc: LinuxLibc): Clea
       },
     };
   } catch (error) {
-    libc.munmap(address, sizeBytes);
+    libc.munmap(address, libc.getpagesize());
     throw error;
   }
 }

@@ -3,6 +3,7 @@
  * Tests put a fake of this interface in place of the system.
  */
 import type { Address, Ffi, NativeFunction, NativeLibrary, NativeSignature } from "../../ffi/contract.ts";
+import { cString, RememberedCString } from "../../ffi/c-string.ts";
 import { LINUX_LIBC_NAMES } from "../../ffi/libc-names.ts";
 import { insisting } from "../attempts.ts";
 import { Errno } from "./errno.ts";
@@ -101,9 +102,7 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
   let libc: NativeLibrary | undefined;
   let lastCallMissing = false;
   const lookUps: (() => void)[] = [];
-  // All memfds have one name; encoding it anew would be a tenth of what mapping a block costs.
-  let lastName = "";
-  let lastNameBytes = cString(lastName);
+  const memfdName = new RememberedCString(); // all of an allocator have one
 
   const find = (symbol: string, signature: NativeSignature): NativeFunction | undefined => {
     libc ??= ffi.open(LINUX_LIBC_NAMES);
@@ -167,13 +166,7 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
     munmap: (address, sizeBytes) => munmap(address, sizeBytes),
     mprotect: (address, sizeBytes, protection) => mprotect(address, sizeBytes, protection),
     madvise: (address, sizeBytes, advice) => madvise(address, sizeBytes, advice),
-    memfd_create: (name, flags) => {
-      if (name !== lastName) {
-        lastName = name;
-        lastNameBytes = cString(name);
-      }
-      return memfdCreate(lastNameBytes, flags);
-    },
+    memfd_create: (name, flags) => memfdCreate(memfdName.of(name), flags),
     shm_open: (name, flags, mode) => shmOpen(cString(name), flags, mode),
     shm_unlink: (name) => shmUnlink(cString(name)),
     open: (path, flags, mode) => open(cString(path), flags, mode),
@@ -197,6 +190,3 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
 }
 
 /** The text as C wants it: UTF-8 with a zero after it. A path cannot hold a zero itself. */
-function cString(text: string): Uint8Array {
-  return new TextEncoder().encode(`${text}\0`);
-}

@@ -11,6 +11,7 @@
  * such memory.
  */
 import type { Address, Ffi, NativeFunction, NativeSignature } from "../../ffi/contract.ts";
+import { findInAny } from "../../ffi/common.ts";
 import { LINUX_LIBC_NAMES } from "../../ffi/libc-names.ts";
 import type { ProcessorName } from "../../base/platform.ts";
 import type { ThreadIdentity } from "../contract.ts";
@@ -54,17 +55,12 @@ export function bindMarkCalls(ffi: Ffi, processor: ProcessorName): MarkCalls {
     fixedParameters?: number,
   ): NativeFunction | undefined => {
     const signature = { parameters, result };
-    for (const name of LIBRARIES) {
-      try {
-        const found = ffi
-          .open([name])
-          .find(symbol, fixedParameters === undefined ? signature : { ...signature, fixedParameters });
-        if (found !== undefined) return found;
-      } catch {
-        // There is no library of that name.
-      }
-    }
-    return undefined;
+    return findInAny(
+      ffi,
+      LIBRARIES,
+      symbol,
+      fixedParameters === undefined ? signature : { ...signature, fixedParameters },
+    );
   };
   let isMissing = false;
   const number = FUTEX_NUMBERS[processor];

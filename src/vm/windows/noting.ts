@@ -1,5 +1,6 @@
 /** How results are noted on Windows: by a routine in a page of its own, through which functions of kernel32 are called. */
 import type { ProcessorName } from "../../base/platform.ts";
+import { cString } from "../../ffi/c-string.ts";
 import type { Address, Ffi } from "../../ffi/contract.ts";
 import type { Noting } from "../noter.ts";
 import { bindRoutine, routineCode } from "../routine.ts";
@@ -23,7 +24,7 @@ export function windowsNoting(ffi: Ffi, processor: ProcessorName): Noting<Kernel
       const name = Uint16Array.from("kernel32.dll\0", (letter) => letter.charCodeAt(0));
       const handle = Number(open?.(name) ?? 0);
       return bindRoutine(ffi, address, (symbol) =>
-        handle === 0 ? 0 : Number(look?.(handle, new TextEncoder().encode(`${symbol}\0`)) ?? 0),
+        handle === 0 ? 0 : Number(look?.(handle, cString(symbol)) ?? 0),
       );
     },
   };
