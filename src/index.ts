@@ -21,7 +21,7 @@ export type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } 
 export { preload } from "./api/preload.ts";
 export { JitRuntime } from "./api/runtime.ts";
 export type { CodeInfo } from "./api/runtime.ts";
-export type { MemberInfo } from "./sharing/shared-engine.ts";
+export type { MemberInfo } from "./sharing/membership.ts";
 export type { SharedAllocator } from "./sharing/handle.ts";
 export { Span } from "./engine/span.ts";
 export type { SpanJson } from "./engine/span.ts";

@@ -9,7 +9,7 @@ import { refuseValue } from "../engine/refusals.ts";
 import { attachEngine, handleOf, shareEngine } from "../sharing/handle.ts";
 import type { SharedAllocator } from "../sharing/handle.ts";
 import { SharedEngine } from "../sharing/shared-engine.ts";
-import type { MemberInfo } from "../sharing/shared-engine.ts";
+import type { MemberInfo, Membership } from "../sharing/membership.ts";
 import type { SpanToken } from "../engine/contract.ts";
 import type { Span } from "../engine/span.ts";
 import type { BlockInfo, Statistics } from "../engine/statistics.ts";
@@ -114,7 +114,7 @@ export class JitAllocator implements Disposable {
    * left something allocated and others have their numbers now, the last one listed is the estate, with the number 0.
    */
   members(): MemberInfo[] {
-    return this.#engine instanceof Engine ? [] : this.#engine.members();
+    return this.#engine instanceof Engine ? [] : this.#engine.membership.list();
   }
 
   /**
@@ -159,15 +159,13 @@ export class JitAllocator implements Disposable {
     return this.#sharedBy(memberId).adopt(memberId);
   }
 
-  #sharedBy(memberId: unknown): SharedEngine {
-    const engine = this.#engine;
-    const isMember = engine instanceof SharedEngine && engine.hasMember(memberId);
-    if (!isMember) {
-      const isShared = engine instanceof SharedEngine;
-      const wanted = isShared ? "no thread has, or had, that number" : "the allocator is not shared";
-      throw refuseValue("look up member", memberId, wanted);
-    }
-    return engine;
+  /** Those who share the allocator, where one of them has that number. */
+  #sharedBy(memberId: unknown): Membership {
+    const membership = this.#engine instanceof SharedEngine ? this.#engine.membership : undefined;
+    if (membership?.has(memberId) === true) return membership;
+    const wanted =
+      membership === undefined ? "the allocator is not shared" : "no thread has, or had, that number";
+    throw refuseValue("look up member", memberId, wanted);
   }
 
   /**

@@ -10,7 +10,7 @@ import type { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
 import type { MappedBlock } from "../engine/mapped-block.ts";
-import { outOfGenerations, outOfNumbers, refuseDetached, refuseHeir } from "../engine/refusals.ts";
+import { outOfNumbers, refuseDetached } from "../engine/refusals.ts";
 import { repair } from "./repair.ts";
 import { SharedLedgers } from "./ledgers.ts";
 import type { SpanToken } from "../engine/contract.ts";
@@ -18,29 +18,15 @@ import type { Span } from "../engine/span.ts";
 import { statisticsOf } from "../engine/statistics.ts";
 import { needMuchStack, needStack, needStackAtFirst } from "../base/stack.ts";
 import type { BlockInfo, Statistics } from "../engine/statistics.ts";
-import { isLastOfBatch } from "./batches.ts";
 import { Lock } from "./lock.ts";
 import { MemberTable } from "./members.ts";
+import { Membership } from "./membership.ts";
 import type { ThreadInspector } from "./members.ts";
 import { Field, Intent } from "./layout.ts";
+import { OwnGenerations } from "./own-generations.ts";
 import type { SharedState } from "./shared-state.ts";
-import { ESTATE, firstOver, succeed } from "./succession.ts";
+import { leaveToEstate, succeed } from "./succession.ts";
 import type { CachePolicy } from "../engine/write-scope.ts";
-
-/** A thread that has, or had, a part in a shared allocator. */
-export interface MemberInfo {
-  /**
-   * Its number: `JitAllocator.memberId` there. 0 stands for the estate: all the threads that are over and whose numbers
-   * other threads have now.
-   */
-  id: number;
-  /** False where its thread has ended; undefined where this system does not tell. */
-  isAlive: boolean | undefined;
-  /** Whether it has called `detach`. */
-  hasLeft: boolean;
-  /** What it allocated or adopted, whoever uses it now, and is not released. */
-  allocationCount: number;
-}
 
 /** The inside of a shared JitAllocator, as one thread has it. */
 export class SharedEngine implements AllocatorOperations {
@@ -51,15 +37,13 @@ export class SharedEngine implements AllocatorOperations {
   readonly state: SharedState;
   /** The number of this thread among those that share. */
   readonly memberId: number;
+  readonly membership: Membership;
   readonly #members: MemberTable;
   readonly #ledgers: SharedLedgers;
+  readonly #generations: OwnGenerations;
   #lock: Lock;
   /** The epoch that what this thread keeps of its own belongs to; NaN: nothing of it is known to be right. */
   #epoch = NaN;
-  /** The generation this thread gave last. */
-  #generation = 0;
-  /** Whether the next one is of a batch that is still to be taken. */
-  #needsBatch = true;
   /** How long the core's buffer was when this thread last looked. */
   #length = 0;
   #hasLeft = false;
@@ -75,10 +59,12 @@ export class SharedEngine implements AllocatorOperations {
     this.state = state;
     this.#members = new MemberTable(state.atomics, threads);
     this.#ledgers = new SharedLedgers(engine, state);
+    this.#generations = new OwnGenerations(engine.core, state.batches, this.#ledgers);
     this.#length = engine.core.words.length;
     const number = this.#members.join();
     this.#lock = this.#lockAs(number);
     this.memberId = number || this.#joinInPlace();
+    this.membership = new Membership(this.memberId, this.#members, this.#ledgers, (act) => this.#run(act));
     engine.owner = this;
     engine.releaseCount = NaN; // also for functions that were made before
   }
@@ -106,7 +92,7 @@ export class SharedEngine implements AllocatorOperations {
       repair(this.engine, state);
     }
     if (state.epoch !== this.#epoch) this.#catchUp();
-    this.engine.core.generation = this.#generation;
+    this.#generations.begin();
     this.#isReady = true;
   }
 
@@ -134,8 +120,7 @@ export class SharedEngine implements AllocatorOperations {
   /** Notes what the operation has used up, and lets the others know what they must. */
   #settle(): void {
     const { core } = this.engine;
-    const { generation } = core;
-    if (generation !== this.#generation) this.#goOnBehind(generation);
+    this.#generations.end();
     if (core.words.length !== this.#length) {
       // The others' views are too short now.
       this.#length = core.words.length;
@@ -161,34 +146,6 @@ export class SharedEngine implements AllocatorOperations {
     }
   }
 
-  #goOnBehind(generation: number): void {
-    this.#generation = generation;
-    this.#needsBatch = isLastOfBatch(generation);
-  }
-
-  /** For what gives a generation, and one at the most: before it does. */
-  #getGeneration(): void {
-    if (this.#needsBatch) this.#takeBatch();
-    this.state.batches.noteNext(this.memberId, this.#generation);
-  }
-
-  /** The next generations are of a new batch. */
-  #takeBatch(): void {
-    const generation = this.state.batches.take(this.memberId, () => this.#ledgers.usedBatches());
-    if (generation === undefined) throw outOfGenerations();
-    this.#generation = generation;
-    this.engine.core.generation = generation;
-    this.#needsBatch = false;
-  }
-
-  /** Goes on with the batch that this thread's number has begun. */
-  #resume(): void {
-    const generation = this.state.batches.resume(this.memberId);
-    if (generation === 0) return;
-    this.#goOnBehind(generation);
-    this.engine.core.generation = generation;
-  }
-
   /** Another thread grew the buffer, unmapped a block, repaired, or disposed of it all. */
   #catchUp(): void {
     const { engine, state } = this;
@@ -212,7 +169,7 @@ export class SharedEngine implements AllocatorOperations {
     const { core, blocks } = this.engine;
     const given = this.#ledgers.makeAll();
     this.state.batches.claim(this.memberId, core.generation, given);
-    this.#resume();
+    this.#generations.resume(this.memberId);
     blocks.share(this.state.register, this, this.state.journal);
     this.#length = core.words.length;
     this.#epoch = this.state.epoch;
@@ -222,7 +179,7 @@ export class SharedEngine implements AllocatorOperations {
   join(): void {
     try {
       this.engine.blocks.attach(this.state.register, this, this.state.journal);
-      this.#run(() => this.#resume());
+      this.#run(() => this.#generations.resume(this.memberId));
     } catch (error) {
       this.#members.leave(this.memberId); // nobody will ever use it
       throw error;
@@ -256,55 +213,10 @@ export class SharedEngine implements AllocatorOperations {
   #settleAs(number: number): number {
     this.#lock = this.#lockAs(number);
     return this.#run(() => {
-      const counts = this.#ledgers.countByMember();
-      if (counts.has(number)) {
-        const better = firstOver(this.#members, number, (each) => !counts.has(each));
-        if (better !== 0) return better;
-        this.#ledgers.handOver(number, ESTATE);
-      }
+      const better = leaveToEstate(number, this.#members, this.#ledgers);
+      if (better !== 0) return better;
       this.state.words[Field.lastNumber] = number;
       return 0;
-    });
-  }
-
-  /** Every thread that has, or had, a part in this; last, where there is one, the estate. */
-  members(): MemberInfo[] {
-    return this.#run(() => {
-      const counts = this.#ledgers.countByMember();
-      const infos: MemberInfo[] = Array.from({ length: this.#members.count() }, (_, index) => ({
-        id: index + 1,
-        isAlive: this.#members.isAlive(index + 1),
-        hasLeft: this.#members.hasLeft(index + 1),
-        allocationCount: counts.get(index + 1) ?? 0,
-      }));
-      const left = counts.get(ESTATE);
-      if (left === undefined) return infos;
-      return [...infos, { id: ESTATE, isAlive: false, hasLeft: true, allocationCount: left }];
-    });
-  }
-
-  /** Whether a thread has, or had, that number, or it is that of the estate. Takes no lock. */
-  hasMember(id: unknown): id is number {
-    return typeof id === "number" && (id === ESTATE || this.#members.has(id));
-  }
-
-  /** Where what a member allocated and nobody released begins. */
-  allocationsOf(member: number): Address[] {
-    return this.#run(() => this.#ledgers.allocationsBy(member));
-  }
-
-  /** Releases all of it that can be. Returns how many there were. */
-  releaseAllOf(member: number): number {
-    return this.#run(() => this.#ledgers.releaseAllBy(member));
-  }
-
-  /** Makes all of it this thread's. Returns how many there were. */
-  adopt(member: number): number {
-    return this.#run(() => {
-      // A number that is being claimed is the claimer's already; where the system does not tell, the caller knows.
-      const isOver = member === ESTATE || this.#members.hasLeft(member);
-      if (!isOver && this.#members.isAlive(member) === true) throw refuseHeir(member);
-      return this.#ledgers.handOver(member, this.memberId);
     });
   }
 
@@ -314,7 +226,7 @@ export class SharedEngine implements AllocatorOperations {
   alloc(size: number): Span {
     try {
       this.#enter();
-      this.#getGeneration();
+      this.#generations.prepare(this.memberId);
       const span = this.engine.alloc(size);
       this.#leave();
       return span;
@@ -326,7 +238,7 @@ export class SharedEngine implements AllocatorOperations {
   allocAddress(size: number): Address {
     try {
       this.#enter();
-      this.#getGeneration();
+      this.#generations.prepare(this.memberId);
       const address = this.engine.allocTracked(size);
       this.#leave();
       return address;
@@ -446,25 +358,26 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   reset(policy: "soft" | "hard"): void {
-    this.#run(() => {
-      this.engine.checkOpen("reset");
-      this.state.intent = policy === "soft" ? Intent.resetSoft : Intent.resetHard;
-      try {
-        this.engine.reset(policy);
-      } finally {
-        this.state.intent = Intent.none;
-      }
+    this.#runForAll(policy === "soft" ? Intent.resetSoft : Intent.resetHard, () => {
+      this.engine.reset(policy);
     });
   }
 
   /** For all threads. */
   dispose(): void {
+    this.#runForAll(Intent.dispose, () => {
+      this.engine.dispose();
+      this.state.isDisposed = true;
+      this.state.register.bumpEpoch();
+    });
+  }
+
+  /** What is done to all blocks: should this thread end in the middle, the next one goes on with what it meant to do. */
+  #runForAll(intent: Intent, act: () => void): void {
     this.#run(() => {
-      this.state.intent = Intent.dispose;
+      this.state.intent = intent;
       try {
-        this.engine.dispose();
-        this.state.isDisposed = true;
-        this.state.register.bumpEpoch();
+        act();
       } finally {
         this.state.intent = Intent.none;
       }

@@ -1,5 +1,6 @@
 /** What becomes of a number when all were given: a thread that is over is succeeded by one that attaches. */
 import { Members } from "./layout.ts";
+import type { SharedLedgers } from "./ledgers.ts";
 import type { MemberTable } from "./members.ts";
 
 /**
@@ -26,6 +27,18 @@ export function firstOver(
     if (isWanted(number) && members.isOver(number)) return number;
   }
   return 0;
+}
+
+/**
+ * What is live of a number that a thread claims: nothing must be left under it. A number without is better, which is
+ * returned; where there is none, what is live goes to the estate, and 0 is returned. The lock is needed.
+ */
+export function leaveToEstate(number: number, members: MemberTable, ledgers: SharedLedgers): number {
+  const counts = ledgers.countByMember();
+  if (!counts.has(number)) return 0;
+  const better = firstOver(members, number, (each) => !counts.has(each));
+  if (better === 0) ledgers.handOver(number, ESTATE);
+  return better;
 }
 
 /**

@@ -151,7 +151,7 @@ describe("a span that was released long ago is not live, without the lock,", () 
   test("while another thread gives its block back", () => {
     watchOver({}, ({ engine }) => engine.reset("hard"));
     watchOver({ immediateRelease: true }, ({ engine }) => {
-      engine.releaseAllOf(1);
+      engine.membership.releaseAllOf(1);
     });
   });
 
@@ -183,7 +183,7 @@ test("a number is a member's or not, whatever is asked", () => {
   const engine = attachEngine(handle, memory);
   const asked: unknown[] = [1, 2, 0, 3, -1, 1024, 1.5, NaN, "1", null, undefined];
   assert.deepEqual(
-    asked.filter((id) => engine.hasMember(id)),
+    asked.filter((id) => engine.membership.has(id)),
     [1, 2, 0], // the last is the estate's
   );
   allocator.dispose();

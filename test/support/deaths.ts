@@ -224,7 +224,7 @@ export const OPERATIONS: readonly Operation[] = [
   },
   {
     name: "adoption of what a thread left",
-    run: ({ victim, leaver }) => victim.engine.adopt(leaver),
+    run: ({ victim, leaver }) => victim.engine.membership.adopt(leaver),
     done: (before) => before,
   },
   {
@@ -249,7 +249,7 @@ export const OPERATIONS: readonly Operation[] = [
   },
   {
     name: "release of all that the dead held",
-    run: ({ victim }) => victim.engine.releaseAllOf(victim.engine.memberId),
+    run: ({ victim }) => victim.engine.membership.releaseAllOf(victim.engine.memberId),
     // Many operations, of which each has happened or not.
     done: (before, { own, lonely }, found) =>
       new Map(
