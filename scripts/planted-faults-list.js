@@ -300,7 +300,7 @@ export const plantedFaults = [
   // --- the facade ---
   {
     name: "a write one byte past the end",
-    file: "src/engine/engine.ts",
+    file: "src/engine/span-bytes.ts",
     find: "!this.#identity.hasRoom(mapped, granule, offset + length)",
     replace: "!this.#identity.hasRoom(mapped, granule, offset + length - 1)",
     tests: ["semantics/write"],
@@ -314,22 +314,22 @@ export const plantedFaults = [
   },
   {
     name: "the span of another allocator accepted",
-    file: "src/engine/engine.ts",
+    file: "src/engine/span-identity.ts",
     find: "if (!isOurs) throw refusals.refuseStranger(action, rxOf(span));",
     replace: "",
     tests: ["semantics/release"],
   },
   {
     name: "a released span accepted",
-    file: "src/engine/engine.ts",
+    file: "src/engine/span-identity.ts",
     find: "if (!this.isLive(span)) throw refusals.refuseReleased(action, rxOf(span));",
     replace: "",
     tests: ["semantics/release"],
   },
   {
     name: "a span not looked at again behind a callback",
-    file: "src/engine/engine.ts",
-    find: 'const mapped = this.#liveBlock(span, "write"); // the callback may have released the span, or shrunk it',
+    file: "src/engine/span-bytes.ts",
+    find: 'const mapped = this.#identity.liveBlock(span, "write"); // the callback may have released the span, or shrunk it',
     replace: "const mapped = spanAccess.block(span);",
     tests: ["semantics/write"],
   },
@@ -385,7 +385,7 @@ export const plantedFaults = [
 
   {
     name: "what only looks like bytes is asked what it is",
-    file: "src/engine/engine.ts",
+    file: "src/engine/span-bytes.ts",
     find: "if (!isUint8Array(bytes))",
     replace: "if (!(bytes instanceof Uint8Array))",
     tests: ["misuse/own-code"],
@@ -399,9 +399,9 @@ export const plantedFaults = [
   },
   {
     name: "what a write callback wrote is not made safe to run",
-    file: "src/engine/engine.ts",
-    find: 'if (policy !== "never") this.blocks.flush(mapped, start, length);\n    if (kept',
-    replace: 'if (policy === "flush") this.blocks.flush(mapped, start, length);\n    if (kept',
+    file: "src/engine/span-bytes.ts",
+    find: 'if (policy !== "never") this.#blocks.flush(mapped, start, length);\n    return kept',
+    replace: 'if (policy === "flush") this.#blocks.flush(mapped, start, length);\n    return kept',
     tests: ["misuse/own-code"],
   },
   {

@@ -3,6 +3,7 @@ import type { Core } from "../core/core.ts";
 import type { BlockRegister, RegisterEntry, SpanOwner } from "./contract.ts";
 import { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
+import { JitError } from "../base/errors.ts";
 import { outOfMetadata, outOfReserve } from "./refusals.ts";
 import { needMuchStack } from "../base/stack.ts";
 import type {
@@ -116,6 +117,30 @@ export class BlockMemory {
       if (this.all().flatMap(rangesOf).some(isOver))
         throw new Error("invariant 19 is broken: the journal holds what is a block's");
     }
+  }
+
+  /** Maps a block and takes room in it; or, where none can be mapped, looks harder. Returns true where one was. */
+  makeRoom(pool: number, count: number, size: number): boolean {
+    needMuchStack();
+    const core = this.#core;
+    const smallest = core.planBlock(pool, count, true);
+    if (smallest === 0) {
+      if (core.allocFromAnyHole(pool, count)) return false;
+      this.addInPlaceOfEmpty(pool, count, size);
+    } else {
+      const natural = core.planBlock(pool, count, false);
+      try {
+        this.add(pool, natural, size);
+      } catch (error) {
+        // Where the system has no room for a block of the natural size, a hole that was not sure to do may do, or a
+        // block just large enough for what is needed now.
+        const isShort = error instanceof JitError && error.code === "ERR_OUT_OF_MEMORY";
+        if (isShort && core.allocFromAnyHole(pool, count)) return false;
+        if (!isShort || smallest === natural) throw error;
+        this.add(pool, smallest, size);
+      }
+    }
+    return core.alloc(pool, count);
   }
 
   /**

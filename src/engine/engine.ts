@@ -7,13 +7,13 @@ import { enterInLedger, shortenEntry } from "../core/generations.ts";
 import { restore, strikeOut } from "../core/ledger.ts";
 import { Status } from "../core/status.ts";
 import { verifyStructure } from "../core/verify.ts";
-import { JitError } from "../base/errors.ts";
+import type { JitError } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
-import * as intrinsics from "../base/intrinsics.ts";
 import { makeCore } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import * as refusals from "./refusals.ts";
+import { SpanBytes } from "./span-bytes.ts";
 import { SpanIdentity } from "./span-identity.ts";
 import { spanAccess } from "./span.ts";
 import type { Span } from "./span.ts";
@@ -25,10 +25,9 @@ import type { VirtualMemory } from "../vm/contract.ts";
 import type { CachePolicy } from "./write-scope.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
-const { bytesOf, isUint8Array, kindOfBytes, typedArrayLength } = intrinsics;
 const { isIndex } = refusals;
 const { needMuchStack, needStack, needStackAtFirst } = stack;
-const { isSpan, rx: rxOf, block: blockOf, granule: granuleOf, isChecked, end: endSpan } = spanAccess;
+const { block: blockOf, granule: granuleOf, isChecked, end: endSpan } = spanAccess;
 
 /** A request must be shorter than 2 GiB by a granule (asmjit). Not written as a power, which engines keep as a double. */
 const TWO_GIB_LESS_ONE = 0x7fff_ffff;
@@ -54,6 +53,7 @@ export class Engine implements AllocatorOperations {
   /** Whom the spans ask: this object, or the one that locks before it asks this one. */
   owner: SpanOwner = this;
   readonly #identity: SpanIdentity;
+  readonly #bytes: SpanBytes;
   readonly #granuleShift: number;
   readonly #poolCount: 1 | 3;
   readonly #fills: boolean;
@@ -82,7 +82,8 @@ export class Engine implements AllocatorOperations {
     this.#largestSize = TWO_GIB_LESS_ONE - options.granularity + 1;
     this.core = makeCore(options, shared?.buffer);
     this.blocks = new BlockMemory(this, this.core, memory, options, this.tagName);
-    this.#identity = new SpanIdentity(this.core, this.blocks);
+    this.#identity = new SpanIdentity(this.core, this.blocks, this);
+    this.#bytes = new SpanBytes(this.#identity, this.blocks, this);
     this.isExecutable = memory.name !== "simulated";
   }
 
@@ -155,31 +156,7 @@ export class Engine implements AllocatorOperations {
       pool = (count & 3) === 0 ? 2 : (count & 1) === 0 ? 1 : 0;
       count >>>= pool;
     }
-    return this.core.alloc(pool, count) ? false : this.#placeElsewhere(pool, count, size);
-  }
-
-  /** Maps a block and takes room in it; or, where none can be mapped, looks harder. Returns true where one was. */
-  #placeElsewhere(pool: number, count: number, size: number): boolean {
-    needMuchStack();
-    const core = this.core;
-    const smallest = core.planBlock(pool, count, true);
-    if (smallest === 0) {
-      if (core.allocFromAnyHole(pool, count)) return false;
-      this.blocks.addInPlaceOfEmpty(pool, count, size);
-    } else {
-      const natural = core.planBlock(pool, count, false);
-      try {
-        this.blocks.add(pool, natural, size);
-      } catch (error) {
-        // Where the system has no room for a block of the natural size, a hole that was not sure to do may do, or a
-        // block just large enough for what is needed now.
-        const isShort = error instanceof JitError && error.code === "ERR_OUT_OF_MEMORY";
-        if (isShort && core.allocFromAnyHole(pool, count)) return false;
-        if (!isShort || smallest === natural) throw error;
-        this.blocks.add(pool, smallest, size);
-      }
-    }
-    return core.alloc(pool, count);
+    return this.core.alloc(pool, count) ? false : this.blocks.makeRoom(pool, count, size);
   }
 
   // --- release and shrink -------------------------------------------------------------------------------------
@@ -216,7 +193,7 @@ export class Engine implements AllocatorOperations {
   #releaseTarget(target: Span | Address): void {
     if (!this.#isPlain) this.#warmUp();
     if (typeof target !== "number") {
-      if (!this.#releaseOwn(target)) this.#freeSpan(this.#liveBlock(target, "release"), target);
+      if (!this.#releaseOwn(target)) this.#freeSpan(this.#identity.liveBlock(target, "release"), target);
     } else {
       const mapped = this.#locateStart(target, "release");
       this.#free(mapped, this.core.granule, false);
@@ -258,7 +235,9 @@ export class Engine implements AllocatorOperations {
     this.#warmUp();
     const core = this.core;
     const isAddress = typeof target === "number";
-    const mapped = isAddress ? this.#locateStart(target, "shrink") : this.#liveBlock(target, "shrink");
+    const mapped = isAddress
+      ? this.#locateStart(target, "shrink")
+      : this.#identity.liveBlock(target, "shrink");
     const granule = isAddress ? core.granule : granuleOf(target);
     const count = core.lengthAt(mapped.block, granule);
     const size = count << mapped.granuleShift;
@@ -359,86 +338,35 @@ export class Engine implements AllocatorOperations {
   }
 
   sizeOf(span: Span): number {
-    return this.isLive(span) ? this.#liveSize(span, blockOf(span)) : 0;
+    return this.isLive(span) ? this.#identity.liveSize(span, blockOf(span)) : 0;
   }
 
   read(span: Span, offset: number, length: number | undefined): Uint8Array {
-    const mapped = this.#liveBlock(span, "read");
-    const size = this.#liveSize(span, mapped);
-    const wanted = length === undefined && isIndex(offset) ? size - offset : length;
-    if (!isIndex(offset) || !isIndex(wanted) || offset + wanted > size) {
-      throw refusals.refuseRange("read", offset, length ?? size, size);
-    }
-    return mapped.read((granuleOf(span) << mapped.granuleShift) + offset, wanted);
+    return this.#bytes.read(span, offset, length);
   }
 
   write(span: Span, offset: number, bytes: Uint8Array): void {
-    this.writeBytes(span, offset, bytes, "default");
+    this.#bytes.write(span, offset, bytes, "default");
   }
 
   writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
-    const isSole = this.#identity.isSole(span, this); // a short way to the same
-    const mapped = isSole ? blockOf(span) : this.#liveBlock(span, "write");
-    // Nothing here runs code of the caller's, which could unmap what is about to be written.
-    if (!isUint8Array(bytes)) throw refusals.refuseBytes(offset, bytes);
-    const length = typedArrayLength(bytes);
-    if (length === 0 && kindOfBytes(bytes) === "lost") throw refusals.refuseLostBytes(bytes);
-    const granule = granuleOf(span);
-    if (!isIndex(offset) || !this.#identity.hasRoom(mapped, granule, offset + length)) {
-      throw refusals.refuseRange("write", offset, length, this.#liveSize(span, mapped));
-    }
-    const start = (granule << mapped.granuleShift) + offset;
-    mapped.write(start, bytes, length);
-    if (policy !== "never") this.blocks.flush(mapped, start, length);
+    this.#bytes.write(span, offset, bytes, policy);
   }
 
-  /** A copy of the whole span: what a write callback gets. */
   copyToWrite(span: Span): Uint8Array {
-    const mapped = this.#liveBlock(span, "write");
-    return mapped.read(granuleOf(span) << mapped.granuleShift, this.#liveSize(span, mapped));
+    return this.#bytes.copy(span);
   }
 
-  /** Puts in place what a write callback made of its copy, whose memory is `code`; `kept` is what it returned. */
   writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void {
     needStack();
     this.#warmUp(); // before anything is written: the shrink at the end may ask for as much
-    const mapped = this.#liveBlock(span, "write"); // the callback may have released the span, or shrunk it
-    const start = granuleOf(span) << mapped.granuleShift;
-    const sizeNow = this.#liveSize(span, mapped);
-    if (kept !== undefined && !(isIndex(kept) && kept > 0 && kept <= sizeNow)) {
-      throw refusals.refuseValue("keep", kept, `a write callback returns nothing, or 1 to ${sizeNow} bytes`);
-    }
-    const bytes = bytesOf(code, typeof kept === "number" ? kept : sizeNow);
-    if (bytes === undefined) {
-      throw new JitError("ERR_INVALID_ARGUMENT", "Cannot write: the callback gave its buffer away");
-    }
-    const length = typedArrayLength(bytes);
-    mapped.write(start, bytes, length);
+    const length = this.#bytes.writeBack(span, code, kept, policy);
     // The shrink comes last: if the flush fails, the span is as long as it was.
-    if (policy !== "never") this.blocks.flush(mapped, start, length);
-    if (kept !== undefined) this.#shrinkTarget(span, length);
+    if (length !== undefined) this.#shrinkTarget(span, length);
   }
 
   flushRange(mapped: MappedBlock, start: number, end: number): void {
     this.blocks.flush(mapped, start, end - start);
-  }
-
-  /** The block of a span that is live and of this allocator. */
-  #liveBlock(span: Span, action: string): MappedBlock {
-    if (!isSpan(span)) {
-      this.checkOpen(action);
-      throw refusals.refuseTarget(action, span);
-    }
-    const mapped = blockOf(span);
-    // What was unmapped before the allocator was shared still has this object as its owner.
-    const isOurs = mapped.owner === this.owner || mapped.owner === this;
-    if (!isOurs) throw refusals.refuseStranger(action, rxOf(span));
-    if (!this.isLive(span)) throw refusals.refuseReleased(action, rxOf(span));
-    return mapped;
-  }
-
-  #liveSize(span: Span, mapped: MappedBlock): number {
-    return this.#identity.lengthOf(mapped.block, granuleOf(span)) << mapped.granuleShift;
   }
 
   // --- all at once --------------------------------------------------------------------------------------------

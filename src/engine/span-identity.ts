@@ -7,9 +7,9 @@ import type { Core } from "../core/core.ts";
 import * as generations from "../core/generations.ts";
 import * as granules from "../core/granules.ts";
 import { Spans } from "../core/layout.ts";
-import type { SpanToken } from "./contract.ts";
+import type { SpanOwner, SpanToken } from "./contract.ts";
 import type { MappedBlock } from "./mapped-block.ts";
-import { outOfMetadata } from "./refusals.ts";
+import * as refusals from "./refusals.ts";
 import { spanAccess } from "./span.ts";
 import type { Span } from "./span.ts";
 
@@ -32,14 +32,24 @@ const NO_GENERATION = 0;
 
 const NOT_GIVEN = [0, 0] as const;
 
+/** Whose spans they are. */
+export interface SpanAllocator extends SpanOwner {
+  /** Whom the spans ask: the allocator itself, or the one that locks before it asks this one. */
+  readonly owner: SpanOwner;
+  /** @throws JitError `ERR_DISPOSED` */
+  checkOpen(action: string): void;
+}
+
 /** Makes and judges the spans of one allocator in one thread. */
 export class SpanIdentity {
   readonly #core: Core;
   readonly #blocks: BlockMemory;
+  readonly #allocator: SpanAllocator;
 
-  constructor(core: Core, blocks: BlockMemory) {
+  constructor(core: Core, blocks: BlockMemory, allocator: SpanAllocator) {
     this.#core = core;
     this.#blocks = blocks;
+    this.#allocator = allocator;
   }
 
   /** The span of an allocation that was just made. @throws JitError `ERR_OUT_OF_MEMORY` */
@@ -52,7 +62,7 @@ export class SpanIdentity {
     if ((spans & Spans.ledger) !== 0) {
       return makeChecked(mapped, granule, enterInLedger(core.words, block, granule));
     }
-    if (core.generationsOf(block) === 0) throw outOfMetadata(mapped.sizeBytes, core.metadataLimit);
+    if (core.generationsOf(block) === 0) throw refusals.outOfMetadata(mapped.sizeBytes, core.metadataLimit);
     const value = valueAt(core.words, block, granule);
     return value === 0 ? makeSpan(mapped, granule) : makeChecked(mapped, granule, value);
   }
@@ -62,7 +72,7 @@ export class SpanIdentity {
     const core = this.#core;
     const mapped = this.#blocks.at(block);
     if ((core.spansOf(block) & (Spans.watched | Spans.ledger)) === 0) {
-      if (core.generationsOf(block) === 0) throw outOfMetadata(mapped.sizeBytes, core.metadataLimit);
+      if (core.generationsOf(block) === 0) throw refusals.outOfMetadata(mapped.sizeBytes, core.metadataLimit);
       watchBlock(core.words, block);
     }
     return makeChecked(mapped, granule, valueAt(core.words, block, granule));
@@ -120,6 +130,26 @@ export class SpanIdentity {
       (this.#core.spansOf(mapped.block) & (Spans.foreign | Spans.ledger)) === 0 &&
       !isChecked(span)
     );
+  }
+
+  /** The block of a span that is live and of this allocator. @throws JitError where it is not */
+  liveBlock(span: Span, action: string): MappedBlock {
+    const allocator = this.#allocator;
+    if (!isSpan(span)) {
+      allocator.checkOpen(action);
+      throw refusals.refuseTarget(action, span);
+    }
+    const mapped = blockOf(span);
+    // What was unmapped before the allocator was shared still has the allocator itself as its owner.
+    const isOurs = mapped.owner === allocator.owner || mapped.owner === allocator;
+    if (!isOurs) throw refusals.refuseStranger(action, rxOf(span));
+    if (!this.isLive(span)) throw refusals.refuseReleased(action, rxOf(span));
+    return mapped;
+  }
+
+  /** Bytes of a live span. */
+  liveSize(span: Span, mapped: MappedBlock): number {
+    return this.lengthOf(mapped.block, granuleOf(span)) << mapped.granuleShift;
   }
 
   /** Whether a live allocation has `sizeBytes` or more: quicker to say of 32 granules than how many it has. */
