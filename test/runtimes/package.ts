@@ -16,10 +16,10 @@ const root = path.resolve(import.meta.dirname, "../../..");
 const workspace = mkdtempSync(path.join(tmpdir(), "jit-allocator-package-"));
 process.on("exit", () => rmSync(workspace, { recursive: true, force: true }));
 
-/** The code under "Twelve lines that run". */
+/** The code on README's first screen. */
 function firstExample(): string {
   const readme = readFileSync(path.join(root, "README.md"), "utf8");
-  const code = /## Twelve lines that run\n+```ts\n(.*?)```/s.exec(readme)?.[1];
+  const code = /^```ts\n(.*?)^```/ms.exec(readme)?.[1];
   assert.ok(code, "README.md has no first example");
   return code;
 }
