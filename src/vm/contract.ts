@@ -129,8 +129,9 @@ export interface MappingJournals {
   openJournal(storage: JournalStorage, isFirst: boolean): MappingJournal;
   /**
    * Gives back what the journal holds and what carries a tag of that name, and is not part of `kept`: mappings, and whatever
-   * making them held for a moment (descriptors, files). What the system refuses is left. Never throws.
+   * making them held for a moment (descriptors, files). What the system refuses is left.
    * Precondition: no thread is mapping or unmapping anything with that tag.
+   * @throws Error where the journal was written over by somebody else: nothing is given back then
    */
   reclaim(tagName: string, kept: readonly MappedRange[], journal?: MappingJournal): void;
 }
