@@ -8,10 +8,12 @@ import { fetchRuntime, runtimesAndMusl, runtimesNamed } from "./fetch.ts";
 
 /**
  * The tests that make native calls, and those of what programs see of them. The others run the same everywhere; so do
- * those of the threads that stop a thread at each write or write over what threads share, which take minutes.
+ * those of the threads that stop a thread at each write or write over what threads share, and the semantics once more
+ * without views of memory, which take minutes.
  */
 const AREAS = [
   "ffi/",
+  "!ffi/no-views",
   "function/",
   "vm/linux-real",
   "api/virt-mem",
