@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { platform } from "../../src/base/platform.ts";
 import { needs } from "../support/requirements.ts";
 
 const skip = needs("koffi");
@@ -23,9 +24,11 @@ function run(args: readonly string[]): { readonly stdout: string; readonly statu
 }
 
 describe("where the runtime refuses views of native memory", { skip }, () => {
-  const files = readdirSync(semantics).filter((file) => file.endsWith(".test.js"));
+  const all = readdirSync(semantics).filter((file) => file.endsWith(".test.js"));
+  // What copies differs by the system; what the copies are for does not.
+  const files = platform.system === "linux" ? all : ["fill.test.js", "write.test.js"];
 
-  it("there are tests of the semantics", () => assert.ok(files.length > 5, files.join()));
+  it("there are tests of the semantics", () => assert.ok(all.length > 5, all.join()));
 
   for (const file of files) {
     it(`semantics/${file} holds`, () => {
