@@ -9,17 +9,22 @@ export interface WaitsData {
   /** Of the span that is read. */
   readonly token: SpanToken;
   readonly loop: LoopName;
-  /** Integers: 1 to stop, and behind it how many operations each worker has done. */
+  /** Integers: 1 to stop; then how many operations each worker has done; then the longest of each, in microseconds. */
   readonly control: SharedArrayBuffer;
   readonly index: number;
+  readonly threads: number;
 }
 
-const { handle, token, loop, control, index } = workerData as WaitsData;
+const { handle, token, loop, control, index, threads } = workerData as WaitsData;
 const allocator = JitAllocator.attach(handle);
 const flags = new Int32Array(control);
+const longest = 1 + threads + index;
 const operate = loops[loop](allocator, allocator.spanOf(token));
 while (Atomics.load(flags, 0) === 0) {
+  const start = performance.now();
   operate();
-  Atomics.add(flags, index + 1, 1);
+  const microseconds = Math.round((performance.now() - start) * 1000);
+  Atomics.add(flags, 1 + index, 1);
+  if (microseconds > Atomics.load(flags, longest)) Atomics.store(flags, longest, microseconds);
 }
 allocator.detach();

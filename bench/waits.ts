@@ -47,6 +47,8 @@ interface Waits {
   readonly mean: number;
   readonly p99: number;
   readonly most: number;
+  /** The longest operation of the others meanwhile: what the system or the collector interrupted while it held the lock. */
+  readonly theirMost: number;
   /** How many operations all others did, a second. */
   readonly othersPerSecond: number;
 }
@@ -131,15 +133,17 @@ async function measure(loop: LoopName, threads: number): Promise<Waits> {
   const span = fill(allocator, random);
   const operation = timeAlone(loops[loop](allocator, span));
   timeWaits(allocator, random); // so that it is compiled
-  const flags = new Int32Array(new SharedArrayBuffer(4 * (threads + 1)));
+  const flags = new Int32Array(new SharedArrayBuffer(4 * (1 + 2 * threads)));
+  const counts = flags.subarray(1, 1 + threads);
+  const longest = flags.subarray(1 + threads);
   const workers = Array.from({ length: threads }, (_, index) => {
-    const data: WaitsData = { handle, token: span.token, loop, control: flags.buffer, index };
+    const data: WaitsData = { handle, token: span.token, loop, control: flags.buffer, index, threads };
     return new Worker(new URL("waits-child.js", import.meta.url), { workerData: data });
   });
   const ends = workers.map(async (worker) => once(worker, "exit"));
-  while (flags.subarray(1).some((count) => count < WARM_UP))
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  const sum = (): number => flags.subarray(1).reduce((total, count) => total + count, 0);
+  while (counts.some((count) => count < WARM_UP)) await new Promise((resolve) => setTimeout(resolve, 1));
+  const sum = (): number => counts.reduce((total, count) => total + count, 0);
+  longest.fill(0); // of before there was anybody to wait
   const [countBefore, start] = [sum(), performance.now()];
   const waits = timeWaits(allocator, random);
   const othersPerSecond = ((sum() - countBefore) * 1000) / (performance.now() - start);
@@ -154,6 +158,7 @@ async function measure(loop: LoopName, threads: number): Promise<Waits> {
     mean: waits.reduce((total, wait) => total + wait, 0) / waits.length,
     p99: waits[Math.floor(waits.length * 0.99)] ?? NaN,
     most: waits.at(-1) ?? NaN,
+    theirMost: Math.max(...longest),
     othersPerSecond,
   };
 }
@@ -165,12 +170,20 @@ function table(results: readonly Waits[]): string {
       const turns = results.filter((result) => result.loop === loop && result.threads === threads);
       const of = (key: Exclude<keyof Waits, "loop">): number => median(turns.map((turn) => turn[key]));
       const operations = of("mean") / of("operation");
-      const times = [of("operation"), of("mean"), operations, of("p99"), of("most"), of("othersPerSecond")];
+      const times = [
+        of("operation"),
+        of("mean"),
+        operations,
+        of("p99"),
+        of("most"),
+        of("theirMost"),
+        of("othersPerSecond"),
+      ];
       return [loop, String(threads), String(of("count")), ...times.map(figure)];
     }),
   );
   const heading = ["loop", "threads", "waits", "operation, µs", "mean wait, µs", "in operations"];
-  heading.push("99 %, µs", "longest, µs", "their operations a second");
+  heading.push("99 %, µs", "longest, µs", "their longest, µs", "their operations a second");
   return [heading, heading.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }
 

@@ -1,4 +1,5 @@
 /** `npm run test:threads`: terminates threads as the gate does, for longer. */
+import { platform } from "../../../src/base/platform.ts";
 import { readInteger } from "../../../src/cli/args.ts";
 import { readCommandLine } from "../../support/command-line.ts";
 import { killThreads } from "../../support/kill-threads.ts";
@@ -12,15 +13,17 @@ look at everything.
   --workers N  how many threads at a time, 1 to 64 (default 4)
   --seed N     what the load is made from, an integer (default: the time)
   --single     memory mapped once, writable and executable
+  --pauses     the threads pause now and then, and end there: what Deno can do, which ends no thread that computes
   --help, -h   print this text`;
 
-const { kills, workerCount, seed, isSingle } = readCommandLine(
+const { kills, workerCount, seed, isSingle, pauses } = readCommandLine(
   HELP,
   {
     kills: { type: "string", default: "2000" },
     workers: { type: "string", default: "4" },
     seed: { type: "string", default: String(Date.now() % 2 ** 31) },
     single: { type: "boolean", default: false },
+    pauses: { type: "boolean", default: platform.runtime === "deno" },
   },
   0,
   ({ values }) => ({
@@ -28,12 +31,14 @@ const { kills, workerCount, seed, isSingle } = readCommandLine(
     workerCount: readInteger("--workers", values.workers, 1, 64),
     seed: readInteger("--seed", values.seed, 0, 2 ** 32 - 1),
     isSingle: values.single,
+    pauses: values.pauses,
   }),
 );
 const report = await killThreads({
   kills,
   seed,
   workerCount,
+  pauses,
   options: { useDualMapping: !isSingle },
   onKill: (count) => {
     if (count % 100 === 0) process.stderr.write(`${count} of ${kills}\n`);
