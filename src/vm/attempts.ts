@@ -1,4 +1,4 @@
-/** What the systems' files share: words for access, and trying things that may fail. */
+/** Helpers of all systems: words for access, and attempts that may fail. */
 import { JitError } from "../base/errors.ts";
 import type { HardenedRuntimeInfo, MemoryFlags, ProbeStep, VirtualMemory } from "./contract.ts";
 
@@ -12,7 +12,7 @@ export function describeAccess({ read, write, execute }: MemoryFlags): string {
   return access.filter((word) => word !== "").join(", ") || "no access";
 }
 
-/** What `make` returns; undefined where the system refuses, whatever the reason: a probe is there to tell it. */
+/** What `make` returns; undefined where the system refuses. The reason is dropped: the probe reports it. */
 export function attempt<T>(make: () => T): T | undefined {
   try {
     return make();
@@ -23,8 +23,9 @@ export function attempt<T>(make: () => T): T | undefined {
 }
 
 /**
- * A call that gives something back (`munmap`, `close`), or that must be asked first (`VirtualQuery`), made once more where the
- * foreign function interface refused to make it: whoever undoes cannot undo the undoing. What the system itself refuses it tells by its result, and is not asked again.
+ * Wraps a call so that it is made once more where the foreign function interface refused to make it. For calls that give
+ * something back (`munmap`, `close`) or must come before one (`VirtualQuery`): nothing else can undo what they are to
+ * undo. A refusal of the system itself is a result, not an error, and is not repeated.
  */
 export function insisting<A extends readonly unknown[], R>(call: (...args: A) => R): (...args: A) => R {
   return (...args) => {
@@ -37,7 +38,7 @@ export function insisting<A extends readonly unknown[], R>(call: (...args: A) =>
   };
 }
 
-/** What a system without MAP_JIT memory allows, found out by doing it and undoing it. */
+/** What a system without MAP_JIT memory allows. Each thing is tried and undone. */
 export function tryHardening(memory: VirtualMemory): HardenedRuntimeInfo {
   const { pageGranularity } = memory.info();
   const writableCode = attempt(() =>
@@ -49,11 +50,11 @@ export function tryHardening(memory: VirtualMemory): HardenedRuntimeInfo {
   return { enabled: writableCode === undefined, mapJit: false, dualMapping: dualMapping !== undefined };
 }
 
-/** What every message of a failed dual mapping ends with, where memory of the other kind exists at all. */
+/** The end of every message of a failed dual mapping, on systems that have memory of the other kind. */
 export const WAY_OUT =
   "to do without, pass `useDualMapping: false` (memory is then writable and executable at once)";
 
-/** What `map` returns. Its error also says how to do without a dual mapping: nobody does without unasked. */
+/** Calls `map`, and adds to its error how to do without a dual mapping. The library never does without unasked. */
 export function withWayOut<T>(map: () => T, wayOut = WAY_OUT): T {
   try {
     return map();
@@ -66,7 +67,7 @@ export function withWayOut<T>(map: () => T, wayOut = WAY_OUT): T {
 /**
  * One step of a probe. Never throws.
  *
- * @param work tries it, undoes it, and says what it found.
+ * @param work tries one thing, undoes it, and returns what it found.
  */
 export function probeStep(name: string, work: () => string): ProbeStep {
   try {
@@ -83,7 +84,7 @@ export function probeStep(name: string, work: () => string): ProbeStep {
   }
 }
 
-/** Whether this runtime gives a view of native memory: tries it on a page. Never throws. */
+/** Whether this runtime gives views of native memory: opens one of a page. Never throws. */
 export function probeView(memory: VirtualMemory): ProbeStep {
   return probeStep("view of native memory", () => {
     const { pageGranularity } = memory.info();

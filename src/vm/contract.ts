@@ -1,11 +1,11 @@
 /**
  * The virtual-memory contract: what an operating system must offer.
  * One file beside this one implements it per system, and `simulated.ts` implements it on plain arrays.
- * `vm/` never decides where code goes; it maps, protects and unmaps what it is told to.
+ * `vm/` never decides where code goes; it maps, protects and unmaps the ranges it is given.
  */
 import type { Address } from "../ffi/contract.ts";
 
-/** What a mapping may be used for, and how it is to be made (asmjit's MemoryFlags). All default to false. */
+/** The access of a mapping and the way it is made (asmjit's MemoryFlags). All default to false. */
 export interface MemoryFlags {
   /** Data may be read from it. */
   readonly read?: boolean;
@@ -13,7 +13,7 @@ export interface MemoryFlags {
   readonly write?: boolean;
   /** Code may run in it. */
   readonly execute?: boolean;
-  /** Use large pages; falls back to regular pages where there are none (a hint). */
+  /** A hint: use large pages. Regular pages are used where there are none. */
   readonly largePages?: boolean;
   /** For dual mappings: prefer an unlinked file in TMPDIR or /tmp over a memfd (asmjit's kMappingPreferTmp). */
   readonly preferTmp?: boolean;
@@ -49,7 +49,7 @@ export interface HardenedRuntimeInfo {
 export interface ProbeStep {
   /** For example `memfd_create (MFD_EXEC)`. */
   readonly name: string;
-  /** Null where it is not known, because this process may not ask. */
+  /** Null: not known, because this process may not ask. */
   readonly ok: boolean | null;
   /** One line: what was found, why it failed (with the errno's name), or what would let this process ask. */
   readonly detail: string;
@@ -61,10 +61,10 @@ export interface ProbeStep {
 export interface MemoryLimit {
   /** For example `RLIMIT_FSIZE`, `vm.max_map_count`. */
   readonly name: string;
-  /** The value in force, in `unit`; null = unlimited; a text = not known, and why. */
+  /** The value in force, in `unit`; null = unlimited; a string = not known, and the string says why. */
   readonly value: number | null | string;
   readonly unit: "bytes" | "mappings" | "descriptors";
-  /** What runs into it. */
+  /** What this limit restricts, for the user. */
   readonly meaning: string;
 }
 
@@ -73,8 +73,8 @@ export interface ThreadIdentity {
   /** The native thread id: an integer from 1 to 2**31 − 1. */
   readonly id: number;
   /**
-   * What no other thread of the process ever has together with this id: an address of its own, or when it began. So a later
-   * thread with the same id is told apart. 0 = not known.
+   * Tells this thread from a later one with the same id: an address that only this thread has, or the time it began. 0 =
+   * not known.
    */
   readonly mark: number;
 }
@@ -85,66 +85,73 @@ export interface MappedRange {
   readonly sizeBytes: number;
 }
 
-/** Shared memory for a journal: `integers` of them from `start` on, both multiples of 4, and 0 at first. */
+/**
+ * Shared memory for a journal: `integers` integers of `words`, from index `start` on. Both numbers are multiples of 4;
+ * the integers are 0 at first.
+ */
 export interface JournalStorage {
   readonly words: Int32Array;
-  /** The same bytes, from the same one on. */
+  /** The bytes of `words`, from the same byte on. */
   readonly doubles: Float64Array;
   readonly start: number;
   readonly integers: number;
 }
 
 /**
- * What a thread of a shared allocator has mapped and not registered, so that it can be given back when the thread dies.
- * One for each allocator; whoever holds the lock writes it.
+ * The journal of a shared allocator: what a thread has mapped and not registered, so that another thread can give it back
+ * when the first dies. There is one for each allocator; the thread that holds the lock writes it.
  */
 export interface MappingJournal {
-  /** Where the block begins that is being given back, since that was noted here; 0 = none. */
+  /** The start of the block that is being given back; 0 = none. Set by {@link take}, cleared by {@link drop}. */
   readonly leaving: Address;
-  /** What is mapped and open, and neither registered nor given back. */
+  /** The ranges that are mapped, and neither registered nor given back. */
   heldRanges(): MappedRange[];
   heldHandles(): number[];
-  /** A block is about to be given back: from now on its ranges are held here. */
+  /** A block is about to be given back: from now on the journal holds its ranges. */
   take(ranges: readonly MappedRange[], leaving: Address): void;
-  /** These ranges are a registered block's, or gone. Nothing is being given back. */
+  /**
+   * The journal no longer holds these ranges: they belong to a registered block, or are unmapped. No block is being given
+   * back.
+   */
   drop(ranges: readonly MappedRange[]): void;
 }
 
-/** How a mapping is found again by somebody who did not make it. */
+/** A mapping's tag: by it a thread that did not make the mapping can find it. */
 export interface MappingTag {
   /** Letters, digits and hyphens, at most 32 of them. */
   readonly name: string;
-  /** Whether it must carry the tag from its first instant on, because whoever makes it may die at any. */
+  /** Whether the mapping must carry the tag from its first instant on, because the thread that makes it may die at any. */
   readonly isGuarded: boolean;
-  /** Where each call that maps or unmaps it is noted. */
+  /** The journal in which each call that maps or unmaps the mapping is noted. */
   readonly journal?: MappingJournal | undefined;
 }
 
-/** How the memory that a thread of a shared allocator was just mapping or giving back is found when it has died. */
+/** Finds the memory that a thread of a shared allocator was mapping or giving back when it died. */
 export interface MappingJournals {
   /**
-   * The journal of an allocator. Its calls are noted by a routine that lies in memory, where this system lets one be made: the
-   * thread that is first to share the allocator makes it, the others find it in the journal.
+   * Opens the journal of an allocator. A routine in memory notes the results of its calls, where this system allows such
+   * a routine. The thread that shares the allocator first (`isFirst`) makes the routine; the others find its address in
+   * the journal.
    */
   openJournal(storage: JournalStorage, isFirst: boolean): MappingJournal;
   /**
-   * Gives back what the journal holds and what carries a tag of that name, and is not part of `kept`: mappings, and whatever
-   * making them held for a moment (descriptors, files). What the system refuses is left.
+   * Gives back what the journal holds and what carries a tag of that name, but for the ranges in `kept`. That includes
+   * the descriptors and files that making a mapping needs for a moment. What the system refuses to give back is left.
    * Precondition: no thread is mapping or unmapping anything with that tag.
-   * @throws Error where the journal was written over by somebody else: nothing is given back then
+   * @throws Error where something else has written over the journal; nothing is given back then
    */
   reclaim(tagName: string, kept: readonly MappedRange[], journal?: MappingJournal): void;
 }
 
-/** What an allocator that several threads share asks of the system, so that one of them may die at any instant. */
+/** What a shared allocator needs from the system, so that it survives a thread that dies at any instant. */
 export interface SharingSupport extends MappingJournals {
-  /** The thread that calls; undefined where it cannot be told from others. */
+  /** The calling thread; undefined where it cannot be told from others. */
   currentThread(): ThreadIdentity | undefined;
-  /** Whether that thread still runs; undefined where this machine does not tell. */
+  /** Whether the thread still runs; undefined where this machine does not tell. */
   isAlive(thread: ThreadIdentity): boolean | undefined;
   /**
-   * Does now whatever the first call of anything here or in {@link VirtualMemory} would do once, so that a thread is
-   * not ended in the middle of it: a runtime's own books may not survive that.
+   * Does now the one-time work that the first calls of this interface and of {@link VirtualMemory} would do. A thread
+   * terminated in the middle of that work could corrupt the runtime's own state.
    */
   prepare(): void;
 }
@@ -153,7 +160,7 @@ export interface SharingSupport extends MappingJournals {
  * An operating system's virtual memory.
  * Every function either does the whole of what it says or throws a JitError (with `syscall` and `errno`)
  * and leaves no mapping, no descriptor and no file behind.
- * Sizes are bytes, above 0 and a multiple of the page size; addresses are page-aligned: whoever calls has checked.
+ * Sizes are bytes, above 0 and a multiple of the page size; addresses are page-aligned. The caller has checked both.
  */
 export interface VirtualMemory {
   /** `linux`, `darwin`, `windows` or `simulated`. */
@@ -162,7 +169,7 @@ export interface VirtualMemory {
   info(): MemoryInfo;
   /** The large page size in bytes, 0 = none, or not known. */
   largePageSize(): number;
-  /** Why the large page size is not known, and what would let this process ask. Absent, or undefined, where it is. */
+  /** Why the large page size is not known, and what would let this process ask. Absent or undefined: it is known. */
   largePageSizeRefusal?(): string | undefined;
   /** @param tag the mapping carries it where the system can do that; a hint */
   alloc(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): Address;
@@ -176,35 +183,41 @@ export interface VirtualMemory {
   /** Makes code written to `[address, address + sizeBytes)` (the rx view) safe to run on every core. Any alignment. */
   flushInstructionCache(address: Address, sizeBytes: number): void;
   hardenedRuntimeInfo(): HardenedRuntimeInfo;
-  /** Switches the calling thread's access to MAP_JIT memory; does nothing where that does not exist. */
+  /** Switches the calling thread's access to MAP_JIT memory; does nothing on systems without such memory. */
   protectJitMemory(access: "read-write" | "read-execute"): void;
 
   /**
    * The bytes at `address`, aliased. Precondition: mapped and readable, and fewer than 2 GiB (ffi/contract.ts).
-   * Drop it with {@link closeView} before the memory is unmapped; never hand it out.
+   * The caller drops it with {@link closeView} before the memory is unmapped, and never hands it out.
    *
-   * @throws JitError where the runtime refuses views of native memory (V8 with its sandbox, as in Electron), or has no room
-   *   for one; {@link copyIn} and {@link copyOut} work there all the same
+   * @throws JitError where the runtime refuses views of native memory (V8 with its sandbox, as in Electron), or has no
+   *   room for one; {@link copyIn} and {@link copyOut} still work there
    */
   openView(address: Address, sizeBytes: number): Uint8Array;
   closeView(view: Uint8Array): void;
   /**
-   * Copies the first `length` bytes to `address` by a native call. For where there is no view; and for shared memory, where a
-   * view that one thread keeps would outlive the memory that another one unmaps, and the making of one must not be
+   * Copies the first `length` bytes to `address` by a native call. Used where there is no view, and for shared
+   * allocators: there a thread's view would outlive memory that another thread unmaps, and opening a view must not be
    * interrupted. Precondition: mapped and writable, and at least one byte.
    */
   copyIn(address: Address, bytes: Uint8Array, length: number): void;
-  /** Fills `copy` with the bytes at `address`, likewise. Precondition: mapped and readable, and at least one byte. */
+  /**
+   * Fills `copy` with the bytes at `address`, by a native call too. Precondition: mapped and readable, and at least one
+   * byte.
+   */
   copyOut(address: Address, copy: Uint8Array): void;
-  /** Code is gone: gives back what this thread's calls of it have needed (`Ffi.forget`). Never throws. */
+  /** Called when code is gone: gives back what this thread needed to call it (`Ffi.forget`). Never throws. */
   forgetCode?(rx: Address, sizeBytes: number): void;
 
   /**
-   * Absent where nothing of it can be had: threads can share an allocator there too, but one that holds the lock for
-   * too long counts as dead.
+   * Absent where the system offers none of it. Threads can share an allocator there too, but a thread that holds the lock
+   * for too long counts as dead.
    */
   readonly sharing?: SharingSupport;
-  /** Where there is no `sharing`. Absent: what a thread that died was just mapping or giving back is lost. */
+  /**
+   * Present where there is no `sharing`. If both are absent, what a thread was mapping or giving back when it died is
+   * lost.
+   */
   readonly journals?: MappingJournals;
 
   /** Tries every way of making executable memory and undoes each. Never throws. */

@@ -24,15 +24,15 @@ import type { LibSystem, Port } from "./darwin/libsystem.ts";
 import { probe } from "./darwin/probe.ts";
 import { posixError } from "./darwin/refusals.ts";
 
-/** What a Mac's processor makes different. */
+/** The differences between the processors of Macs. */
 export interface DarwinProcessor {
   /** True where written code must be flushed before it runs. */
   readonly needsFlush: boolean;
-  /** True where MAP_JIT memory is either writable or executable for a thread, which must switch (Apple silicon). */
+  /** True where a thread has MAP_JIT memory either writable or executable, and must switch (Apple silicon). */
   readonly switchesJitMemory: boolean;
 }
 
-/** What macOS memory is made of. */
+/** The parts that macOS memory is built from. */
 export interface DarwinMemoryParts {
   readonly libSystem: LibSystem;
   readonly ffi: Pick<Ffi, "view" | "detach">;
@@ -40,7 +40,7 @@ export interface DarwinMemoryParts {
 }
 
 const EVERYTHING: MemoryFlags = { read: true, write: true, execute: true };
-/** In place of the way out, where the system has no memory of the other kind. */
+/** Replaces the way out where the system has no memory of the other kind. */
 const NO_WAY_OUT =
   "`useDualMapping: false` is no way out: Apple silicon has no memory that is writable and executable at once";
 const ANONYMOUS = MapFlag.PRIVATE | MapFlag.ANONYMOUS;
@@ -68,7 +68,7 @@ export class DarwinMemory implements VirtualMemory {
   }
 
   largePageSize(): number {
-    // Intel Macs have superpages, which mach_vm_remap is not known to share; Apple silicon has none.
+    // Intel Macs have superpages, but it is not known whether mach_vm_remap shares them; Apple silicon has none.
     return 0;
   }
 
@@ -84,7 +84,7 @@ export class DarwinMemory implements VirtualMemory {
     const errno = libSystem.errno();
     const isWritableCode = flags.write === true && flags.execute === true;
     if (isWritableCode && !this.#processor.switchesJitMemory) {
-      // Hardened processes get such memory with the flag alone, and the entitlement com.apple.security.cs.allow-jit.
+      // A hardened process gets such memory only with this flag and the entitlement com.apple.security.cs.allow-jit.
       const jitMemory = libSystem.mmap(0, sizeBytes, protection, ANONYMOUS | MapFlag.JIT, -1, 0);
       if (jitMemory !== MAP_FAILED) return jitMemory;
     }
@@ -151,8 +151,8 @@ export class DarwinMemory implements VirtualMemory {
   }
 
   /**
-   * On Intel there is nothing to switch. On Apple silicon executable is how every thread has its MAP_JIT memory, and the
-   * JavaScript that asked for the other would be in such memory itself.
+   * On Intel there is nothing to switch. On Apple silicon every thread has its MAP_JIT memory executable already. The
+   * JavaScript that asked for writable memory would itself lie in that memory, and could not go on.
    */
   protectJitMemory(access: "read-write" | "read-execute"): void {
     if (access === "read-execute" || !this.#processor.switchesJitMemory) return;

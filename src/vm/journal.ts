@@ -1,27 +1,28 @@
 /**
- * What the thread that holds a shared allocator's lock has mapped and not registered yet, and the call of the system that
- * it is making: enough for another thread to give it back, should this one end, without asking the system what is there.
+ * The journal of a shared allocator. It says what the thread in the lock has mapped and not registered yet, and which
+ * call of the system it is making. If that thread ends, another one can give everything back without asking the system
+ * what is mapped.
  *
- * A thread ends between any two steps of JavaScript, but never inside a native call: a runtime stops code of its own, and a
- * call that has begun comes to its end. So each call is noted before it is made, and its result is noted by the routine
- * that makes it (routine.ts) before JavaScript goes on. Whoever reads the journal knows of each call whether it was made
- * and what it returned; nothing is guessed, and no address is given back that may be somebody else's by now.
+ * A thread can end between any two steps of JavaScript, but never inside a native call: a runtime terminates only its own
+ * code, and a call that has begun comes to its end. So each call is noted before it is made, and the routine that makes
+ * it (routine.ts) notes its result before JavaScript goes on. The journal thus tells of each call whether it was made and
+ * what it returned. Nothing is guessed, and no address is given back that may belong to somebody else by now.
  *
- * There are two banks, of which one number tells the current one:
+ * There are two banks; one number says which is current:
  * ```
  * ┌ current ┬ routine, check ┬ bank 0: result, check, call, leaving, handles, ranges ┬ bank 1: the same ┐
  * └─────────┴────────────────┴───────────────────────────────────────────────────────┴──────────────────┘
  * ```
- * A bank has what was held before a call, and the call; what is held after it follows from both. The next call is written to
- * the other bank, with what is held by then, and becomes the current one with a single write.
+ * A bank has the ranges and handles held before a call, and the call. What is held after the call follows from both. The
+ * next call is written to the other bank, with what is held by then; a single write makes that bank current.
  *
- * Whoever has the buffer can write over it, and what stands here is called, closed and unmapped. So each bank has a check of
- * all that its thread wrote, and whoever reads it looks first (invariant 19).
+ * Any code that has the buffer can write over the journal, and the library calls, closes and unmaps what it finds there.
+ * So each bank has a checksum of all that its thread wrote, which is verified before every read (invariant 19).
  */
 import type { Address } from "../ffi/contract.ts";
 import type { JournalStorage, MappedRange, MappingJournal } from "./contract.ts";
 
-/** What a call does, if it succeeds. */
+/** The effect of a call that succeeds. */
 export const Call = {
   none: 0,
   /** Maps `sizeBytes` at the address that it returns. */
@@ -34,41 +35,41 @@ export const Call = {
   close: 4,
 } as const;
 
-/** What a function does, and how it says so. */
+/** A function's effect, and how its result is read. */
 export interface NotedFunction {
   /** One of {@link Call}. */
   readonly call: number;
-  /** What it returns where it fails. */
+  /** The result that means failure. */
   readonly failure: number;
-  /** Whether its result has 64 bits, of which all count. */
+  /** Whether the result is an integer of 64 bits; else of 32. */
   readonly isWide: boolean;
 }
 
-/** The fields of all, in doubles. */
+/** The fields before the banks, as indices of doubles. */
 const enum Head {
   current = 0,
-  /** Where the routine is that notes results; 0 = there is none. */
+  /** The address of the routine that notes results; 0 = none. */
   routine = 1,
   routineCheck = 2,
   count = 3,
 }
 
-/** The fields of a bank, in doubles. */
+/** The fields of a bank, as indices of doubles. */
 const enum Bank {
-  /** The result: two integers, the lower one first. The routine writes it, so the check is not about it. */
+  /** The result: two integers, the lower one first. The routine writes it, so the checksum leaves it out. */
   result = 0,
-  /** 32 bits of all that follows. */
+  /** The checksum, 32 bits, of the fields that follow. */
   check = 1,
   call = 2,
-  /** 1 where the routine makes the call: then a result that is not there says that it was not made. */
+  /** 1 where the routine makes the call: a missing result then means that the call was not made. */
   isExact = 3,
-  /** What the call returns where it fails. */
+  /** The result that means failure ({@link NotedFunction.failure}). */
   failure = 4,
-  /** 1 where the result is an integer of 64 bits, 0 where it is one of 32 and what stands above it has no meaning. */
+  /** 1 = the result has 64 bits; 0 = it has 32, and the upper integer means nothing. */
   isWide = 5,
   address = 6,
   size = 7,
-  /** Where the block begins that is being given back, and is noted here since; 0 = none. */
+  /** The start of the block that is being given back; 0 = none. */
   leaving = 8,
   /** Two descriptors or handles, each with 1 added; 0 = none. */
   handles = 9,
@@ -78,7 +79,10 @@ const enum Bank {
 
 const HANDLES = 2;
 
-/** The lower half of no result: addresses and handles are even, and no descriptor is so high. */
+/**
+ * Stands for "no result yet". It is the lower half of no result: addresses and handles are even, and no descriptor is so
+ * high.
+ */
 const PENDING = 0x7eed_0bad;
 const TWO_TO_32 = 2 ** 32;
 
@@ -90,9 +94,9 @@ export class Journal implements MappingJournal {
   readonly #start: number;
   readonly #bankSize: number;
   readonly #mostRanges: number;
-  /** What is left of ranges while a part of them goes: each may leave two. */
+  /** Scratch space of `#subtract`: the ranges that remain. Each range may leave two. */
   readonly #rest: Float64Array;
-  /** By bank. */
+  /** The result fields, by bank. */
   readonly #slots: readonly Int32Array[];
 
   constructor({ words, doubles, start, integers }: JournalStorage) {
@@ -127,9 +131,9 @@ export class Journal implements MappingJournal {
   // --- calls ------------------------------------------------------------------------------------------------------
 
   /**
-   * Notes a call that is made right behind this. Returns where its result is to be written, the lower half first.
-   * @param address what it unmaps or closes
-   * @param isExact whether a routine writes it; else {@link end} does
+   * Notes a call that is made right after this. Returns the place for its result, the lower half first.
+   * @param address what the call unmaps or closes
+   * @param isExact whether a routine writes the result; else {@link end} does
    */
   begin(
     { call, failure, isWide }: NotedFunction,
@@ -151,11 +155,11 @@ export class Journal implements MappingJournal {
     return this.#slots[bank] ?? new Int32Array(2);
   }
 
-  /** The call has returned, and no routine has noted what. */
+  /** Notes the result of a call that was made without the routine. */
   end(result: number): void {
     const at = 2 * (this.#currentBase() + Bank.result);
     const high = Math.floor(result / TWO_TO_32);
-    // The lower half last: the result is there from then on.
+    // The lower half is written last: from then on the result counts as there.
     this.#words[at + 1] = high;
     this.#words[at] = result - high * TWO_TO_32;
   }
@@ -195,13 +199,16 @@ export class Journal implements MappingJournal {
 
   // --- inside -----------------------------------------------------------------------------------------------------
 
-  /** Where the current bank begins. @throws Error where what stands there is not what was written */
+  /**
+   * The start of the current bank.
+   * @throws Error where the bank fails its checksum
+   */
   #currentBase(): number {
     const bank = this.#doubles[this.#start + Head.current];
     if (bank !== 0 && bank !== 1) return broken();
     const base = this.#baseOf(bank);
     const count = this.#doubles[base + Bank.rangeCount] ?? 0;
-    // Written so that NaN fails as well.
+    // This form of the condition is false for NaN too.
     const isCount = count >= 0 && count <= this.#mostRanges;
     if (!isCount || this.#doubles[base + Bank.check] !== this.#checkOf(base)) broken();
     return base;
@@ -233,14 +240,14 @@ export class Journal implements MappingJournal {
     this.#doubles[this.#start + Head.current] = bank;
   }
 
-  /** Returns a bank without a call, which is the current one then. */
+  /** Turns to a bank without a call, and returns it. */
   #settled(): number {
     const bank = this.#prepare();
     this.#turnTo(bank);
     return bank;
   }
 
-  /** Writes what is held now to the bank that is not the current one, without a call, and returns that bank. */
+  /** Writes what is held now to the other bank, without a call, and returns that bank. It does not become current yet. */
   #prepare(): number {
     const doubles = this.#doubles;
     const from = this.#currentBase();
@@ -255,14 +262,14 @@ export class Journal implements MappingJournal {
     return bank;
   }
 
-  /** Adds to one bank what the call of the other has made, and takes from it what that has given back. */
+  /** Applies the call of bank `from` to bank `to`: adds what the call made, and removes what it gave back. */
   #account(from: number, to: number): void {
     const doubles = this.#doubles;
     const call = doubles[from + Bank.call] ?? Call.none;
     if (call === Call.none) return;
     const result = this.#resultIn(from);
-    // Not made. Where that is not certain, what it may have made is lost, and what it may have given back is given up: it
-    // may be another's by now.
+    // No result: the call was not made. Without the routine that is uncertain: what the call may have made is lost, and
+    // what it may have given back is no longer held, since it may belong to somebody else by now.
     const isUncertain = result === undefined && doubles[from + Bank.isExact] !== 1;
     const isDone = result !== undefined && result !== doubles[from + Bank.failure];
     const address = doubles[from + Bank.address] ?? 0;
@@ -273,7 +280,7 @@ export class Journal implements MappingJournal {
     if (call === Call.close && (result !== undefined || isUncertain)) this.#replaceHandle(to, address + 1, 0);
   }
 
-  /** What the call of a bank returned; undefined where nothing is noted. */
+  /** The result of a bank's call; undefined where none is noted. */
   #resultIn(base: number): number | undefined {
     const at = 2 * (base + Bank.result);
     const low = this.#words[at] ?? 0;
@@ -282,14 +289,14 @@ export class Journal implements MappingJournal {
     return this.#doubles[base + Bank.isWide] === 1 ? high * TWO_TO_32 + (low >>> 0) : low;
   }
 
-  /** Where there is no room for it, it is not held; nothing is lost as long as the thread lives. */
+  /** Holds a range. Where there is no room the range is not held; that loses memory only if the thread dies. */
   #add(base: number, address: Address, sizeBytes: number): void {
     const doubles = this.#doubles;
     const count = doubles[base + Bank.rangeCount] ?? 0;
     for (let index = 0; index < count; index++) {
       const start = doubles[base + Bank.ranges + 2 * index] ?? 0;
       const end = start + (doubles[base + Bank.ranges + 2 * index + 1] ?? 0);
-      // Mapped over what is held.
+      // Mapped over a range that is held already.
       if (start <= address && address + sizeBytes <= end) return;
     }
     if (count >= this.#mostRanges) return;
@@ -298,7 +305,7 @@ export class Journal implements MappingJournal {
     doubles[base + Bank.rangeCount] = count + 1;
   }
 
-  /** As `without` does it, and makes no objects: they would cost a tenth of what mapping a block does. */
+  /** Does what `without` (ranges.ts) does, but makes no objects: they would add a tenth to the cost of mapping a block. */
   #subtract(base: number, address: Address, sizeBytes: number): void {
     const doubles = this.#doubles;
     const rest = this.#rest;

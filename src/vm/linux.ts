@@ -1,4 +1,4 @@
-/** Linux's virtual memory. What is odd about it stands in the files of `linux/`, each beside its cause. */
+/** Linux's virtual memory. The files of `linux/` explain its peculiarities, each beside its cause. */
 import { formatAddress } from "../base/errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
 import { describeAccess, tryHardening, withWayOut } from "./attempts.ts";
@@ -38,17 +38,17 @@ import { reserve } from "./linux/reserve.ts";
 import { LinuxSharing } from "./linux/sharing.ts";
 import { ThreadMarks, type MarkCalls } from "./linux/thread-mark.ts";
 
-/** What stands behind ENOMEM of mprotect, the commonest first. */
+/** The causes of ENOMEM from mprotect, the commonest first. */
 const NOT_ALL_MAPPED =
   "part of the range is not mapped, or the process is at its limit of mappings (vm.max_map_count), or the system out of memory";
 
-/** What Linux memory is made of. */
+/** The parts that Linux memory is built from. */
 export interface LinuxMemoryParts {
   readonly libc: LinuxLibc;
   readonly files: SystemFiles;
-  /** Binds what threads are marked with; called when a thread first shares an allocator. */
+  /** Binds the calls that mark threads; called when a thread first shares an allocator. */
   readonly bindMarkCalls: () => MarkCalls;
-  /** Makes what notes results; asked when a thread first shares an allocator. */
+  /** Makes the routine that notes results; used when a thread first shares an allocator. */
   readonly noting: Noting<LinuxLibc>;
   readonly ffi: Pick<Ffi, "view" | "detach" | "forget">;
   readonly instructionCache: InstructionCache;
@@ -131,13 +131,13 @@ export class LinuxMemory implements VirtualMemory {
   }
 
   /**
-   * Anonymous memory has no name, so memory that must bear one is a memfd's. MAP_FAILED where this machine has none
-   * that may be used so: a tag is a hint.
+   * Maps a memfd, because anonymous memory has no name to carry the tag. Returns MAP_FAILED where this machine has no
+   * memfd that may be used so: a tag is a hint.
    */
   #allocNamed(sizeBytes: number, protection: number, tag: MappingTag): Address {
     const libc = this.#libc;
     if (exceededFileLimit(libc, sizeBytes) !== undefined) return MAP_FAILED;
-    // Whoever reads the maps shall see that somebody has asked for memory that is writable and executable at once.
+    // The name shows in /proc/self/maps that this memory is writable and executable at once.
     const name = `${fileNameOf(tag.name)}-rwx`;
     let descriptor = libc.memfd_create(name, Memfd.CLOEXEC | Memfd.EXEC);
     if (descriptor === -1) descriptor = libc.memfd_create(name, Memfd.CLOEXEC);
@@ -175,7 +175,7 @@ export class LinuxMemory implements VirtualMemory {
   }
 
   allocDualMapping(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): DualMapping {
-    const { pageSize } = this.info(); // now: what is asked for behind the mapping would leave it, should it throw
+    const { pageSize } = this.info(); // asked now: if it threw after the mapping, the mapping would be left behind
     const largePageSize = this.#largePageSizeFor(sizeBytes, flags);
     const request: DualMappingRequest = {
       sizeBytes,

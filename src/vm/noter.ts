@@ -1,4 +1,4 @@
-/** Makes the calls of a system, each noted in a journal before it is made and when it is done. */
+/** Makes the calls of a system, and notes each in a journal, before the call and after it. */
 import type { Address } from "../ffi/contract.ts";
 import type { JournalStorage, MappingJournal } from "./contract.ts";
 import { refusedCall } from "../ffi/guard.ts";
@@ -7,22 +7,22 @@ import { Call, Journal } from "./journal.ts";
 import type { NotedFunction } from "./journal.ts";
 import type { NotingRoutine } from "./routine.ts";
 
-/** What notes results by a routine in memory, on a system whose functions are those of `System`. */
+/** Makes and binds the routine that notes results, on a system whose functions are those of `System`. */
 export interface Noting<System> {
-  /** Puts the routine into memory, where it stays. Returns where; 0 where the system or the processor has none. */
+  /** Puts the routine into memory, where it stays. Returns its address; 0 = the system or the processor has none. */
   make(system: System): Address;
-  /** Binds the routine that stands at `address`, in whichever thread. */
+  /** Binds the routine at `address`, in the calling thread. */
   bind(address: Address): NotingRoutine;
 }
 
-/** A function of the routine's, at its address. */
+/** Makes one call through the routine; `target` is the address of the function. */
 export type CallByRoutine = (routine: NotingRoutine, target: Address, result: Int32Array) => number;
 
-/** The calls of one thread. */
+/** The calls of one thread, and whether they are being noted. */
 export class Noter<Name extends string> {
   readonly #functions: Readonly<Record<Name, NotedFunction>>;
   #journal: Journal | undefined;
-  /** Where the routine stands; 0 = there is none. */
+  /** The address of the routine; 0 = none. */
   #address: Address = 0;
   #routine: NotingRoutine | undefined;
   #targets: ReadonlyMap<string, Address> = new Map();
@@ -32,7 +32,7 @@ export class Noter<Name extends string> {
     this.#functions = functions;
   }
 
-  /** The routine, if it made the last call. */
+  /** The routine, if the last call was made through it; its error number is then asked of the routine. */
   get lastRoutine(): NotingRoutine | undefined {
     return this.#wasNoted ? this.#routine : undefined;
   }
@@ -43,8 +43,8 @@ export class Noter<Name extends string> {
   }
 
   /**
-   * Opens an allocator's journal. From then on results are noted by a routine, if there is one: that of the first journal which
-   * a thread opens serves all that follow.
+   * Opens an allocator's journal. From then on the routine notes results, if there is one. A thread uses the routine of
+   * the first journal it opens for all later ones.
    */
   open<System>(storage: JournalStorage, isFirst: boolean, noting: Noting<System>, system: System): Journal {
     const journal = new Journal(storage);
@@ -61,7 +61,7 @@ export class Noter<Name extends string> {
     this.#targets = new Map(Object.keys(this.#functions).map((name) => [name, routine.find(name)]));
   }
 
-  /** Notes what `act` does, where there is a journal. */
+  /** Runs `act` and notes its calls, if there is a journal. */
   noting<T>(journal: MappingJournal | undefined, act: () => T): T {
     if (!(journal instanceof Journal)) return act();
     this.#journal = journal;
@@ -74,8 +74,8 @@ export class Noter<Name extends string> {
 
   /**
    * Makes a call.
-   * @param address what it unmaps or closes
-   * @param plainly makes it without the routine: JavaScript then notes the result, one step later
+   * @param address what the call unmaps or closes
+   * @param plainly makes the call without the routine: JavaScript then notes the result, one step later
    */
   call(
     name: Name,
@@ -90,7 +90,7 @@ export class Noter<Name extends string> {
     const planned = this.#functions[name];
     const routine = this.#routine;
     const target = this.#targets.get(name) ?? 0;
-    // A function that the system does not have is not found, and makes nothing.
+    // A function that this system lacks has no address here; `plainly` then fails and makes nothing.
     if (routine === undefined || target === 0) return this.plainly(name, address, sizeBytes, plainly);
     const slot = journal.begin(planned, address, sizeBytes, true);
     this.#wasNoted = true;
@@ -106,7 +106,7 @@ export class Noter<Name extends string> {
     return planned.isWide ? result : result | 0;
   }
 
-  /** The same where there is no routine. */
+  /** Makes a call without the routine; JavaScript notes the result. */
   plainly(name: Name, address: Address, sizeBytes: number, act: () => number): number {
     const journal = this.#journal;
     if (journal === undefined) return act();
@@ -116,7 +116,7 @@ export class Noter<Name extends string> {
     return result;
   }
 
-  /** A call that is not noted follows. */
+  /** Called before a call that is not noted. */
   skip(): void {
     this.#wasNoted = false;
   }

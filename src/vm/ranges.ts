@@ -1,7 +1,7 @@
 /** Arithmetic on ranges of addresses. */
 import type { MappedRange } from "./contract.ts";
 
-/** What of a range lies in none of the others. */
+/** The parts of a range that lie in none of the others. */
 export function without(range: MappedRange, others: readonly MappedRange[]): MappedRange[] {
   let rest = [range];
   for (const other of others) {

@@ -1,13 +1,12 @@
 /**
- * A routine in machine code that calls a native function and notes what it returned before it returns itself.
+ * A routine in machine code: it calls a native function, and notes the result before it returns to JavaScript.
  *
- * A thread that is ended is ended in JavaScript: a native call that has begun comes to its end, but what it returned may
- * then never be seen. Of a call that is made through this routine the result stands in shared memory when JavaScript goes
- * on, or does not go on.
+ * A thread is terminated in JavaScript: a native call that has begun comes to its end, but JavaScript may never see its
+ * result. The result of a call through this routine stands in shared memory whether JavaScript goes on or not.
  *
- * Its arguments are where the result is to be written, the function's address, and six arguments of the function, as
- * integers or addresses: one that takes fewer does not see the others. All six must be passed: the routine reads those that
- * are on the stack, which may end behind them.
+ * Its arguments are the address for the result, the function's address, and six arguments of the function, each an
+ * integer or an address. A function that takes fewer ignores the rest. All six must be passed: the routine reads some of
+ * them from the stack, which may end right behind them.
  */
 import type { Address, Ffi, NativeSignature } from "../ffi/contract.ts";
 import type { ProcessorName } from "../base/platform.ts";
@@ -73,20 +72,23 @@ const ARM64 = new Uint8Array(
   ).buffer,
 );
 
-/** The routine of a processor; undefined where there is none. */
+/** The routine for a processor; undefined where there is none. */
 export function routineCode(processor: ProcessorName, isWindows: boolean): Uint8Array | undefined {
   if (processor === "arm64") return isWindows ? undefined : ARM64;
   if (processor !== "x64") return undefined;
   return isWindows ? X64_WINDOWS : X64_SYSTEM_V;
 }
 
-/** The routine, callable. The result is that of the function, as an integer of 64 bits. */
+/** The routine, callable. It returns the result of the function, as an integer of 64 bits. */
 export interface NotingRoutine {
-  /** @param result where the result goes, two integers; `target` is the function's address */
+  /**
+   * @param result receives the result, two integers
+   * @param target the function's address
+   */
   readonly call: (result: Int32Array, target: Address, ...args: SixArguments<number>) => number;
-  /** The same where the first argument is the address of bytes. */
+  /** {@link call} for a function whose first argument is the address of bytes. */
   readonly callWithBytes: (result: Int32Array, target: Address, ...args: SixArguments<Uint8Array>) => number;
-  /** The function of that name; 0 = there is none. */
+  /** The address of the function of that name; 0 = none. */
   find(symbol: string): Address;
   /** The error number that the last call left (`Ffi.errno`). */
   errno(): number;
@@ -109,7 +111,7 @@ export function bindRoutine(
   address: Address,
   find: (symbol: string) => Address,
 ): NotingRoutine {
-  // Not wrapped: passing eight arguments on would cost as much as the routine.
+  // The native functions are not wrapped: passing eight arguments on would cost as much as the routine.
   return {
     call: ffi.callable(address, NUMBERS).call as NotingRoutine["call"],
     callWithBytes: ffi.callable(address, BYTES).call as NotingRoutine["callWithBytes"],

@@ -55,7 +55,7 @@ function openWindows(): VirtualMemory {
   return new WindowsMemory({ kernel32: bindKernel32(ffi), advapi32: bindAdvapi32(ffi), noting, ffi });
 }
 
-/** What a processor that this library does not know would need is not known either: the safe answers. */
+/** `other` has the safe answers: the needs of a processor that this library does not know are not known either. */
 const darwinProcessors: Readonly<Record<ProcessorName, DarwinProcessor>> = {
   x64: { needsFlush: false, switchesJitMemory: false },
   arm64: { needsFlush: true, switchesJitMemory: true },

@@ -1,10 +1,10 @@
 /**
- * A virtual memory that exists in JavaScript alone: addresses are numbers, mappings are entries of a list, and
- * every operation can be told to fail. The core and the allocator are tested on it by the million.
+ * A virtual memory that exists in JavaScript alone: addresses are numbers, mappings are entries of a list, and every
+ * operation can be told to fail. The core and the allocator are tested on it with millions of operations.
  *
  * It is stricter than a real system: what would corrupt memory there (a release of something that is not mapped,
- * a view still open when its memory goes) throws a plain Error here, because it is a bug of whoever called.
- * What a real system may refuse throws a JitError.
+ * a view still open when its memory goes) throws a plain Error here, because it is a bug of the caller. What a real
+ * system may refuse throws a JitError.
  */
 import { JitError, formatAddress } from "../base/errors.ts";
 import type { JitErrorCode } from "../base/errors.ts";
@@ -42,7 +42,7 @@ export type SimulatedOperation =
 export interface SimulatedMemoryOptions {
   /** Bytes, a power of two. Default 4096. */
   readonly pageSize?: number;
-  /** Bytes, a power of two, at least the page size. Default: the page size; 65536 is a Windows. */
+  /** Bytes, a power of two, at least the page size. Default: the page size; 65536 is as on Windows. */
   readonly pageGranularity?: number;
   /** Bytes, 0 = none. Default 2 MiB. */
   readonly largePageSize?: number;
@@ -51,15 +51,15 @@ export interface SimulatedMemoryOptions {
    * All are the same in every run. A dual mapping is placed as one, rw right after rx.
    */
   readonly placement?: SimulatedPlacement;
-  /** What `random` begins with; the same seed gives the same addresses. Default 1. */
+  /** The seed of `random`; the same seed gives the same addresses. Default 1. */
   readonly seed?: number;
-  /** Bytes left free between neighbours. Default 0: they touch, which is what an allocator must survive. */
+  /** Bytes left free between neighbours. Default 0: they touch, which an allocator must survive. */
   readonly gapBytes?: number;
-  /** Bytes of memory the machine has; more is ERR_OUT_OF_MEMORY. Default: no bound. */
+  /** Bytes of memory that the machine has; asking for more throws ERR_OUT_OF_MEMORY. Default: no bound. */
   readonly totalBytes?: number;
   /** A machine on which nothing is writable and executable at once. Default false. */
   readonly hardened?: boolean;
-  /** A runtime that gives no views of native memory, as one with V8's sandbox. Default false. */
+  /** A runtime that gives no views of native memory, like one with V8's sandbox. Default false. */
   readonly refusesViews?: boolean;
 }
 
@@ -70,7 +70,7 @@ export interface SimulatedMapping {
   /** Equal to `rx` for a plain mapping. */
   readonly rw: Address;
   readonly sizeBytes: number;
-  /** What it was made with, or last protected to. */
+  /** The flags of its creation, or of the last {@link SimulatedMemory.protect}. */
   readonly flags: MemoryFlags;
 }
 
@@ -80,7 +80,7 @@ interface Mapping {
   readonly sizeBytes: number;
   flags: MemoryFlags;
   readonly tagName: string | undefined;
-  /** Made when it is first looked at, so that a test can map gigabytes. A new page reads zero, as a real one. */
+  /** Made at the first access, so that a test can map gigabytes. A new page reads zero, like a real one. */
   bytes: Uint8Array | undefined;
   openViews: number;
 }
@@ -164,10 +164,10 @@ export class SimulatedMemory implements VirtualMemory {
   }
 
   /**
-   * Makes a call fail: `successes` calls of `operation` go well, the next one throws, and then all is well again.
-   * Several can wait at once. A failed call changes nothing.
+   * Makes a call fail: `successes` calls of `operation` succeed, the next one throws, and later ones succeed again.
+   * Several faults can be pending at once. A failed call changes nothing.
    *
-   * @param code what it throws; default `ERR_OUT_OF_MEMORY`.
+   * @param code the code of the error; default `ERR_OUT_OF_MEMORY`.
    * @example
    * ```ts
    * memory.failAfter("allocDualMapping", 2);   // the third one throws
@@ -182,7 +182,7 @@ export class SimulatedMemory implements VirtualMemory {
     this.#faults.push({ operation, remainingCalls: successes, code });
   }
 
-  /** Forgets the faults that have not happened yet, and tells how many there were. */
+  /** Removes the faults that have not happened yet, and returns their number. */
   clearFaults(): number {
     return this.#faults.splice(0).length;
   }
@@ -199,13 +199,13 @@ export class SimulatedMemory implements VirtualMemory {
     bytesOf(mapping).set(bytes, offset);
   }
 
-  /** The bytes at any mapped address, aliased and uncounted: what a view of another thread would show. */
+  /** The bytes at any mapped address, aliased, as a view of another thread would show them. Not counted as an open view. */
   alias(address: Address, sizeBytes: number): Uint8Array {
     const { mapping, offset } = this.#locate(address, sizeBytes);
     return bytesOf(mapping).subarray(offset, offset + sizeBytes);
   }
 
-  /** What `SharingSupport.reclaim` does. */
+  /** Does what `SharingSupport.reclaim` does. */
   reclaim(tagName: string, kept: readonly MappedRange[]): void {
     const addresses = new Set(kept.map(({ address }) => address));
     for (const mapping of new Set(this.#byAddress.values())) {
@@ -347,7 +347,7 @@ export class SimulatedMemory implements VirtualMemory {
     }
     if (due === undefined) return;
     this.#faults.splice(this.#faults.indexOf(due), 1);
-    // No number of a real system: 0 is an error on none.
+    // 0 is the number of no error on any real system.
     throw new JitError(due.code, `Cannot ${operation}: the simulated machine was told to fail`, {
       syscall,
       errno: 0,

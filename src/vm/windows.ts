@@ -1,4 +1,4 @@
-/** Windows' virtual memory. What is odd about it stands in the files of `windows/`, each beside its cause. */
+/** Windows' virtual memory. The files of `windows/` explain its peculiarities, each beside its cause. */
 import { formatAddress } from "../base/errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
 import { attempt, describeAccess, tryHardening, withWayOut } from "./attempts.ts";
@@ -26,15 +26,15 @@ import type { Noting } from "./noter.ts";
 import { checkWhole, mappedSize } from "./windows/regions.ts";
 import { WindowsSharing } from "./windows/sharing.ts";
 
-/** What stands behind a protection that is refused, nearly always. */
+/** The cause of a refused change of protection, nearly always. */
 const NO_SUCH_ACCESS =
   "the range must be mapped, and a view be made for such access (the executable view of a dual mapping is never writable)";
 
-/** What Windows memory is made of. */
+/** The parts that Windows memory is built from. */
 export interface WindowsMemoryParts {
   readonly kernel32: Kernel32;
   readonly advapi32: Advapi32;
-  /** Makes what notes results; asked when a thread first shares an allocator. */
+  /** Makes the routine that notes results; used when a thread first shares an allocator. */
   readonly noting: Noting<Kernel32>;
   readonly ffi: Pick<Ffi, "view" | "detach">;
 }
@@ -73,7 +73,7 @@ export class WindowsMemory implements VirtualMemory {
     const protection = protectionOf(flags);
     const type = Memory.RESERVE | Memory.COMMIT;
     if (this.#hasLargePagesFor(sizeBytes, flags)) {
-      // A hint: without a run of memory that is long enough, regular pages do.
+      // A hint: regular pages are used where no run of memory is long enough for large ones.
       const address = this.#kernel32.VirtualAlloc(0, sizeBytes, type | Memory.LARGE_PAGES, protection);
       if (address !== 0) return address;
     }
@@ -165,7 +165,7 @@ export class WindowsMemory implements VirtualMemory {
   }
 
   limits(): readonly MemoryLimit[] {
-    // A job may limit what its processes commit; that is met at VirtualAlloc, and there is no file or count to run into.
+    // A job may limit the memory its processes commit; VirtualAlloc then reports it. No file or count is limited.
     return [];
   }
 
@@ -182,13 +182,13 @@ export class WindowsMemory implements VirtualMemory {
     if (flags.largePages !== true) return false;
     const largePageSize = this.largePageSize();
     if (largePageSize === 0 || sizeBytes % largePageSize !== 0) return false;
-    // Once the right is on it stays on; what was refused may be granted later.
+    // Once switched on, the right stays on. A refusal is not remembered: the right may be granted later.
     this.#mayLockPages ||= attempt(() => mayLockPages(this.#kernel32, this.#advapi32)) === true;
     return this.#mayLockPages;
   }
 }
 
-/** Windows has no pages that can be written and not read. */
+/** The page protection for these flags. Windows has no pages that can be written and not read. */
 function protectionOf({ read, write, execute }: MemoryFlags): number {
   if (execute === true) {
     if (write === true) return Page.EXECUTE_READWRITE;

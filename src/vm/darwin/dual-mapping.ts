@@ -1,14 +1,14 @@
 /**
  * Two views of the same memory, made by Mach: ordinary memory, mapped a second time by `mach_vm_remap`.
  *
- * None of it is MAP_JIT memory, on purpose. On Apple silicon a thread has all MAP_JIT memory of its process either
- * writable or executable, and `pthread_jit_write_protect_np` switches: called from JavaScript, it would return into
- * code of the engine that the thread may no longer execute. Two views need no switch. What they need instead is
- * that the process may execute memory that is not signed: one that is not hardened may, and Node's own binary is
- * signed with the entitlements that allow it (tools/osx-entitlements.plist of Node).
+ * MAP_JIT memory is not used, on purpose. On Apple silicon a thread has all MAP_JIT memory of its process either writable
+ * or executable, and `pthread_jit_write_protect_np` switches. Called from JavaScript, it would return into code of the
+ * engine that the thread may no longer execute. Two views need no switch. Instead the process must be allowed to execute
+ * unsigned memory: one that is not hardened is, and Node's own binary is signed with the entitlements for it
+ * (tools/osx-entitlements.plist of Node).
  *
- * Both views lie in one range, so that giving them back is one munmap, which does the whole or nothing, and a failure
- * at any point before is undone by the same one:
+ * Both views lie in one range, so that giving them back is one munmap, which does the whole or nothing. The same munmap
+ * undoes a failure at any point before:
  *
  *     rx                      rw = rx + size
  *     ├── read and execute ───┼── read and write ────┤
@@ -20,7 +20,7 @@ import type { LibSystem, Port } from "./libsystem.ts";
 import { machError, posixError } from "./refusals.ts";
 
 /**
- * Maps.
+ * Makes a dual mapping.
  *
  * @throws JitError; nothing is mapped then.
  */
@@ -41,7 +41,7 @@ export function mapTwice(libSystem: LibSystem, task: Port, sizeBytes: number): D
   return { rx, rw };
 }
 
-/** Puts the memory at `source` over that at `target` as well. */
+/** Maps the memory at `source` a second time, over what is mapped at `target`. */
 function remap(
   libSystem: LibSystem,
   task: Port,
@@ -67,8 +67,8 @@ function remap(
 }
 
 /**
- * Gives a view its access, for good: the maximum goes first, so that the view never has more than it is for, and what
- * can be executed can never be made writable again.
+ * Limits a view's access for good. The maximum is set first, so that the view never has more access than it should, and
+ * an executable view can never be made writable again.
  */
 function limit(
   libSystem: LibSystem,

@@ -1,6 +1,6 @@
 /**
- * The journal on macOS. JavaScript notes what a call returned, one step after it: this system lets memory become executable
- * that was written before in processes of some kinds only, and a routine that notes has never run on a Mac.
+ * The journal on macOS. JavaScript notes the result of a call, one step after it. A routine in memory is not used: macOS
+ * lets written memory become executable only in some kinds of processes, and such a routine has never run on a Mac.
  */
 import type { JournalStorage, MappedRange, MappingJournal, MappingJournals } from "../contract.ts";
 import { Call, Journal } from "../journal.ts";
@@ -9,18 +9,18 @@ import { without } from "../ranges.ts";
 import { MAP_FAILED } from "./libsystem.ts";
 import type { LibSystem } from "./libsystem.ts";
 
-/** The functions that are noted. What `mach_vm_remap` maps lies in what `mmap` has mapped. */
+/** The functions that are noted. `mach_vm_remap` is not: it maps within a range that `mmap` has mapped. */
 const NOTED = {
   mmap: { call: Call.map, failure: MAP_FAILED, isWide: true },
   munmap: { call: Call.unmap, failure: -1, isWide: false },
 };
 
-/** {@link LibSystem} that notes, while its noter is told to. */
+/** A {@link LibSystem} that notes its calls while its noter has a journal. */
 export interface NotedLibSystem extends LibSystem {
   readonly noter: Noter<keyof typeof NOTED>;
 }
 
-/** The same functions, noted. */
+/** Wraps the functions of libSystem so that they are noted. */
 export function notedLibSystem(libSystem: LibSystem): NotedLibSystem {
   const noter = new Noter(NOTED);
   return {

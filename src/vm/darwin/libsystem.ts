@@ -1,5 +1,5 @@
 /**
- * The calls of libSystem that macOS memory is made of, and nothing else: one method a call, its raw result returned.
+ * The calls of libSystem that macOS memory uses, and nothing else. Each method makes one call and returns its raw result.
  * Tests put a fake of this interface in place of the system.
  */
 import type { Address, Ffi, NativeFunction, NativeLibrary, NativeSignature } from "../../ffi/contract.ts";
@@ -9,13 +9,13 @@ import { insisting } from "../attempts.ts";
 /** What may be done with a page: `mmap`, `mprotect` and the calls of Mach use the same bits. */
 export const Protection = { NONE: 0, READ: 1, WRITE: 2, EXECUTE: 4 } as const;
 
-/** `mmap` flags. JIT: memory for code that is made at run time, the one kind a hardened process may write and run. */
+/** `mmap` flags. JIT: memory for code made at run time, the only kind that a hardened process may both write and run. */
 export const MapFlag = { PRIVATE: 0x0002, JIT: 0x0800, ANONYMOUS: 0x1000 } as const;
 
 /** What `mmap` returns when it fails. */
 export const MAP_FAILED = -1;
 
-/** `mach_vm_remap` flags. OVERWRITE: what is mapped at the fixed address makes room. */
+/** `mach_vm_remap` flags. OVERWRITE: replaces what is mapped at the fixed address. */
 export const RemapFlag = { FIXED: 0x0, OVERWRITE: 0x4000 } as const;
 
 /** `mach_vm_remap`: what a child process made by fork sees of the view. */
@@ -24,12 +24,13 @@ export const Inheritance = { NONE: 2 } as const;
 /** A name of a Mach port. */
 export type Port = number;
 
-/** What the calls of Mach return when they went well. */
+/** What the calls of Mach return when they succeed. */
 export const KERN_SUCCESS = 0;
 
 /**
- * libSystem, as far as it is needed here. The calls of POSIX return −1 when they fail, and {@link errno} tells why; it
- * must be read before anything else is called. Those of Mach return {@link KERN_SUCCESS}, or why they failed.
+ * The part of libSystem that is needed here. The calls of POSIX return −1 when they fail, and {@link errno} tells why;
+ * errno must be read before anything else is called. The calls of Mach return {@link KERN_SUCCESS}, or the reason of
+ * their failure.
  */
 export interface LibSystem {
   errno(): number;
@@ -49,7 +50,8 @@ export interface LibSystem {
   mach_task_self(): Port;
   /**
    * Maps the pages at `source` a second time.
-   * @param target in: where; out: where it became. One element, as are the two that receive protections.
+   * @param target one element. In: the address asked for; out: the address that was chosen. `protection` and
+   *   `maximumProtection` have one element each too, and receive protections.
    * @param copy 0 = the same memory; 1 = a copy.
    */
   mach_vm_remap(
@@ -65,7 +67,7 @@ export interface LibSystem {
     maximumProtection: Int32Array,
     inheritance: number,
   ): number;
-  /** @param setMaximum 1 = sets what may ever be allowed, and takes away from what is; 0 = sets what is. */
+  /** @param setMaximum 1 = sets the maximum protection, and cuts the current one down to it; 0 = sets the current one. */
   mach_vm_protect(
     task: Port,
     address: Address,
@@ -80,13 +82,13 @@ export interface LibSystem {
   memcpyOut(bytes: Uint8Array, address: Address, sizeBytes: number): void;
 }
 
-/** The library every program has; the file itself lies in the shared cache of dyld and is found by its name. */
+/** The library that every program has. The file itself lies in the shared cache of dyld, which finds it by its name. */
 const LIBSYSTEM_NAMES = ["/usr/lib/libSystem.B.dylib", "libSystem.B.dylib"];
 
 /**
  * Binds libSystem through `ffi`. Each function is looked up when it is first called.
- * `size_t`, `off_t` and the `mach_vm_*_t` travel as `pointer`: of the types of their width it is the one that is a
- * number.
+ * `size_t`, `off_t` and the `mach_vm_*_t` are passed as `pointer`, the only integer type of their width whose values are
+ * numbers.
  */
 export function bindLibSystem(ffi: Pick<Ffi, "open" | "errno">): LibSystem {
   let library: NativeLibrary | undefined;

@@ -1,8 +1,8 @@
-/** What macOS says when it refuses, and what this library makes of it. */
+/** The numbers by which macOS refuses, and the library's errors for them. */
 import { JitError } from "../../base/errors.ts";
 import type { JitErrorCode } from "../../base/errors.ts";
 
-/** What a number means: its name, the library's code for it, and what most often stands behind it. */
+/** The meaning of a number: its name, the library's code for it, and its most frequent cause. */
 interface Meaning {
   readonly name: string;
   readonly code: JitErrorCode;
@@ -40,14 +40,14 @@ const kernReturns: ReadonlyMap<number, Meaning> = new Map<number, Meaning>([
 /**
  * The error for a call of POSIX that failed.
  *
- * @param asked what was asked, as it follows `Cannot`.
- * @param advice the way out, where the caller knows a better one than the number tells.
+ * @param asked the request, worded to follow `Cannot`.
+ * @param advice the way out, where the caller knows a better one than the number suggests.
  */
 export function posixError(asked: string, syscall: string, errno: number, advice?: string): JitError {
   return refusal(asked, syscall, errno, errnos.get(errno) ?? unknown(`errno ${errno}`), advice);
 }
 
-/** The error for a call of Mach that failed: its result is what `errno` of the error says. */
+/** The error for a call of Mach that failed. The error's `errno` is the call's result. */
 export function machError(asked: string, syscall: string, result: number, advice?: string): JitError {
   return refusal(asked, syscall, result, kernReturns.get(result) ?? unknown(`kern_return ${result}`), advice);
 }

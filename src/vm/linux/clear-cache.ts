@@ -1,4 +1,4 @@
-/** The routine that takes new code from the data cache to where instructions are fetched from. */
+/** The routine that makes new code in the data cache visible to instruction fetch. */
 import { JitError } from "../../base/errors.ts";
 import type { Address, Ffi, NativeFunction, NativeSignature } from "../../ffi/contract.ts";
 import { refusedCall } from "../../ffi/guard.ts";
@@ -6,9 +6,9 @@ import { systemError } from "./errno.ts";
 import type { LinuxLibc } from "./libc.ts";
 import { makeRoutinePage } from "./routine-page.ts";
 
-/** Does its work for `[start, end)`, of any alignment. */
+/** A routine that clears the caches for `[start, end)`, of any alignment. */
 export interface ClearCache {
-  /** Where it comes from; `doctor` prints it. */
+  /** Where the routine comes from; `doctor` prints it. */
   readonly origin: string;
   call(start: Address, end: Address): void;
 }
@@ -27,8 +27,8 @@ export function clearCacheOfLibgcc(ffi: Ffi): ClearCache | undefined {
 }
 
 /**
- * The same for AArch64, in its own machine code (x0 = start, x1 = end). The lengths of cache lines are in CTR_EL0, as
- * powers of two of words; its bits IDC and DIC say that a processor can do without cleaning and invalidating.
+ * The library's own routine for AArch64, in machine code (x0 = start, x1 = end). The lengths of cache lines are in
+ * CTR_EL0, as powers of two of words; its bits IDC and DIC say that the processor needs no cleaning and no invalidating.
  */
 const ARM64_CLEAR_CACHE = Uint32Array.of(
   0xd53b0023, //          mrs  x3, ctr_el0
@@ -58,10 +58,10 @@ const ARM64_CLEAR_CACHE = Uint32Array.of(
 );
 
 /**
- * The routine of this file, in a page of its own: one for each thread that flushes, since each has its own foreign function
- * interface.
+ * The library's own routine, in a page of its own. Each thread that flushes makes one, since each has its own foreign
+ * function interface.
  *
- * @throws JitError where the system does not let memory become executable that was written before
+ * @throws JitError where the system does not let written memory become executable
  */
 export function ownClearCache(ffi: Pick<Ffi, "callable">, libc: LinuxLibc): ClearCache {
   const address = makeRoutinePage(libc, new Uint8Array(ARM64_CLEAR_CACHE.buffer), noRoutine);

@@ -1,7 +1,7 @@
 /**
- * The barrier on all cores. Where a processor does not keep its instruction cache coherent, it is not enough that new
- * code has left the caches: a core that runs another thread may have fetched what was there before, and goes on with
- * that until it synchronises its context. Only the kernel can make it do so, by membarrier (Linux 4.16).
+ * The barrier on all cores. Where a processor does not keep its instruction cache coherent, clearing the caches is not
+ * enough: a core that runs another thread may already have fetched the old code, and goes on with it until it
+ * synchronises its context. Only the kernel can make it do so, by membarrier (Linux 4.16).
  */
 import type { Ffi, NativeFunction } from "../../ffi/contract.ts";
 import { Errno, systemError } from "./errno.ts";
@@ -29,7 +29,7 @@ export function bindMembarrier(ffi: Ffi): MembarrierCall {
   return {
     call: (command) => {
       syscall ??= ffi.open(LINUX_LIBC_NAMES).find("syscall", {
-        // The number and the result are C's long, which `pointer` is the type of the same width for.
+        // The number and the result are of C's type long; `pointer` has the same width.
         parameters: ["pointer", "i32", "u32", "i32"],
         result: "pointer",
         fixedParameters: 1,
@@ -41,17 +41,17 @@ export function bindMembarrier(ffi: Ffi): MembarrierCall {
   };
 }
 
-/** Makes every core that runs a thread of this process take notice of new code. */
+/** Makes every core that runs a thread of this process fetch new code. */
 export class CoreBarrier {
   readonly #membarrier: MembarrierCall;
-  /** What the registration left: 0 = done. */
+  /** The error number of the registration: 0 = done. */
   #registrationErrno: number | undefined;
 
   constructor(membarrier: MembarrierCall) {
     this.#membarrier = membarrier;
   }
 
-  /** Registers the process, the first time. Returns 0, or the error number where the kernel does not offer it. */
+  /** Registers the process on the first call. Returns 0, or the error number where the kernel does not offer the barrier. */
   register(): number {
     return (this.#registrationErrno ??=
       this.#membarrier.call(Membarrier.REGISTER_PRIVATE_EXPEDITED_SYNC_CORE) === 0
@@ -60,10 +60,10 @@ export class CoreBarrier {
   }
 
   /**
-   * When this returns, no core runs what it fetched before. Where the kernel does not offer the barrier nothing is
-   * done: the calling thread needs none, and `doctor` says what that means to the others.
+   * When this returns, no core runs code that it fetched before the call. Where the kernel does not offer the barrier,
+   * nothing is done: the calling thread needs none, and `doctor` says what that means for the others.
    *
-   * @throws JitError where the barrier is there and fails all the same
+   * @throws JitError where the kernel offers the barrier and the call still fails
    */
   raise(): void {
     if (this.register() !== 0) return;

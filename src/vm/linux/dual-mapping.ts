@@ -1,17 +1,17 @@
 /**
  * Two views of the same memory: one to read and execute, one to read and write.
  *
- * Linux makes them of a file that is mapped twice. Which kind of file it lets be executed depends on the kernel,
- * its settings and the mounts, so the kinds are tried in turn, the best first: that is the ladder.
+ * On Linux both are mappings of one file. Which kinds of file may be executed depends on the kernel, its settings and the
+ * mounts, so the kinds are tried in turn, the best first: that is the ladder.
  *
  * Both views lie side by side:
  *
  *     rx                      rw = rx + size
  *     ├── read and execute ───┼── read and write ────┤
  *
- * so that giving them back is one munmap, which does the whole or nothing. Mostly the system places them where they are
- * asked to be, which takes a quarter less time than the other way: there the range is reserved first, and a failure at any
- * point is undone by the same munmap.
+ * so that giving them back is one munmap, which does the whole or nothing. Mostly the system maps them at the address
+ * that is hinted. That takes a quarter less time than the other way, which reserves the range first; a failure at any
+ * point of that way is undone by the same munmap.
  */
 import { JitError } from "../../base/errors.ts";
 import type { Address } from "../../ffi/contract.ts";
@@ -36,13 +36,13 @@ import { exceededFileLimit } from "./limits.ts";
 import type { Placement } from "./placement.ts";
 import { reserve } from "./reserve.ts";
 
-/** What stands for none; also what a call returns that failed. */
+/** Stands for no descriptor; also the result of a call that failed. */
 const NO_DESCRIPTOR = -1;
 
 /** What to map. */
 export interface DualMappingRequest {
   readonly sizeBytes: number;
-  /** Address alignment of both views: a page, or a large page where those are wanted. */
+  /** Address alignment of both views: the page size, or the large page size where large pages are wanted. */
   readonly alignment: number;
   /** Try hugetlb pages of this size first; 0 = do not. Divides `sizeBytes` and `alignment`. */
   readonly hugetlbPageSize: number;
@@ -50,13 +50,13 @@ export interface DualMappingRequest {
   readonly tag?: MappingTag | undefined;
 }
 
-/** The maker of dual mappings. It remembers which step of the ladder worked, and begins there the next time. */
+/** Makes dual mappings. It remembers which step of the ladder worked, and begins there the next time. */
 export class DualMapper {
   readonly #libc: LinuxLibc;
   readonly #files: SystemFiles;
   readonly #placement: Placement;
   #lastWorking: LadderStep | undefined;
-  /** The rungs that need nothing of the file system; and those that do, made when the others have failed. */
+  /** The rungs that need no file system, and those that do. The second are made when the first have failed. */
   #memoryRungs: readonly LadderStep[] | undefined;
   #fileRungs: readonly LadderStep[] | undefined;
 
@@ -80,7 +80,7 @@ export class DualMapper {
   }
 
   /**
-   * Maps.
+   * Makes a dual mapping.
    * @throws JitError that lists what was tried; nothing is left behind then.
    */
   map(request: DualMappingRequest): DualMapping {
@@ -99,9 +99,8 @@ export class DualMapper {
   }
 
   /**
-   * By the step that worked before, where the views are asked to lie, without a range reserved for them. Returns the
-   * address of rx; 0 where it cannot be done so: nothing is left behind then, and the long way tells why, should that fail
-   * too.
+   * Maps at the hinted address, by the step that worked before, without reserving a range. Returns the address of rx; 0 =
+   * this way failed and left nothing behind. If the long way fails too, its error says why.
    */
   #mapAsBefore({ sizeBytes, alignment, hugetlbPageSize, preferTmp, tag }: DualMappingRequest): Address {
     const step = this.#lastWorking;
@@ -118,7 +117,7 @@ export class DualMapper {
     return hint;
   }
 
-  /** Takes the range for both views; it bears the tag already, where whoever maps may die right behind this. */
+  /** Reserves the range for both views. A guarded range bears the tag at once, since the thread may die right after this. */
   #reserve({ sizeBytes, alignment, tag }: DualMappingRequest): Address {
     const libc = this.#libc;
     const asked = describe(sizeBytes);
@@ -130,7 +129,7 @@ export class DualMapper {
     }
   }
 
-  /** A file that only names a range, and is never executed. Linux before 6.3 does not know the flag that says so. */
+  /** A file that only names a range, and is never executed. Linux before 6.3 has no flag for that. */
   #openGuard(name: string): number {
     const libc = this.#libc;
     const descriptor = libc.memfd_create(name, Memfd.CLOEXEC | Memfd.NOEXEC_SEAL);
@@ -138,7 +137,7 @@ export class DualMapper {
     return libc.memfd_create(name, Memfd.CLOEXEC);
   }
 
-  /** Maps by one step alone and gives all back: what `doctor` does. Throws a StepFailure or JitError. */
+  /** Maps by one step alone and gives everything back, for `doctor`. Throws a StepFailure or JitError. */
   tryStep(step: LadderStep, sizeBytes: number): void {
     const libc = this.#libc;
     this.#checkFileSizeLimit(sizeBytes);
@@ -150,7 +149,10 @@ export class DualMapper {
     }
   }
 
-  /** The step that maps a memfd of hugetlb pages. Not a rung of the ladder: it needs pages that are set aside. */
+  /**
+   * The step that maps a memfd of hugetlb pages. It is not a rung of the ladder, because it needs pages that are set
+   * aside.
+   */
   hugetlbStep(largePageSize: number): LadderStep {
     return hugetlbStep(this.#libc, largePageSize);
   }
@@ -211,8 +213,9 @@ export class DualMapper {
   }
 
   /**
-   * Puts both views of a new file at `rx` and behind. Where the range is reserved, it may be partly filled after a failure: it
-   * is still one range, which the next step maps over, or the caller gives back whole. Where it is not, nothing is left.
+   * Maps both views of a new file: one at `rx`, one right behind it. After a failure a reserved range may be partly
+   * filled. It is still one range, which the next step maps over or the caller gives back whole. Without a reserved range
+   * a failure leaves nothing.
    */
   #fill(
     rx: Address,
@@ -228,7 +231,7 @@ export class DualMapper {
       this.#resize(descriptor, sizeBytes, step);
       this.#mapView(rw, sizeBytes, Protection.READ | Protection.WRITE, descriptor, isReserved);
       try {
-        // After the writable view and before the other: that one then can never be made writable.
+        // Sealed after the writable view is mapped and before the executable one, which then can never be made writable.
         const isSealed = step.sealable && this.#seal(descriptor);
         this.#mapExecutable(rx, sizeBytes, descriptor, isSealed, isReserved);
       } catch (error) {
@@ -250,14 +253,17 @@ export class DualMapper {
     }
     const errno = unlessInterrupted(() => libc.posix_fallocate(descriptor, 0, sizeBytes));
     if (errno === 0) return;
-    // There is no room, and it may be no use to make some: what is on a noexec mount is never executed.
+    // There is no room. Making some may be no use: a file on a noexec mount is never executed, so check that first.
     if (step.directory !== undefined && codeOfErrno(errno) === "ERR_OUT_OF_MEMORY") {
       this.#checkExecutable(descriptor);
     }
     throw new StepFailure("posix_fallocate", errno);
   }
 
-  /** Throws a StepFailure where the system does not let a file be executed. Nothing of it is touched, so it may be empty. */
+  /**
+   * Throws a StepFailure where the system does not let the file be executed. No byte of it is touched, so it may be
+   * empty.
+   */
   #checkExecutable(descriptor: number): void {
     const libc = this.#libc;
     const pageSize = libc.getpagesize();
@@ -267,8 +273,9 @@ export class DualMapper {
   }
 
   /**
-   * Where no seal keeps the view from being made writable, the file is opened again for reading alone, and mapped by that: what
-   * was not opened for writing never becomes writable (mprotect(2), EACCES). Where /proc is not mounted it cannot be opened.
+   * Maps the executable view. Where no seal keeps it from being made writable, the file is opened again, for reading
+   * alone, and that descriptor is mapped: such a mapping never becomes writable (mprotect(2), EACCES). Where /proc is not
+   * mounted, the file cannot be opened again, and the descriptor at hand is used.
    */
   #mapExecutable(rx: Address, sizeBytes: number, file: number, isSealed: boolean, isReserved: boolean): void {
     const libc = this.#libc;
@@ -281,7 +288,7 @@ export class DualMapper {
     }
   }
 
-  /** Where the range is not reserved the address is a hint: what somebody else has mapped there stays. */
+  /** Maps one view. Where the range is not reserved the address is a hint: a mapping of somebody else's there stays. */
   #mapView(
     address: Address,
     sizeBytes: number,
@@ -304,9 +311,10 @@ export class DualMapper {
   }
 
   /**
-   * No resizing (a write past the end of a file that shrank is SIGBUS), no new writable view, no unsealing.
-   * The descriptor is closed a moment later and has no name, so this is the second lock on the door: a kernel
-   * that cannot do it (FUTURE_WRITE came with Linux 5.1) is no reason to refuse memory. False is returned there.
+   * Seals the file against resizing (a write past the end of a file that shrank is SIGBUS), new writable views, and
+   * unsealing. The file has no name and its descriptor is closed a moment later, so this is only a second lock on the
+   * door: a kernel that cannot do it (FUTURE_WRITE came with Linux 5.1) is no reason to refuse memory. Returns false
+   * there.
    */
   #seal(descriptor: number): boolean {
     const resizing = Seal.SHRINK | Seal.GROW | Seal.SEAL;

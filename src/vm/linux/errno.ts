@@ -1,11 +1,11 @@
-/** What Linux says when it refuses, and what this library makes of it. */
+/** Linux's error numbers, and the library's errors for them. */
 import { JitError } from "../../base/errors.ts";
 import type { JitErrorCode } from "../../base/errors.ts";
 
 /**
  * The error numbers that the calls of {@link LinuxLibc} can leave (include/uapi/asm-generic/errno*.h; the same on
- * every processor that this library knows). Not `os.constants.errno`: that one has the numbers of the system the
- * program runs on, and the Linux code is also tested on others.
+ * every processor that this library knows). Not `os.constants.errno`, which has the numbers of the system the program
+ * runs on: the Linux code is tested on other systems too.
  */
 export const Errno = {
   EPERM: 1,
@@ -62,12 +62,12 @@ const codes: ReadonlyMap<number, JitErrorCode> = new Map<number, JitErrorCode>([
   [Errno.EFAULT, "ERR_INVALID_ARGUMENT"],
 ]);
 
-/** The library's code for an error number; what has no better one is a feature that the system does not have. */
+/** The library's code for an error number; `ERR_FEATURE_NOT_ENABLED` where there is no better one. */
 export function codeOfErrno(errno: number): JitErrorCode {
   return codes.get(errno) ?? "ERR_FEATURE_NOT_ENABLED";
 }
 
-/** What most often stands behind an error number of a memory call, and the way out. */
+/** The most frequent cause of each error number of a memory call, and the way out. */
 const wayOut: ReadonlyMap<number, string> = new Map([
   [
     Errno.ENOMEM,
@@ -84,8 +84,8 @@ const wayOut: ReadonlyMap<number, string> = new Map([
 /**
  * The error for a native call that failed.
  *
- * @param asked what was asked, as it follows `Cannot`.
- * @param advice the way out, where the caller knows a better one than the error number tells.
+ * @param asked the request, worded to follow `Cannot`.
+ * @param advice the way out, where the caller knows a better one than the error number suggests.
  */
 export function systemError(asked: string, syscall: string, errno: number, advice?: string): JitError {
   const why = advice ?? wayOut.get(errno);

@@ -1,26 +1,26 @@
-/** The files that Linux memory reads: a narrow interface, so that tests can show it another machine. */
+/** The files that Linux memory reads. The interface is narrow, so that tests can simulate another machine. */
 import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { flagOf, isGranted, refusalOf } from "../../base/platform.ts";
 
-/** A descriptor and what it leads to. */
+/** A descriptor and the path it leads to. */
 export interface OpenFile {
   readonly descriptor: number;
   readonly path: string;
 }
 
-/** What of the file system is read. */
+/** The parts of the file system that are read. */
 export interface SystemFiles {
   /** The whole text of a file, or undefined where it cannot be read. */
   read(path: string): string | undefined;
   /**
-   * What would let this process read a file that it is kept from; undefined where it may read it, or there is no such file.
+   * What would let this process read a file that it may not read; undefined where it may, or where there is no such file.
    * Never throws.
    */
   refusal(path: string): string | undefined;
-  /** The same of the variables that say where temporary files may go. */
+  /** What would let this process read the variables that name the folder for temporary files; undefined where it may. */
   temporaryRefusal(): string | undefined;
-  /** What the descriptors of this process lead to, as the system writes it; none where it does not say. */
+  /** The open descriptors of this process and their paths, as the system writes them; none where it does not say. */
   openFiles(): readonly OpenFile[];
   /** Where temporary files may go, in the order to try them. */
   temporaryDirectories(): readonly string[];
@@ -28,10 +28,10 @@ export interface SystemFiles {
 
 const DESCRIPTORS = "/proc/self/fd";
 
-/** What `tmpdir` looks at. */
+/** The variables that `tmpdir` reads. */
 const TEMPORARY_VARIABLES = ["TMPDIR", "TMP", "TEMP"];
 
-/** The real ones. */
+/** The real files. */
 export const systemFiles: SystemFiles = {
   read(path) {
     if (!isGranted({ name: "read", path })) return undefined;
@@ -72,7 +72,7 @@ export const systemFiles: SystemFiles = {
     }
   },
   temporaryDirectories() {
-    // tmpdir() is TMPDIR where it is set. It may be a noexec mount, and /tmp none.
+    // tmpdir() is TMPDIR where it is set. That may be a noexec mount where /tmp is not.
     return [...new Set([ownTemporaryDirectory(), "/tmp"])];
   },
 };

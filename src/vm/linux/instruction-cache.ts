@@ -1,4 +1,4 @@
-/** Making written code visible to the processor that will run it. */
+/** Makes written code visible to the processor that will run it. */
 import { JitError } from "../../base/errors.ts";
 import type { Address, Ffi } from "../../ffi/contract.ts";
 import type { ProcessorName } from "../../base/platform.ts";
@@ -10,11 +10,11 @@ import { bindMembarrier, CoreBarrier } from "./core-barrier.ts";
 import { errnoName } from "./errno.ts";
 import type { LinuxLibc } from "./libc.ts";
 
-/** The way a processor needs. */
+/** The instruction cache, as a processor needs it flushed. */
 export interface InstructionCache {
   /** Makes code written to `[address, address + sizeBytes)` safe to run on every core. */
   flush(address: Address, sizeBytes: number): void;
-  /** What `doctor` prints of it. Never throws. */
+  /** The lines that `doctor` prints of it. Never throws. */
   probe(): readonly ProbeStep[];
 }
 
@@ -36,25 +36,25 @@ const caches: Readonly<Record<ProcessorName, (ffi: Ffi, libc: LinuxLibc) => Inst
 const FLUSH = "flush of the instruction cache";
 const BARRIER = "barrier on all cores (membarrier)";
 
-/** x86 keeps its instruction cache coherent with writes, also with those through another view of the memory. */
+/** x86 keeps its instruction cache coherent with writes, including those through another view of the memory. */
 export const coherentCache: InstructionCache = {
   flush: () => undefined,
   probe: () => [{ name: FLUSH, ok: true, detail: "not needed: the processor keeps it coherent" }],
 };
 
-/** An instruction cache that must be told of new code, and cores that must be told of it each. */
+/** An instruction cache that must be cleared for new code, on a processor whose cores each need the barrier as well. */
 export class ClearedCache implements InstructionCache {
   readonly #find: () => ClearCache | undefined;
   readonly #barrier: CoreBarrier | undefined;
   #clearCache: ClearCache | undefined;
 
-  /** @param find looks the routine up, when it is first needed; it may throw a JitError. */
+  /** @param find looks the routine up when it is first needed; may throw a JitError. */
   constructor(find: () => ClearCache | undefined, barrier?: CoreBarrier) {
     this.#find = find;
     this.#barrier = barrier;
   }
 
-  /** @throws JitError `ERR_FEATURE_NOT_ENABLED` where there is no routine, or what the system said of one */
+  /** @throws JitError `ERR_FEATURE_NOT_ENABLED` where there is no routine, or the system's refusal to make one */
   flush(address: Address, sizeBytes: number): void {
     this.#routine().call(address, address + sizeBytes);
     this.#barrier?.raise();

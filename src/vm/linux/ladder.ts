@@ -1,4 +1,4 @@
-/** The ladder: the kinds of file that Linux may let be executed, the best first, and how each comes to be. */
+/** The ladder: the kinds of file that Linux may let be executed, the best first, and how each is made. */
 import { JitError } from "../../base/errors.ts";
 import { platform } from "../../base/platform.ts";
 import { uniqueName } from "../../base/unique.ts";
@@ -7,10 +7,10 @@ import { largePageBits } from "./large-pages.ts";
 import { Memfd, Open } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
 
-/** `/proc/self/maps` then says `/memfd:jit-allocator (deleted)`: whoever looks knows whose memory it is. */
+/** `/proc/self/maps` shows it as `/memfd:jit-allocator (deleted)`, which tells whose memory it is. */
 const FILE_NAME = "jit-allocator";
 
-/** What the files of memory with that tag are called, or begin with. */
+/** The file name of memory with that tag, or the start of the name. */
 export function fileNameOf(tagName: string | undefined): string {
   return tagName === undefined ? FILE_NAME : `${FILE_NAME}-${tagName}`;
 }
@@ -18,20 +18,26 @@ export function fileNameOf(tagName: string | undefined): string {
 /** Where `shm_open` has its files. */
 const SHARED_MEMORY_FOLDER = "/dev/shm";
 
-/** `open` with a folder: a file in it that never has a name (Linux 3.11). O_DIRECTORY is a part of it, and differs. */
+/**
+ * `open` of a folder with this flag makes a file in it that never has a name (Linux 3.11). The flag includes O_DIRECTORY,
+ * which differs by processor.
+ */
 export const O_TMPFILE = platform.processor === "arm64" ? 0o20040000 : 0o20200000;
 
-/** How one kind of file comes to be. */
+/** How one kind of file is made. */
 export interface LadderStep {
-  /** As `doctor` and the errors show it. */
+  /** The name in `doctor` and in errors. */
   readonly name: string;
-  /** Tried only if the step before it failed in `syscall` with one of these; else it would fail the same way. */
+  /**
+   * The step is tried only if the one before it failed in `syscall` with one of `errnos`; else it would fail the same
+   * way.
+   */
   readonly onlyAfter?: { readonly syscall: string; readonly errnos: readonly number[] };
-  /** Where its files are; undefined where they are memory of the process. */
+  /** The folder of its files; undefined for memfds. */
   readonly directory?: string;
-  /** Returns a descriptor of a file of that name, that the name does not lead to any more. Throws a StepFailure. */
+  /** Makes a file of that name and returns its descriptor; the name no longer leads to it. Throws a StepFailure. */
   open(fileName: string): number;
-  /** True where the file's blocks are to be allocated now, because a write past the room left would be SIGBUS. */
+  /** True where the file's blocks are to be allocated at once, because a write for which there is no room is SIGBUS. */
   readonly allocate: boolean;
   /** True where the file can be sealed. */
   readonly sealable: boolean;
@@ -56,7 +62,7 @@ export function executableViewFailure(errno: number): StepFailure {
   return new StepFailure("mmap", errno, remarks.get(errno));
 }
 
-/** A call that a signal interrupts is made again; not for ever, in a process that gets signals without a pause. */
+/** How often a call is made that signals interrupt. The bound matters in a process that gets signals without a pause. */
 const MOST_TRIES = 10;
 
 /** Makes a call whose result is 0 or an error number. */
@@ -99,7 +105,7 @@ export function memoryRungs(libc: LinuxLibc): readonly LadderStep[] {
   ];
 }
 
-/** Those that need a folder which can be written to. */
+/** The rungs that need a folder which can be written to. */
 export function fileRungs(libc: LinuxLibc, temporaryDirectories: readonly string[]): readonly LadderStep[] {
   return temporaryDirectories.map((directory) =>
     fileStep(libc, directory, {
@@ -112,7 +118,7 @@ export function fileRungs(libc: LinuxLibc, temporaryDirectories: readonly string
   );
 }
 
-/** Other processes and threads make names too, and O_EXCL refuses one that exists. */
+/** A unique file name: other processes and threads make names too, and O_EXCL refuses one that exists. */
 function nameOfItsOwn(fileName: string): string {
   return `${fileName}-${process.pid}-${uniqueName()}`;
 }
@@ -144,10 +150,10 @@ interface NamedFile {
   readonly unlinkCall: string;
 }
 
-/** How `open` says that it has no files without a name (man 2 open): the file system has none, or the kernel. */
+/** The errors by which `open` says that the file system or the kernel has no files without a name (man 2 open). */
 const HAS_NO_TMPFILE: readonly number[] = [Errno.EOPNOTSUPP, Errno.EISDIR, Errno.ENOENT];
 
-/** A file that never has a name, where there is such a thing; else one that has a name for a moment. */
+/** A file that never has a name, where the system has such files; else one that has a name for a moment. */
 function fileStep(libc: LinuxLibc, directory: string, file: NamedFile): LadderStep {
   return {
     name: `an unlinked file in ${directory}`,
@@ -164,14 +170,14 @@ function fileStep(libc: LinuxLibc, directory: string, file: NamedFile): LadderSt
   };
 }
 
-/** A process that is killed between the two calls leaves an empty file. */
+/** Makes a file and unlinks it. A process that is killed between the two calls leaves an empty file. */
 function openNamed(libc: LinuxLibc, file: NamedFile, path: string): number {
   const descriptor = openUnlessInterrupted(libc, () => file.create(path));
   if (descriptor < 0) throw new StepFailure(file.createCall, -descriptor);
   if (file.unlink(path) === 0) return descriptor;
   const errno = libc.errno();
   libc.close(descriptor);
-  // A file must not be left behind. If the second try fails too, the message at least says where it is.
+  // A file must not be left behind, so it is tried again. If that fails too, the message at least says where the file is.
   const left = file.unlink(path) === 0 ? "" : `${path} is left behind`;
   throw new StepFailure(file.unlinkCall, errno, left);
 }

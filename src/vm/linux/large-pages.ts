@@ -1,7 +1,7 @@
 /**
- * Large pages: their size, and the ways to ask for them.
- * There are two kinds. hugetlb pages are set aside by the administrator, and a mapping has them or fails.
- * Transparent ones (THP) the kernel makes out of ordinary memory when it is told that they are wanted.
+ * Large pages: their size, and the ways to ask for them. There are two kinds. hugetlb pages are set aside by the
+ * administrator, and a mapping has them or fails. Transparent ones (THP) are made by the kernel out of ordinary memory,
+ * when it is told that they are wanted.
  */
 import { notAllowed } from "../../base/platform.ts";
 import type { Address } from "../../ffi/contract.ts";
@@ -14,7 +14,7 @@ import type { LinuxLibc } from "./libc.ts";
 const TRANSPARENT_SIZE = "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size";
 const MEMORY_INFO = "/proc/meminfo";
 
-/** Why no large page size was found where that is because this process may not read of it. */
+/** Why no large page size was found, where this process may not read the files that tell it; else undefined. */
 export function largePageSizeRefusal(files: SystemFiles): string | undefined {
   if (readLargePageSize(files) !== 0) return undefined;
   const allowing = files.refusal(TRANSPARENT_SIZE) ?? files.refusal(MEMORY_INFO);
@@ -23,8 +23,8 @@ export function largePageSizeRefusal(files: SystemFiles): string | undefined {
 
 /**
  * The large page size in bytes, 0 = none.
- * The size of a transparent page comes first: where the default of hugetlb is another one, it is 1 GiB, and no
- * block of code is ever that large.
+ * The size of a transparent page comes first: where the default size of hugetlb pages differs from it, that is 1 GiB, and
+ * no block of code is ever that large.
  */
 export function readLargePageSize(files: SystemFiles): number {
   const transparent = Number(files.read(TRANSPARENT_SIZE)?.trim() ?? 0);
@@ -39,14 +39,14 @@ function isPageSize(bytes: number): boolean {
 }
 
 /**
- * The bits by which mmap and memfd_create are told which size of large page is meant; they share the encoding.
- * Without them they take the default, which need not be the size that was found.
+ * The bits that tell mmap and memfd_create the size of large page; both use the same encoding. Without these bits the
+ * calls take the default size, which may differ from the size that was found.
  */
 export function largePageBits(largePageSize: number): number {
   return Math.log2(largePageSize) << MapFlag.HUGE_SHIFT;
 }
 
-/** Gives the kernel a hint: what it answers is not asked, and where the call cannot be made it goes without. */
+/** Gives the kernel a hint. The result is ignored, and so is an error of the foreign function interface. */
 function advise(libc: LinuxLibc, address: Address, sizeBytes: number, advice: number): void {
   attempt(() => libc.madvise(address, sizeBytes, advice));
 }
@@ -57,9 +57,10 @@ export function adviseLargePages(libc: LinuxLibc, address: Address, sizeBytes: n
 }
 
 /**
- * The same for two views of shared memory. MADV_HUGEPAGE is heeded there only where `shmem_enabled` allows it,
- * which by default it does not. MADV_COLLAPSE (Linux 6.1) is heeded always, but of each view, and not for a
- * stretch of the file that has no page yet: so each stretch gets its first page before.
+ * Tells the kernel that both views of shared memory are to have transparent large pages. The kernel heeds MADV_HUGEPAGE
+ * there only where `shmem_enabled` allows it, which is not the default. It always heeds MADV_COLLAPSE (Linux 6.1), but
+ * for each view separately, and only for stretches of the file that have a page: so each stretch gets its first page
+ * before.
  */
 export function adviseLargePagesShared(
   libc: LinuxLibc,

@@ -1,5 +1,5 @@
 /**
- * The calls of libc that Linux memory is made of, and nothing else: one method a call, its raw result returned.
+ * The calls of libc that Linux memory uses, and nothing else. Each method makes one call and returns its raw result.
  * Tests put a fake of this interface in place of the system.
  */
 import type { Address, Ffi, NativeFunction, NativeLibrary, NativeSignature } from "../../ffi/contract.ts";
@@ -47,9 +47,9 @@ export const Advice = { HUGEPAGE: 14, POPULATE_WRITE: 23, COLLAPSE: 25 } as cons
 export const Resource = { FSIZE: 1, NOFILE: 7, AS: 9 } as const;
 
 /**
- * libc, as far as it is needed here. Unless a method says otherwise, a result of −1 means that it failed and that
- * {@link errno} tells why; it must be read before anything else is called.
- * A function that this libc does not have fails with ENOSYS.
+ * The part of libc that is needed here. Unless a method says otherwise, −1 means that the call failed and {@link errno}
+ * tells why; errno must be read before anything else is called. A function that this libc does not have fails with
+ * ENOSYS.
  */
 export interface LinuxLibc {
   errno(): number;
@@ -75,9 +75,9 @@ export interface LinuxLibc {
   /** Returns 0 or the error number itself, and leaves errno alone. */
   posix_fallocate(descriptor: number, offset: number, sizeBytes: number): number;
   fcntl(descriptor: number, command: number, argument: number): number;
-  /** The descriptor is gone also when this fails (Linux). */
+  /** The descriptor is gone even when this fails (Linux). */
   close(descriptor: number): number;
-  /** Looks up every function now, which otherwise is done when it is first called. */
+  /** Looks up every function now; otherwise each is looked up at its first call. */
   prepare(): void;
   memcpyIn(address: Address, bytes: Uint8Array, sizeBytes: number): void;
   memcpyOut(bytes: Uint8Array, address: Address, sizeBytes: number): void;
@@ -85,7 +85,7 @@ export interface LinuxLibc {
   gettid(): number;
   /** Signal 0 only asks whether the thread is there. */
   tgkill(process: number, thread: number, signal: number): number;
-  /** Writes the soft and the hard limit to `result`; all ones = unlimited. */
+  /** Writes the soft and the hard limit to `result`; all bits set = unlimited. */
   getrlimit(resource: number, result: BigUint64Array): number;
 }
 
@@ -93,16 +93,16 @@ export interface LinuxLibc {
 const LIBRT_NAMES = ["librt.so.1"];
 
 /**
- * Binds libc through `ffi`. Each function is looked up when it is first called, because a look-up costs as much
- * as some hundred calls, and a program that maps one block needs six of these functions.
+ * Binds libc through `ffi`. Each function is looked up at its first call: a look-up costs as much as some hundred calls,
+ * and a program that maps one block needs only six of these functions.
  *
- * `size_t` and `off_t` travel as `pointer`: of the types of their width it is the one that is a number.
+ * `size_t` and `off_t` are passed as `pointer`, the only integer type of their width whose values are numbers.
  */
 export function bindLibc(ffi: Ffi): LinuxLibc {
   let libc: NativeLibrary | undefined;
   let lastCallMissing = false;
   const lookUps: (() => void)[] = [];
-  const memfdName = new RememberedCString(); // all of an allocator have one
+  const memfdName = new RememberedCString(); // all memfds of an allocator have the same name
 
   const find = (symbol: string, signature: NativeSignature): NativeFunction | undefined => {
     libc ??= ffi.open(LINUX_LIBC_NAMES);

@@ -10,7 +10,7 @@ import type { LinuxLibc } from "./libc.ts";
 /** All bits set: RLIM_INFINITY. */
 const UNLIMITED = 2n ** 64n - 1n;
 
-/** Where `getrlimit` writes: each thread has its own, and reads it before it asks again. */
+/** The buffer that `getrlimit` writes. Each thread has its own, and reads it before the next call. */
 const result = new BigUint64Array(2);
 
 /** The soft limit in force, null = unlimited, undefined where the system does not tell. */
@@ -21,15 +21,18 @@ export function readLimit(libc: LinuxLibc, resource: number): number | null | un
 }
 
 /**
- * The limit that a file of that length would exceed, or undefined. A file that grows past it is answered with SIGXFSZ, which
- * ends the process: look before. It holds for every kind of file alike, memfds included.
+ * The limit that a file of that length would exceed, or undefined. It is checked before a file grows, because growing
+ * past it raises SIGXFSZ, which ends the process. The limit holds for every kind of file, memfds included.
  */
 export function exceededFileLimit(libc: LinuxLibc, sizeBytes: number): number | undefined {
   const limitBytes = readLimit(libc, Resource.FSIZE) ?? Infinity;
   return sizeBytes > limitBytes ? limitBytes : undefined;
 }
 
-/** What `doctor` shows. A limit that the system does not have is left out; one that it does not tell is a text that says why. */
+/**
+ * The limits that `doctor` shows. A limit that the system does not have is left out. Where its value is not known, the
+ * value is a text that says why.
+ */
 export function readLimits(libc: LinuxLibc, files: SystemFiles): readonly MemoryLimit[] {
   const limits: MemoryLimit[] = [];
   const add = (limit: Omit<MemoryLimit, "value">, value: MemoryLimit["value"] | undefined): void => {

@@ -1,4 +1,4 @@
-/** libc as guarded memory is made with it: while there is a journal, each call that makes or unmakes something is noted. */
+/** libc with a journal: while the noter has a journal, each call that maps, unmaps, opens or closes something is noted. */
 import { RememberedCString } from "../../ffi/c-string.ts";
 import { Call } from "../journal.ts";
 import { Noter } from "../noter.ts";
@@ -17,15 +17,15 @@ const NOTED = {
   close: { call: Call.close, failure: -1, isWide: false },
 };
 
-/** {@link LinuxLibc} that notes, while its noter is told to. */
+/** A {@link LinuxLibc} that notes its calls while its noter has a journal. */
 export interface NotedLibc extends LinuxLibc {
   readonly noter: Noter<keyof typeof NOTED>;
 }
 
-/** The same functions, noted. */
+/** Wraps the functions of libc so that they are noted. */
 export function notedLibc(libc: LinuxLibc): NotedLibc {
   const noter = new Noter(NOTED);
-  const name = new RememberedCString(); // all memfds of an allocator have one
+  const name = new RememberedCString(); // all memfds of an allocator have the same name
   const open = (
     symbol: "memfd_create" | "shm_open" | "open",
     text: string,
@@ -40,7 +40,7 @@ export function notedLibc(libc: LinuxLibc): NotedLibc {
       (routine, target, result) => routine.callWithBytes(result, target, name.of(text), flags, mode, 0, 0, 0),
       plainly,
     );
-  /** What makes and unmakes nothing: whether it failed says libc itself. */
+  /** For calls that are not noted: the error number is then libc's, not the routine's. */
   const plain = (): LinuxLibc => {
     noter.skip();
     return libc;

@@ -1,4 +1,4 @@
-/** How results are noted on Linux: by a routine in a page of its own, through which functions of libc are called. */
+/** Notes results on Linux, by a routine in a page of its own through which functions of libc are called. */
 import type { ProcessorName } from "../../base/platform.ts";
 import { cString } from "../../ffi/c-string.ts";
 import { findInAny } from "../../ffi/common.ts";
@@ -14,7 +14,7 @@ import { makeRoutinePage } from "./routine-page.ts";
 /** `dlsym`: look in all libraries of the process. */
 const RTLD_DEFAULT = 0;
 
-/** What notes the results of libc. */
+/** Makes and binds the routine that notes results of libc. */
 export function linuxNoting(ffi: Ffi, processor: ProcessorName): Noting<LinuxLibc> {
   return {
     make: (libc) => {

@@ -1,4 +1,4 @@
-/** Chooses where mappings are asked to lie: side by side, downwards from the top of a wide range that is free. */
+/** Chooses the addresses that are hinted for mappings: side by side, downwards from the top of a wide free range. */
 import type { Address } from "../../ffi/contract.ts";
 import { MAP_FAILED, MapFlag, Protection } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
@@ -7,13 +7,13 @@ import type { LinuxLibc } from "./libc.ts";
 const RANGE_BYTES = 2 ** 30;
 
 /**
- * Left alone, Linux puts each mapping into the highest gap that it fits in, so that the blocks of an allocator lie
- * scattered among heaps and libraries. The core's look-up by address (core/layout.ts) has an entry for every so many
- * addresses, and starts again from the first where it has no more: scattered blocks share entries, which costs a walk
- * through the tree of blocks. Those that lie side by side do not.
+ * Without a hint, Linux puts each mapping into the highest gap that it fits in, so that the blocks of an allocator lie
+ * scattered among heaps and libraries. The core's table of frames (core/layout.ts) has one entry for a frame of
+ * addresses, and addresses far apart share entries: scattered blocks then cost a walk through the tree of blocks. Blocks
+ * that lie side by side do not share entries.
  *
- * It is only ever a hint, for `mmap` without MAP_FIXED: what is mapped already stays, and the system places the new
- * mapping as it likes.
+ * The address is only a hint, for `mmap` without MAP_FIXED: a mapping that is already there stays, and the system places
+ * the new one as it likes.
  */
 export class Placement {
   readonly #libc: LinuxLibc;
@@ -26,9 +26,9 @@ export class Placement {
   }
 
   /**
-   * Where a mapping of `sizeBytes` should begin; 0 = anywhere.
+   * The address at which a mapping of `sizeBytes` should begin; 0 = anywhere.
    *
-   * @param descriptor a file whose name the range is to bear while it is looked for; -1 = none
+   * @param descriptor a file whose name the range bears while it is looked for; -1 = none
    */
   hintFor(sizeBytes: number, descriptor = -1): Address {
     if (sizeBytes > RANGE_BYTES) return 0;
@@ -36,24 +36,24 @@ export class Placement {
     return this.hintAtHand(sizeBytes);
   }
 
-  /** The same, but 0 where a range would have to be looked for. */
+  /** Like {@link hintFor}, but 0 where a new range would have to be looked for. */
   hintAtHand(sizeBytes: number): Address {
     return this.#end - this.#start < sizeBytes ? 0 : this.#end - sizeBytes;
   }
 
-  /** Something was mapped at `address`, where `hint` was asked for. */
+  /** Called after a mapping at `address`, for which `hint` was given. */
   noteMapped(address: Address, hint: Address): void {
     if (hint === 0) return;
-    // Where the system did not follow, somebody else has mapped something there: a new range is looked for.
+    // The system did not follow the hint, so something else is mapped there: the next hint needs a new range.
     this.#end = address === hint ? address : this.#start;
   }
 
-  /** Something was unmapped. */
+  /** Called after an unmapping. */
   noteUnmapped(address: Address, sizeBytes: number): void {
     if (address === this.#end) this.#end += sizeBytes;
   }
 
-  /** The system knows a range that is free, and gives it away for a moment. Where it has none, there is no hint. */
+  /** Finds a free range: the system maps one, which is unmapped at once. Where the system has none, there is no hint. */
   #findRange(descriptor: number): void {
     const libc = this.#libc;
     this.#start = 0;
@@ -61,7 +61,7 @@ export class Placement {
     const flags = MapFlag.PRIVATE | MapFlag.NORESERVE | (descriptor === -1 ? MapFlag.ANONYMOUS : 0);
     const start = libc.mmap(0, RANGE_BYTES, Protection.NONE, flags, descriptor, 0);
     if (start === MAP_FAILED) return;
-    // Not even what is refused may leave a gibibyte behind.
+    // A refused munmap is tried again: it must not leave a gibibyte behind.
     if (libc.munmap(start, RANGE_BYTES) !== 0) libc.munmap(start, RANGE_BYTES);
     this.#start = start;
     this.#end = start + RANGE_BYTES;

@@ -11,7 +11,7 @@ import { Advice, MAP_FAILED, MapFlag, Protection } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
 import { reserve } from "./reserve.ts";
 
-/** Where a probe looks. */
+/** The parts that a probe uses. */
 export interface ProbeParts {
   readonly libc: LinuxLibc;
   readonly files: SystemFiles;
@@ -75,11 +75,11 @@ export function probe(parts: ProbeParts): readonly ProbeStep[] {
   ];
 }
 
-/** What a refusal usually means, where its error number does not say enough. */
+/** The usual cause of a refusal, where its error number does not say enough. */
 const FORBIDDEN = "a security policy forbids it (SELinux, PaX, or a seccomp filter)";
 const NONE_SET_ASIDE = "no pages are set aside; sysctl vm.nr_hugepages=64 sets some aside";
 
-/** What a native call said is followed by what that usually means. */
+/** Appends advice to the error of a native call. */
 function advised(advice: string, work: () => void): void {
   try {
     work();

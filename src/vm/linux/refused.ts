@@ -1,16 +1,16 @@
-/** The error where every way to a dual mapping was refused: which of the reasons counts, and what helps. */
+/** The error for a dual mapping of which every way was refused: which of the reasons counts, and what helps. */
 import { JitError } from "../../base/errors.ts";
 import type { JitErrorCode } from "../../base/errors.ts";
 import { Errno } from "./errno.ts";
 import type { LadderStep, StepFailure } from "./ladder.ts";
 
-/** A step of the ladder and why it did not work. */
+/** A step of the ladder, and why it failed. */
 export interface Refusal {
   readonly step: LadderStep;
   readonly failure: StepFailure;
 }
 
-/** @param asked what was asked, as it follows `Cannot` */
+/** @param asked the request, worded to follow `Cannot` */
 export function everyWayRefused(asked: string, refusals: readonly Refusal[]): JitError {
   const full = refusals.filter(isFull);
   const told = full[0] ?? refusals.at(-1);
@@ -24,8 +24,9 @@ export function everyWayRefused(asked: string, refusals: readonly Refusal[]): Ji
 }
 
 /**
- * A way that only lacks room is one that this machine has: with what the caller releases it works, whatever keeps the other
- * ways closed. Else what all steps agree on; where they do not, dual mapping is a feature that this machine does not have.
+ * The error's code. If any step only lacked room, it is `ERR_OUT_OF_MEMORY`: once the caller releases code that step
+ * works, whatever keeps the others closed. Else it is the code that all steps agree on. Where they disagree, dual mapping
+ * is a feature that this machine does not have (`ERR_FEATURE_NOT_ENABLED`).
  */
 function codeOf(refusals: readonly Refusal[]): JitErrorCode {
   if (refusals.some(isFull)) return "ERR_OUT_OF_MEMORY";
@@ -48,7 +49,7 @@ function adviceForFull(full: readonly Refusal[]): readonly string[] {
   ];
 }
 
-/** What opens the ways that were tried, each thing once. */
+/** What would make the steps work that were tried, each remedy once. */
 function adviceFor(refusals: readonly Refusal[]): readonly string[] {
   return [...new Set(refusals.flatMap((refusal) => remedyOf(refusal) ?? []))];
 }

@@ -1,4 +1,4 @@
-/** Address ranges, taken before anything is put into them. */
+/** Reserves address ranges before anything is mapped into them. */
 import type { Address } from "../../ffi/contract.ts";
 import { systemError } from "./errno.ts";
 import { MAP_FAILED, MapFlag, Protection } from "./libc.ts";
@@ -7,11 +7,11 @@ import type { Placement } from "./placement.ts";
 
 /**
  * Reserves `sizeBytes` of addresses, the first a multiple of `alignment` (a power of two, at least a page).
- * Nothing can be read or written there, and no memory is used. Whoever calls maps over it with MAP_FIXED,
- * which then cannot hit a mapping of somebody else.
+ * Nothing can be read or written there, and no memory is used. The caller maps over the range with MAP_FIXED, which then
+ * cannot replace a mapping of somebody else's.
  *
- * @param asked for the error: what the caller was asked, as it follows `Cannot`.
- * @param placement where it is asked to lie; undefined = anywhere
+ * @param asked for the error: the request, worded to follow `Cannot`.
+ * @param placement gives the address to hint; undefined = anywhere
  * @param descriptor a file whose name the range is to bear in /proc/self/maps; -1 = none
  */
 export function reserve(
@@ -23,7 +23,7 @@ export function reserve(
   placement?: Placement,
   descriptor = -1,
 ): Address {
-  // mmap aligns to pages alone. An aligned range lies somewhere in one that is longer by what may be skipped.
+  // mmap aligns to pages alone. So a longer range is mapped, and the ends outside the aligned part are unmapped.
   const slackBytes = alignment - pageSize;
   const totalBytes = sizeBytes + slackBytes;
   const hint = placement?.hintFor(totalBytes, descriptor) ?? 0;

@@ -1,15 +1,16 @@
-/** Machine code of this library's own, which native functions are called through or with. */
+/** Pages for machine code of this library's own. */
 import type { JitError } from "../../base/errors.ts";
 import type { Address } from "../../ffi/contract.ts";
 import { MAP_FAILED, MapFlag, Protection } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
 
 /**
- * Puts code into a page of its own, which stays as long as the process: others may be in it. The page is written before it
- * becomes executable, and is never both. It needs no clearing of caches: the kernel does that for a page that becomes so.
+ * Puts code into a page of its own, which stays until the process ends: other threads may be running it. The page is
+ * written before it becomes executable, and is never writable and executable at once. No cache needs clearing: the kernel
+ * does that for a page that becomes executable.
  *
- * @param refusal makes the error where the system refuses a call, as it does where memory that was written may not become
- *   executable; nothing is left then
+ * @param refusal makes the error for a refused call (some systems refuse to make written memory executable); nothing is
+ *   left behind then
  */
 export function makeRoutinePage(
   libc: LinuxLibc,

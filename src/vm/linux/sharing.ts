@@ -1,4 +1,4 @@
-/** What Linux tells of threads and of mappings, so that a thread which died halfway can be cleared up after. */
+/** Finds out on Linux which threads live, and gives back what a thread that died was mapping or giving back. */
 import { attempt } from "../attempts.ts";
 import type {
   JournalStorage,
@@ -17,10 +17,10 @@ import type { LinuxLibc } from "./libc.ts";
 import type { NotedLibc } from "./noted-libc.ts";
 import type { ThreadMarks } from "./thread-mark.ts";
 
-/** A mapping in /proc/self/maps: where it begins and ends, and what it is of. */
+/** A mapping in /proc/self/maps: its start, its end, and the path of its file. */
 const MAP_LINE = /^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \S+ +(.*)$/;
 
-/** What the system appends to the path of a file that has no name any more. */
+/** The system appends this to the path of an unlinked file. */
 const DELETED = " (deleted)";
 
 /** {@link SharingSupport} on Linux. */
@@ -43,7 +43,8 @@ export class LinuxSharing implements SharingSupport {
 
   isAlive(thread: ThreadIdentity): boolean | undefined {
     if (thread.mark !== 0) return this.#marks.isAlive(thread);
-    // One without a mark: whether there is a thread of that number at all. If there is, it may be a later one.
+    // Without a mark only the number is known. If no thread has it, the thread is dead; if one has it, it may be a later
+    // one.
     const isThere = this.#libc.tgkill(process.pid, thread.id, 0) === 0;
     return !isThere && this.#libc.errno() === Errno.ESRCH ? false : undefined;
   }
@@ -58,11 +59,12 @@ export class LinuxSharing implements SharingSupport {
 
   reclaim(tagName: string, kept: readonly MappedRange[], journal?: MappingJournal): void {
     if (journal instanceof Journal) this.#giveBack(journal, kept);
-    // What is not in there, since this system has no routine that notes results: it is found by its name, if at all.
+    // What the journal does not hold, because JavaScript could not note its result in time, is found by its name, if at
+    // all.
     const name = fileNameOf(tagName);
     for (const { descriptor, path } of this.#files.openFiles()) {
       if (!isNamed(path, name)) continue;
-      // A file on a mount of its own may not have been unlinked yet.
+      // A file of a file system (no memfd) may not have been unlinked yet.
       if (path.startsWith("/") && !path.startsWith("/memfd:") && !path.endsWith(DELETED))
         attempt(() => this.#libc.unlink(path));
       attempt(() => this.#libc.close(descriptor));
@@ -77,7 +79,10 @@ export class LinuxSharing implements SharingSupport {
     }
   }
 
-  /** What the journal says is mapped and open, and who did that has died: nobody else can have given it back. */
+  /**
+   * Gives back what the journal says is mapped and open. The thread that mapped it has died, so nobody else can have
+   * given it back.
+   */
   #giveBack(journal: Journal, kept: readonly MappedRange[]): void {
     this.#libc.noter.noting(journal, () => {
       for (const descriptor of journal.heldHandles()) this.#libc.close(descriptor);
@@ -87,7 +92,7 @@ export class LinuxSharing implements SharingSupport {
   }
 }
 
-/** Whether a path names a file of that name, or one whose name goes on behind it (with a process id, say). */
+/** Whether a path has that name at its end, or followed by `-` (a process id, say) or a space. */
 function isNamed(path: string, name: string): boolean {
   const at = path.lastIndexOf(name);
   if (at === -1) return false;

@@ -1,14 +1,14 @@
 /**
- * A mark by which a thread is known, and by which others see that it has ended: without /proc, without signals, and in
- * whatever PID namespace.
+ * A mark that identifies a thread and lets other threads see that it has ended. It needs neither /proc nor signals, and
+ * works in any PID namespace.
  *
  * Each thread locks a *robust* mutex of its own, which it never unlocks. The kernel keeps a list of such mutexes for each
- * thread, and when a thread ends, in whatever way, it sets a bit in each (FUTEX_OWNER_DIED): the last thing that is done of a
- * thread (`exit_robust_list`, kernel/futex; `man 2 get_robust_list`). The mutex is never freed, so its address is no other
- * thread's ever: 64 bytes for each thread that shares an allocator, until the process ends.
+ * thread. When the thread ends, in whatever way, the kernel sets a bit in each (FUTEX_OWNER_DIED), as the last step of
+ * the thread's end (`exit_robust_list`, kernel/futex; `man 2 get_robust_list`). The mutex is never freed, so no other
+ * thread ever gets its address. That costs 64 bytes for each thread that shares an allocator, until the process ends.
  *
- * Others look by `futex`, not by reading: whatever address a damaged handle names, the kernel only says that there is no
- * such memory.
+ * Other threads look at the mutex by `futex`, not by reading it: where a damaged handle names an unmapped address, the
+ * kernel only says that there is no such memory.
  */
 import type { Address, Ffi, NativeFunction, NativeSignature } from "../../ffi/contract.ts";
 import { findInAny } from "../../ffi/common.ts";
@@ -19,9 +19,9 @@ import { Errno } from "./errno.ts";
 
 /** `pthread_mutexattr_setrobust`. */
 const PTHREAD_MUTEX_ROBUST = 1;
-/** More than any C library's `pthread_mutex_t` (glibc 48 bytes, musl 40) and `pthread_mutexattr_t` (4). */
+/** Enough for any C library's `pthread_mutex_t` (glibc 48 bytes, musl 40) and `pthread_mutexattr_t` (4). */
 const MUTEX_BYTES = 64;
-/** `futex`: wait as long as a word is what is expected; private: of this process alone. */
+/** `futex`: wait while a word has the expected value; private: within this process alone. */
 const FUTEX_WAIT_PRIVATE = 128;
 /** The number of `futex`: libc has no function for it. */
 const FUTEX_NUMBERS: Readonly<Record<ProcessorName, number | undefined>> = {
@@ -32,21 +32,21 @@ const FUTEX_NUMBERS: Readonly<Record<ProcessorName, number | undefined>> = {
 /** glibc before 2.34 has these functions in a library of their own. */
 const LIBRARIES = [...LINUX_LIBC_NAMES, "libpthread.so.0"];
 
-/** The calls that marks are made of; a function that is missing fails with ENOSYS. */
+/** The calls that marks need; a function that is missing fails with ENOSYS. */
 export interface MarkCalls {
-  /** The address of so many bytes that nobody frees; 0 = there are none. */
+  /** The address of that many bytes, which nobody frees; 0 = no memory. */
   malloc(sizeBytes: number): Address;
   /** Initialises a robust mutex and locks it: 0, or an error number. */
   lockRobust(mutex: Address): number;
-  /** Reads the words there. */
+  /** Copies the words at `address` to `words`. */
   read(address: Address, words: Int32Array): void;
-  /** Waits for no time at all as long as the word is `expected`: 0 or −1, and then {@link errno}. */
+  /** Waits, with a timeout of 0, while the word is `expected`. Returns 0, or −1 with {@link errno}. */
   futexWait(address: Address, expected: number): number;
   gettid(): number;
   errno(): number;
 }
 
-/** Binds them through `ffi`. */
+/** Binds these calls through `ffi`. */
 export function bindMarkCalls(ffi: Ffi, processor: ProcessorName): MarkCalls {
   const find = (
     symbol: string,
@@ -64,7 +64,8 @@ export function bindMarkCalls(ffi: Ffi, processor: ProcessorName): MarkCalls {
   };
   let isMissing = false;
   const number = FUTEX_NUMBERS[processor];
-  // Looked up together, when a thread gets its mark: one that others may terminate has it behind it then.
+  // All are looked up together when a thread gets its mark, so that no look-up comes later, when the thread may be
+  // terminated.
   const malloc = find("malloc", ["pointer"], "pointer");
   const attributesInit = find("pthread_mutexattr_init", ["buffer"]);
   const setRobust = find("pthread_mutexattr_setrobust", ["buffer", "i32"]);
@@ -101,20 +102,20 @@ export function bindMarkCalls(ffi: Ffi, processor: ProcessorName): MarkCalls {
   };
 }
 
-/** The marks of threads, as one of them sees them. */
+/** The mark of this thread, and a look at those of others. */
 export class ThreadMarks {
   readonly #bind: () => MarkCalls;
   #calls: MarkCalls | undefined;
   #own: ThreadIdentity | undefined;
 
-  /** @param bind binds the calls, when the first one is made */
+  /** @param bind binds the calls; called at the first use */
   constructor(bind: () => MarkCalls) {
     this.#bind = bind;
   }
 
   /**
-   * The identity of the calling thread, made the first time. Its mark is 0 where there are no robust mutexes (Android);
-   * undefined where not even the thread's number can be had.
+   * The identity of the calling thread, made on the first call. Its mark is 0 where there are no robust mutexes
+   * (Android). Undefined where not even the thread's number is known.
    */
   current(): ThreadIdentity | undefined {
     if (this.#own !== undefined) return this.#own;
@@ -124,10 +125,10 @@ export class ThreadMarks {
     return (this.#own = marked ?? (id > 0 ? { id, mark: 0 } : undefined));
   }
 
-  /** Whether the thread of a mark still runs; undefined where that cannot be found out. */
+  /** Whether the thread with that mark still runs; undefined where that cannot be found out. */
   isAlive({ id, mark }: ThreadIdentity): boolean | undefined {
     const calls = this.#all();
-    // Equal for no time at all, or equal and interrupted: the thread still holds its mutex.
+    // The word had the expected value (the wait timed out or was interrupted): the thread still holds its mutex.
     if (calls.futexWait(mark, id) === 0) return true;
     const errno = calls.errno();
     if (errno === Errno.ETIMEDOUT || errno === Errno.EINTR) return true;
@@ -138,14 +139,14 @@ export class ThreadMarks {
     return (this.#calls ??= this.#bind());
   }
 
-  /** @param known the thread's number; not above 0 where the C library has no function that tells */
+  /** @param known the thread's number; 0 or less where the C library has no function for it */
   #make(calls: MarkCalls, known: number): ThreadIdentity | undefined {
     const mutex = calls.malloc(MUTEX_BYTES);
     if (mutex === 0 || calls.lockRobust(mutex) !== 0) return undefined;
     const words = new Int32Array(2);
     calls.read(mutex, words);
-    // The word that the kernel marks has the thread's number now: the first one in glibc, where a count of 1 stands behind
-    // it, and the second in musl, where a constant comes before it.
+    // The word that the kernel marks now has the thread's number. In glibc it is the first word, and a count of 1 follows
+    // it; in musl it is the second, after a constant.
     const [first = 0, second = 0] = words;
     const isSecond = known > 0 ? first !== known : second > 1;
     const id = isSecond ? second : first;

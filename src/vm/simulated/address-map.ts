@@ -1,4 +1,4 @@
-/** Which range of addresses holds what, found by any address inside it. */
+/** A map from ranges of addresses to values; any address inside a range finds its value. */
 import type { Address } from "../../ffi/contract.ts";
 
 /** A range found by {@link AddressMap.find}. */
@@ -10,10 +10,10 @@ export interface AddressRange<T> {
 /** Ranges that do not overlap. Finding is a binary search; adding and removing move the ranges that follow. */
 export class AddressMap<T extends { readonly sizeBytes: number }> {
   readonly #values = new Map<Address, T>();
-  /** The keys of that map, ascending. */
+  /** The keys of `#values`, ascending. */
   readonly #starts: Address[] = [];
 
-  /** In the order they were added. A value added at two addresses comes twice. */
+  /** All values, in the order they were added. A value added at two addresses comes twice. */
   values(): Iterable<T> {
     return this.#values.values();
   }
@@ -46,7 +46,7 @@ export class AddressMap<T extends { readonly sizeBytes: number }> {
     if (this.#values.delete(start)) this.#starts.splice(this.#firstStartAfter(start) - 1, 1);
   }
 
-  /** An index into `#starts`. */
+  /** The index in `#starts` of the first start above `address`. */
   #firstStartAfter(address: Address): number {
     let low = 0;
     let high = this.#starts.length;

@@ -1,16 +1,16 @@
-/** Where a simulated machine puts new mappings: the same places in every run. */
+/** Places new mappings on a simulated machine, at the same addresses in every run. */
 import type { Address } from "../../ffi/contract.ts";
 
 /**
  * `ascending` and `descending` place each mapping next to the one before, `random` anywhere.
- * An allocator must not care, and one that compares addresses wrongly is found by the second and the third.
+ * An allocator must work with each; one that compares addresses wrongly fails with the second or the third.
  */
 export type SimulatedPlacement = "ascending" | "descending" | "random";
 
 /** How mappings are placed. */
 export interface PlacementOptions {
   readonly placement: SimulatedPlacement;
-  /** What `random` begins with. */
+  /** The seed of `random`. */
   readonly seed: number;
   /** The alignment of every mapping, in bytes. */
   readonly pageGranularity: number;
@@ -19,7 +19,7 @@ export interface PlacementOptions {
   readonly isFree: (address: Address, sizeBytes: number) => boolean;
 }
 
-/** Half of the addresses a process on x86-64 has: room in both directions. */
+/** A quarter of the addresses a process on x86-64 has: room in both directions. */
 const FIRST_ADDRESS = 0x2000_0000_0000;
 
 /** Makes the function that finds a place for so many bytes. */

@@ -1,6 +1,6 @@
 /**
- * Two views of one section, which is memory backed by the page file. Windows checks the access of a view against
- * what it was mapped for: the executable view can never be made writable, nor the writable one executable.
+ * Two views of one section, which is memory backed by the page file. Windows never gives a view an access that it was not
+ * mapped for: the executable view can never be made writable, nor the writable one executable.
  */
 import { formatAddress } from "../../base/errors.ts";
 import type { Address } from "../../ffi/contract.ts";
@@ -15,7 +15,7 @@ const TWO_TO_32 = 2 ** 32;
 /**
  * Maps both views.
  *
- * @param largePages with pages of the large size, of which `sizeBytes` is a multiple.
+ * @param largePages maps large pages; `sizeBytes` is a multiple of their size.
  * @throws JitError; nothing is mapped and no handle open then.
  */
 export function mapTwice(kernel32: Kernel32, sizeBytes: number, largePages: boolean): DualMapping {
@@ -33,7 +33,7 @@ export function mapTwice(kernel32: Kernel32, sizeBytes: number, largePages: bool
   try {
     return mapViews(kernel32, section, sizeBytes, largePages, asked);
   } finally {
-    // The views hold the section. A handle that is open can be closed: there is no failure to look for.
+    // The views hold the section. The result is ignored: closing an open handle cannot fail.
     kernel32.CloseHandle(section);
   }
 }
@@ -60,11 +60,11 @@ function mapViews(
 }
 
 /**
- * Gives a dual mapping back, view by view: Windows has no call that unmaps two. Where it refuses the second the first is
- * gone. That is found out by asking, not remembered, because in a shared allocator another thread may be the one that
- * tries again; it then goes on with the second.
+ * Gives a dual mapping back, view by view: Windows has no call that unmaps two. Where Windows refuses the second view,
+ * the first is already gone. The next try finds that out by asking the system, because in a shared allocator another
+ * thread may make it; that try goes on with the second view.
  *
- * @throws JitError; nothing is unmapped then, or the executable view alone
+ * @throws JitError; then nothing is unmapped, or the executable view alone
  */
 export function unmapTwice(kernel32: Kernel32, { rx, rw }: DualMapping, sizeBytes: number): void {
   const describe = (address: Address): string =>

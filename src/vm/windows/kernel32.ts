@@ -1,6 +1,6 @@
 /**
- * The functions of kernel32.dll that Windows memory is made of, and nothing else: one method a function, under its
- * own name, its raw result returned. Tests put a fake of this interface in place of the system.
+ * The functions of kernel32.dll that Windows memory uses, and nothing else. Each method calls the function of its name
+ * and returns its raw result. Tests put a fake of this interface in place of the system.
  */
 import type { Address, Ffi, NativeFunction, NativeLibrary, NativeSignature } from "../../ffi/contract.ts";
 import { JitError } from "../../base/errors.ts";
@@ -29,7 +29,7 @@ export const FileMap = { WRITE: 0x02, READ: 0x04, EXECUTE: 0x20, LARGE_PAGES: 0x
 export const NO_FILE = -1;
 
 /**
- * SYSTEM_INFO of a 64-bit process, in bytes: the two fields of it that are read.
+ * SYSTEM_INFO of a 64-bit process: its size and the offsets of the two fields that are read, in bytes.
  *
  *     0         4          8              40                         48
  *     ├ u32 … ──┼ pageSize ┼ pointers … ──┼ allocationGranularity ── ┤
@@ -37,28 +37,28 @@ export const NO_FILE = -1;
 export const SystemInfo = { SIZE: 48, PAGE_SIZE: 4, ALLOCATION_GRANULARITY: 40 } as const;
 
 /**
- * MEMORY_BASIC_INFORMATION of a 64-bit process, in bytes: the three fields of it that are read.
+ * MEMORY_BASIC_INFORMATION of a 64-bit process: its size and the offsets of the three fields that are read, in bytes.
  *
  *     0        8                16         24           32          36       48
  *     ├ base … ┼ allocationBase ┼ u32 … ── ┼ regionSize ┼ state u32 ┼ u32 … ─┤
  */
 export const RegionInfo = { SIZE: 48, ALLOCATION_BASE: 8, REGION_SIZE: 24, STATE: 32 } as const;
 
-/** The state of a region. That of a free one is all that is defined of it, besides its base and its size. */
+/** The state of a region. Of a free region only the state, the base and the size are defined. */
 export const RegionState = { COMMIT: 0x1000, FREE: 0x10000 } as const;
 
-/** `OpenThread`: to wait for its end, and to ask when it began. */
+/** `OpenThread`: the rights to wait for a thread's end, and to ask when it began. */
 export const ThreadAccess = { SYNCHRONIZE: 0x0010_0000, QUERY_LIMITED_INFORMATION: 0x0800 } as const;
 
-/** What `WaitForSingleObject` says of a thread: it has ended. */
+/** What `WaitForSingleObject` returns for a thread that has ended. */
 export const WAIT_OBJECT_0 = 0;
 
 /** A handle: opaque, and as wide as a pointer. */
 export type Handle = number;
 
 /**
- * kernel32.dll, as far as it is needed here. Unless a method says otherwise, a result of 0 means that it failed and
- * that {@link GetLastError} tells why; it must be read before anything else is called.
+ * The part of kernel32.dll that is needed here. Unless a method says otherwise, 0 means that the call failed and {@link
+ * GetLastError} tells why; it must be read before anything else is called.
  */
 export interface Kernel32 {
   GetLastError(): number;
@@ -69,11 +69,11 @@ export interface Kernel32 {
   /** A pseudo handle, which need not be closed. Never fails. */
   GetCurrentProcess(): Handle;
   VirtualAlloc(address: Address, sizeBytes: number, type: number, protection: number): Address;
-  /** With RELEASE the size is 0: the whole of what VirtualAlloc reserved. */
+  /** With RELEASE the size must be 0, which frees the whole range that VirtualAlloc reserved. */
   VirtualFree(address: Address, sizeBytes: number, type: number): number;
-  /** Leaves the protection of before in `previous`, one element. */
+  /** Writes the earlier protection to `previous`, which has one element. */
   VirtualProtect(address: Address, sizeBytes: number, protection: number, previous: Uint32Array): number;
-  /** Fills a MEMORY_BASIC_INFORMATION, and returns the bytes it filled. */
+  /** Fills a MEMORY_BASIC_INFORMATION, and returns the number of bytes it filled. */
   VirtualQuery(address: Address, result: DataView, resultBytes: number): number;
   CreateFileMappingW(
     file: Handle,
@@ -93,7 +93,7 @@ export interface Kernel32 {
   UnmapViewOfFile(address: Address): number;
   CloseHandle(handle: Handle): number;
   FlushInstructionCache(process: Handle, address: Address, sizeBytes: number): number;
-  /** Looks up all functions that were not called yet, so that nobody is interrupted while one is looked up. */
+  /** Looks up all functions that were not called yet, so that no thread is terminated while it looks one up. */
   prepare(): void;
   /** RtlMoveMemory, to an address and from one. Never fails. */
   moveIn(address: Address, bytes: Uint8Array, sizeBytes: number): void;
@@ -101,7 +101,7 @@ export interface Kernel32 {
   /** Never fails. */
   GetCurrentThreadId(): number;
   OpenThread(access: number, isInherited: number, threadId: number): Handle;
-  /** Each leaves one FILETIME: 100 ns since 1601. */
+  /** Each array receives one FILETIME: units of 100 ns since 1601. */
   GetThreadTimes(
     thread: Handle,
     creation: BigUint64Array,
@@ -109,7 +109,7 @@ export interface Kernel32 {
     kernel: BigUint64Array,
     user: BigUint64Array,
   ): number;
-  /** Waits until a thread has ended, for 0 ms: only looks. {@link WAIT_OBJECT_0} = it has. */
+  /** With a timeout of 0 ms: looks whether a thread has ended. {@link WAIT_OBJECT_0} = it has. */
   WaitForSingleObject(handle: Handle, timeoutMs: number): number;
 }
 
@@ -118,8 +118,8 @@ export const KERNEL32_NAMES = ["kernel32.dll"];
 
 /**
  * Binds kernel32.dll through `ffi`. Each function but GetLastError is looked up when it is first called.
- * `SIZE_T` and handles travel as `pointer`: of the types of their width it is the one that is a number.
- * Windows has one calling convention for 64-bit programs, so that nothing is to be said of it.
+ * `SIZE_T` and handles are passed as `pointer`, the only integer type of their width whose values are numbers. Windows
+ * has a single calling convention for 64-bit programs, so none is named.
  */
 export function bindKernel32(ffi: Pick<Ffi, "open">): Kernel32 {
   let kernel32: NativeLibrary | undefined;
@@ -144,7 +144,7 @@ export function bindKernel32(ffi: Pick<Ffi, "open">): Kernel32 {
   };
 
   const GetLastError = bind("GetLastError", [], "u32");
-  // Now, because looking it up after a call that failed may load a library, and change what it is there to tell.
+  // GetLastError is looked up now. A look-up after a failed call could load a library, and so change the code.
   for (const lookUp of lookUps) lookUp();
 
   const GetSystemInfo = bind("GetSystemInfo", ["buffer"], "void");

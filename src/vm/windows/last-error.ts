@@ -1,4 +1,4 @@
-/** What Windows says when it refuses, and what this library makes of it. */
+/** The codes by which Windows refuses, and the library's errors for them. */
 import { JitError } from "../../base/errors.ts";
 import type { JitErrorCode } from "../../base/errors.ts";
 import type { Kernel32 } from "./kernel32.ts";
@@ -50,7 +50,7 @@ const codes: ReadonlyMap<number, JitErrorCode> = new Map<number, JitErrorCode>([
 ]);
 
 const NO_COMMIT = "the system is out of memory, or the job of this process at its limit of committed memory";
-/** What most often stands behind a code, and the way out. */
+/** The most frequent cause of each code, and the way out. */
 const wayOut: ReadonlyMap<number, string> = new Map<number, string>([
   [LastError.ERROR_NOT_ENOUGH_MEMORY, NO_COMMIT],
   [LastError.ERROR_COMMITMENT_LIMIT, `${NO_COMMIT}; enlarge the page file`],
@@ -66,10 +66,10 @@ const wayOut: ReadonlyMap<number, string> = new Map<number, string>([
 ]);
 
 /**
- * The error for a function that failed just now: asks for its code at once.
+ * The error for a function that has just failed. Asks for its code first, before other calls change it.
  *
- * @param asked what was asked, as it follows `Cannot`.
- * @param advice what the caller knows beyond what the code tells.
+ * @param asked the request, worded to follow `Cannot`.
+ * @param advice what the caller knows beyond the code.
  */
 export function lastError(kernel32: Kernel32, asked: string, name: string, advice?: string): JitError {
   const code = kernel32.GetLastError();

@@ -1,14 +1,14 @@
 /**
- * The right to lock pages, without which Windows gives nobody large ones. An administrator grants it to an account
- * ("Lock pages in memory"); a process of that account then has it, switched off, and must switch it on. A program in
- * JavaScript cannot do that by itself, so it is done here, when large pages are asked for.
+ * The right to lock pages, without which Windows gives no process large pages. An administrator grants it to an account
+ * ("Lock pages in memory"). A process of that account then has the right, but switched off. A program in JavaScript
+ * cannot switch it on, so this file does when large pages are asked for.
  */
 import type { Address, Ffi, NativeFunction, NativeLibrary, NativeSignature } from "../../ffi/contract.ts";
 import { JitError } from "../../base/errors.ts";
 import type { Handle, Kernel32 } from "./kernel32.ts";
 import { LastError } from "./last-error.ts";
 
-/** `OpenProcessToken`: to change which of its privileges are switched on. */
+/** `OpenProcessToken`: the access that is needed to switch privileges on or off. */
 const TOKEN_ADJUST_PRIVILEGES = 0x20;
 
 /** SeLockMemoryPrivilege, as UTF-16 with a zero after it. */
@@ -22,13 +22,13 @@ const PRIVILEGE_NAME = Uint16Array.from("SeLockMemoryPrivilege\0", (letter) => l
  */
 const TokenPrivileges = { WORDS: 4, COUNT: 0, LUID: 1, ATTRIBUTES: 3, ENABLED: 2 } as const;
 
-/** advapi32.dll, as far as it is needed here; results as in {@link Kernel32}. */
+/** The part of advapi32.dll that is needed here; results as in {@link Kernel32}. */
 export interface Advapi32 {
-  /** Leaves the handle in `token`, one element. */
+  /** Writes the handle to `token`, which has one element. */
   OpenProcessToken(process: Handle, access: number, token: BigUint64Array): number;
-  /** Leaves the local number of the privilege in `luid`, two words. */
+  /** Writes the local number of the privilege to `luid`, two words. */
   LookupPrivilegeValueW(system: Address, name: Uint16Array, luid: Uint32Array): number;
-  /** Succeeds too where the process has not got the privilege: then GetLastError is ERROR_NOT_ALL_ASSIGNED. */
+  /** Succeeds even where the process does not have the privilege: GetLastError is ERROR_NOT_ALL_ASSIGNED then. */
   AdjustTokenPrivileges(
     token: Handle,
     disableAll: number,
@@ -67,7 +67,7 @@ export function bindAdvapi32(ffi: Pick<Ffi, "open">): Advapi32 {
   };
 }
 
-/** Switches the right on for this process. False where it has not got it, or anything else is in the way. */
+/** Switches the right on for this process. False where the process does not have it, or a call fails. */
 export function mayLockPages(kernel32: Kernel32, advapi32: Advapi32): boolean {
   const token = new BigUint64Array(1);
   if (advapi32.OpenProcessToken(kernel32.GetCurrentProcess(), TOKEN_ADJUST_PRIVILEGES, token) === 0) {

@@ -1,4 +1,7 @@
-/** kernel32 as guarded memory is made with it: while there is a journal, each call that makes or unmakes something is noted. */
+/**
+ * kernel32 with a journal: while the noter has a journal, each call that maps, unmaps, opens or closes something is
+ * noted.
+ */
 import type { Address } from "../../ffi/contract.ts";
 import { Call } from "../journal.ts";
 import { Noter } from "../noter.ts";
@@ -17,15 +20,15 @@ const NOTED = {
   CloseHandle: { call: Call.close, failure: 0, isWide: false },
 };
 
-/** {@link Kernel32} that notes, while its noter is told to. */
+/** A {@link Kernel32} that notes its calls while its noter has a journal. */
 export interface NotedKernel32 extends Kernel32 {
   readonly noter: Noter<keyof typeof NOTED>;
 }
 
-/** The same functions, noted. */
+/** Wraps the functions of kernel32 so that they are noted. */
 export function notedKernel32(kernel32: Kernel32): NotedKernel32 {
   const noter = new Noter(NOTED);
-  /** Windows unmaps what it mapped in one piece, and is not told how long that is. */
+  /** The size of the held range at `address`: calls that unmap a mapping on Windows do not name its size. */
   const sizeAt = (address: Address): number =>
     noter.journal?.heldRanges().find((range) => range.address === address)?.sizeBytes ?? 0;
   return {

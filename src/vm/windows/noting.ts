@@ -1,4 +1,4 @@
-/** How results are noted on Windows: by a routine in a page of its own, through which functions of kernel32 are called. */
+/** Notes results on Windows, by a routine in a page of its own through which functions of kernel32 are called. */
 import type { ProcessorName } from "../../base/platform.ts";
 import { cString } from "../../ffi/c-string.ts";
 import type { Address, Ffi } from "../../ffi/contract.ts";
@@ -10,7 +10,7 @@ import type { Kernel32 } from "./kernel32.ts";
 /** Bytes: the smallest unit of protection. */
 const PAGE_BYTES = 4096;
 
-/** What notes the results of kernel32. */
+/** Makes and binds the routine that notes results of kernel32. */
 export function windowsNoting(ffi: Ffi, processor: ProcessorName): Noting<Kernel32> {
   return {
     make: (kernel32) => {
@@ -30,7 +30,10 @@ export function windowsNoting(ffi: Ffi, processor: ProcessorName): Noting<Kernel
   };
 }
 
-/** A page with the routine, which stays as long as the process: others may be in it. 0 where the system refuses. */
+/**
+ * Makes the page of the routine, which stays until the process ends: other threads may be running it. Returns 0 where the
+ * system refuses.
+ */
 function makePage(kernel32: Kernel32, code: Uint8Array): Address {
   const address = kernel32.VirtualAlloc(0, PAGE_BYTES, Memory.RESERVE + Memory.COMMIT, Page.READWRITE);
   if (address === 0) return 0;

@@ -8,11 +8,11 @@ import { lastError } from "./last-error.ts";
 import { mayLockPages } from "./lock-pages.ts";
 import type { Advapi32 } from "./lock-pages.ts";
 
-/** Where a probe looks. */
+/** The parts that a probe uses. */
 export interface ProbeParts {
   readonly kernel32: Kernel32;
   readonly advapi32: Advapi32;
-  /** What is mapped for a try, in bytes. */
+  /** The size of each mapping that is tried, in bytes. */
   readonly sizeBytes: number;
   readonly largePageSize: number;
 }

@@ -1,4 +1,4 @@
-/** What is mapped where, as Windows tells it. */
+/** Sizes of mappings, asked of Windows. */
 import { JitError } from "../../base/errors.ts";
 import type { Address } from "../../ffi/contract.ts";
 import { RegionInfo, RegionState } from "./kernel32.ts";
@@ -6,10 +6,10 @@ import type { Kernel32 } from "./kernel32.ts";
 import { lastError } from "./last-error.ts";
 
 /**
- * The bytes that were mapped at `address` in one piece, 0 where no mapping begins there.
- * VirtualQuery tells of runs of pages that are alike; the mapping ends where another one begins, or nothing is.
+ * The bytes that were mapped at `address` in one piece; 0 = no mapping begins there. VirtualQuery reports runs of pages
+ * that are alike, so runs are added up until another mapping begins or nothing is mapped.
  *
- * @param asked for the error: what the caller was asked, as it follows `Cannot`.
+ * @param asked for the error: the request, worded to follow `Cannot`.
  */
 export function mappedSize(kernel32: Kernel32, address: Address, asked: string): number {
   const result = new DataView(new ArrayBuffer(RegionInfo.SIZE));
@@ -25,10 +25,10 @@ export function mappedSize(kernel32: Kernel32, address: Address, asked: string):
 }
 
 /**
- * Windows gives back what was mapped in one piece in one piece: a part of it is refused.
+ * Checks that a whole mapping is given back: Windows unmaps what was mapped in one piece only as a whole.
  *
- * @param mappedBytes what {@link mappedSize} says
- * @throws JitError `ERR_INVALID_ARGUMENT` where that is not `sizeBytes`
+ * @param mappedBytes the result of {@link mappedSize}
+ * @throws JitError `ERR_INVALID_ARGUMENT` where `mappedBytes` is not `sizeBytes`
  */
 export function checkWhole(mappedBytes: number, sizeBytes: number, asked: string): void {
   if (mappedBytes === sizeBytes) return;

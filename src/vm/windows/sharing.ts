@@ -1,4 +1,4 @@
-/** What Windows tells of threads, so that what one of them held when it died can be taken over. */
+/** Finds out on Windows which threads live, and gives back what a thread that died was mapping or giving back. */
 import type { Address } from "../../ffi/contract.ts";
 import type {
   JournalStorage,
@@ -35,9 +35,9 @@ export class WindowsSharing implements SharingSupport {
 
   isAlive({ id, mark }: ThreadIdentity): boolean | undefined {
     const state = this.#look(id, (thread) => {
-      // The number stays with a thread that has ended for as long as somebody has a handle of it.
+      // A thread that has ended keeps its number as long as somebody has a handle of it.
       if (this.#kernel32.WaitForSingleObject(thread, 0) === WAIT_OBJECT_0) return "ended";
-      // The system gives the numbers of the dead to the newborn: without its beginning it may be a later one.
+      // The system reuses the numbers of ended threads: without its start time this may be a later thread.
       if (mark === 0) return "unknown";
       const began = this.#startTimeOf(thread);
       return began === 0 || began === mark ? "runs" : "ended";
@@ -50,7 +50,7 @@ export class WindowsSharing implements SharingSupport {
     return this.#kernel32.noter.open(storage, isFirst, this.#noting, this.#kernel32);
   }
 
-  /** Windows gives sections without a file no name by which a view could be found: what the journal holds is all. */
+  /** Gives back what the journal holds and no more: views of a section without a file have no name to find them by. */
   reclaim(_tagName: string, kept: readonly MappedRange[], journal?: MappingJournal): void {
     if (!(journal instanceof Journal)) return;
     const kernel32 = this.#kernel32;
@@ -60,9 +60,10 @@ export class WindowsSharing implements SharingSupport {
     kernel32.noter.noting(journal, () => {
       for (const handle of journal.heldHandles()) kernel32.CloseHandle(handle);
       for (const { address, sizeBytes } of journal.heldRanges()) {
-        // A view that was unmapped once already, when the other one was refused, is held again with that.
+        // A view may be held that is unmapped already: it went when the other view's unmapping was refused, and the next
+        // try took both again.
         if (addresses.has(address) || !isWhole(address, sizeBytes)) continue;
-        // A view, or memory of its own: what it is not is refused, and changes nothing.
+        // The range is a view or memory of VirtualAlloc. The call for the other kind is refused and changes nothing.
         if (kernel32.UnmapViewOfFile(address) === 0) kernel32.VirtualFree(address, 0, Memory.RELEASE);
       }
     });
@@ -72,7 +73,7 @@ export class WindowsSharing implements SharingSupport {
     this.#kernel32.prepare();
   }
 
-  /** What `ask` finds out of a thread; undefined where there is no such thread, or none that may be looked at. */
+  /** What `ask` finds out about a thread; undefined where there is no such thread, or this process may not look at it. */
   #look<T>(id: number, ask: (thread: Handle) => T): T | undefined {
     const thread = this.#kernel32.OpenThread(ACCESS, 0, id);
     if (thread === 0) return undefined;
@@ -83,7 +84,7 @@ export class WindowsSharing implements SharingSupport {
     }
   }
 
-  /** In units of 100 ns, which a double holds to some 2 µs; 0 where the system does not say. */
+  /** The start time of a thread in units of 100 ns, which a double holds to some 2 µs; 0 where the system does not say. */
   #startTimeOf(thread: Handle): number {
     const creation = new BigUint64Array(1);
     const rest = new BigUint64Array(1);
