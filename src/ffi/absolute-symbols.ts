@@ -1,9 +1,9 @@
 /**
- * A shared object that holds nothing but names for addresses.
+ * Builds a shared object that holds nothing but names for addresses.
  *
- * Some foreign function interfaces call a symbol of a library in a few nanoseconds and an address hardly or not at
- * all. For them a library is made in memory whose dynamic symbols are absolute (SHN_ABS), which means that their
- * values are addresses as they stand, not offsets from where the library is loaded:
+ * Some foreign function interfaces call a symbol of a library in a few nanoseconds, but an address slowly or not at all.
+ * For them a library is made in memory whose dynamic symbols are absolute (SHN_ABS): their values are addresses, not
+ * offsets from where the library is loaded:
  *
  * ```text
  * 0    ┌ ELF header ┬ program headers: LOAD, DYNAMIC, GNU_STACK ┐
@@ -13,8 +13,8 @@
  *      └ dynamic section ───────────────────────────────────────┘
  * ```
  *
- * Formats: System V ABI, chapters 4 and 5, and its supplements for x86-64 and AArch64. No code is in it, so nothing
- * of it is mapped executable; where the addresses lead to is not looked at.
+ * Formats: System V ABI, chapters 4 and 5, and its supplements for x86-64 and AArch64. The object has no code, so nothing
+ * of it is mapped executable. The memory at the addresses is not looked at.
  */
 import type { ProcessorName } from "../base/platform.ts";
 import type { Address, Ffi } from "./contract.ts";
@@ -26,9 +26,9 @@ const PROGRAM_HEADER_BYTES = 56;
 const PROGRAM_HEADER_COUNT = 3;
 const SYMBOL_BYTES = 24;
 const DYNAMIC_BYTES = 16;
-/** Tables of 64-bit fields are aligned to them. */
+/** Tables of 64-bit fields are aligned to 8 bytes. */
 const ALIGNMENT = 8;
-/** The largest page of any processor here: the offset of the segment must be congruent to its address modulo it. */
+/** The largest page size, in bytes, of any processor here. A segment's offset and address must be congruent modulo this. */
 const SEGMENT_ALIGNMENT = 0x1_0000;
 
 /** e_machine. */
@@ -49,9 +49,9 @@ const GLOBAL_FUNCTION = 0x12;
 const SHN_ABS = 0xfff1;
 
 /**
- * Whether this process's C library takes absolute symbols for what they are. glibc does. musl adds the address at which
- * the library was loaded, as if there were no such thing, so that a call would lead to nowhere; of others nothing is known.
- * Never throws.
+ * Whether this process's C library supports absolute symbols. glibc does. musl does not: it adds the address at which the
+ * library was loaded, so that a call would jump to a wrong address. Other C libraries are not known, and count as ones
+ * that do not. Never throws.
  */
 export function knowsAbsoluteSymbols(ffi: Pick<Ffi, "open">): boolean {
   try {
@@ -67,14 +67,14 @@ export function symbolName(index: number): string {
   return `f${index}`;
 }
 
-/** What the symbols of the library for these targets are to lead to. */
+/** The symbols of the library for these targets, and the address each must lead to. */
 export function expectedSymbols(targets: readonly { readonly address: Address }[]): ExpectedSymbol[] {
   return targets.map(({ address }, index) => ({ name: symbolName(index), address }));
 }
 
 /**
  * The bytes of a shared object whose symbol `f0` is the first of `addresses`, `f1` the second, and so on.
- * Undefined where the processor's name in such files is not known.
+ * Undefined where the ELF machine number of the processor is not known.
  */
 export function absoluteSymbols(
   addresses: readonly Address[],
@@ -115,7 +115,7 @@ export function absoluteSymbols(
   u16(52, HEADER_BYTES);
   u16(54, PROGRAM_HEADER_BYTES);
   u16(56, PROGRAM_HEADER_COUNT);
-  u16(58, 64); // the size of a section header, of which there are none
+  u16(58, 64); // the size of a section header; there are no section headers
 
   const segment = (index: number, type: number, at: number, bytes: number, alignment: number): void => {
     const header = HEADER_BYTES + index * PROGRAM_HEADER_BYTES;
@@ -146,7 +146,7 @@ export function absoluteSymbols(
     u64(at + 8, addresses[index] ?? 0);
     nameAt += name.length + 1;
 
-    // Whoever comes last stands first in its bucket, and points to who stood there before.
+    // The newest symbol becomes the first of its bucket, and chains to the previous first.
     const bucketAt = bucketsAt + 4 * (hashOf(name) % symbolCount);
     u32(chainsAt + 4 * symbol, image.getUint32(bucketAt, true));
     u32(bucketAt, symbol);

@@ -1,14 +1,14 @@
 /**
  * The native-call contract on `bun:ffi`.
  *
- * What is odd about it, each point measured:
- * - `ptr` results are null for 0 and a bigint for −1, so that addresses are `i64_fast` (a number where it is exact)
- *   as results. As parameters they are `ptr`, which takes numbers and every kind of view alike.
- * - A library can only be opened together with a symbol, and a symbol that it lacks is an error; its message is what
- *   tells the two failures apart.
- * - What a function needs is freed when it is collected; `close` does it at once.
- * - Signatures have no variadic functions. Where their arguments travel as those of others do (x86-64, and AArch64
- *   but for Apple's) they can be called as if they were none.
+ * Its peculiarities, each one measured:
+ * - `ptr` results are null for 0 and a bigint for −1. So addresses as results are `i64_fast` (a number where that is
+ *   exact). As parameters they are `ptr`, which takes numbers and every kind of view.
+ * - A library can only be opened together with a symbol, and a missing symbol is an error too. Only the message tells a
+ *   missing symbol from a missing library.
+ * - The resources of a function are freed when it is collected; `close` frees them at once.
+ * - Signatures cannot be variadic. Where variadic arguments are passed like others (x86-64, and AArch64 but for Apple's),
+ *   variadic functions are called with an ordinary signature.
  */
 import { createRequire } from "node:module";
 import { JitError } from "../base/errors.ts";
@@ -57,14 +57,14 @@ const BUN_TYPES: Readonly<Record<NativeType, string>> = {
   buffer: "ptr",
 };
 
-/** A name that no library has a function of. */
+/** A name that no library has as a symbol. */
 const NO_SYMBOL = "jit_allocator_no_such_symbol";
 
 /**
  * Offers `bun:ffi` as an {@link Ffi}.
  *
- * @param load how the module is loaded; tests pass their own.
- * @throws JitError `ERR_FEATURE_NOT_ENABLED` where it cannot be loaded.
+ * @param load loads the module; tests pass their own.
+ * @throws JitError `ERR_FEATURE_NOT_ENABLED` where the module cannot be loaded.
  */
 export function openBun(load: () => BunFfiModule = requireBunFfi): Ffi {
   let bun: BunFfiModule;
@@ -80,7 +80,7 @@ export function openBun(load: () => BunFfiModule = requireBunFfi): Ffi {
   return new BunFfi(bun);
 }
 
-/** `require` loads it synchronously, only when it is asked for, and keeps other runtimes from looking for it. */
+/** Loads the module by `require`: synchronously, on demand, and unseen by runtimes that do not have it. */
 function requireBunFfi(): BunFfiModule {
   return createRequire(import.meta.url)("bun:ffi") as BunFfiModule;
 }
@@ -94,7 +94,7 @@ class BunFfi implements Ffi {
 
   constructor(bun: BunFfiModule) {
     this.#bun = bun;
-    // Now, because looking it up after a call that failed would overwrite what it is there to tell.
+    // Looked up now: a look-up after a failed call would overwrite the error number.
     this.#errnoLocation = findErrnoLocation(this);
   }
 
@@ -134,7 +134,7 @@ class BunFfi implements Ffi {
 class BunLibrary implements NativeLibrary {
   readonly name: string;
   readonly #bun: BunFfiModule;
-  /** Kept, because a library that is collected may be unloaded under its functions. */
+  /** Keeps the libraries alive: a collected one may be unloaded while its functions are in use. */
   readonly #opened: object[] = [];
 
   constructor(name: string, bun: BunFfiModule) {

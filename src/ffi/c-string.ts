@@ -1,11 +1,14 @@
-/** Texts as C has them. */
+/** Strings as C has them. */
 
-/** The UTF-8 bytes of `text`, and a zero behind them. */
+/** The UTF-8 bytes of `text`, with a zero at the end. */
 export function cString(text: string): Uint8Array {
   return new TextEncoder().encode(`${text}\0`);
 }
 
-/** The same for what is mostly the text that it was the last time: encoding it anew would be a tenth of what mapping a block costs. */
+/**
+ * Keeps the last string it encoded, for callers that mostly pass the same text. Encoding it each time would add a tenth
+ * to the cost of mapping a block.
+ */
 export class RememberedCString {
   #text = "";
   #bytes = cString("");

@@ -1,4 +1,4 @@
-/** What the foreign function interfaces have in common. */
+/** Helpers that the foreign function interfaces share. */
 import { JitError } from "../base/errors.ts";
 import { platform } from "../base/platform.ts";
 import type { Ffi, NativeFunction, NativeSignature } from "./contract.ts";
@@ -12,19 +12,19 @@ const { transfer } = ArrayBuffer.prototype as {
   readonly transfer?: (this: ArrayBuffer, newSizeBytes: number) => ArrayBuffer;
 };
 
-/** Cuts a buffer off its memory where the runtime can. */
+/** Detaches a buffer from its memory where the runtime can. */
 export function detach(buffer: ArrayBuffer): void {
   try {
     transfer?.call(buffer, 0);
   } catch {
-    // It was detached before. There is nothing left to cut off, and the contract promises not to throw.
+    // The buffer was detached before. Nothing is left to do, and the contract promises not to throw.
   }
 }
 
 /**
  * The function that returns the address of the calling thread's error number; undefined where there is none.
  *
- * @throws JitError what `open` throws: without a C library, or the permission to call one, nothing else works either.
+ * @throws JitError the error of `open`: without a C library, or the permission to call one, nothing else works either.
  */
 export function findErrnoLocation(ffi: Pick<Ffi, "open">): NativeFunction | undefined {
   const { libraries, symbols } = ERRNO_LOCATIONS[platform.system];
@@ -54,7 +54,7 @@ export function findInAny(
   return undefined;
 }
 
-/** The refusal to open a library; each failure is a name with its reason. */
+/** The error where no library could be opened; each failure is a name with its reason. */
 export function noneFound(failures: readonly string[]): JitError {
   return new JitError(
     "ERR_FEATURE_NOT_ENABLED",

@@ -7,7 +7,7 @@
 export type Address = number;
 
 /**
- * The types a native signature is written in.
+ * The types of a native signature.
  *
  * | type | in JavaScript |
  * |---|---|
@@ -20,11 +20,11 @@ export type Address = number;
 export type NativeType =
   "void" | "i8" | "u8" | "i16" | "u16" | "i32" | "u32" | "i64" | "u64" | "f32" | "f64" | "pointer" | "buffer";
 
-/** What a native function takes and gives. */
+/** The types of a native function's parameters and result. */
 export interface NativeSignature {
   readonly parameters: readonly NativeType[];
   readonly result: NativeType;
-  /** How many leading parameters are named, where the function is variadic in C (`open`, `fcntl`). */
+  /** The number of leading parameters that are named, where the function is variadic in C (`open`, `fcntl`). */
   readonly fixedParameters?: number;
 }
 
@@ -33,63 +33,63 @@ export type NativeFunction = (...args: readonly unknown[]) => unknown;
 
 /** A loaded shared library. */
 export interface NativeLibrary {
-  /** The name it was found under. */
+  /** The name under which the library was found. */
   readonly name: string;
   /** The function of that name, or undefined where the library has none. */
   find(symbol: string, signature: NativeSignature): NativeFunction | undefined;
 }
 
-/** A function made from an address, and the means to give its resources back. */
+/** A function made from an address, and the call that gives its resources back. */
 export interface NativeCallable {
-  /** Calls the code, from the first call to the last. */
+  /** Calls the code. Works from the start, and always. */
   readonly call: NativeFunction;
   /**
-   * The fastest way to call the code, as soon as there is one: an interface may need to see that a function is called
-   * often before it makes one. Read it before each call; once there it stays. Until then there is no such property,
-   * rather than one that is undefined: compilers take a property that was written once for a constant.
+   * The fastest way to call the code, once there is one: an interface may make it only when the function has been called
+   * often. Read the property before each call; once present it never changes. Until then it is absent, not undefined:
+   * engines treat a property that was written once as a constant.
    */
   readonly fast?: NativeFunction;
   close(): void;
 }
 
 /**
- * A runtime's foreign function interface. What {@link guarded} (guard.ts) makes of one throws JitErrors alone, but for the
- * calls of what {@link callable} makes; one by itself may throw anything.
+ * A runtime's foreign function interface. A bare one may throw anything. One wrapped by {@link guarded} (guard.ts) throws
+ * only JitErrors, except from the functions that {@link callable} makes.
  */
 export interface Ffi {
   /** `koffi`, `koffi and node:ffi`, `bun:ffi` or `Deno.dlopen`. */
   readonly name: string;
   /** The version of the library, or of the runtime it is part of. */
   readonly version: string;
-  /** One line: why this one, and how it calls machine code; what `doctor` prints. */
+  /** One line for `doctor`: why this interface was chosen, and how it calls machine code. */
   readonly reason: string;
 
   /** Loads the first of `names` that the system finds; throws a JitError that lists them all otherwise. */
   open(names: readonly string[]): NativeLibrary;
 
   /**
-   * The error number (C's errno) the calling thread's last native call left. Read it before anything else runs.
-   * 0 where it cannot be read. Windows' own functions leave theirs elsewhere: `GetLastError` is found and called like any other function, so an
-   * implementation must not let what it does itself between two native calls change its answer.
+   * The error number (C's errno) that the calling thread's last native call left. Read it before anything else runs. 0
+   * where it cannot be read. Windows' own functions leave their error elsewhere. `GetLastError` is found and called like
+   * any other function, so an implementation must do nothing between two native calls that changes its answer.
    */
   errno(): number;
 
   /**
-   * The memory at `address` as an ArrayBuffer, aliased, not copied. Throws where the runtime refuses such buffers: V8 with its
-   * sandbox, as in Electron, has none whose memory lies outside of the sandbox.
-   * Precondition: mapped, `address !== 0`, `0 < sizeBytes < 2 GiB`. Touching it after the unmapping kills the process.
+   * The memory at `address` as an ArrayBuffer, aliased, not copied. Throws where the runtime refuses such buffers: V8
+   * with its sandbox, as in Electron, allows no buffer whose memory lies outside of the sandbox. Precondition: mapped,
+   * `address !== 0`, `0 < sizeBytes < 2 GiB`. Touching it after the unmapping kills the process.
    */
   view(address: Address, sizeBytes: number): ArrayBuffer;
 
-  /** Cuts a buffer made by {@link view} off its memory where the runtime can; else does nothing. Never throws. */
+  /** Detaches a buffer made by {@link view} from its memory where the runtime can; else does nothing. Never throws. */
   detach(buffer: ArrayBuffer): void;
 
-  /** A function that calls the code at `address`. Precondition: the signature has been checked. */
+  /** Makes a function that calls the code at `address`. Precondition: the signature has been checked. */
   callable(address: Address, signature: NativeSignature): NativeCallable;
 
   /**
-   * Memory is unmapped: gives back what calls of code there have needed. Such a call must never be made again. Not there
-   * where an interface needs nothing. Never throws.
+   * Called when memory is unmapped: gives back the resources of calls of code there. Such a call must never be made
+   * again. Absent where an interface keeps no such resources. Never throws.
    */
   forget?(start: Address, sizeBytes: number): void;
 }

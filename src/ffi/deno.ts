@@ -1,17 +1,17 @@
 /**
  * The native-call contract on `Deno.dlopen`.
  *
- * What is odd about it, each point measured:
- * - A symbol of a library is called in 4 ns, an address in a thousand. So functions that are called often get a
- *   library of their own, made in memory: `absolute-symbols.ts`. It can be closed at once, because its functions
- *   hold all they need, and what they call is not part of it.
- * - Addresses are `usize` (`isize` as results, for −1) and travel as bigints; as a number an argument takes twice as
- *   long as when it is made a bigint first.
+ * Its peculiarities, each one measured:
+ * - A call of a library's symbol takes 4 ns, a call by address a thousand. So functions that are called often get a
+ *   library of their own, made in memory: `absolute-symbols.ts`. It can be closed at once, because its functions hold all
+ *   they need, and the code they call is not part of it.
+ * - Addresses are `usize` (`isize` as results, for −1) and are passed as bigints: passing an argument as a number takes
+ *   twice as long as converting it to a bigint first.
  * - Without permission it throws NotCapable; on a terminal it asks the user first. Permission for single libraries
  *   (`--allow-ffi=PATH`) is not enough for calls by address and for views.
  * - A narrow argument on the stack has garbage above it: see {@link WIDENED}.
- * - Signatures have no variadic functions. Where their arguments travel as those of others do (x86-64, and AArch64
- *   but for Apple's) they can be called as if they were none.
+ * - Signatures cannot be variadic. Where variadic arguments are passed like others (x86-64, and AArch64 but for Apple's),
+ *   variadic functions are called with an ordinary signature.
  */
 import { JitError } from "../base/errors.ts";
 import { platform } from "../base/platform.ts";
@@ -35,7 +35,7 @@ interface DenoSignature {
   readonly result: string;
 }
 
-/** An address as Deno hands it on: opaque. */
+/** Deno's opaque pointer object for an address. */
 type DenoPointer = object | null;
 
 /** The part of `Deno` that this file uses. */
@@ -71,16 +71,17 @@ const DENO_TYPES: Readonly<Record<NativeType, string>> = {
 };
 
 /**
- * Deno leaves garbage above a narrow argument that lies on the stack. Compilers for C extend what they get, and do not
- * mind; the ABIs let a caller extend, and clang's callees rely on it. As 32-bit integers such arguments are whole. Apple's
- * AArch64 packs the arguments on the stack, so that a wider one would be in another place.
+ * Types that are passed wider than declared. Deno leaves garbage above a narrow argument on the stack. Most C compilers
+ * extend such an argument in the callee, but the ABIs let the caller extend it, and code made by clang relies on that.
+ * Passed as a 32-bit integer the argument is extended. Apple's AArch64 packs arguments on the stack, so that a wider one
+ * would be in another place.
  */
 const WIDENED: Readonly<Partial<Record<NativeType, string>>> =
   platform.system === "darwin" && platform.processor === "arm64"
     ? {}
     : { i8: "i32", i16: "i32", u8: "u32", u16: "u32" };
 
-/** Making a library takes 200 to 300 µs, a call by address 1 µs. */
+/** The number of calls by address (1 µs each) that take as long as making a library (200 to 300 µs). */
 const CALLS_WORTH_A_LIBRARY = 256;
 
 /**
@@ -104,12 +105,12 @@ class DenoFfi implements Ffi {
     "it is part of Deno; machine code is called by its address, and when it is called often, as a symbol of a library made in memory";
   readonly #deno: DenoFfiNamespace;
   readonly #errnoLocation: NativeFunction | undefined;
-  /** Made when it is first needed; null where functions cannot be linked. */
+  /** Made when first needed; null where functions cannot be linked. */
   #queue: LinkQueue | null | undefined;
 
   constructor(deno: DenoFfiNamespace) {
     this.#deno = deno;
-    // Now, because looking it up after a call that failed would overwrite what it is there to tell.
+    // Looked up now: a look-up after a failed call would overwrite the error number.
     this.#errnoLocation = findErrnoLocation(this);
   }
 
@@ -218,7 +219,7 @@ class DenoLinker implements Linker {
         }
       });
     } catch {
-      // No /proc, no room: calls by address go on.
+      // No /proc, or no room: the functions are called by address as before.
       return undefined;
     }
   }
@@ -238,22 +239,22 @@ function conversionsOf({ parameters, result }: NativeSignature): Conversions {
   };
 }
 
-/** An address, or a size: libc's `size_t` and `off_t` travel as addresses, and −1 as what it is in 64 bits. */
+/** Converts an address or a size: libc's `size_t` and `off_t` are passed as addresses, and −1 as 64 set bits. */
 function addressToBigInt(value: unknown): bigint {
   return BigInt.asUintN(64, BigInt(value as number));
 }
 
-/** What a call by address needs is freed when the function is collected. */
+/** The resources of a call by address are freed when the function is collected. */
 function nothingToClose(): void {
   // Nothing is held.
 }
 
-/** A call by address gives null where there is no result. */
+/** A call by address returns null for `void`. */
 function toUndefined(): undefined {
   return undefined;
 }
 
-/** What Deno refuses for want of a permission, whichever call meets it first; undefined for any other error. */
+/** The error for a missing permission, from whichever call meets it first; undefined for any other error. */
 export function explainDeno(cause: unknown): JitError | undefined {
   const isRefusal =
     cause instanceof Error && (cause.name === "NotCapable" || cause.name === "PermissionDenied");

@@ -1,6 +1,7 @@
 /**
- * Errors of a foreign function interface, made errors of this library. An interface throws what it likes: koffi a TypeError,
- * Deno a NotCapable, and V8 with its sandbox refuses views of native memory. Nothing above `ffi/` knows these.
+ * Turns the errors of a foreign function interface into errors of this library. Each interface throws its own: koffi a
+ * TypeError, Deno a NotCapable, and V8 with its sandbox refuses views of native memory. Nothing above `ffi/` knows these
+ * errors.
  *
  * An error is taken to mean that the native call was not made: interfaces check and convert the arguments first.
  */
@@ -16,10 +17,10 @@ import type {
   NativeSignature,
 } from "./contract.ts";
 
-/** The error that an interface has a better one for than the general one; undefined where it has none. */
+/** An interface's own explanation of an error; undefined where the general one is used. */
 export type Explain = (cause: unknown) => JitError | undefined;
 
-/** What has been caught, as this library throws it. A used-up stack stays the engine's own error. */
+/** The error that this library throws for `cause`. A used-up stack stays the engine's own error. */
 function translated(asked: string, cause: unknown, explain?: Explain, syscall?: string): unknown {
   if (cause instanceof JitError || isStackOverflow(cause)) return cause;
   const explained = explain?.(cause);
@@ -37,11 +38,11 @@ export function refusedCall(cause: unknown): unknown {
 }
 
 /**
- * The interface that `open` makes, which throws nothing but JitErrors, here and later, and the engine's RangeError where the
- * stack is used up. The calls of what {@link Ffi.callable} makes are as the interface has them, because each nanosecond
- * counts there: whoever calls catches ({@link refusedCall}).
+ * Opens an interface with `open` and wraps it, so that opening it and all later calls throw only JitErrors, and the
+ * engine's RangeError where the stack is used up. Functions that {@link Ffi.callable} makes are not wrapped, because each
+ * nanosecond counts there: their callers catch errors themselves ({@link refusedCall}).
  *
- * @throws JitError `ERR_FEATURE_NOT_ENABLED` where it cannot be opened
+ * @throws JitError `ERR_FEATURE_NOT_ENABLED` where the interface cannot be opened
  */
 export function guarded(open: () => Ffi, explain?: Explain): Ffi {
   try {
@@ -91,7 +92,10 @@ class GuardedFfi implements Ffi {
     };
   }
 
-  /** Read when something has failed already, which is what is to be told: 0 where it cannot be read. */
+  /**
+   * The error number is read when a call has already failed. A failure to read it must not hide that one, so it is 0
+   * then.
+   */
   errno(): number {
     try {
       return this.#ffi.errno();

@@ -1,13 +1,13 @@
 /**
  * The native-call contract on koffi, for Node.
  *
- * What is odd about koffi, each point measured:
+ * The peculiarities of koffi, each one measured:
  * - Addresses are declared `intptr_t`, because that type comes back as a number (MAP_FAILED as −1);
  *   `void *` comes back as a bigint, and `uintptr_t` as either, by size.
  * - `int64_t` and `uint64_t` come back as a number where it is exact and as a bigint otherwise.
- * - Integers out of range wrap without a word. Checking arguments is the work of whoever calls.
- * - A function made from an address crashes in a thread that has never loaded a library, so one is loaded first.
- * - Named prototypes are global and collide, so prototypes here have no name and are kept by their text.
+ * - Integers out of range wrap silently. The caller must check arguments.
+ * - A function made from an address crashes in a thread that has never loaded a library, so a library is loaded first.
+ * - Named prototypes are global and collide. So prototypes here are anonymous, and cached by the text of the signature.
  */
 import { createRequire } from "node:module";
 import { JitError } from "../base/errors.ts";
@@ -42,9 +42,8 @@ export interface KoffiModule {
 }
 
 /**
- * How each type of the contract is spelled for koffi.
- * `buffer` is `void *`: koffi takes the address of a TypedArray or DataView (its byteOffset included, also over
- * a SharedArrayBuffer) or of an ArrayBuffer, without copying.
+ * koffi's spelling of each type of the contract. `buffer` is `void *`: koffi takes the address of a TypedArray or
+ * DataView (its byteOffset included, also over a SharedArrayBuffer) or of an ArrayBuffer, without copying.
  */
 const KOFFI_TYPES: Readonly<Record<NativeType, string>> = {
   void: "void",
@@ -65,8 +64,8 @@ const KOFFI_TYPES: Readonly<Record<NativeType, string>> = {
 /**
  * Loads koffi and offers it as an {@link Ffi}.
  *
- * @param load how koffi is loaded; tests pass their own.
- * @param isOwnPackageThere whether this package is still where it was loaded from.
+ * @param load loads koffi; tests pass their own.
+ * @param isOwnPackageThere tells whether this package is still where it was loaded from.
  * @throws JitError `ERR_FEATURE_NOT_ENABLED` where koffi is not installed, or its binary does not load.
  */
 export function openKoffi(
@@ -80,12 +79,12 @@ export function openKoffi(
   }
 }
 
-/** koffi is CommonJS around a binary; `require` loads it synchronously, and only when it is asked for. */
+/** Loads koffi, which is CommonJS around a binary, by `require`: synchronously, and on demand. */
 function requireKoffi(): KoffiModule {
   return createRequire(import.meta.url)("koffi") as KoffiModule;
 }
 
-/** Whether this package can still be found from here: it could when this file was loaded. */
+/** Whether this package can still be found from this file, as it could when this file was loaded. */
 function isPackageThere(): boolean {
   try {
     createRequire(import.meta.url).resolve("jit-allocator/package.json");
@@ -99,7 +98,7 @@ function loadFailure(cause: unknown, isOwnPackageThere: () => boolean): JitError
   const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
   const reason =
     cause instanceof Error ? (cause.message.split("\n", 1)[0] ?? "").replace(/\.$/, "") : String(cause);
-  // What was found, and does not load, says itself where it is.
+  // A binary that was found but does not load names its own place in the message.
   const place =
     typeof code === "string" && code.startsWith("ERR_DLOPEN") ? "" : ` (looked for from ${import.meta.url})`;
   const wayOut =
@@ -123,7 +122,7 @@ class KoffiFfi implements Ffi {
   readonly reason = "this runtime has no foreign function interface of its own that can be relied on";
   readonly version: string;
   readonly #koffi: KoffiModule;
-  /** By the text of the signature: making a prototype takes 8 µs, and koffi keeps it for good. */
+  /** Prototypes by the text of the signature: making one takes 8 µs, and koffi keeps it for good. */
   readonly #prototypes = new Map<string, KoffiType>();
   #hasLoadedLibrary = false;
 
@@ -205,20 +204,20 @@ class KoffiNativeLibrary implements NativeLibrary {
             );
       return converted(raw, conversionsOf(signature));
     } catch (error) {
-      // koffi has no other way to say that the library lacks the function.
+      // Only this message says that the library lacks the function.
       if (error instanceof Error && error.message.startsWith("Cannot find function")) return undefined;
       throw error;
     }
   }
 }
 
-/** koffi wants the type before each argument that the declaration does not name. */
+/** Wraps a variadic function: koffi wants the type before each argument that the declaration does not name. */
 function variadic(raw: NativeFunction, types: readonly string[], fixedParameters: number): NativeFunction {
   return (...args) =>
     raw(...args.flatMap((value, index) => (index < fixedParameters ? [value] : [types[index], value])));
 }
 
-/** 64-bit results come back as number or bigint, by their size. */
+/** The conversions of a signature. koffi returns a 64-bit result as a number or a bigint, by its size. */
 function conversionsOf({ parameters, result }: NativeSignature): Conversions {
   return {
     parameters: parameters.map(() => undefined),
@@ -226,7 +225,7 @@ function conversionsOf({ parameters, result }: NativeSignature): Conversions {
   };
 }
 
-/** koffi frees what a function needs when the function is collected. */
+/** koffi frees the resources of a function when the function is collected. */
 function nothingToClose(): void {
   // Nothing is held.
 }

@@ -1,4 +1,4 @@
-/** What the C library is called, and where it keeps the error number. */
+/** The names of the C library, and the functions that locate its error number. */
 import type { SystemName } from "../base/platform.ts";
 
 /** On Linux: glibc, musl (which names it after the processor), and Android's bionic. */
@@ -9,7 +9,7 @@ export const LINUX_LIBC_NAMES = [
   "libc.so",
 ] as const;
 
-/** Where `dlopen` and `dlsym` are: in a library of their own in glibc before 2.34. */
+/** The libraries that may have `dlopen` and `dlsym`: glibc before 2.34 has them in libdl. */
 export const LINUX_LOADER_NAMES = [...LINUX_LIBC_NAMES, "libdl.so.2"] as const;
 
 /** The functions that return the address of the calling thread's error number, and their libraries. */

@@ -1,13 +1,13 @@
 /**
- * When to make fast functions, where making one takes as long as hundreds of calls.
+ * Decides when to make fast functions, where making one takes as long as hundreds of calls.
  *
- * Each function is called by its address at first. One that has been called so often that a fast one would have paid
- * by now gets it, and with it, in one go, all those that are on the way there: what is paid only once for a batch is
- * most of the cost. So nobody pays more than twice what the best choice would have cost, whatever the program does.
+ * Each function is called by its address at first. A function whose calls have cost as much as making it fast gets a fast
+ * one. All functions that are on the way there get theirs in the same batch, because most of the cost is paid once for a
+ * batch. So no program pays more than twice the cost of the best choice.
  */
 import type { Address, NativeCallable, NativeFunction, NativeSignature } from "./contract.ts";
 
-/** Where a function leads. */
+/** The code that a function calls. */
 export interface LinkTarget {
   readonly address: Address;
   readonly signature: NativeSignature;
@@ -15,17 +15,17 @@ export interface LinkTarget {
 
 /** Makes fast functions of addresses, many at once. */
 export interface Linker {
-  /** How many calls by address take as long as making one fast function. */
+  /** The number of calls by address that take as long as making one fast function. */
   readonly worthCalls: number;
-  /** One function for each target, or undefined where it cannot be done. Never throws. */
+  /** Makes one function for each target; undefined where that cannot be done. Never throws. */
   link(targets: readonly LinkTarget[]): readonly NativeFunction[] | undefined;
 }
 
-/** A function is on the way when it has been called this part of the calls that make it fast. */
+/** A function is on the way once it has had this part of {@link Linker.worthCalls}. */
 const ON_THE_WAY = 1 / 4;
 /**
- * So many functions that are on the way are linked even if none of them gets any further: a program that makes one
- * function after the other, and calls each a hundred times, must not find them all kept here.
+ * This many functions on the way are linked even if none of them is called any more. Otherwise a program that makes one
+ * function after the other, and calls each a hundred times, would have them all kept here.
  */
 const LARGEST_BATCH = 64;
 
@@ -38,12 +38,12 @@ export class LinkQueue {
     this.linker = linker;
   }
 
-  /** A function that `slow` calls, until there is a fast one. */
+  /** A function that calls `slow` until there is a fast one. */
   callable(slow: NativeFunction, target: LinkTarget): NativeCallable {
     return new Tiered(this, slow, target);
   }
 
-  /** Called when a function gets on the way, and when it has been called often enough. */
+  /** Called when a function gets on the way, and again (`isDue`) when it has been called often enough to be made fast. */
   add(tiered: Tiered, isDue: boolean): void {
     this.#waiting.add(tiered);
     if (!isDue && this.#waiting.size < LARGEST_BATCH) return;
@@ -60,7 +60,7 @@ export class LinkQueue {
 
 class Tiered implements NativeCallable {
   readonly target: LinkTarget;
-  /** Declared, and so not made until it is written: {@link NativeCallable.fast} has the reason. */
+  /** Only declared, so that the property is absent until it is written: {@link NativeCallable.fast} says why. */
   declare fast?: NativeFunction;
   readonly #queue: LinkQueue;
   #callCount = 0;
@@ -76,7 +76,7 @@ class Tiered implements NativeCallable {
     };
   }
 
-  /** Where nothing could be made, the function counts its calls anew, and tries again as many calls later. */
+  /** Takes the fast function. If none could be made, the calls are counted anew, and it is tried again after as many. */
   become(fast: NativeFunction | undefined): void {
     if (fast !== undefined) this.fast = fast;
     this.#callCount = 0;

@@ -1,4 +1,4 @@
-/** A library in memory that is there while somebody loads it. Linux only; elsewhere there is none. */
+/** A library in memory, whose file exists while it is being loaded. Linux only; elsewhere none can be made. */
 import type { Address, Ffi, NativeFunction, NativeSignature } from "./contract.ts";
 import { cString } from "./c-string.ts";
 import { findInAny } from "./common.ts";
@@ -9,26 +9,26 @@ const MFD_CLOEXEC = 1;
 const MFD_NOEXEC_SEAL = 8;
 /** getrlimit: the largest file a process may write. Writing past it raises SIGXFSZ, which ends the process. */
 const RLIMIT_FSIZE = 1;
-/** statx: of the descriptor itself, its inode; and where that stands in `struct statx`, which is 256 bytes long. */
+/** statx: the flags that ask for the inode of the descriptor itself, and the fields of `struct statx`, in bytes. */
 const AT_EMPTY_PATH = 0x1000;
 const STATX_INO = 0x100;
 const STATX_BYTES = 256;
 const STATX_MASK_OFFSET = 0;
 const STATX_INODE_OFFSET = 32;
-/** fstat, which musl before 1.2.5 has and no statx: where the inode stands in `struct stat` of Linux on 64 bits. */
+/** fstat, for musl before 1.2.5, which has no statx: the inode's offset in `struct stat` of 64-bit Linux, in bytes. */
 const STAT_BYTES = 256;
 const STAT_INODE_OFFSET = 8;
-/** dlopen: do not load it, just say whether it is loaded. */
+/** dlopen: do not load the library, only say whether it is loaded. */
 const RTLD_LAZY = 1;
 const RTLD_NOLOAD = 4;
 
-/** A symbol of a library and where it is to lead. */
+/** A symbol of a library, and the address it must lead to. */
 export interface ExpectedSymbol {
   readonly name: string;
   readonly address: Address;
 }
 
-/** Makes libraries of bytes, and sees to it that they are what is loaded. */
+/** Makes library files of bytes, and checks that they are the libraries that were loaded. */
 export class MemoryFiles {
   readonly #memfdCreate: NativeFunction | undefined;
   readonly #write: NativeFunction | undefined;
@@ -49,7 +49,7 @@ export class MemoryFiles {
       libraries: readonly string[] = LINUX_LIBC_NAMES,
     ): NativeFunction | undefined => findInAny(ffi, libraries, symbol, { parameters, result });
     this.#memfdCreate = find("memfd_create", ["buffer", "u32"]);
-    // Less than 2**31 bytes are ever written, so that the result fits.
+    // Fewer than 2**31 bytes are ever written, so that the result fits.
     this.#write = find("write", ["i32", "buffer", "pointer"]);
     this.#close = find("close", ["i32"]);
     this.#getrlimit = find("getrlimit", ["i32", "buffer"]);
@@ -61,18 +61,19 @@ export class MemoryFiles {
   }
 
   /**
-   * What `load` makes of a path that leads to `bytes`; undefined where no file can be made.
+   * Calls `load` with a path that leads to `bytes`, and returns its result; undefined where no file can be made.
    *
-   * The loader of the C library takes a path that it has loaded for the same library, so no two libraries of a process
-   * may have one path, whichever thread and whichever copy of this module loads them. The path has the number of the
-   * file's inode, which no other file has as long as this one exists; and it exists as long as the library is loaded.
+   * The loader of the C library takes two libraries with the same path for one. So no two libraries of a process may
+   * share a path, even if other threads or other copies of this module load them. The path encodes the number of the
+   * file's inode. No other file has that number as long as this file exists, and it exists as long as the library is
+   * loaded.
    */
   use<T>(bytes: Uint8Array, load: (path: string) => T): T | undefined {
     if (!this.#mayWrite(bytes.length)) return undefined;
     const name = cString("jit-allocator-symbols");
     const create = (flags: number): number => Number(this.#memfdCreate?.(name, flags) ?? -1);
     let descriptor = create(MFD_CLOEXEC | MFD_NOEXEC_SEAL);
-    // Linux before 6.3 does not know the flag.
+    // Linux before 6.3 refuses the flag.
     if (descriptor === -1) descriptor = create(MFD_CLOEXEC);
     if (descriptor === -1) return undefined;
     try {
@@ -86,8 +87,8 @@ export class MemoryFiles {
   }
 
   /**
-   * Whether the library that is loaded under a path is the one that was meant: each symbol leads to its address. False
-   * also where that cannot be found out. Asked between loading a library and the first call of its functions.
+   * Whether the library that is loaded under a path is the right one: each symbol leads to its address. False also where
+   * that cannot be found out. Called after loading a library and before the first call of its functions.
    */
   leadsTo(path: string, symbols: readonly ExpectedSymbol[]): boolean {
     const [open, look, close] = [this.#dlopen, this.#dlsym, this.#dlclose];
@@ -106,7 +107,7 @@ export class MemoryFiles {
     return this.#getrlimit?.(RLIMIT_FSIZE, limits) === 0 && (limits[0] ?? 0n) >= BigInt(sizeBytes);
   }
 
-  /** No other file of the process's memory has that number at the same time; undefined where the system does not say. */
+  /** The number of a memfd's inode, which no other memfd has at the same time; undefined where the system does not say. */
   #inodeOf(descriptor: number): bigint | undefined {
     if (this.#statx === undefined) {
       const status = new DataView(new ArrayBuffer(STAT_BYTES));
@@ -121,7 +122,7 @@ export class MemoryFiles {
   }
 }
 
-/** A slash, spelled by a number: `/` for each 0 of its binary digits, and `/.` for each 1. */
+/** Writes a number as a path that means one slash: `/` for each 0 of its binary digits, `/.` for each 1. */
 function spelling(number: bigint): string {
   return `${number.toString(2).replaceAll("0", "/").replaceAll("1", "/.")}/`;
 }

@@ -1,16 +1,16 @@
 /**
- * The native-call contract in Node: koffi, and for functions of floating-point numbers `node:ffi` where it is on.
+ * The native-call contract on Node: koffi, and `node:ffi` for functions of floating-point numbers, where it is enabled.
  *
- * What is odd about `node:ffi`, each point measured on Node 26.10:
+ * The peculiarities of `node:ffi`, each one measured on Node 26.10:
  * - It calls symbols of libraries only. So functions that are called often get a library of their own, made in
  *   memory: `absolute-symbols.ts`.
- * - A call of floating-point numbers takes 4 ns, a tenth of koffi's. One with an integer or a buffer goes through
- *   checks in JavaScript which all functions share: 25 ns while only one of them is in use and 150 with several, where
- *   koffi's 40 to 60 stay what they are. So koffi keeps those.
- * - Closing a library closes its functions: they throw. It is closed when all of the memory that they lead to is gone, so
- *   that nothing stays mapped; what its thread does not learn of is left to the collector, which unloads a library after
- *   the last of its functions.
- * - Loading the module writes a warning that it is experimental. So it is loaded when a function needs it.
+ * - A call with floating-point numbers alone takes 4 ns, a tenth of koffi's. A call with an integer or a buffer goes
+ *   through checks in JavaScript that all functions share: 25 ns while one function is in use and 150 with several, while
+ *   koffi always takes 40 to 60. So koffi keeps those calls.
+ * - Closing a library closes its functions, which then throw. A library is closed when all of the memory that its
+ *   functions call is unmapped, so that the library does not stay mapped. Where its thread does not learn of the
+ *   unmapping, the collector unloads the library after the last of its functions.
+ * - Loading the module prints a warning that it is experimental. So it is loaded only when a function needs it.
  */
 import { createRequire, isBuiltin } from "node:module";
 import { platform } from "../base/platform.ts";
@@ -30,7 +30,7 @@ import { MemoryFiles } from "./memory-file.ts";
 import { ownTrampoline, toNumber } from "./trampoline.ts";
 
 interface NodeLibrary {
-  /** From then on its functions throw. */
+  /** Unloads the library; its functions throw from then on. */
   close(): void;
 }
 
@@ -42,7 +42,7 @@ export interface NodeFfiModule {
   ): { readonly lib: NodeLibrary; readonly functions: Readonly<Record<string, NativeFunction>> };
 }
 
-/** The types of results. Of parameters, those that are called without checks in JavaScript. */
+/** The spelling of each type for `node:ffi`; and the parameter types whose calls need no checks in JavaScript. */
 const NODE_TYPES: Readonly<Record<Exclude<NativeType, "buffer">, string>> = {
   void: "void",
   i8: "int8",
@@ -59,19 +59,22 @@ const NODE_TYPES: Readonly<Record<Exclude<NativeType, "buffer">, string>> = {
 };
 const FAST_PARAMETERS: readonly NativeType[] = ["f32", "f64"];
 
-/** Making a library takes 200 to 300 µs, and a call through koffi 35 ns longer than one of its functions. */
+/**
+ * The number of calls through koffi (each 35 ns slower than one of a library's) that cost as much as making a library
+ * (200 to 300 µs).
+ */
 const CALLS_WORTH_A_LIBRARY = 8192;
 
 /**
- * The collector does not see what a library takes of the process's mappings (of which there are 65,530), and may let
- * them gather for long. Past this number koffi goes on.
+ * The most libraries at once. The collector does not see that each library takes some of the process's 65,530 mappings,
+ * and may leave unused ones for long. Past this number koffi keeps the calls.
  */
 const MOST_LIBRARIES = 1024;
 
 /**
  * Offers koffi as an {@link Ffi}, with faster calls where `load` finds `node:ffi`.
  *
- * @param load how `node:ffi` is loaded, undefined where there is none; tests pass their own.
+ * @param load loads `node:ffi`; undefined where there is none; tests pass their own.
  * @throws JitError `ERR_FEATURE_NOT_ENABLED` where koffi cannot be loaded.
  */
 export function openNode(load = nodeFfiLoader()): Ffi {
@@ -79,7 +82,7 @@ export function openNode(load = nodeFfiLoader()): Ffi {
   return load === undefined ? koffi : new NodeFfi(koffi, load);
 }
 
-/** `isBuiltin` says whether it is there without loading it. */
+/** The loader of `node:ffi`, if this Node has it: `isBuiltin` tells without loading it. */
 function nodeFfiLoader(): (() => NodeFfiModule) | undefined {
   if (!isBuiltin("node:ffi")) return undefined;
   return () => createRequire(import.meta.url)("node:ffi") as NodeFfiModule;
@@ -92,7 +95,7 @@ class NodeFfi implements Ffi {
     "koffi calls by address; node:ffi, which this version of Node has, calls functions of floating-point numbers faster";
   readonly #koffi: Ffi;
   readonly #load: () => NodeFfiModule;
-  /** Made when they are first needed; the queue is null where functions cannot be linked. */
+  /** Both are made when first needed; the queue is null where functions cannot be linked. */
   #queue: LinkQueue | null | undefined;
   #linker: NodeLinker | undefined;
 
@@ -139,7 +142,7 @@ class NodeLinker implements Linker {
   readonly worthCalls = CALLS_WORTH_A_LIBRARY;
   readonly #load: () => NodeFfiModule;
   readonly #files: MemoryFiles;
-  /** By number: what is loaded. Weakly held, so that the collector may unload what no function needs. */
+  /** The loaded libraries, by number. Held weakly, so that the collector may unload one that no function needs. */
   readonly #libraries = new Map<number, LoadedLibrary>();
   #lastNumber = 0;
   readonly #unloaded = new FinalizationRegistry<number>((number) => this.#libraries.delete(number));
@@ -184,12 +187,12 @@ class NodeLinker implements Linker {
         }
       });
     } catch {
-      // No permission, no /proc, no room: koffi goes on.
+      // No permission, no /proc, or no room: koffi keeps the calls.
       return undefined;
     }
   }
 
-  /** What lay from `start` to `end` is unmapped. Closes the libraries that lead nowhere else. */
+  /** Called when `start` to `end` is unmapped. Closes the libraries whose symbols lead nowhere else. */
   forget(start: Address, end: Address): void {
     for (const [number, { library, addresses }] of this.#libraries) {
       for (const address of addresses) if (address >= start && address < end) addresses.delete(address);
@@ -198,7 +201,8 @@ class NodeLinker implements Linker {
       try {
         library.deref()?.close();
       } catch {
-        // It stays loaded until the collector unloads it. Whoever forgets has unmapped, and must go on.
+        // The library stays loaded until the collector unloads it. The memory is already unmapped, so the caller must go
+        // on.
       }
     }
   }
@@ -206,7 +210,7 @@ class NodeLinker implements Linker {
 
 interface LoadedLibrary {
   readonly library: WeakRef<NodeLibrary>;
-  /** Where its symbols lead to and memory is still mapped. */
+  /** The targets of its symbols whose memory is still mapped. */
   readonly addresses: Set<Address>;
 }
 

@@ -7,7 +7,10 @@ import { explainDeno, openDeno } from "./deno.ts";
 import { guarded } from "./guard.ts";
 import { openNode } from "./node.ts";
 
-/** How each runtime calls native code: by what it has itself where that can be relied on. None throws errors of its own. */
+/**
+ * How each runtime calls native code: through its own interface where that is reliable. Each is guarded, and so throws
+ * JitErrors.
+ */
 const openers: Readonly<Record<RuntimeName, () => Ffi>> = {
   node: () => guarded(openNode),
   bun: () => guarded(openBun),
@@ -20,8 +23,8 @@ let chosen: Ffi | undefined;
  * The foreign function interface of this runtime, loaded on the first call and kept.
  * Each thread has its own.
  *
- * @throws JitError `ERR_FEATURE_NOT_ENABLED` where it cannot be loaded, or the process may not call native code;
- *   the message says how it could.
+ * @throws JitError `ERR_FEATURE_NOT_ENABLED` where it cannot be loaded, or the process may not call native code; the
+ *   message says what would allow it.
  */
 export function systemFfi(): Ffi {
   return (chosen ??= openers[platform.runtime]());

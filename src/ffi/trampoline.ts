@@ -1,11 +1,11 @@
-/** Puts the conversions that an interface needs around one of its functions. */
+/** Wraps a function of an interface in the conversions that the interface needs. */
 import type { NativeFunction } from "./contract.ts";
 import { argumentNames, compile, GeneratedCache } from "../base/generated.ts";
 
-/** Makes a value of the contract one of the interface, or the other way round. */
+/** Converts a value of the contract to one of the interface, or the other way round. */
 export type Conversion = (value: unknown) => unknown;
 
-/** What has to be converted; undefined = nothing. */
+/** The conversions of a function; undefined = the value needs none. */
 export interface Conversions {
   /** One for each parameter. */
   readonly parameters: readonly (Conversion | undefined)[];
@@ -14,7 +14,7 @@ export interface Conversions {
 
 type Make = (raw: NativeFunction, parameters: Conversions["parameters"], result: unknown) => NativeFunction;
 
-/** By the text of the function: compiling takes ten microseconds. */
+/** Compiled makers, by the text of the function: compiling takes 10 µs. */
 const makers = new GeneratedCache<Make | undefined>();
 
 /** `raw` with its conversions; `raw` itself where there is nothing to convert. */
@@ -32,11 +32,11 @@ export function converted(raw: NativeFunction, conversions: Conversions): Native
 let ownCount = 0;
 
 /**
- * The same, compiled for `raw` alone. V8 calls native functions directly, in a few nanoseconds, only from places that
- * have never called another one; where many are called from one place, each call costs a hundred.
+ * Like {@link converted}, but compiled for `raw` alone. V8 calls a native function directly, in a few nanoseconds, only
+ * from a call site that has never called another one. Where a call site calls many, each call takes a hundred.
  */
 export function ownTrampoline(raw: NativeFunction, conversions: Conversions): NativeFunction {
-  // V8 keeps what it compiled by its text and would share its places: the number makes each text another one.
+  // V8 caches compiled code by its text, and would share the call site: the number makes each text unique.
   const make = compileMaker(`${textOf(conversions)} // ${ownCount++}`);
   return make === undefined
     ? converted(raw, conversions)
@@ -61,7 +61,7 @@ function compileMaker(text: string): Make | undefined {
   return compile<Make>(["raw", "parameters", "result"], text);
 }
 
-/** Where nothing may be compiled. */
+/** Converts without compiled code, for processes that may not compile any. */
 function convertedSlowly(raw: NativeFunction, { parameters, result }: Conversions): NativeFunction {
   return (...args) => {
     const value = raw(...args.map((argument, index) => parameters[index]?.(argument) ?? argument));
@@ -69,12 +69,15 @@ function convertedSlowly(raw: NativeFunction, { parameters, result }: Conversion
   };
 }
 
-/** 64-bit integers as interfaces give them, number or bigint by their size, as the contract has them. */
+/** Converts a 64-bit integer, which interfaces return as a number or a bigint by its size, to the contract's bigint. */
 export function toBigInt(value: unknown): bigint {
   return typeof value === "bigint" ? value : BigInt(value as number);
 }
 
-/** Addresses as interfaces give them. None that a process can use is past 2**53, but a wrong result may be. */
+/**
+ * Converts an address to the contract's number. No address that a process can use is past 2**53, but a wrong result may
+ * be.
+ */
 export function toNumber(value: unknown): number {
   return Number(value);
 }
