@@ -1,32 +1,32 @@
-/** Which thread an allocation is from: told by its generation, since generations are handed out in batches. */
+/** Tells which thread made an allocation, by its generation: generations are handed out to threads in batches. */
 import { Batches, Field, Given, Members } from "./layout.ts";
 
-/** The numbers within a batch. */
+/** The bits of a generation that number it within its batch. */
 const LAST_OF_BATCH = 2 ** Batches.shift - 1;
 
 /** The part of a generation that counts; the sign bit is always set. */
 const COUNTER = 0x7fff_ffff;
 const SIGN = -0x8000_0000;
 
-/** Whether the batch of the generation given last is used up: the next one needs a new batch. */
+/** Whether a generation is the last of its batch: the next one needs a new batch. */
 export function isLastOfBatch(generation: number): boolean {
   return (generation & LAST_OF_BATCH) === LAST_OF_BATCH;
 }
 
-/** The batch that a generation is of. */
+/** The batch of a generation. */
 export function batchOf(generation: number): number {
   return (generation & COUNTER) >>> Batches.shift;
 }
 
 /**
- * The table of batches. All but {@link GenerationBatches.ownerOf} need the lock.
+ * The table of batches. All methods but {@link GenerationBatches.ownerOf} need the lock.
  *
  * The life of a batch:
- * 1. It is taken: from then on its generations are its owner's, and nobody else takes it.
- * 2. Its owner gives them, one an allocation. What the owner leaves of it when it ends, the thread that gets its number
- *    goes on with.
- * 3. It is used up, and something of it is live.
- * 4. Nothing of it is live: when all others were taken, it is taken again.
+ * 1. A member takes it and becomes its owner: no other member takes it or gives its generations.
+ * 2. Its owner gives its generations, one for each allocation. If the owner's thread ends before the batch is used up,
+ * the thread that gets its number goes on with it.
+ * 3. It is used up, and some of its generations are live.
+ * 4. None of its generations is live: it is taken again once all batches were taken.
  */
 export class GenerationBatches {
   readonly #words: Int32Array;
@@ -47,8 +47,8 @@ export class GenerationBatches {
   }
 
   /**
-   * Gives a member all generations up to `generation`, which is the last that was given before the allocator was shared,
-   * and those that are live.
+   * Makes a member the owner of all generations up to `generation`, the last one given before the allocator was shared,
+   * and of those that are live.
    */
   claim(member: number, generation: number, live: Iterable<number>): void {
     const last = generation | SIGN;
@@ -59,48 +59,50 @@ export class GenerationBatches {
       isWrapped ||= each > last;
     }
     this.#words[Field.nextBatch] = (isWrapped ? Batches.count : 0) + batchOf(last) + 1;
-    // Where all generations were given once, some of those that follow may be live.
+    // If all generations were given once, later ones of this batch may be live: 0 makes the member take a new batch.
     this.#words[Given.start + member] = isWrapped ? 0 : last;
   }
 
   /**
    * Gives a member the next batch.
-   * @param findUsed by batch, 1 where a generation of it is live; asked only when all batches were given once
+   * @param findUsed returns, for each batch, 1 where one of its generations is live; called only when all batches were
+   *   given once
    * @returns the generation before its first one; undefined where every batch is in use
-   * @throws Error where the count of batches is none
+   * @throws Error where the count of batches is impossible (invariant 18)
    */
   take(member: number, findUsed: () => Uint8Array): number | undefined {
     const next = this.#words[Field.nextBatch] ?? 0;
     if (next < 0 || next > 2 * Batches.count)
       throw new Error(`invariant 18 is broken: batch ${next} is next`);
     const isFirstRound = next < Batches.count;
-    // A long-lived allocation must not be taken for another thread's, nor a stale span for a live one.
+    // A batch with live generations is not taken again: its allocations would count as another thread's, and a stale span
+    // could pass for a live one.
     const batch = isFirstRound ? next : firstFree(this.#withBegun(findUsed()), next - Batches.count);
     if (batch === -1) return undefined;
-    // The owner first: a thread that dies in between has skipped a batch, or the next one gives it away again.
+    // The owner is written first: if the thread dies before the count is written, the next member takes the same batch.
     this.#owners[batch] = member;
-    // Past all batches the count stays above them, however long it goes on.
+    // Once all batches were given, the count stays above their number for good.
     this.#words[Field.nextBatch] = (isFirstRound ? 0 : Batches.count) + batch + 1;
-    // Generation 0 of batch 0 is nobody's, and stands in the tokens of what was released (span-identity.ts).
+    // Generation 0 of batch 0 is never given: it stands in the tokens of released spans (span-identity.ts).
     return Math.max((batch << Batches.shift) - 1, 0);
   }
 
-  /** Notes that a member is about to give the generation behind `generation`. Before it does. */
+  /** Notes that a member is about to give the generation after `generation`. Called before it does. */
   noteNext(member: number, generation: number): void {
     this.#words[Given.start + member] = (generation + 1) | SIGN;
   }
 
   /**
-   * The generation behind which a member goes on in a batch that it has begun, or the thread that had its number before;
-   * 0 where it has to take one.
+   * The generation after which a member goes on in a batch that it, or the earlier thread with its number, has begun; 0 =
+   * it has to take a batch.
    */
   resume(member: number): number {
     const last = this.#words[Given.start + member] ?? 0;
-    // Where what was live of it is somebody else's now, all of it is.
+    // If the batch was handed over, all of it belongs to the new owner.
     return isBegun(last) && this.ownerOf(last) === member ? last : 0;
   }
 
-  /** What was allocated of a batch, and all that will be, is another member's from now on. */
+  /** Makes another member the owner of a batch: of its allocations so far, and of all later ones. */
   handOver(batch: number, member: number): void {
     this.#owners[batch] = member;
   }
@@ -124,8 +126,8 @@ export class GenerationBatches {
   }
 
   /**
-   * Marks the batches that a member has begun: it may have nothing live, and go on with its batch at any time. Whether
-   * it is over is not asked. That saves a look at each, and so few batches matter to nobody.
+   * Marks the batches that members have begun as used: such a batch may have nothing live, but its member may go on with
+   * it at any time. Members that are over are marked too. That saves asking the system about each, and costs few batches.
    */
   #withBegun(used: Uint8Array): Uint8Array {
     for (let number = 1; number < Members.count; number++) {
@@ -136,7 +138,7 @@ export class GenerationBatches {
   }
 }
 
-/** Whether there is more to give of the batch of the generation that a member gave last; 0 = it gave none. */
+/** Whether the batch of `last`, the generation that a member gave last (0 = none), is not used up. */
 function isBegun(last: number): boolean {
   return last !== 0 && !isLastOfBatch(last);
 }
@@ -145,7 +147,7 @@ function check(holds: boolean, what: string): void {
   if (!holds) throw new Error(`invariant 18 is broken: ${what}`);
 }
 
-/** The first batch that is not in use, from `start` on and round; -1 where there is none. */
+/** The first batch that is not in use, from `start` on and wrapping around; -1 = none. */
 function firstFree(used: Uint8Array, start: number): number {
   const after = used.indexOf(0, start);
   return after === -1 ? used.indexOf(0) : after;

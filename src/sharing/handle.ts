@@ -1,4 +1,4 @@
-/** How an allocator gets from one thread to another: the handle that is sent, and what is made of it there. */
+/** Passes an allocator from one thread to another: makes the handle that is sent, and an engine from a handle. */
 import { blockUnits, generationUnits } from "../core/block.ts";
 import { Format, Unit } from "../core/layout.ts";
 import { isStoreBuffer } from "../core/store.ts";
@@ -15,25 +15,25 @@ import type { VirtualMemory } from "../vm/contract.ts";
 
 /**
  * A shared allocator as a message: what `JitAllocator.share` returns, for `postMessage` or `workerData`, and what
- * `JitAllocator.attach` takes. Its fields are nobody's business; changing what the buffers hold breaks the allocator.
+ * `JitAllocator.attach` takes. Its fields are private; changing the contents of the buffers breaks the allocator.
  */
 export interface SharedAllocator {
-  /** Tells it from other messages. */
+  /** Tells the handle from other messages. */
   readonly kind: "jit-allocator";
-  /** Where the allocator keeps its books. */
+  /** The arena, with all metadata of the allocator. */
   readonly buffer: SharedArrayBuffer;
-  /** Where its threads find each other. */
+  /** The state by which the threads coordinate: the lock, the members and the register of blocks. */
   readonly state: SharedArrayBuffer;
-  /** By which the system knows its memory. */
+  /** The name by which the allocator's memory can be found in the system. */
   readonly tagName: string;
-  /** Those of the allocator. */
+  /** The options of the allocator. */
   readonly options: Readonly<ResolvedJitAllocatorOptions>;
 }
 
-/** What `uniqueName` makes. */
+/** The form of the names that `uniqueName` makes. */
 const TAG_NAME = /^[0-9x]{5,32}$/;
 
-/** Puts the locking engine before an engine that one thread has had for itself. */
+/** Puts a {@link SharedEngine}, which locks, before the engine of an allocator that one thread had for itself. */
 export function shareEngine(engine: Engine, memory: VirtualMemory): SharedEngine {
   const { releaseCount } = engine;
   const seal = sealOf(engine.tagName, engine.options);
@@ -42,7 +42,7 @@ export function shareEngine(engine: Engine, memory: VirtualMemory): SharedEngine
     shared.enrol();
     engine.core.seal = seal;
   } catch (error) {
-    engine.owner = engine; // nobody knows of the attempt
+    engine.owner = engine; // no other thread knows of the attempt
     engine.releaseCount = releaseCount + 1;
     throw error;
   }
@@ -52,12 +52,12 @@ export function shareEngine(engine: Engine, memory: VirtualMemory): SharedEngine
 /** @throws JitError `ERR_OUT_OF_MEMORY` */
 function makeState(options: Readonly<ResolvedJitAllocatorOptions>, seal: number): SharedState {
   const { blockSize, granularity, maxReservedSize, useMultiplePools } = options;
-  // The smallest block of all is the base block, and has the fewest granules where they are largest.
+  // The smallest block has `blockSize` bytes. It has the fewest granules in the pool with the largest granules.
   const leastCapacity = blockSize / (useMultiplePools ? 4 * granularity : granularity);
   const leastIntegers = (blockUnits(leastCapacity) + generationUnits(leastCapacity)) * Unit.integers;
   const mostBlocks = Math.min(Math.ceil(maxReservedSize / blockSize), Format.maxIntegers / leastIntegers);
   try {
-    // A new block may be there already when the one it replaces goes.
+    // A new block may already be mapped when the block that it replaces goes.
     return SharedState.create(Math.ceil(mostBlocks) + 4, seal);
   } catch (cause) {
     if (cause instanceof RangeError) throw outOfAddresses("share an allocator", maxReservedSize, cause);
@@ -65,7 +65,7 @@ function makeState(options: Readonly<ResolvedJitAllocatorOptions>, seal: number)
   }
 }
 
-/** 32 bits of the name and all options: parts of different handles do not go together (FNV-1a). */
+/** The seal: 32 bits (FNV-1a) of the name and all options. It keeps parts of different handles from going together. */
 function sealOf(tagName: string, options: Readonly<ResolvedJitAllocatorOptions>): number {
   let hash = 0x811c_9dc5;
   for (const character of JSON.stringify([tagName, options])) {
@@ -74,7 +74,7 @@ function sealOf(tagName: string, options: Readonly<ResolvedJitAllocatorOptions>)
   return hash;
 }
 
-/** What is sent. */
+/** The handle of a shared allocator. */
 export function handleOf({ engine, state }: SharedEngine): SharedAllocator {
   return {
     kind: "jit-allocator",
@@ -124,7 +124,7 @@ function noHandle(handle: unknown): JitError {
   return refuseValue("attach to", handle, "the handle must be one that JitAllocator.share() returned");
 }
 
-/** Where the system tells nothing of threads, members are told apart by numbers from the shared buffer. */
+/** Where the system cannot identify threads, members are told apart by numbers from the shared buffer. */
 function threadsOf({ sharing }: VirtualMemory): ThreadInspector {
   return sharing ?? { currentThread: () => undefined, isAlive: () => undefined };
 }

@@ -1,4 +1,4 @@
-/** What the ledgers of all blocks of a shared allocator say together. The lock is held. */
+/** Reads and changes the ledgers of all blocks of a shared allocator. The caller holds the lock. */
 import { makeLedger, valueAt } from "../core/generations.ts";
 import { readLedger } from "../core/ledger.ts";
 import { granulesOf } from "../core/survey.ts";
@@ -12,7 +12,7 @@ import { Batches } from "./layout.ts";
 import type { RegisterEntry } from "../engine/contract.ts";
 import type { SharedState } from "./shared-state.ts";
 
-/** The ledgers of one allocator, as a thread sees them that knows all of the buffer. */
+/** The ledgers of one allocator, for a thread whose views cover the whole buffer. */
 export class SharedLedgers {
   readonly #engine: Engine;
   readonly #state: SharedState;
@@ -23,9 +23,9 @@ export class SharedLedgers {
   }
 
   /**
-   * Makes the tables of generations of an allocator that nobody shared ledgers.
-   * @returns the generations that tokens tell of already
-   * @throws JitError `ERR_OUT_OF_MEMORY` where there is no room for them: nothing has changed then
+   * Turns the tables of generations into ledgers, for an allocator that was not shared before.
+   * @returns the generations that tokens already name
+   * @throws JitError `ERR_OUT_OF_MEMORY` where there is no room for the ledgers; no allocation has changed then
    */
   makeAll(): number[] {
     const { core, blocks } = this.#engine;
@@ -59,7 +59,7 @@ export class SharedLedgers {
     return starts;
   }
 
-  /** Where what a member allocated and nobody released begins. */
+  /** The start addresses of a member's live allocations. */
   allocationsBy(member: number): Address[] {
     const addresses: Address[] = [];
     this.#read((entry, granule, generation) => {
@@ -69,7 +69,7 @@ export class SharedLedgers {
     return addresses;
   }
 
-  /** How much that is, by member. */
+  /** The number of live allocations of each member that has any. */
   countByMember(): ReadonlyMap<number, number> {
     const counts = new Map<number, number>();
     for (const [batch, count] of this.#countByBatch()) {
@@ -80,9 +80,9 @@ export class SharedLedgers {
   }
 
   /**
-   * Makes all of it another member's. Can be stopped anywhere, and be done again: each batch, with all that is live of
-   * it, is the one's or the other's.
-   * @returns how many allocations there were
+   * Makes `heir` the owner of all live allocations of `member`. May be interrupted anywhere and repeated: each batch,
+   * with all its live allocations, belongs to one member or the other.
+   * @returns the number of allocations handed over
    */
   handOver(member: number, heir: number): number {
     const { batches } = this.#state;
@@ -96,10 +96,10 @@ export class SharedLedgers {
   }
 
   /**
-   * Releases all of it. What cannot be released, because the system refuses to unmap its block or to let it be filled,
-   * stays as it is, and the others are released all the same.
-   * @returns how many there were
-   * @throws JitError that says how many were released, and what the system refused first
+   * Releases all live allocations of a member. An allocation stays as it is where the system refuses to unmap its block
+   * or to let it be filled; the others are still released.
+   * @returns the number of allocations released
+   * @throws JitError where some could not be released; it says how many were, and what the system refused first
    */
   releaseAllBy(member: number): number {
     needMuchStack();
@@ -118,14 +118,14 @@ export class SharedLedgers {
     throw outOfReleases(addresses.length - failures.length, addresses.length, first);
   }
 
-  /** By batch: 1 where a generation of it is live. */
+  /** For each batch, 1 where one of its generations is live. */
   usedBatches(): Uint8Array {
     const used = new Uint8Array(Batches.count);
     for (const batch of this.#countByBatch().keys()) used[batch] = 1;
     return used;
   }
 
-  /** How much is live of each batch of which something is. */
+  /** The number of live allocations of each batch that has any. */
   #countByBatch(): ReadonlyMap<number, number> {
     const counts = new Map<number, number>();
     this.#read((_entry, _granule, generation) => addOne(counts, batchOf(generation)));

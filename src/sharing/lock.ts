@@ -1,50 +1,54 @@
 /**
- * A futex on Atomics, which hands over to who has waited in vain. The word is 0 when the lock is free, else
+ * A futex on Atomics. The holder hands it over to the heir: a thread that has spun in vain. The word is 0 when the lock
+ * is free, else
  *
  * ```text
  * bit  30        19 … 10   9 … 0
  *      └ waiters └ heir    └ holder      both by their member's number, 0 = nobody
  * ```
  *
- * Taking an uncontended lock is one exchange, which names the holder in the same instant; so is letting go.
+ * Taking an uncontended lock is one exchange, which names the holder in the same instant. Letting go is one exchange too.
  *
- * Who finds it taken looks for some microseconds: most operations take less. Whoever has looked in vain becomes the heir, if
- * there is none yet, and from then on the lock is not free for anybody before it: the holder that lets go makes the heir the
- * holder. So nobody waits for longer than the operation that is under way and those of the heirs before it, and threads
- * that do short operations still take the lock from each other without waking anybody.
+ * A thread that finds the lock taken spins for some microseconds, because most operations take less. A thread that has
+ * spun in vain becomes the heir, if there is none yet. From then on no other thread gets the lock before it: the holder
+ * that lets go makes the heir the holder. So no thread waits for longer than the operation under way and those of the
+ * heirs before it. Threads that do short operations still take the lock from each other without waking anybody.
  *
- * A heir that dies is made the holder like any other, and found dead by those who wait for it.
+ * An heir that dies is made the holder like any other; the threads that wait for it then find it dead.
  */
 
-/** The bits of a member's number, of which there are 1,023. */
+/** The bits of a member's number; there are 1,023 numbers. */
 const MEMBER = 0x3ff;
 const HEIR_SHIFT = 10;
 const HEIR = MEMBER << HEIR_SHIFT;
-/** Somebody sleeps who is not the heir. */
+/** A thread that is not the heir may be asleep. */
 const WAITERS = 0x4000_0000;
 
-/** Beside the word, in integers: how often the lock was taken; what the heir sleeps on; what all others sleep on. */
+/**
+ * The integers after the word: the count of acquisitions; the one that the heir sleeps on; the one that all others sleep
+ * on.
+ */
 const TAKEN = 1;
 const HEIR_CALL = 2;
 const OTHERS_CALL = 3;
 
-/** So often the lock is looked at before the clock is: a microsecond. Most operations take some tenths of one. */
+/** How often the lock is read before the clock is, which takes 1 µs. Most operations take some tenths of that. */
 const SPINS = 60;
 
 /**
- * Milliseconds for which the lock is looked at in vain before a thread becomes the heir: some tens of short operations, and
- * a part of one that lasts. Falling asleep and being woken takes longer.
+ * Milliseconds for which a thread spins in vain before it becomes the heir: as long as some tens of short operations, or
+ * a part of a long one. Falling asleep and being woken takes longer.
  */
 const SPIN_MS = 0.02;
 
-/** Milliseconds between two looks at whether the holder still lives. */
+/** Milliseconds between two checks whether the holder still lives. */
 const PATIENCE_MS = 10;
 
-/** What a lock asks about the member that holds it. */
+/** The questions that a lock asks about the member that holds it. */
 export interface HolderInspector {
-  /** Whether that member cannot be running, because this very thread is the one it is. Costs nothing. */
+  /** Whether the member is this very thread, and so cannot be in an operation now. Costs nothing. */
   isThisThread(member: number): boolean;
-  /** Whether its thread has gone. `heldMs`: for so long at least it has held the lock without letting go once. */
+  /** Whether the member's thread has gone. `heldMs`: it has held the lock for at least this long without letting go. */
   isGone(member: number, heldMs: number): boolean;
 }
 
@@ -56,7 +60,7 @@ export class Lock {
   readonly #inspector: HolderInspector;
 
   /**
-   * @param words shared
+   * @param words in shared memory
    * @param at the index of the lock, which has four integers
    * @param self the number of this member, above 0
    */
@@ -68,8 +72,8 @@ export class Lock {
   }
 
   /**
-   * Takes the lock, and waits for it if need be, on the main thread too.
-   * @returns true where it was taken over from a holder that is gone: what it guards may be half changed
+   * Takes the lock. Waits for it if need be, on the main thread too.
+   * @returns true where the lock was taken over from a holder that is gone: the data that it guards may be half changed
    */
   acquire(): boolean {
     const words = this.#words;
@@ -84,7 +88,7 @@ export class Lock {
     if (Atomics.compareExchange(this.#words, this.#at, this.#self, 0) !== this.#self) this.#handOver();
   }
 
-  /** Whether a member holds the lock, or will without doing anything more for it. */
+  /** Whether a member holds the lock, or is the heir, who is made the holder without doing anything more. */
   involves(member: number): boolean {
     const value = Atomics.load(this.#words, this.#at);
     return (value & MEMBER) === member || heirOf(value) === member;
@@ -96,11 +100,12 @@ export class Lock {
     for (;;) {
       const value = Atomics.load(words, at);
       const heir = heirOf(value);
-      // Without a heir it is free for whoever is first; one of those who sleep is woken, and says so if others do.
+      // Without an heir the lock is free for the first taker. One sleeper is woken, and sets WAITERS again, since others
+      // may sleep.
       const next = heir === 0 ? 0 : heir | (value & WAITERS);
       if (Atomics.compareExchange(words, at, value, next) !== value) continue;
       if (heir !== 0) this.#call(HEIR_CALL);
-      // Beside the heir, too: one of them can be the next heir.
+      // A sleeper is woken even where there is an heir: it can become the next heir.
       if ((value & WAITERS) !== 0) this.#call(OTHERS_CALL);
       return;
     }
@@ -117,7 +122,7 @@ export class Lock {
     const self = this.#self;
     let deadline = NaN;
     let isHeir = false;
-    /** WAITERS from the first sleep on: others may sleep as well, and whoever lets go next must wake one. */
+    /** WAITERS from the first sleep on: other threads may sleep too, and the next holder that lets go must wake one. */
     let sleepers = 0;
     let heldMs = 0;
     let taken = 0;
@@ -130,17 +135,18 @@ export class Lock {
       const value = Atomics.load(words, at);
       const holder = value & MEMBER;
       if (holder === 0) {
-        // The rest of the word is 0 then, unless somebody has written over it.
+        // The rest of the word is 0 then, unless something has written over it.
         const seen = Atomics.compareExchange(words, at, value, self | sleepers);
         if (seen === value) return value !== 0;
         continue;
       }
       if (isHeir && heirOf(value) !== self) {
         if (holder === self) return false; // it was handed over
-        isHeir = false; // somebody took the lock over for this thread's number
+        isHeir = false; // another thread took the lock over from this thread's number
         continue;
       }
-      // A member that is this thread runs nothing now but this: its operation ended in the middle (out of stack, say).
+      // The holder is this very thread, which is in no operation now: its last one ended in the middle (out of stack,
+      // say).
       if (this.#inspector.isThisThread(holder)) {
         if (Atomics.compareExchange(words, at, value, taking(self, value)) === value) return true;
         continue;
@@ -170,7 +176,7 @@ export class Lock {
     }
   }
 
-  /** Takes the lock from a holder that was seen to be gone. */
+  /** Takes the lock from a holder that was found to be gone. Returns false where that came too late, or was a mistake. */
   #takeOver(holder: number, heldMs: number): boolean {
     const words = this.#words;
     const at = this.#at;
@@ -178,8 +184,9 @@ export class Lock {
     if ((value & MEMBER) !== holder) return false;
     const mine = taking(this.#self, value);
     if (Atomics.compareExchange(words, at, value, mine) !== value) return false;
-    // Since it was seen, others may have taken the lock from it and let go, and its number may be a living thread's now
-    // that holds the lock. Nothing was touched yet: it gets it back, unless it has let go in this very moment.
+    // Since that check, other threads may have taken the lock over and let go, and a living thread may have the number
+    // now and hold the lock. Nothing was changed yet: that thread gets the lock back, unless it has let go in this very
+    // moment.
     if (this.#inspector.isGone(holder, heldMs)) return true;
     for (;;) {
       const late = Atomics.load(words, at);
@@ -193,7 +200,7 @@ function heirOf(value: number): number {
   return (value & HEIR) >> HEIR_SHIFT;
 }
 
-/** The word with another holder, who is not the heir any more; somebody may sleep. */
+/** The word with `self` as the holder, and as the heir no longer. WAITERS is set, because others may sleep. */
 function taking(self: number, value: number): number {
   const heir = heirOf(value) === self ? 0 : value & HEIR;
   return self | heir | WAITERS;

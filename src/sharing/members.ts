@@ -3,15 +3,18 @@ import type { SharingSupport, ThreadIdentity } from "../vm/contract.ts";
 import { Field, Members } from "./layout.ts";
 import type { HolderInspector } from "./lock.ts";
 
-/** What the system can tell of threads. */
+/** What the system can tell about threads. */
 export type ThreadInspector = Pick<SharingSupport, "currentThread" | "isAlive">;
 
-/** Native thread ids are below it on every system: from here on they are of threads that cannot be told apart otherwise. */
+/**
+ * Native thread ids are below this on every system. Ids from here on are made up, for threads that the system cannot
+ * identify.
+ */
 const UNNAMED_IDS = 2 ** 30;
 
 /**
- * Where the system does not tell, a thread that has held the lock for so long without a pause counts as gone.
- * The longest operation fills a block of 2 GiB, which takes a second or two.
+ * Where the system does not tell whether a thread lives, a thread that has held the lock for this long without letting go
+ * counts as gone. The longest operation fills a block of 2 GiB, which takes a second or two.
  */
 const LONGEST_HOLD_MS = 10_000;
 
@@ -28,16 +31,16 @@ export class MemberTable implements HolderInspector {
     this.#doubles = new Float64Array(words.buffer, 0, words.length >> 1);
     this.#threads = threads;
     this.#self = threads.currentThread() ?? {
-      // A number of its own from the shared buffer, which no two threads that share it can have.
+      // A number from a counter in the shared buffer: no two threads that share the buffer get the same.
       id: UNNAMED_IDS + (Atomics.add(words, Field.unnamedThreads, 1) % UNNAMED_IDS),
       mark: 0,
     };
   }
 
-  /** Enters this thread under a number that nobody had, or returns 0 where all were given. Needs no lock. */
+  /** Enters this thread under a number that no thread had, and returns it; 0 = all were given. Needs no lock. */
   join(): number {
     for (let number = 1; number < Members.count; number++) {
-      // The id claims the number: whoever dies right behind this is known to be dead.
+      // The id claims the number: if the thread dies right after this, its id tells that it is dead.
       if (Atomics.compareExchange(this.#words, at(number) + Members.id, 0, this.#self.id) !== 0) continue;
       this.#doubles[(at(number) >> 1) + Members.mark] = this.#self.mark;
       return number;
@@ -46,17 +49,18 @@ export class MemberTable implements HolderInspector {
   }
 
   /**
-   * Takes the number of a thread that is over, and returns what it was then; undefined where it is not over, or somebody
-   * else was faster. From then on the number is this thread's in the eyes of all. Precondition: the other one does not
-   * hold the lock, which it cannot take again. Needs no lock.
+   * Takes the number of a thread that is over, and returns the identity of that thread; undefined where it is not over,
+   * or another thread was faster. From then on the number is this thread's for all threads. Precondition: the thread that
+   * is over does not hold the lock (nor can it take it again). Needs no lock.
    */
   claim(number: number): ThreadIdentity | undefined {
     const index = at(number) + Members.id;
     const id = Atomics.load(this.#words, index);
     if (id === 0 || !this.#isOver(number, id)) return undefined;
-    // Below 0 the number is being claimed, and nobody else's to claim until all of it is this thread's.
+    // An id below 0 marks the number as being claimed: no other thread can claim it until all its fields are this
+    // thread's.
     if (Atomics.compareExchange(this.#words, index, id, -this.#self.id) !== id) return undefined;
-    // In between it may have been given to a thread with the same id: one that had left it, and is back.
+    // Before the exchange the number may have been given to a thread with the same id: one that had left, and is back.
     if (!this.#isOver(number, id)) {
       Atomics.store(this.#words, index, id);
       return undefined;
@@ -66,25 +70,28 @@ export class MemberTable implements HolderInspector {
     return before;
   }
 
-  /** Undoes {@link claim}: the number is that of a thread that is over again. Precondition: the lock is not held. */
+  /**
+   * Undoes {@link claim}: the number is again that of the thread that is over. Precondition: this thread does not hold
+   * the lock.
+   */
   giveBack(number: number, before: ThreadIdentity): void {
     Atomics.store(this.#words, at(number) + Members.id, -this.#self.id);
     this.#enter(number, before, true);
   }
 
-  /** Writes all of a number that this thread is claiming; the id, which ends that, last. */
+  /** Writes the fields of a number that this thread is claiming. The id comes last, and ends the claim. */
   #enter(number: number, { id, mark }: ThreadIdentity, hasLeft: boolean): void {
     this.#doubles[(at(number) >> 1) + Members.mark] = mark;
     this.#words[at(number) + Members.hasLeft] = hasLeft ? 1 : 0;
     Atomics.store(this.#words, at(number) + Members.id, id);
   }
 
-  /** Notes that this member is done. */
+  /** Notes that this member has left. */
   leave(number: number): void {
     this.#words[at(number) + Members.hasLeft] = 1;
   }
 
-  /** Whether nothing will come of this member any more. */
+  /** Whether the member has left or its thread has ended: it will never use the allocator again. */
   isOver(number: number): boolean {
     return this.#isOver(number, this.#idOf(number));
   }
@@ -93,12 +100,12 @@ export class MemberTable implements HolderInspector {
     return this.#hasLeft(number, this.#idOf(number));
   }
 
-  /** Whether that is a number that was ever given; any other value is none. */
+  /** Whether `number` is a member number that was ever given. */
   has(number: number): boolean {
     return Number.isInteger(number) && number > 0 && number < Members.count && this.#idOf(number) !== 0;
   }
 
-  /** How many numbers were ever given; they are given in order, from 1. */
+  /** The count of numbers that were ever given; they are given in order, from 1. */
   count(): number {
     let number = 1;
     while (number < Members.count && this.#words[at(number) + Members.id] !== 0) number++;
@@ -109,7 +116,7 @@ export class MemberTable implements HolderInspector {
     return this.has(number) && this.#isSelf(this.#identity(number, this.#idOf(number)));
   }
 
-  /** A number that no member has holds no lock: somebody has written over the lock. */
+  /** Whether the member's thread has gone. So has a number that no member has: something has written over the lock. */
   isGone(number: number, heldMs: number): boolean {
     return !this.has(number) || !(this.isAlive(number) ?? heldMs < LONGEST_HOLD_MS);
   }
@@ -123,7 +130,7 @@ export class MemberTable implements HolderInspector {
     return Atomics.load(this.#words, at(number) + Members.id);
   }
 
-  // What follows is given the id that was read before, so that all of it is about the same thread.
+  // The methods below take an id that was read before, so that all of them are about the same thread.
 
   #isOver(number: number, id: number): boolean {
     return this.#hasLeft(number, id) || this.#isAlive(this.#identity(number, id)) === false;
@@ -139,8 +146,9 @@ export class MemberTable implements HolderInspector {
   }
 
   /**
-   * Whether that is this very thread. It may have another mark there: from another copy of this library, say. Of two
-   * threads that live, no two have one id. A thread that died while it joined may have left no mark.
+   * Whether `thread` is this very thread. The mark may differ, if another copy of this library made it, say. A live
+   * thread with this id is this thread, since no two live threads have the same id. A mark of 0 counts as this thread's:
+   * a thread that died while it joined may have left no mark.
    */
   #isSelf(thread: ThreadIdentity): boolean {
     if (thread.id !== this.#self.id) return false;
@@ -149,7 +157,7 @@ export class MemberTable implements HolderInspector {
   }
 
   #identity(number: number, id: number): ThreadIdentity {
-    // Of a thread that is claiming the number only the id is there. If it dies, it has gone like any other.
+    // While a thread claims the number, only its id is known. If that thread dies, it counts as gone like any other.
     if (id < 0) return { id: -id, mark: 0 };
     return { id, mark: this.#doubles[(at(number) >> 1) + Members.mark] ?? 0 };
   }

@@ -1,34 +1,34 @@
-/** Which threads share an allocator, and what each of them holds. */
+/** Tells which threads share an allocator, and what each of them holds. */
 import type { Address } from "../ffi/contract.ts";
 import { refuseHeir } from "../engine/refusals.ts";
 import type { SharedLedgers } from "./ledgers.ts";
 import type { MemberTable } from "./members.ts";
 import { ESTATE } from "./succession.ts";
 
-/** A thread that has, or had, a part in a shared allocator. */
+/** A thread that shares, or shared, an allocator. */
 export interface MemberInfo {
   /**
-   * Its number: `JitAllocator.memberId` there. 0 stands for the estate: all the threads that are over and whose numbers
-   * other threads have now.
+   * The thread's number (`JitAllocator.memberId` in that thread). 0 = the estate: all threads that are over and whose
+   * numbers other threads have now.
    */
   id: number;
-  /** False where its thread has ended; undefined where this system does not tell. */
+  /** False where the thread has ended; undefined where this system does not tell. */
   isAlive: boolean | undefined;
-  /** Whether it has called `detach`. */
+  /** Whether the thread has called `detach`. */
   hasLeft: boolean;
-  /** What it allocated or adopted, whoever uses it now, and is not released. */
+  /** The number of live allocations that the thread made or adopted, whoever uses them now. */
   allocationCount: number;
 }
 
-/** What one of the threads may ask of the others' holdings. But for `has`, each takes the lock. */
+/** The members and their allocations, as one thread may query and change them. Every method but `has` takes the lock. */
 export class Membership {
-  /** The number of this thread among those that share. */
+  /** The member number of this thread. */
   readonly memberId: number;
   readonly #members: MemberTable;
   readonly #ledgers: SharedLedgers;
   readonly #run: <T>(act: () => T) => T;
 
-  /** @param run does something while this thread holds the lock */
+  /** @param run calls a function while this thread holds the lock */
   constructor(memberId: number, members: MemberTable, ledgers: SharedLedgers, run: <T>(act: () => T) => T) {
     this.memberId = memberId;
     this.#members = members;
@@ -36,7 +36,7 @@ export class Membership {
     this.#run = run;
   }
 
-  /** Every thread that has, or had, a part in this; last, where there is one, the estate. */
+  /** Every thread that shares, or shared, the allocator; the estate comes last, where there is one. */
   list(): MemberInfo[] {
     return this.#run(() => {
       const counts = this.#ledgers.countByMember();
@@ -52,25 +52,26 @@ export class Membership {
     });
   }
 
-  /** Whether a thread has, or had, that number, or it is that of the estate. */
+  /** Whether `id` is the number that a thread has or had, or the estate's. */
   has(id: unknown): id is number {
     return typeof id === "number" && (id === ESTATE || this.#members.has(id));
   }
 
-  /** Where what a member allocated and nobody released begins. */
+  /** The start addresses of a member's live allocations. */
   allocationsOf(member: number): Address[] {
     return this.#run(() => this.#ledgers.allocationsBy(member));
   }
 
-  /** Releases all of it that can be. Returns how many there were. */
+  /** Releases all live allocations of a member that can be released. Returns how many there were. */
   releaseAllOf(member: number): number {
     return this.#run(() => this.#ledgers.releaseAllBy(member));
   }
 
-  /** Makes all of it this thread's. Returns how many there were. */
+  /** Makes this thread the owner of all live allocations of a member. Returns how many there were. */
   adopt(member: number): number {
     return this.#run(() => {
-      // A number that is being claimed is the claimer's already; where the system does not tell, the caller knows.
+      // A number that is being claimed counts as its claimer's. Where the system does not tell whether a thread lives,
+      // the caller must know.
       const isOver = member === ESTATE || this.#members.hasLeft(member);
       if (!isOver && this.#members.isAlive(member) === true) throw refuseHeir(member);
       return this.#ledgers.handOver(member, this.memberId);

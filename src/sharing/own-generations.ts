@@ -1,18 +1,21 @@
-/** The generations that one thread gives: those of its batch, one after the other. The lock is needed. */
+/** The generations that one thread gives: those of its batch, one after the other. The caller holds the lock. */
 import type { Core } from "../core/core.ts";
 import { outOfGenerations } from "../engine/refusals.ts";
 import { isLastOfBatch } from "./batches.ts";
 import type { GenerationBatches } from "./batches.ts";
 import type { SharedLedgers } from "./ledgers.ts";
 
-/** What one thread knows of its generations. The core gives them while this thread's operation is under way. */
+/**
+ * One thread's place in its batch of generations. The core gives the generations while an operation of the thread is
+ * under way.
+ */
 export class OwnGenerations {
   readonly #core: Core;
   readonly #batches: GenerationBatches;
   readonly #ledgers: SharedLedgers;
-  /** The one that was given last. */
+  /** The generation that was given last. */
   #last = 0;
-  /** Whether the next one is of a batch that is still to be taken. */
+  /** Whether the next generation needs a new batch. */
   #needsBatch = true;
 
   constructor(core: Core, batches: GenerationBatches, ledgers: SharedLedgers) {
@@ -21,24 +24,27 @@ export class OwnGenerations {
     this.#ledgers = ledgers;
   }
 
-  /** An operation of this thread's begins. */
+  /** Called when an operation of this thread begins. */
   begin(): void {
     this.#core.generation = this.#last;
   }
 
-  /** It is over, and may have given one. */
+  /** Called when the operation is over; it may have given a generation. */
   end(): void {
     const { generation } = this.#core;
     if (generation !== this.#last) this.#goOnBehind(generation);
   }
 
-  /** For an operation that gives one, and one at the most: before it does. @throws JitError where all are in use */
+  /**
+   * Called before an operation that gives a generation, and one at the most. @throws JitError where all batches are in
+   * use
+   */
   prepare(member: number): void {
     if (this.#needsBatch) this.#takeBatch(member);
     this.#batches.noteNext(member, this.#last);
   }
 
-  /** Goes on with the batch that the member has begun. */
+  /** Goes on with the batch that the member has begun, if any. */
   resume(member: number): void {
     const generation = this.#batches.resume(member);
     if (generation === 0) return;

@@ -1,6 +1,7 @@
 /**
- * The register of blocks: where each is mapped, and where the core keeps its records. A block is entered with its last
- * write and leaves with a single one, so that it says what is true whenever a thread stops. The lock is needed.
+ * The register of blocks: the addresses at which each is mapped, and the place of its records in the core. The last write
+ * of an entry enters a block, and a single write removes it, so that the register is right whenever a thread stops. The
+ * caller holds the lock.
  */
 import type { BlockRegister, RegisteredBlock, RegisterEntry } from "../engine/contract.ts";
 import { Entry, Field } from "./layout.ts";
@@ -14,14 +15,14 @@ export class SharedRegister implements BlockRegister {
   readonly #words: Int32Array;
   readonly #doubles: Float64Array;
 
-  /** @param atomics the same as `words`, for what is read without the lock */
+  /** @param atomics the same integers as `words`, for the field that is read without the lock */
   constructor(atomics: Int32Array, words: Int32Array, doubles: Float64Array) {
     this.#atomics = atomics;
     this.#words = words;
     this.#doubles = doubles;
   }
 
-  /** Enters a block. Returns its entry, or 0 where the register is full (which the reserve's limit rules out). */
+  /** Enters a block. Returns its entry; 0 = the register is full (which `maxReservedSize` rules out). */
   add(known: RegisteredBlock): number {
     const words = this.#words;
     const count = this.#count();
@@ -46,14 +47,17 @@ export class SharedRegister implements BlockRegister {
     return entry;
   }
 
-  /** Notes that a block is about to be unmapped, for all threads: from now on it is gone, whoever finishes that. */
+  /**
+   * Notes for all threads that a block is about to be unmapped. From now on the block counts as gone, whichever thread
+   * unmaps it.
+   */
   markLeaving(entry: number): void {
     this.bumpEpoch();
     const serial = this.serialOf(entry);
     if (serial > 0) this.#words[entry + Entry.serial] = -serial;
   }
 
-  /** The system refused: it stays. */
+  /** Notes that a block stays, because the system refused to unmap it. */
   markStaying(entry: number): void {
     this.#words[entry + Entry.serial] = Math.abs(this.serialOf(entry));
   }
@@ -64,27 +68,27 @@ export class SharedRegister implements BlockRegister {
   }
 
   /**
-   * Lets every thread know that what it keeps of its own may be stale, and that what it reads without the lock may be
-   * in the middle of a change: so it comes before the change.
+   * Tells every thread that what it keeps for itself may be stale, and that what it reads without the lock may be half
+   * changed. So it is called before the change.
    */
   bumpEpoch(): void {
     Atomics.add(this.#atomics, Field.epoch, 1);
   }
 
-  /** 0 = free, below 0 = leaving. */
+  /** The serial of an entry; 0 = the entry is free, below 0 = its block is leaving. */
   serialOf(entry: number): number {
     const words = this.#words;
     return words[entry + Entry.check] === FREE ? 0 : (words[entry + Entry.serial] ?? 0);
   }
 
-  /** The blocks there are, in the order in which they were entered. */
+  /** The blocks that are in use, in the order in which they were entered. */
   staying(): RegisterEntry[] {
     return this.#entries()
       .filter(({ serial }) => serial > 0)
       .sort((a, b) => a.serial - b.serial);
   }
 
-  /** The blocks that somebody began to unmap. */
+  /** The blocks whose unmapping has begun. */
   leaving(): RegisterEntry[] {
     return this.#entries().filter(({ serial }) => serial < 0);
   }
@@ -94,7 +98,7 @@ export class SharedRegister implements BlockRegister {
     return this.#entries().find((known) => known.block === block && known.serial > 0);
   }
 
-  /** How many entries there are, in use or free. @throws Error where there are more behind them, or not so many */
+  /** The number of entries, in use or free. @throws Error where the number cannot be right */
   #count(): number {
     const count = this.#words[Field.entryCount] ?? 0;
     const next = this.#words[at(count) + Entry.check] ?? 0;
@@ -103,7 +107,7 @@ export class SharedRegister implements BlockRegister {
     return count;
   }
 
-  /** All that are in use. @throws Error where one is not what was entered: what it names may be nobody's memory */
+  /** All entries that are in use. @throws Error where one fails its checksum: the memory that it names may not be a block */
   #entries(): RegisterEntry[] {
     const words = this.#words;
     const entries: RegisterEntry[] = [];
@@ -133,13 +137,13 @@ export class SharedRegister implements BlockRegister {
   }
 }
 
-/** 32 bits of all that an entry says of its block, whether it leaves or not (FNV-1a, of integers). */
+/** The checksum of an entry: 32 bits (FNV-1a, of integers) of all it says of its block. Leaving does not change it. */
 function checkOf(words: Int32Array, entry: number): number {
   let hash = 0x811c_9dc5 ^ Math.abs(words[entry + Entry.serial] ?? 0);
   for (let index = entry + Entry.pool; index < entry + Entry.check; index++) {
     hash = Math.imul(hash, 0x0100_0193) ^ (words[index] ?? 0);
   }
-  // One in 2**31 would say that the entry is free, or never was.
+  // One checksum in 2**31 would say that the entry is free or was never used.
   return hash === FREE || hash === 0 ? 1 : hash;
 }
 

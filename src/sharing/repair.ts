@@ -1,4 +1,4 @@
-/** Puts right what a thread left that stopped in the middle of an operation. The lock is held. */
+/** Repairs a shared allocator after a thread stopped in the middle of an operation. The caller holds the lock. */
 import { rebuild } from "../core/rebuild.ts";
 import { isSetUp } from "../core/store.ts";
 import { granulesOf } from "../core/survey.ts";
@@ -9,9 +9,9 @@ import { Intent } from "./layout.ts";
 import type { SharedState } from "./shared-state.ts";
 
 /**
- * Derives everything anew from the register of blocks and the ledgers, which are right at every instant, and gives
- * back what is mapped and in neither. Can be stopped anywhere, and be done again. All threads, this one too, then have
- * to make anew what they keep of their own.
+ * Derives everything anew from the register of blocks and the ledgers, which are right at every instant. Gives back the
+ * memory that is mapped and not registered. May be interrupted anywhere and repeated. Afterwards all threads, this one
+ * too, must renew what they keep for themselves.
  */
 export function repair(engine: Engine, state: SharedState): void {
   const { core, blocks } = engine;
@@ -40,14 +40,14 @@ export function repair(engine: Engine, state: SharedState): void {
   state.countRepair();
 }
 
-/** A reset or a disposal that somebody began: nothing is allocated any more. */
+/** Clears all ledgers, for a reset or a disposal that had begun: nothing is allocated any more. */
 function forgetAll({ core }: Engine, { register }: SharedState): void {
   for (const { generations, pool, sizeBytes } of register.staying()) {
     core.words.fill(0, generations, generations + sizeBytes / 2 ** core.granuleShiftOf(pool));
   }
 }
 
-/** Unmaps blocks that are empty. Returns false where the system refuses one: it stays, until the next repair or disposal. */
+/** Unmaps empty blocks. Returns false where the system refuses one, which stays until the next repair or disposal. */
 function removeBlocks({ blocks }: Engine, doomed: readonly number[]): boolean {
   let isDone = true;
   for (const block of doomed) {
@@ -61,7 +61,7 @@ function removeBlocks({ blocks }: Engine, doomed: readonly number[]): boolean {
   return isDone;
 }
 
-/** Some of what was being released may not have been filled yet. */
+/** Fills all free memory: some that was being released may not have been filled yet. */
 function fillFree({ core, blocks }: Engine): void {
   for (const mapped of blocks.all()) {
     const granules = granulesOf(core.words, mapped.block);

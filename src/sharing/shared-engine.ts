@@ -1,9 +1,9 @@
 /**
- * An allocator that several threads share: takes the lock, lets the engine of this thread do what was asked, and lets
- * go. What a thread that died left in the middle is put right by the next one that takes the lock.
+ * An allocator that several threads share. Each operation takes the lock, calls the engine of this thread, and lets go.
+ * When a thread has died in the middle of an operation, the next one that takes the lock repairs.
  *
- * What is true at every instant: the register of blocks, and the ledger of each block (core/ledger.ts). An operation
- * has happened when its write there is done, and not before; all else is derived from them.
+ * The register of blocks and the ledger of each block (core/ledger.ts) are right at every instant. An operation has
+ * happened once its write there is done, and not before. Everything else can be derived from them.
  */
 import type { AllocatorOperations } from "../engine/operations.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -28,31 +28,31 @@ import type { SharedState } from "./shared-state.ts";
 import { leaveToEstate, succeed } from "./succession.ts";
 import type { CachePolicy } from "../engine/write-scope.ts";
 
-/** The inside of a shared JitAllocator, as one thread has it. */
+/** The inside of a shared JitAllocator, in one thread. */
 export class SharedEngine implements AllocatorOperations {
   readonly isExecutable: boolean;
-  /** Others can release at any time: functions look their span up at each call. */
+  /** NaN, because other threads can release at any time: functions look their span up at each call. */
   readonly releaseCount = NaN;
   readonly engine: Engine;
   readonly state: SharedState;
-  /** The number of this thread among those that share. */
+  /** The member number of this thread. */
   readonly memberId: number;
   readonly membership: Membership;
   readonly #members: MemberTable;
   readonly #ledgers: SharedLedgers;
   readonly #generations: OwnGenerations;
   #lock: Lock;
-  /** The epoch that what this thread keeps of its own belongs to; NaN: nothing of it is known to be right. */
+  /** The epoch of what this thread keeps for itself; NaN = all of it may be stale. */
   #epoch = NaN;
-  /** How long the core's buffer was when this thread last looked. */
+  /** The length of the core's buffer, in integers, when this thread last looked. */
   #length = 0;
   #hasLeft = false;
-  /** From the taking of the lock to the letting go. */
+  /** True while this thread holds the lock. */
   #holds = false;
-  /** While it holds the lock: whether the operation itself has begun, and the core gives this thread's generations. */
+  /** While the lock is held: whether the operation itself has begun, and the core gives this thread's generations. */
   #isReady = false;
 
-  /** @throws JitError `ERR_OUT_OF_MEMORY` where all numbers of threads are given */
+  /** @throws JitError `ERR_OUT_OF_MEMORY` where all member numbers belong to threads that are not over */
   constructor(engine: Engine, state: SharedState, threads: ThreadInspector) {
     this.engine = engine;
     this.isExecutable = engine.isExecutable;
@@ -75,9 +75,9 @@ export class SharedEngine implements AllocatorOperations {
 
   // --- the lock -----------------------------------------------------------------------------------------------
 
-  /** Takes the lock, and brings up to date what this thread keeps of its own. Where it throws, `#fail` comes next. */
+  /** Takes the lock, and renews what this thread keeps for itself. If it throws, the caller calls `#fail`. */
   #enter(): void {
-    // Its number may be another thread's by now.
+    // After `detach`, this thread's number may be another thread's.
     if (this.#hasLeft) throw refuseDetached("use the allocator");
     needStack();
     needStackAtFirst();
@@ -85,7 +85,7 @@ export class SharedEngine implements AllocatorOperations {
     this.#holds = true;
     const { state } = this;
     const isTorn = isInherited || state.isTorn;
-    // Until the way out: whatever ends this thread's operation, at whatever place, has left something to repair.
+    // Stays set until the operation ends well: if the thread ends anywhere in between, there is something to repair.
     state.isTorn = true;
     if (isTorn) {
       needMuchStack();
@@ -96,7 +96,7 @@ export class SharedEngine implements AllocatorOperations {
     this.#isReady = true;
   }
 
-  /** The way out of what has been done, or was refused. */
+  /** Ends an operation that succeeded, and lets go. */
   #leave(): void {
     this.#settle();
     this.state.isTorn = false;
@@ -104,8 +104,8 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   /**
-   * The way out of what has failed. An error that is not this library's (the stack was used up, say) may have come in
-   * the middle of a change. Returns the error.
+   * Ends an operation that failed, and lets go. Returns the error. Any error but a JitError (a used-up stack, say) may
+   * have come in the middle of a change, so the next thread must repair.
    */
   #fail(error: unknown): unknown {
     if (!this.#holds) return error;
@@ -117,12 +117,12 @@ export class SharedEngine implements AllocatorOperations {
     return error;
   }
 
-  /** Notes what the operation has used up, and lets the others know what they must. */
+  /** Notes the generation that the operation has given, and tells the other threads if the buffer has grown. */
   #settle(): void {
     const { core } = this.engine;
     this.#generations.end();
     if (core.words.length !== this.#length) {
-      // The others' views are too short now.
+      // The other threads' views are too short now.
       this.#length = core.words.length;
       this.state.register.bumpEpoch();
     }
@@ -134,7 +134,7 @@ export class SharedEngine implements AllocatorOperations {
     this.#lock.release();
   }
 
-  /** For what is not called often: takes the lock, acts, and lets go. */
+  /** Takes the lock, calls `act`, and lets go. For operations that are not frequent. */
   #run<T>(act: () => T): T {
     try {
       this.#enter();
@@ -146,7 +146,7 @@ export class SharedEngine implements AllocatorOperations {
     }
   }
 
-  /** Another thread grew the buffer, unmapped a block, repaired, or disposed of it all. */
+  /** Renews what this thread keeps for itself, because a thread grew the buffer, unmapped a block, repaired, or disposed. */
   #catchUp(): void {
     const { engine, state } = this;
     engine.core.refreshViews();
@@ -160,9 +160,9 @@ export class SharedEngine implements AllocatorOperations {
   // --- sharing ------------------------------------------------------------------------------------------------
 
   /**
-   * Makes an allocator that one thread has had for itself ready to be shared: every allocation gets a generation,
-   * every block its entry. Called once, before anybody else knows of it.
-   * @throws JitError `ERR_OUT_OF_MEMORY` where there is no room for what is kept of each allocation then
+   * Makes an allocator that one thread had for itself ready to be shared: every allocation gets a generation, and every
+   * block an entry in the register. Called once, before any other thread knows of the allocator.
+   * @throws JitError `ERR_OUT_OF_MEMORY` where there is no room for the ledgers
    */
   enrol(): void {
     needMuchStack();
@@ -175,18 +175,18 @@ export class SharedEngine implements AllocatorOperations {
     this.#epoch = this.state.epoch;
   }
 
-  /** Takes part in what another thread has enrolled. */
+  /** Joins an allocator that another thread has enrolled. */
   join(): void {
     try {
       this.engine.blocks.attach(this.state.register, this, this.state.journal);
       this.#run(() => this.#generations.resume(this.memberId));
     } catch (error) {
-      this.#members.leave(this.memberId); // nobody will ever use it
+      this.#members.leave(this.memberId); // no thread will ever use the number
       throw error;
     }
   }
 
-  /** Ends this thread's part: its views are closed, its spans are no longer usable here; the allocations stay. */
+  /** Ends this thread's part: its views are closed, and its spans can no longer be used here. The allocations stay. */
   detach(): void {
     if (this.#hasLeft) return;
     this.#run(() => {
@@ -196,7 +196,7 @@ export class SharedEngine implements AllocatorOperations {
     });
   }
 
-  /** All numbers are given: takes that of a thread that is over. */
+  /** Takes the number of a thread that is over, because all numbers are given. */
   #joinInPlace(): number {
     this.engine.blocks.attach(this.state.register, this, this.state.journal);
     const start = this.state.words[Field.lastNumber] ?? 0;
@@ -207,8 +207,8 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   /**
-   * Settles under a number whose thread is over. Where something is live of that one, a number without is better, which
-   * is returned; where there is none either, what is live goes to the estate, to nobody that lives.
+   * Settles under the claimed number of a thread that is over; returns 0 then. If that thread has live allocations, a
+   * number without any is better, and is returned instead. If there is no such number, the allocations go to the estate.
    */
   #settleAs(number: number): number {
     this.#lock = this.#lockAs(number);
@@ -221,7 +221,7 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   // --- operations ---------------------------------------------------------------------------------------------
-  // Written out where calls are frequent: a function made for each would cost as much as the lock.
+  // Frequent operations do not use `#run`: the closure made for each call would cost as much as the lock.
 
   alloc(size: number): Span {
     try {
@@ -299,8 +299,8 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   /**
-   * Needs no lock as long as the epoch is still the one that this thread knows when it has looked: then no block has gone
-   * and nothing was repaired, and what it read in the ledger is the span's. In this order.
+   * Looks first without the lock, and compares the epoch after that. If the epoch is the one that this thread knows, no
+   * block has gone and nothing was repaired, so what was read in the ledger belongs to the span. The order matters.
    */
   isLive(span: Span): boolean {
     const isLive = this.engine.isLive(span);
@@ -325,7 +325,7 @@ export class SharedEngine implements AllocatorOperations {
     this.writeBytes(span, offset, bytes, "default");
   }
 
-  /** Under the lock, so that nobody unmaps the memory in the meantime. */
+  /** Writes under the lock, so that no thread unmaps the memory in the meantime. */
   writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
     try {
       this.#enter();
@@ -336,7 +336,7 @@ export class SharedEngine implements AllocatorOperations {
     }
   }
 
-  /** The callback itself runs without the lock: it may take long, and use the allocator. */
+  /** Only the copying takes the lock. The callback runs without it: it may take long, and use the allocator. */
   copyToWrite(span: Span): Uint8Array {
     return this.#run(() => this.engine.copyToWrite(span));
   }
@@ -363,7 +363,7 @@ export class SharedEngine implements AllocatorOperations {
     });
   }
 
-  /** For all threads. */
+  /** Disposes of the allocator for all threads. */
   dispose(): void {
     this.#runForAll(Intent.dispose, () => {
       this.engine.dispose();
@@ -372,7 +372,10 @@ export class SharedEngine implements AllocatorOperations {
     });
   }
 
-  /** What is done to all blocks: should this thread end in the middle, the next one goes on with what it meant to do. */
+  /**
+   * Runs an operation on all blocks, and notes its intent: should this thread end in the middle, a repair finishes the
+   * operation.
+   */
   #runForAll(intent: Intent, act: () => void): void {
     this.#run(() => {
       this.state.intent = intent;
@@ -390,7 +393,7 @@ export class SharedEngine implements AllocatorOperations {
     this.engine.checkOpen(action);
   }
 
-  /** Walks everything, the register and the ledgers too. */
+  /** Checks the invariants of everything, of the register and the ledgers too. */
   verify(): void {
     this.#run(() => {
       this.engine.verify();

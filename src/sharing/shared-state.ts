@@ -1,4 +1,4 @@
-/** The buffer that coordinates the threads of a shared allocator, and the tables in it. */
+/** The state of a shared allocator: the buffer by which its threads coordinate, and the tables in it. */
 import { GenerationBatches } from "./batches.ts";
 import { Batches, Entry, Field, Format, Intent, Journal } from "./layout.ts";
 import { SharedRegister } from "./register.ts";
@@ -6,7 +6,7 @@ import type { JournalStorage } from "../vm/contract.ts";
 
 export { Intent } from "./layout.ts";
 
-/** The same bytes as the kinds of integers and doubles that stand there. */
+/** Views of the buffer, one for each type of number in it. */
 export interface StateViews {
   readonly words: Int32Array;
   readonly doubles: Float64Array;
@@ -14,7 +14,7 @@ export interface StateViews {
   readonly owners: Uint16Array;
 }
 
-/** Of fixed lengths: a view that follows the length of its buffer costs 20 to 30 times as much to read. */
+/** Makes views of fixed lengths: reading a view that follows the length of its buffer costs 20 to 30 times as much. */
 export function viewsOf(buffer: SharedArrayBuffer): StateViews {
   return {
     words: new Int32Array(buffer, 0, buffer.byteLength >> 2),
@@ -23,7 +23,7 @@ export function viewsOf(buffer: SharedArrayBuffer): StateViews {
   };
 }
 
-/** All that the threads of one allocator share beside the core. Everything but reading the epoch needs the lock. */
+/** Everything that the threads of one allocator share besides the core. Everything but reading the epoch needs the lock. */
 export class SharedState {
   readonly buffer: SharedArrayBuffer;
   /** The lock and the epoch are read and changed through these, with Atomics; all else through plain views. */
@@ -33,7 +33,7 @@ export class SharedState {
   readonly register: SharedRegister;
   readonly journal: JournalStorage;
 
-  /** @param views of the buffer; tests pass such as stop at a given write */
+  /** @param views of the buffer; tests pass views that stop at a given write */
   constructor(buffer: SharedArrayBuffer, views = viewsOf(buffer)) {
     const { words, doubles, owners } = views;
     this.buffer = buffer;
@@ -44,12 +44,12 @@ export class SharedState {
     this.journal = { words, doubles, start: Journal.start, integers: Journal.integers };
   }
 
-  /** A new one, for an allocator that never has more than `mostBlocks` blocks. It is known again by its seal. */
+  /** Makes the state of an allocator that never has more than `mostBlocks` blocks. It is recognised by its seal. */
   static create(mostBlocks: number, seal = 0): SharedState {
     const integers = Entry.start + mostBlocks * Entry.integers;
     const byteLength = integers * 4;
-    // One of fixed length V8 takes from the C heap, which clears what it uses again: 2.6 MB are then resident for each
-    // allocator. What may grow is mapped. It never grows.
+    // V8 takes a buffer of fixed length from the C heap, which clears memory that it reuses: 2.6 MB would be resident for
+    // each allocator. A growable buffer is mapped instead. This one never grows.
     const state = new SharedState(new SharedArrayBuffer(byteLength, { maxByteLength: byteLength }));
     state.words[Field.version] = Format.version;
     state.words[Field.seal] = seal;
@@ -70,12 +70,12 @@ export class SharedState {
     );
   }
 
-  /** What it has in common with the other parts of its handle. */
+  /** The seal, which the parts of one handle have in common. */
   get seal(): number {
     return this.words[Field.seal] ?? 0;
   }
 
-  /** A number that changes when what a thread keeps of its own may be stale. Needs no lock. */
+  /** A number that changes when what a thread keeps for itself may be stale. Needs no lock. */
   get epoch(): number {
     return Atomics.load(this.atomics, Field.epoch);
   }
@@ -104,7 +104,7 @@ export class SharedState {
     this.words[Field.isDisposed] = value ? 1 : 0;
   }
 
-  /** Bytes of it that are in use, or were: all members' numbers, the owners of batches, and the blocks. */
+  /** The bytes of the buffer that are or were in use: the table of members, the owners of batches, and the register. */
   get usedBytes(): number {
     const { words } = this;
     const batches = Math.min(words[Field.nextBatch] ?? 0, Batches.count);

@@ -1,21 +1,21 @@
-/** What becomes of a number when all were given: a thread that is over is succeeded by one that attaches. */
+/** Gives member numbers again when all were given: a thread that attaches takes the number of a thread that is over. */
 import { Members } from "./layout.ts";
 import type { SharedLedgers } from "./ledgers.ts";
 import type { MemberTable } from "./members.ts";
 
 /**
- * No thread's number: what is live of threads whose numbers are others' now is their estate. It gives no generations, and
- * stands in the lock for nobody.
+ * The number of the estate, which owns the live allocations of threads whose numbers other threads have now. It is no
+ * thread's number: it gives no generations, and in the lock it means nobody.
  */
 export const ESTATE = 0;
 
 /**
- * So often a thread tries to get a number: each try that fails is another thread's that succeeds, and there are not more
+ * How often a thread tries to get a number. When a try fails another thread's has succeeded, and there are not more
  * numbers than this.
  */
 const MOST_TRIES = Members.count;
 
-/** The first member behind number `start`, and round, that is over and wanted; 0 where there is none. */
+/** The first member after number `start`, wrapping around, that is over and wanted; 0 = none. */
 export function firstOver(
   members: MemberTable,
   start: number,
@@ -30,8 +30,9 @@ export function firstOver(
 }
 
 /**
- * What is live of a number that a thread claims: nothing must be left under it. A number without is better, which is
- * returned; where there is none, what is live goes to the estate, and 0 is returned. The lock is needed.
+ * Makes sure that no live allocation stays under a number that a thread claims. Returns 0 where the number can be used:
+ * it has no live allocations, or they went to the estate. They go there only if no member that is over has none; else the
+ * number of such a member is returned, to be tried instead. The caller holds the lock.
  */
 export function leaveToEstate(number: number, members: MemberTable, ledgers: SharedLedgers): number {
   const counts = ledgers.countByMember();
@@ -43,11 +44,11 @@ export function leaveToEstate(number: number, members: MemberTable, ledgers: Sha
 
 /**
  * Takes the number of a thread that is over. Needs no lock.
- * @param start the search begins behind this number
- * @param holdsLock whether a member has not let go of the lock: as a rule in the moment in which it ended
- * @param settle called with the number claimed, as which the lock can be taken now; returns 0 where the thread stays
- *   with it, or a number that is to be tried instead
- * @returns 0 where no member is over
+ * @param start the search begins after this number
+ * @param holdsLock whether a member still holds the lock, or is its heir, mostly because it ended just then
+ * @param settle called with the claimed number, under which the lock can be taken now; returns 0 where the thread keeps
+ *   the number, or a number to try instead
+ * @returns the number; 0 where no member is over
  */
 export function succeed(
   members: MemberTable,
