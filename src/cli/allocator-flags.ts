@@ -2,13 +2,13 @@
 import type { JitAllocatorOptions } from "../index.ts";
 import { UsageError } from "./args.ts";
 
-/** What `parseArgs` of node:util is told about a flag. */
+/** The description of a flag for `parseArgs` of node:util. */
 export interface FlagConfig {
   readonly type: "string" | "boolean";
   readonly short?: string;
 }
 
-/** What `parseArgs` of node:util gives for a flag. */
+/** The value of a flag, as `parseArgs` of node:util returns it. */
 export type FlagValue = string | boolean | (string | boolean)[] | undefined;
 
 const booleanOptions = [
@@ -54,8 +54,8 @@ ${booleanOptions.map((option) => `  --${flagName(option)}, --no-${flagName(optio
   --max-reserved-size N    bytes; K, M and G are understood`;
 
 /**
- * The allocator's options that the parsed flags ask for; what no flag names is left out.
- * Whether a number is one that the allocator takes is the allocator's to say.
+ * The allocator's options that the parsed flags ask for; options without a flag are left out. The allocator itself checks
+ * the ranges of numbers.
  * @throws UsageError where a value is not a number, or a flag and its opposite are both given.
  */
 export function allocatorOptions(values: Readonly<Record<string, FlagValue>>): JitAllocatorOptions {

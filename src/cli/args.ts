@@ -1,8 +1,8 @@
-/** Reading a command line, and saying what is wrong with it. */
+/** Reads a command line, and says what is wrong with it. */
 import type { ParseArgsConfig } from "node:util";
 import { parseArgs } from "node:util";
 
-/** A command line that cannot be meant: printed as one line, exit code 2. */
+/** A wrong command line: printed as one line, exit code 2. */
 export class UsageError extends Error {
   constructor(message: string) {
     super(message);
@@ -10,7 +10,7 @@ export class UsageError extends Error {
   }
 }
 
-/** What {@link readArgs} may be asked for: the options of node:util's parseArgs. */
+/** The options that {@link readArgs} can read: those of node:util's parseArgs. */
 export type ArgsOptions = NonNullable<ParseArgsConfig["options"]>;
 
 /**
@@ -48,7 +48,7 @@ export function readInteger(option: string, text: string, lowest: number, highes
   return value;
 }
 
-/** parseArgs goes on to explain `--` at length; the first sentence says what is wrong. */
+/** The first sentence of a message of parseArgs says what is wrong; the rest explains `--` at length. */
 function firstSentence(message: string): string {
   const sentence = message.split(/\.\s|\n/)[0] ?? message;
   return sentence.charAt(0).toLowerCase() + sentence.slice(1);

@@ -13,13 +13,13 @@ export interface BlockPicture {
   readonly granules: Uint8Array;
 }
 
-/** Characters in a line of the map at most: with the frame it fits a terminal of 80 columns. */
+/** The most characters in a line of the map: with the frame it fits a terminal of 80 columns. */
 const MAP_WIDTH = 64;
-/** In a narrower terminal a line has as many of these as fit, so that addresses stay easy to count. */
+/** In a narrower terminal the length of a line is a multiple of this, so that addresses stay easy to count. */
 const MAP_STEP = 8;
 /** Columns before a line of the map. */
 const MAP_FRAME = 2;
-/** Lines of a map at most, where they are as wide as can be; in larger blocks a character stands for several granules. */
+/** The most lines of a map, where they have their full width; in larger blocks a character stands for several granules. */
 const MAP_HEIGHT = 16;
 
 const FREE = "·";
@@ -29,7 +29,7 @@ const USED_LAST = "▌";
 /** Several granules of which some are used. */
 const MIXED = "▒";
 
-/** The characters used: in one line, or where that is too long in one each. */
+/** The legend of the characters: in one line, or one line each where that is too long. */
 export function blockMapLegend(columns?: number): string {
   const entries = [
     `${USED} used`,
@@ -43,7 +43,7 @@ export function blockMapLegend(columns?: number): string {
 
 /**
  * The map of one block: a title, then lines of {@link MAP_WIDTH} characters.
- * @param columns of the terminal; where that is too narrow, a line has fewer
+ * @param columns of the terminal; where it is too narrow, a line has fewer characters
  */
 export function renderBlockMap(block: BlockPicture, title: string, columns = Infinity): string {
   const { granules } = block;

@@ -1,21 +1,21 @@
-/** What a subcommand is, and what it gets from the outside: the same for every command. */
+/** The interface of a subcommand, and the input and output that it gets. */
 
 /** Where a command writes and reads. Tests pass their own. */
 export interface CommandIo {
-  /** Bytes go out as they are: what a program prints need not be text. */
+  /** Bytes are written unchanged: a program's output need not be text. */
   stdout(text: string | Uint8Array): void;
   stderr(text: string): void;
   /** All of standard input, as bytes; empty where it is a terminal. */
   readStdin(): Uint8Array;
   /** Whether standard input is a terminal: nothing is read from it then. */
   readonly isStdinTerminal?: boolean;
-  /** The columns of the terminal that stdout is; absent where it is none. Lines are broken there between words. */
+  /** The columns of the terminal that stdout is; absent where it is no terminal. Lines are broken there, between words. */
   readonly columns?: number | undefined;
-  /** The same of stderr. */
+  /** The columns of the terminal that stderr is. */
   readonly stderrColumns?: number | undefined;
   /** True where stdout is a terminal that shows colour (and NO_COLOR is not set). */
   readonly color: boolean;
-  /** The same for stderr, for commands whose report goes there; absent: no colour. */
+  /** True where stderr shows colour, for commands whose report goes there; absent: no colour. */
   readonly stderrColor?: boolean;
 }
 
@@ -29,7 +29,7 @@ export interface Command {
   /**
    * Runs the command.
    * @returns the exit code: 0 done, 1 the work failed, 2 the command line was wrong.
-   * @throws UsageError where the command line cannot be understood; whoever runs the command says so, and exits with 2.
+   * @throws UsageError where the command line is wrong; the caller prints it, and exits with 2.
    */
   run(args: readonly string[], io: CommandIo): number | Promise<number>;
 }

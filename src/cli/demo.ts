@@ -1,4 +1,4 @@
-/** `jit-allocator demo`: runs a Brainf*** program by the just-in-time compiler in `examples/brainf/`. */
+/** `jit-allocator demo`: runs a Brainf*** program with the just-in-time compiler in `examples/brainf/`. */
 import { createHash } from "node:crypto";
 import { nativeBackend } from "../../examples/brainf/backend.ts";
 import type { Backend } from "../../examples/brainf/backend.ts";
@@ -16,7 +16,7 @@ import type { Command, CommandIo } from "./command.ts";
 import { wrap } from "./wrap.ts";
 import { inputOf, readFile, unreadable, UnreadableFile } from "./files.ts";
 
-/** What a shell reports of a program that Ctrl-C ended: 128 + SIGINT. */
+/** The exit code that a shell reports for a program ended by Ctrl-C: 128 + SIGINT. */
 const EXIT_INTERRUPTED = 130;
 
 const HELP = `Usage: jit-allocator demo [PROGRAM] [options]
@@ -53,13 +53,13 @@ export const demo: Command = {
   run: runDemo,
 };
 
-/** What is known after the runs. */
+/** The results of the runs. */
 interface Result {
   readonly name: string;
   readonly cells: number;
   readonly backend: Backend | undefined;
   readonly first: Run;
-  /** Without the compiler; undefined if it was not to be, or makes no sense. */
+  /** The run without the compiler; undefined if none was wanted, or it would make no sense. */
   readonly comparison: Run | undefined;
 }
 
@@ -134,7 +134,7 @@ function readProgram(name: string, io: CommandIo): Uint8Array {
   }
 }
 
-/** @throws UnreadableFile also where the package may not be looked for */
+/** @throws UnreadableFile also where this process may not look for the package */
 function readShippedProgram(name: string): Uint8Array {
   let path: string;
   try {
@@ -189,7 +189,7 @@ async function run(program: Program, options: RunOptions): Promise<Run> {
       milliseconds += performance.now() - start;
       if (end === "paused" && !interrupt.signal.aborted) {
         options.onSlice?.(milliseconds);
-        // Signals, and the news that nobody reads the output any more, come in here.
+        // Here the event loop delivers signals, and the error that nobody reads the output any more.
         await new Promise((resolve) => setImmediate(resolve));
         continue;
       }
@@ -206,7 +206,7 @@ async function run(program: Program, options: RunOptions): Promise<Run> {
   }
 }
 
-/** Interprets everything. After a second, says what takes so long. */
+/** Runs the program by the interpreter alone. After a second, prints what takes so long. */
 async function compare(program: Program, options: RunOptions, io: CommandIo | undefined): Promise<Run> {
   let hasSpoken = false;
   const onSlice = (milliseconds: number): void => {
@@ -237,7 +237,7 @@ function render(result: Result, { stderrColor: isColored = false, stderrColumns 
   const bold = (text: string): string => (isColored ? `\u001b[1m${text}\u001b[22m` : text);
   const green = (text: string): string => (isColored ? `\u001b[32m${text}\u001b[39m` : text);
   const factor = speedup(result);
-  // Where nothing got hot there is nothing to compare but chance.
+  // Where no loop got hot, the ratio would be chance.
   const ratio = factor === null || functions === 0 ? "" : ` (${factor.toFixed(1)} times as fast)`;
   const compiled =
     backend === undefined

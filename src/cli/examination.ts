@@ -1,4 +1,7 @@
-/** What `doctor` finds out: every question it asks may be refused, by a permission or by the system, and is then answered so. */
+/**
+ * The examination of `doctor`. Every question may be refused, by a permission or by the system; the refusal is the answer
+ * then.
+ */
 import { release } from "node:os";
 import type { Ffi } from "../ffi/contract.ts";
 import { systemFfi } from "../ffi/select.ts";
@@ -8,22 +11,22 @@ import { probeStep, probeView } from "../vm/attempts.ts";
 import type { HardenedRuntimeInfo, MemoryLimit, ProbeStep, VirtualMemory } from "../vm/contract.ts";
 import { systemMemory } from "../vm/select.ts";
 
-/** What `--json` prints. */
+/** The report that `--json` prints. */
 export interface DoctorReport {
   /** True where machine code can be made and run here; the exit code says the same. */
   readonly ok: boolean;
   readonly verdict: string;
-  /** What to do, most important first; empty where nothing is to be done. */
+  /** What to do, most important first; empty where there is nothing to do. */
   readonly advice: readonly string[];
   readonly runtime: { readonly name: string; readonly version: string; readonly reason: string };
-  /** A release that this process may not ask for is a text that says so, and what would let it. */
+  /** `release` is a text where this process may not ask for it: it says so, and what would allow it. */
   readonly system: { readonly name: string; readonly release: string; readonly reason: string };
   readonly processor: { readonly name: string; readonly reason: string };
   /** Null where no native code can be called. */
   readonly ffi: { readonly name: string; readonly version: string; readonly reason: string } | null;
   /**
-   * Null where no native code can be called; so are the lists below empty then. What in it is null could not be asked: the
-   * steps say why.
+   * Null where no native code can be called; the lists below are empty then. A field is null where it could not be asked:
+   * the steps say why.
    */
   readonly memory: {
     readonly pageSize: number | null;
@@ -35,7 +38,7 @@ export interface DoctorReport {
   readonly limits: readonly MemoryLimit[];
 }
 
-/** What is examined. Tests pass a machine of their own. */
+/** The machine that is examined. Tests pass their own. */
 export interface DoctorPatient {
   readonly platform: Platform;
   systemRelease(): string;
@@ -63,7 +66,7 @@ const FORTY_TWO: Readonly<Record<ProcessorName, readonly number[] | undefined>> 
   other: undefined,
 };
 
-/** Examines a machine. Never throws: what fails, or may not be asked, becomes part of the report. */
+/** Examines a machine. Never throws: failures and refusals become part of the report. */
 export function examine(patient: DoctorPatient): DoctorReport {
   const { runtime, runtimeVersion, system, processor, evidence } = patient.platform;
   const about = {
@@ -122,7 +125,7 @@ export function examine(patient: DoctorPatient): DoctorReport {
   };
 }
 
-/** What a question is answered; where it cannot be asked, or fails, what `otherwise` makes of the error. */
+/** The answer to a question; where the question fails, what `otherwise` makes of the error. */
 function ask<T, U>(question: () => T, otherwise: (error: unknown) => U): T | U {
   try {
     return question();
@@ -131,7 +134,7 @@ function ask<T, U>(question: () => T, otherwise: (error: unknown) => U): T | U {
   }
 }
 
-/** What stands in the place of an answer. */
+/** The text that replaces an answer. */
 function unknown(error: unknown): string {
   const allowing = refusalOf(error);
   return allowing === undefined ? `unknown: ${messageOf(error)}` : notAllowed(allowing);
@@ -148,7 +151,7 @@ function judge(dual: ProbeStep, single: ProbeStep): string {
   return NOTHING_RUNS;
 }
 
-/** Blocks grow up to this size, so a file limit below it is met one day. */
+/** Bytes. Blocks grow up to this size, so that a growing program meets any limit below it. */
 const LARGEST_GROWN_BLOCK = 64 * 1024 * 1024;
 
 function advise(dual: ProbeStep, single: ProbeStep, limits: readonly MemoryLimit[]): readonly string[] {

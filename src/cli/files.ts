@@ -1,4 +1,4 @@
-/** Reading the files that a command line names. */
+/** Reads the files that a command line names. */
 import { readFileSync } from "node:fs";
 import type { CommandIo } from "./command.ts";
 
@@ -10,7 +10,10 @@ export function readFile(path: string): Uint8Array {
   return read(path, path);
 }
 
-/** What `-` names. @param what it is to be, as messages call it. @throws UnreadableFile also where it is a terminal */
+/**
+ * Standard input, as `-` names it. @param what the name of its content in messages. @throws UnreadableFile also where it
+ * is a terminal
+ */
 export function inputOf(what: string, io: CommandIo): Uint8Array {
   if (io.isStdinTerminal === true) {
     throw new UnreadableFile(
@@ -33,7 +36,7 @@ function read(file: string | number, name: string): Uint8Array {
   }
 }
 
-/** The error for what could not be read, or not even be found. */
+/** The error for a file that could not be read or found. */
 export function unreadable(name: string, cause: unknown): UnreadableFile {
   const reason = cause instanceof Error ? (cause.message.split("\n", 1)[0] ?? "") : String(cause);
   return new UnreadableFile(`cannot read ${name}: ${reason.replace(/, [a-z]+( '.*')?$/, "")}`, { cause });

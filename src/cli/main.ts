@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `jit-allocator`: finds the command, runs it, and turns what it throws into one line and an exit code. */
+/** `jit-allocator`: finds the command, runs it, and turns its errors into one line and an exit code. */
 import { JitError } from "../index.ts";
 import { UsageError } from "./args.ts";
 import type { Command, CommandIo } from "./command.ts";
@@ -13,7 +13,7 @@ import { wrap } from "./wrap.ts";
 
 const commands: readonly Command[] = [demo, doctor, replay];
 
-/** What there is beside the commands that do something. */
+/** The pseudo-command `help`, for the list of commands. */
 const HELP_SUMMARY = { name: "help", summary: "print this text, or with a COMMAND its own" };
 
 const widestName = Math.max(...commands.map(({ name }) => name.length));
@@ -33,7 +33,7 @@ FORCE_COLOR shows them everywhere; FORCE_COLOR=0 shows none.
 Exit codes: 0 done, 1 the work failed, 2 the command line was wrong.
 `;
 
-/** Other ways to ask for what every program has. */
+/** Other spellings of `--help` and `--version`. */
 const ALIASES: Readonly<Record<string, string>> = { "-h": "--help", "-v": "--version", version: "--version" };
 
 /** Runs the command line and returns the exit code. Never throws. */
@@ -70,15 +70,15 @@ async function main(args: readonly string[], io: CommandIo): Promise<number> {
       return 2;
     }
     if (error instanceof JitError) say(` ${given}: ${error.code}: ${error.message}`);
-    // Whatever else comes here is a mistake in this program; the stack helps whoever looks for it.
+    // Any other error is a bug of this program; the stack helps to find it.
     else say(` ${given}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
     return 1;
   }
 }
 
 /**
- * The reader of a pipe may leave before everything is written (`| head`): that is no error of ours. Windows calls it
- * the end of the file when a write was already under way.
+ * Ends the program when a write fails. The reader of a pipe may leave before everything is written (`| head`): that is no
+ * error here. Windows reports it as the end of the file (EOF) when a write was already under way.
  */
 function leaveOnFailedWrite(error: NodeJS.ErrnoException): void {
   if (error.code === "EPIPE" || error.code === "EOF") process.exit();
@@ -87,7 +87,7 @@ function leaveOnFailedWrite(error: NodeJS.ErrnoException): void {
 }
 
 process.stdout.on("error", leaveOnFailedWrite);
-process.stderr.on("error", () => process.exit(1)); // there is nobody to tell
+process.stderr.on("error", () => process.exit(1)); // no stream is left to report it on
 
 process.exitCode = await main(process.argv.slice(2), {
   stdout: (text) => void process.stdout.write(text),

@@ -1,14 +1,14 @@
 /**
- * Runs a trace on an allocator. The loops here are what is timed, so they do nothing but pick the next operation
- * and call the allocator: the clock is read at the ends of a phase, and results go to arrays that exist already.
+ * Runs a trace on an allocator. The loops in this file are timed, so they only pick the next operation and call the
+ * allocator: the clock is read at the ends of a phase, and results go to arrays that exist already.
  */
 import { JitAllocator, type JitAllocatorOptions, type Span } from "../index.ts";
 import { OperationKind, type Trace } from "./trace.ts";
 
-/** What a trace runs on: `allocAddress` or `alloc`. */
+/** The method that a trace allocates by: `allocAddress` or `alloc`. */
 export type ReplayApi = "address" | "span";
 
-/** The largest figures an allocator's statistics show while the trace runs, in bytes. */
+/** The peaks of the allocator's statistics while the trace runs, in bytes. */
 export interface ReplayPeak {
   readonly reservedBytes: number;
   readonly usedBytes: number;
@@ -18,7 +18,7 @@ export interface ReplayPeak {
 
 /** An operation that the allocator refused. */
 export class ReplayError extends Error {
-  /** Which one, from 0. */
+  /** The index of the operation, from 0. */
   readonly operationIndex: number;
 
   constructor(operationIndex: number, cause: unknown) {
@@ -27,7 +27,7 @@ export class ReplayError extends Error {
   }
 }
 
-/** A trace, and the slots for what it holds, which are the same in every round. */
+/** A trace, and the slots for its live allocations, which are the same in every round. */
 export interface Replay {
   readonly trace: Trace;
   /** Runs the operations from `start` to just before `end`. */
@@ -66,7 +66,7 @@ class AddressReplay implements Replay {
   }
 }
 
-/** The trace on `alloc`: a slot holds a span, and keeps it until the next one takes its place. */
+/** The trace on `alloc`: a slot holds a span, and keeps it until another replaces it. */
 class SpanReplay implements Replay {
   readonly trace: Trace;
   readonly #spans: Span[];
@@ -98,7 +98,7 @@ class SpanReplay implements Replay {
   }
 }
 
-/** Gets a trace ready to run on one of the two. */
+/** Makes a trace ready to run on one of the two APIs. */
 export function makeReplay(api: ReplayApi, trace: Trace): Replay {
   return api === "address" ? new AddressReplay(trace) : new SpanReplay(trace);
 }
@@ -124,9 +124,8 @@ export function timeRound(replay: Replay, options: JitAllocatorOptions): Float64
 }
 
 /**
- * Runs the trace once, untimed, and reads the statistics where they can peak. Used and reserved bytes grow in
- * allocations alone, so their peaks stand at the last of a run of allocations: reading there, and nowhere else,
- * misses nothing.
+ * Runs the trace once, untimed, and reads the statistics where they can peak. Used and reserved bytes grow only in
+ * allocations, so every peak comes after the last of a run of allocations: reading only there misses none.
  * @throws ReplayError with the operation that the allocator refused.
  */
 export function measurePeak(replay: Replay, options: JitAllocatorOptions): ReplayPeak {

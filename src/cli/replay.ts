@@ -1,4 +1,4 @@
-/** `jit-allocator replay`: runs an allocation trace on this allocator and prints what each phase costs. */
+/** `jit-allocator replay`: runs an allocation trace on this allocator and prints the cost of each phase. */
 import { JitError, type JitAllocatorOptions } from "../index.ts";
 import {
   allocatorFlags,
@@ -49,8 +49,8 @@ was wrong.
 `;
 
 /**
- * The first rounds run while the loop is still being compiled; with fewer than this the best round can be one of
- * those.
+ * The first rounds run while the loop is still being compiled; with fewer rounds than this, the best one can be among
+ * them.
  */
 const DEFAULT_ROUNDS = 5;
 
@@ -100,7 +100,8 @@ function parseRequest(args: readonly string[]): ReplayRequest | undefined {
 }
 
 function replayTrace(trace: Trace, request: ReplayRequest): ReplayReport {
-  // The peaks first: an operation that the allocator refuses is found, and named, before anything is timed.
+  // The peaks are measured first, so that an operation that the allocator refuses is found, and named, before anything is
+  // timed.
   const replay = makeReplay(request.api, trace);
   const peak = measurePeak(replay, request.options);
   let best: Float64Array | undefined;
@@ -162,7 +163,7 @@ function table(result: ReplayReport, request: ReplayRequest, trace: Trace): stri
   ].join("\n")}\n`;
 }
 
-/** Says what went wrong, on stderr. @returns the exit code. */
+/** Prints what went wrong, on stderr. @returns the exit code. */
 function explain(error: unknown, bytes: Uint8Array, path: string, io: CommandIo): number {
   const name = path === "-" ? "standard input" : path;
   const say = (what: string): void => io.stderr(wrap(`jit-allocator replay: ${what}\n`, io.stderrColumns));
@@ -179,7 +180,7 @@ function explain(error: unknown, bytes: Uint8Array, path: string, io: CommandIo)
     return 1;
   }
   if (error instanceof JitError) {
-    // Thrown by the constructor: the flags were wrong, or the system gives no memory at all.
+    // The constructor threw it: the flags were wrong, or the system gives no memory at all.
     say(error.message);
     return error.code === "ERR_INVALID_ARGUMENT" ? 2 : 1;
   }

@@ -1,7 +1,7 @@
 /**
- * Reads allocation traces: text, one operation a line, as the table of lines in docs/command-line.md says.
- * A trace has millions of lines, so it is read byte by byte into flat arrays, and ids become dense slots:
- * what runs it later touches no string, no map and no object.
+ * Reads allocation traces: text, one operation a line, as the table in docs/command-line.md says. A trace has millions of
+ * lines, so it is read byte by byte into flat arrays, and ids become dense slots: the loop that runs it later touches no
+ * string, no map and no object.
  */
 import { gunzipSync } from "node:zlib";
 
@@ -20,23 +20,23 @@ export interface TracePhase {
   readonly end: number;
 }
 
-/** A trace that has been checked: every operation but an allocation is on a slot that is live then. */
+/** A trace that has been checked: every operation but an allocation is on a slot that is live at that point. */
 export interface Trace {
   readonly operationCount: number;
-  /** How many slots there are: the number of different ids. */
+  /** The number of slots: one for each different id. */
   readonly slotCount: number;
   /** One of {@link OperationKind} for each operation. */
   readonly kinds: Uint8Array;
-  /** The slot each operation is on, from 0. */
+  /** The slot of each operation, from 0. */
   readonly slots: Int32Array;
-  /** The size in bytes each allocation or shrink asks for; 0 for the others. */
+  /** The size in bytes that each allocation or shrink asks for; 0 for other operations. */
   readonly sizes: Int32Array;
   readonly phases: readonly TracePhase[];
 }
 
 /** A line of a trace that cannot be run. */
 export class TraceError extends Error {
-  /** Its number, from 1. */
+  /** The number of the line, from 1. */
   readonly line: number;
 
   constructor(line: number, reason: string) {
@@ -48,7 +48,7 @@ export class TraceError extends Error {
 
 /** Sizes are kept as 32-bit integers; nothing that an allocator can hand out is larger. */
 const LARGEST_SIZE = 0x7fff_ffff;
-/** Ids below this find their slot in a flat table of at most 64 MiB, which grows as needed; others in a map. */
+/** Ids below this have their slots in a flat table of at most 64 MiB, which grows as needed; other ids in a map. */
 const DENSE_ID_LIMIT = 1 << 24;
 
 const NEWLINE = 0x0a;
@@ -62,13 +62,13 @@ const LETTER_PHASE = 0x70;
 const LETTER_QUERY = 0x71;
 const LETTER_SHRINK = 0x73;
 
-/** What a slot went through so far; 0 means that its id was seen for the first time. */
+/** The states of a slot; 0 = its id was seen for the first time. */
 const SLOT_LIVE = 1;
 const SLOT_RELEASED = 2;
 
 /**
  * Reads a trace.
- * @param fileName decides by its ending whether `bytes` are gzip (`.gz`) or text; `-` has none, so the bytes themselves do.
+ * @param fileName its ending decides whether `bytes` are gzip (`.gz`) or text; for `-` the bytes themselves decide.
  * @throws TraceError naming the first line that is malformed, or that uses an id which is not live.
  *
  * @example
@@ -82,8 +82,8 @@ export function readTrace(fileName: string, bytes: Uint8Array): Trace {
 }
 
 /**
- * The number of the line, from 1, that the operation at `index` (from 0) stands on. Reads the trace again: it is
- * for the one operation that an allocator refused.
+ * The number of the line, from 1, of the operation at `index` (from 0). Reads the trace again: it is only called for an
+ * operation that an allocator refused.
  */
 export function lineOfOperation(fileName: string, bytes: Uint8Array, index: number): number {
   const text = fileText(fileName, bytes);
@@ -107,9 +107,9 @@ function fileText(fileName: string, bytes: Uint8Array): Uint8Array {
 
 class TraceReader {
   readonly #text: Uint8Array;
-  /** Where the next byte is read. */
+  /** The position of the next byte. */
   #at = 0;
-  /** Where the line being read begins, and its number from 1. */
+  /** The start of the line being read, and its number from 1. */
   #lineStart = 0;
   #line = 0;
 
@@ -188,7 +188,7 @@ class TraceReader {
         this.#takeRestOfLine();
         return;
       case NEWLINE:
-        // An empty line does nothing; editors leave them.
+        // An empty line does nothing; text editors leave them.
         return;
       case CARRIAGE_RETURN:
         this.#endLine();
@@ -207,7 +207,7 @@ class TraceReader {
     this.#phaseName = name;
   }
 
-  /** Ends the phase under way. What precedes the first `p` is a phase only if it has operations. */
+  /** Ends the current phase. The part before the first `p` is a phase only if it has operations. */
   #closePhase(): void {
     const end = this.#operationCount;
     if (end > this.#phaseStart || this.#phaseName !== null) {
@@ -223,7 +223,7 @@ class TraceReader {
     this.#append(OperationKind.alloc, slot, size);
   }
 
-  /** An operation on an id that has to be live. */
+  /** Adds an operation on an id that must be live. */
   #use(kind: OperationKind, id: number, size: number): void {
     const slot = this.#slotOf(id, false);
     if (slot < 0) throw this.#error(`ID ${id} was never allocated`);
@@ -298,7 +298,7 @@ class TraceReader {
       value = value * 10 + digit;
       at++;
     }
-    // Digits that no space precedes belong to what stands before them.
+    // Digits without a space before them belong to the preceding text.
     if (at === first || first === this.#at) throw this.#malformed(`${what} is missing`);
     if (value > largest) throw this.#malformed(`${what} is larger than ${largest}`);
     this.#at = at;

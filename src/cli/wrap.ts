@@ -1,21 +1,21 @@
-/** Breaking lines between words, so that a terminal does not break them inside. */
+/** Breaks lines between words, so that a terminal does not break them inside of words. */
 import { stripVTControlCharacters } from "node:util";
 
-/** Fewer columns than this do no terminal justice: lines are left to it. */
+/** In a terminal with fewer columns than this, lines are not broken here. */
 const LEAST_COLUMNS = 20;
-/** The second half of a table's row is set beneath itself as long as this many columns are left for it. */
+/** The last column of a table is wrapped beneath itself if it has at least this many columns of the terminal. */
 const LEAST_COLUMN = 30;
 
-/** How many columns a text of one line takes; each of its characters takes one. */
+/** The columns that a text of one line takes: one for each character. */
 export function widthOf(text: string): number {
   return stripVTControlCharacters(text).length;
 }
 
 /**
- * Breaks lines that are longer than `columns` between words. What follows begins under the last column of the line that
- * leaves room for it: columns are what two spaces set apart. A word that is longer than a line stays whole.
+ * Breaks lines that are longer than `columns` between words. The rest of a line begins under its last column that leaves
+ * room for it; columns are set apart by two spaces. A word that is longer than a line stays whole.
  *
- * @param columns those of the terminal; undefined = there is none, and lines stay as they are
+ * @param columns of the terminal; undefined = there is none, and lines stay as they are
  */
 export function wrap(text: string, columns: number | undefined): string {
   if (columns === undefined || columns < LEAST_COLUMNS) return text;
@@ -24,7 +24,7 @@ export function wrap(text: string, columns: number | undefined): string {
     .join("\n");
 }
 
-/** The lines; those of a paragraph of which one is too long are one, so that it is filled anew. */
+/** The lines. Where a line of a paragraph is too long, the paragraph becomes one line, so that it is filled anew. */
 function paragraphsOf(lines: readonly string[], columns: number): readonly string[] {
   const result: string[] = [];
   for (let index = 0; index < lines.length; index++) {
@@ -46,14 +46,14 @@ function wrapLine(line: string, columns: number): string {
   const item = /^ *- /.exec(plain)?.[0].length ?? 0;
   const fitting = starts.filter((start) => start <= Math.max(columns - LEAST_COLUMN, 0));
   const indent = Math.max(item, fitting.at(-1) ?? 0);
-  // A last column that has no room beside the others begins beneath them.
+  // A last column without room beside the others begins beneath them.
   const cut = starts.length > fitting.length ? line.search(/ {2,}(?=\S+(?: \S+)*$)/) : -1;
   if (cut < 0) return fill(line, indent, columns);
   const rest = `${" ".repeat(indent)}${line.slice(cut).trimStart()}`;
   return `${fill(line.slice(0, cut), indent, columns)}\n${fill(rest, indent, columns)}`;
 }
 
-/** Breaks one line; those that follow begin at `indent`. */
+/** Breaks one line; the lines that follow begin at `indent`. */
 function fill(line: string, indent: number, columns: number): string {
   const lines: string[] = [];
   let current = "";
