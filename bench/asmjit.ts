@@ -7,19 +7,19 @@ import { cacheFolder, repositoryPath } from "./paths.ts";
 /** The driver, ready to run. */
 export interface AsmjitDriver {
   readonly path: string;
-  /** asmjit's version, as its headers give it. */
+  /** asmjit's version, from its headers. */
   readonly version: string;
   /** The first line of `g++ --version`. */
   readonly compiler: string;
 }
 
-/** What is said where the C++ side cannot be built. */
+/** The message where the C++ side cannot be built. */
 export const howToGetAsmjit =
   "asmjit is not here, so this project runs alone. To compare: apt-get install g++ libasmjit-dev";
 
 /**
  * Compiles the driver against the system's asmjit.
- * @returns undefined where the compiler or the library is missing; what the compiler said goes to `explain`.
+ * @returns undefined where the compiler or the library is missing; `explain` gets the compiler's message.
  */
 export function buildAsmjitDriver(explain: (text: string) => void): AsmjitDriver | undefined {
   mkdirSync(cacheFolder, { recursive: true });

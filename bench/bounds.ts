@@ -1,7 +1,7 @@
-/** The bounds that this project has set itself, and whether a run keeps them. */
+/** The bounds that this project has set itself, and the check whether a run keeps them. */
 import { sideOf, type BenchResults, type TraceResult } from "./results.ts";
 
-/** What `objects-child.ts` calls its figure, in nanoseconds per operation. */
+/** The name of the figure of `objects-child.ts`, in nanoseconds per operation. */
 export const objectsAlone = "tier, each address in an object of one field";
 
 /** A figure that a run has to reach. */
@@ -12,11 +12,11 @@ export interface Bound {
   /** The figure it must reach, and the one it should. */
   readonly required: number;
   readonly aim: number;
-  /** Computes it, undefined where the run did not measure what it needs; `detail` says which case it is about. */
+  /** Computes the figure; undefined where the run did not measure its inputs. `detail` says which case it is about. */
   find(results: BenchResults): { readonly value: number; readonly detail?: string } | undefined;
 }
 
-/** A bound and what a run has. */
+/** A bound, and the figure of a run. */
 export interface BoundResult {
   readonly bound: Bound;
   readonly value: number;
@@ -103,7 +103,7 @@ const spanOverAddress: Bound = {
     const address = sideOf(tier, "address");
     if (tier === undefined || span === undefined || address === undefined) return undefined;
     const value = span.totalMs / address.totalMs;
-    // What no span can be below: the same with nothing but an object for each address.
+    // The least that spans can cost: the same trace with only an object for each address.
     const objects = micro.find(({ name }) => name === objectsAlone);
     if (objects === undefined) return { value };
     const least = (objects.value * tier.operations) / 1e6 / address.totalMs;
@@ -193,7 +193,7 @@ const bounds: readonly Bound[] = [
   nativeCalls,
 ];
 
-/** Holds a run against the bounds; those it has no figures for are left out. */
+/** Checks a run against the bounds; bounds without figures are left out. */
 export function checkBounds(results: BenchResults): BoundResult[] {
   return bounds.flatMap((bound) => {
     const found = bound.find(results);

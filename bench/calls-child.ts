@@ -1,6 +1,6 @@
 /**
  * Measures calls in one runtime, of one signature, to one function or to several in turn: `calls-child.js KIND COUNT`.
- * Each combination has a process of its own, because what a compiler has seen before changes how it compiles a call.
+ * Each combination has a process of its own, because code that a compiler has seen before changes how it compiles a call.
  * Prints {@link CallFigures} as JSON.
  */
 import { JitAllocator, toFunction, type Signature, type Span } from "../src/index.ts";
@@ -18,21 +18,22 @@ const count = Number(countText);
 const isQuick = flags.includes("--quick");
 
 /**
- * Calls a loop makes. In Bun and Deno that is a third of a millisecond and more. Most calls in Node take ten times as
- * long, and loops of many milliseconds would hardly ever be left alone by what else the machine does.
+ * The number of calls in a loop. In Bun and Deno a loop takes a third of a millisecond and more. Most calls in Node take
+ * ten times as long, and a loop of many milliseconds would hardly ever run undisturbed by other programs.
  */
 const CALLS = isQuick || platform.runtime === "node" ? 20_000 : 200_000;
-/** The best round counts, for all else that a machine does can only make it slower; short ones are disturbed less. */
+/** The best round counts, because other programs can only make a round slower; short rounds are disturbed less. */
 const LEAST_ROUNDS = isQuick ? 2 : 80;
 /**
- * And so much of the processor's time, because compilers work in steps: what V8 makes of a loop that it finds running is
- * up to a half slower, on both sides, than what it makes when the loop has been begun some hundred times.
+ * The least processor time, in milliseconds, because compilers work in steps: code that V8 compiles for a loop that is
+ * running is up to a half slower, on both sides, than the code it makes when the loop has been started some hundred
+ * times.
  */
 const LEAST_CPU_MS = isQuick ? 0 : 1500;
 
 const signature: Signature = kind.signature;
 using allocator = new JitAllocator();
-// A program that has released something: an allocator that never has could be taken for one that never will.
+// The program has released something: a compiler could treat an allocator that never has as one that never will.
 for (let release = 0; release < 100; release++) allocator.alloc(kind.code.length).release();
 const spans: Span[] = Array.from({ length: count }, () => {
   const span = allocator.alloc(kind.code.length);
@@ -69,7 +70,7 @@ sides.push(["toFunction", loopOver(ours, "ours")]);
 const best = new Map(sides.map(([name]) => [name, Infinity]));
 const wanted = sides[0]?.[1]();
 
-/** What the process has had of the processor: of the clock's time, others may have had any part. */
+/** The processor time of this process, in milliseconds: of the clock's time, other processes may have had any part. */
 function cpuMs(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000;

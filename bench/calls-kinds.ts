@@ -1,4 +1,4 @@
-/** What `bench:calls` calls. */
+/** The functions that `bench:calls` calls. */
 import type { Signature } from "../src/index.ts";
 
 /** A signature with code for it (x86-64, System V). */
@@ -6,7 +6,7 @@ export interface CallKind {
   readonly name: string;
   readonly signature: Signature;
   readonly code: Uint8Array;
-  /** How a loop continues after `s`, the value that it carries, to call `callee`. */
+  /** The expression after `s`, the value that a loop carries, that calls `callee`. */
   step(callee: string): string;
 }
 
@@ -15,9 +15,9 @@ export interface CallFigures {
   readonly runtime: string;
   readonly ffi: string;
   readonly kind: string;
-  /** How many functions are called in turn. */
+  /** The number of functions that are called in turn. */
   readonly count: number;
-  /** Each way of calling that the runtime has, without this library. */
+  /** The figure of each way of calling that the runtime has, without this library. */
   readonly raw: Readonly<Record<string, number>>;
   readonly ours: number;
 }

@@ -1,4 +1,4 @@
-/** Calls without this library, by every way that the runtime has: what `bench:calls` is measured against. */
+/** Calls without this library, by every way that the runtime has: the baseline of `bench:calls`. */
 import { createRequire } from "node:module";
 import { absoluteSymbols, symbolName } from "../src/ffi/absolute-symbols.ts";
 import type { BunFfiModule } from "../src/ffi/bun.ts";
@@ -73,7 +73,7 @@ interface NodeFfiModule {
   ): { readonly functions: Readonly<Record<string, NativeFunction>> };
 }
 
-/** `process.getBuiltinModule` is not on every version, and the module on few. */
+/** `node:ffi`, if there is one: few versions of Node have it, and not all have `process.getBuiltinModule`. */
 function nodeFfiModule(): NodeFfiModule | undefined {
   const { getBuiltinModule } = process as {
     readonly getBuiltinModule?: (name: string) => NodeFfiModule | undefined;

@@ -1,4 +1,4 @@
-/** `npm run bench:calls`: what a call of machine code costs on every runtime, beside what it costs without this library. */
+/** `npm run bench:calls`: the cost of a call of machine code on every runtime, with this library and without. */
 import { spawnSync } from "node:child_process";
 import path from "node:path";
 import { readCommandLine } from "../test/support/command-line.ts";
@@ -21,14 +21,14 @@ const { words, isQuick, isCheck } = readCommandLine(
   ({ values, positionals }) => ({ words: positionals, isQuick: values.quick, isCheck: values.check }),
 );
 
-/** How many functions are called in turn. A power of two, for the loop's sake. */
+/** The numbers of functions that are called in turn. Powers of two, because the loop masks its index. */
 const COUNTS = [1, 64];
-/** How often each process runs; the best counts on both sides. */
+/** How often each process runs; the best run counts, on both sides. */
 const TURNS = isQuick ? 1 : 3;
 
-/** A call may take so many times as long as the best without this library, if one function is called. */
+/** The most that a call may take, as a multiple of the best way without this library, where one function is called. */
 const MOST_RATIO = 1.3;
-/** And so many nanoseconds, for numbers. */
+/** The most nanoseconds of a call with numbers. */
 const MOST_NANOSECONDS: readonly (readonly [runtime: string, nanoseconds: number])[] = [
   ["bun", 5],
   ["deno", 8],
@@ -42,7 +42,7 @@ function measure(program: string, runtime: Runtime, kind: string, count: number)
   return JSON.parse(stdout) as CallFigures;
 }
 
-/** The better of two runs, side by side: what disturbs one does not disturb the other. */
+/** The better of two runs, figure by figure: a disturbance of one figure need not touch the others. */
 function better(a: CallFigures, b: CallFigures): CallFigures {
   const raw = Object.fromEntries(
     Object.entries(a.raw).map(([name, nanoseconds]) => [

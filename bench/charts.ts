@@ -4,7 +4,7 @@ import { sideOf, type BenchResults } from "./results.ts";
 import type { Side } from "./turns.ts";
 import { steadyCounts } from "./workloads.ts";
 
-/** What is used of echarts. Its own types need the DOM's, which nothing here has. */
+/** The part of echarts that is used. Its own types need the DOM's, which this project does not have. */
 interface Echarts {
   init(
     element: null,
@@ -27,19 +27,19 @@ const sideNames: Readonly<Record<Side, string>> = {
 };
 const sides: readonly Side[] = ["asmjit", "address", "span"];
 
-/** A chart: its file's name without the ending, what it shows in words, and the drawing. */
+/** A chart: the name of its file without the ending, a description in words, and the drawing. */
 export interface Chart {
   readonly name: string;
   readonly title: string;
   readonly svg: string;
 }
 
-/** Draws by the options of echarts, in the one look of all charts here; `height` in pixels. */
+/** Draws a chart from options of echarts, in the common style of all charts here; `height` in pixels. */
 export function draw(name: string, title: string, height: number, option: object): Chart {
   const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: 860, height });
   chart.setOption({
     animation: false,
-    // A page may be dark: the chart brings its own background.
+    // A page may be dark, so the chart has its own background.
     backgroundColor: "#ffffff",
     title: { text: title, left: "center", textStyle: { fontSize: 15, fontWeight: "normal" } },
     ...option,
@@ -55,13 +55,13 @@ const logAxis = (name: string): object => ({
   nameLocation: "middle",
   nameGap: 28,
   axisLabel: {
-    // An axis that does not end at a power of ten would have its end labelled too.
+    // Only powers of ten are labelled: an axis that ends elsewhere would have a label there too.
     formatter: (value: number) => (Number.isInteger(Math.log10(value)) ? value.toLocaleString("en-US") : ""),
   },
 });
 
 function shown(value: number): string {
-  // Two digits of 99.5 and more would be "1.0e+2".
+  // toPrecision(2) of 99.5 and more would be "1.0e+2".
   return value >= 99.5 ? Math.round(value).toLocaleString("en-US") : value.toPrecision(2);
 }
 

@@ -11,7 +11,7 @@ import { figure } from "./report.ts";
 import { sideOf, type BenchResults, type TraceResult } from "./results.ts";
 import type { Side } from "./turns.ts";
 
-/** The asmjit of Debian 12, as its headers call it. */
+/** The version of Debian 12's asmjit, from its headers. */
 const DEBIAN_ASMJIT = "1.9.0";
 const aboutDebianAsmjit =
   "- asmjit is the version that Debian 12 has: 1.9.0, its sources of December 2022. In later ones (1.22 was looked at) " +
@@ -75,7 +75,7 @@ function steadySection(results: BenchResults): string {
   const rows = results.traces
     .filter((trace) => trace.group === "steady")
     .map((trace) => {
-      // The phase after the one that fills.
+      // Phase 1 comes after the phase that fills.
       const [theirs, ours, spans] = sides.map((side) => sideOf(trace, side)?.phases[1]?.ns);
       const ratio = theirs === undefined || ours === undefined ? undefined : theirs / ours;
       return [trace.summary, figure(theirs), figure(ours), figure(spans), figure(ratio)];
@@ -180,7 +180,7 @@ function page(results: BenchResults, charts: readonly Chart[]): string {
 /** The path of the latest results. */
 function latestResults(): string {
   const names = readdirSync(resultsFolder).filter((name) => name.endsWith(".json"));
-  // Their names are dates: the last in order is the latest.
+  // The names are dates, so the last one in order is the latest.
   const latest = names.sort().at(-1);
   if (latest === undefined) throw new Error("There are no results yet: npm run bench makes some");
   return join(resultsFolder, latest);

@@ -14,9 +14,9 @@ import { addFunctionCode } from "./machine-code.ts";
 type Figures = Readonly<Record<string, number>>;
 
 /**
- * The least nanoseconds a call of each of `bodies` takes. They are run in turns, chunk by chunk, so that what slows
- * the machine slows them all; a body runs `callsPerChunk` times itself, so that no call of a function that is not
- * known when the loop is compiled is part of the figure.
+ * The least nanoseconds that a call of each of `bodies` takes. The bodies run in turns, chunk by chunk, so that a slower
+ * machine slows them all. A body makes `callsPerChunk` calls itself, so that the call of the body, a function that is not
+ * known when the loop is compiled, does not count.
  */
 function leastOfTurns<Name extends string>(
   bodies: Readonly<Record<Name, () => void>>,
@@ -36,7 +36,7 @@ function leastOfTurns<Name extends string>(
   return least;
 }
 
-/** A write of the library beside a native memcpy through the same FFI, and beside a plain copy between arrays. */
+/** Measures a write of the library, a native memcpy through the same FFI, and a plain copy between arrays. */
 function measureWrites(): Figures {
   const cLibrary = koffi.load(platform.system === "windows" ? "msvcrt.dll" : null);
   const memcpy = cLibrary.func("memcpy", "intptr_t", ["intptr_t", "void *", "size_t"]);
@@ -79,7 +79,7 @@ function addFunctionSpan(allocator: JitAllocator): Span {
   return span;
 }
 
-/** A call through toFunction beside a call of a koffi function made of the same address. */
+/** Measures a call through toFunction, and a call of a koffi function made from the same address. */
 function measureCalls(): Figures {
   using allocator = new JitAllocator();
   const span = addFunctionSpan(allocator);
@@ -102,7 +102,7 @@ function measureCalls(): Figures {
   return { "call through toFunction": least.ours, "call of a bare koffi function": least.bare };
 }
 
-/** An allocator made, one allocation, and all given back. */
+/** Measures the making of an allocator, one allocation, and the disposal. */
 function measureLifecycle(): Figures {
   const calls = 200;
   const least = leastOfTurns(
@@ -121,14 +121,14 @@ function measureLifecycle(): Figures {
   return { "make an allocator, allocate, dispose": least.lifecycle / 1e3 };
 }
 
-/** The first thousand operations after the library has been loaded, with nothing compiled yet. */
+/** Measures the first thousand operations after the library has been loaded, when nothing is compiled yet. */
 function measureCold(tracePath: string): Figures {
   const trace = readTrace(tracePath, readFileSync(tracePath));
   const nanoseconds = timeRound(makeReplay("address", trace), { useDualMapping: true });
   return { "first 1,000 operations": (nanoseconds[0] ?? NaN) / 1e3 };
 }
 
-/** Since the process began, until machine code has run. */
+/** Measures the time from the start of the process until machine code has run. */
 function measureStart(): Figures {
   using allocator = new JitAllocator();
   const add = toFunction(addFunctionSpan(allocator), { parameters: ["i32", "i32"], result: "i32" });

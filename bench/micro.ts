@@ -1,4 +1,4 @@
-/** The small measurements: each in a process of its own, a few times, beside its natural peer. */
+/** Runs the small measurements: each in a process of its own, a few times, beside its natural peer. */
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { coldWorkload, workloadTrace } from "./workloads.ts";
 
 interface Source {
   readonly unit: string;
-  /** Runs it once; figures by name. */
+  /** Runs the measurement once; returns figures by name. */
   readonly run: () => Readonly<Record<string, number>>;
 }
 

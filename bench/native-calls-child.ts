@@ -1,7 +1,6 @@
 /**
  * `node dist/bench/native-calls-child.js`: counts the native calls of a steady state of alloc, write and release;
- * prints JSON. Every way out of JavaScript goes through koffi, so koffi's functions are wrapped before the library
- * loads them.
+ * prints JSON. All native calls go through koffi, so koffi's functions are wrapped before the library loads it.
  */
 import { createRequire } from "node:module";
 
@@ -19,7 +18,7 @@ function counted(target: AnyFunction): AnyFunction {
   });
 }
 
-/** A library whose functions count. */
+/** A library whose functions count their calls. */
 function countedLibrary(library: object): object {
   return new Proxy(library, {
     get(target, name): unknown {
@@ -30,7 +29,7 @@ function countedLibrary(library: object): object {
   });
 }
 
-// The library gets koffi by `require`, which gives every caller the one object whose functions are replaced here.
+// This library gets koffi by `require`, which returns to every caller the same object, whose functions are replaced here.
 const koffi = createRequire(import.meta.url)("koffi") as Record<string, AnyFunction>;
 const { load, view, decode, call } = koffi;
 if (!load || !view || !decode || !call) throw new Error("koffi has other functions than are counted here");
@@ -45,7 +44,7 @@ const { JitAllocator } = await import("../src/index.ts");
 using allocator = new JitAllocator();
 const code = new Uint8Array(200).fill(0x90);
 
-/** `turns` times: a random one of the live spans is released, and another allocated and written. */
+/** `turns` times, a random one of the live spans is released, and another is allocated and written. */
 const spans = Array.from({ length: 1000 }, (_, index) => allocator.alloc(64 + ((index * 37) % 900)));
 function steadyState(turns: number): void {
   for (let turn = 0; turn < turns; turn++) {

@@ -1,7 +1,7 @@
 /**
- * `node dist/bench/objects-child.js TRACE`: a trace on addresses, each of which is kept in an object of one small integer;
- * prints JSON, nanoseconds per operation by name. It is the least that any interface can cost that hands out an object for
- * each allocation: what spans cost more is the library's, the rest is the runtime's.
+ * `node dist/bench/objects-child.js TRACE`: a trace on addresses, each kept in an object of one small integer; prints
+ * JSON, nanoseconds per operation by name. It is the least that an interface with an object for each allocation can cost:
+ * what spans cost beyond it is the library's, the rest is the runtime's.
  */
 import { readFileSync } from "node:fs";
 import { objectsAlone } from "./bounds.ts";
@@ -9,13 +9,13 @@ import { timeRound, type Replay } from "../src/cli/replay-rounds.ts";
 import { OperationKind, readTrace, type Trace } from "../src/cli/trace.ts";
 import { JitAllocator } from "../src/index.ts";
 
-/** As many as `tier` has elsewhere. */
+/** As many rounds as `tier` has elsewhere. */
 const ROUNDS = 12;
 
-/** The granularity of the allocators here, by which every address is a whole number of granules from another. */
+/** Bytes. The granularity of the allocators here: any two addresses are a whole number of granules apart. */
 const GRANULE_BYTES = 64;
 
-/** Where an address lies: granules from another one, an integer of 32 bits. */
+/** An address, as its distance from another one in granules: an integer of 32 bits. */
 class Place {
   granules: number;
 
@@ -29,7 +29,7 @@ class ObjectReplay implements Replay {
   readonly trace: Trace;
   readonly #places: Place[];
   readonly #base: number;
-  /** What keeps the object of a query from being optimised away. */
+  /** Holds the object of a query, which could otherwise be optimised away. */
   last: Place | undefined;
 
   constructor(trace: Trace, base: number) {
@@ -63,7 +63,7 @@ class ObjectReplay implements Replay {
   }
 }
 
-/** An address that those of the allocators to come are not far from. */
+/** An address not far from those of later allocators. */
 function anyAddress(): number {
   using allocator = new JitAllocator();
   return allocator.allocAddress(GRANULE_BYTES);

@@ -1,4 +1,4 @@
-/** Where the benchmarks find and leave their files. */
+/** The folders in which the benchmarks find and leave their files. */
 import { fileURLToPath } from "node:url";
 
 /** The path of something in the repository; compiled benchmarks run from `dist/bench`. */
@@ -6,9 +6,9 @@ export function repositoryPath(relative: string): string {
   return fileURLToPath(new URL(`../../${relative}`, import.meta.url));
 }
 
-/** Made traces and the built driver; git ignores it, and it can be deleted at any time. */
+/** The folder of made traces and the built driver; git ignores it, and it can be deleted at any time. */
 export const cacheFolder = repositoryPath(".cache/bench");
-/** The traces that were recorded from real compilers. */
+/** The folder of traces that were recorded from real compilers. */
 export const recordedTracesFolder = repositoryPath("bench/traces");
-/** Where results are kept. */
+/** The folder in which results are kept. */
 export const resultsFolder = repositoryPath("bench/results");

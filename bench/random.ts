@@ -31,8 +31,8 @@ export class Random {
   }
 
   /**
-   * About normal, mean 0, deviation 1: the sum of twelve uniforms. Only additions, so that every engine draws the
-   * same number; the tails end at six deviations, far past where the sizes are capped.
+   * About normal, mean 0, deviation 1: the sum of twelve uniforms. It uses only additions, so that every engine draws the
+   * same number. The tails end at six deviations, far past the caps of the sizes.
    */
   normal(): number {
     let sum = -6;

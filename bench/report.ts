@@ -5,7 +5,7 @@ import type { Side } from "./turns.ts";
 
 const sides: readonly Side[] = ["asmjit", "address", "span"];
 
-/** A number with three digits that count: 0.123, 12.3, 1,234. */
+/** A number with three significant digits, or all of its integer digits: 0.123, 12.3, 1,234. */
 export function figure(value: number | undefined): string {
   if (value === undefined || Number.isNaN(value)) return "-";
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString("en-US");
@@ -74,7 +74,7 @@ export function microTable(micro: readonly MicroResult[]): string {
   return `${columns(micro.map(({ name, value, unit }) => [name, figure(value), unit]))}\n`;
 }
 
-/** The bounds and what the run has. */
+/** The bounds, and the figures of the run. */
 export function boundsTable(results: BenchResults): string {
   const rows = checkBounds(results).map(({ bound, value, verdict, detail }) => {
     const sign = bound.better === "more" ? "≥" : "≤";

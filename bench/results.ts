@@ -1,4 +1,4 @@
-/** What a run of the benchmark found, in the form in which it is kept. */
+/** The results of a run of the benchmark, in the form in which they are kept. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { cpus, release, totalmem, type } from "node:os";
@@ -6,7 +6,7 @@ import type { AsmjitDriver } from "./asmjit.ts";
 import { repositoryPath } from "./paths.ts";
 import type { Side, SideResult } from "./turns.ts";
 
-/** Where and with what it was measured. */
+/** The machine and the versions of a measurement. */
 export interface Environment {
   readonly date: string;
   readonly commit: string;
@@ -50,7 +50,7 @@ export interface BenchResults {
   readonly micro: readonly MicroResult[];
 }
 
-/** What `side` did on that trace, if it ran. */
+/** The results of `side` on that trace, if it ran. */
 export function sideOf(trace: TraceResult | undefined, side: Side): SideResult | undefined {
   return trace?.sides.find((result) => result.side === side);
 }

@@ -107,7 +107,7 @@ function toSide(name: string): Side {
   throw new Error(`There is no side ${name}; see --help`);
 }
 
-/** Writes the results beside those of earlier runs, named by their date. */
+/** Writes the results beside those of earlier runs, to a file named by their date. */
 function keep(results: BenchResults): void {
   mkdirSync(resultsFolder, { recursive: true });
   const name = results.environment.date.replaceAll(":", "-").replace(/\..*/, "Z");

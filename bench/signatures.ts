@@ -1,6 +1,6 @@
 /**
- * What a process keeps of each distinct signature: `node --expose-gc dist/bench/signatures.js`, on any runtime. Prints bytes a
- * signature, of the whole process and of the heap, after 10,000 of them.
+ * Measures what a process keeps of each distinct signature: `node --expose-gc dist/bench/signatures.js`, on any runtime.
+ * Prints the bytes per signature, of the whole process and of the heap, after 10,000 signatures.
  */
 import { JitAllocator, toFunction, type ParameterType } from "../src/index.ts";
 
@@ -24,7 +24,7 @@ using allocator = new JitAllocator();
 const span = allocator.alloc(1);
 span.write(0, Uint8Array.of(0xc3));
 
-/** Makes a function of the signature of a number: its digits to the base 11 are the types of the parameters. */
+/** Makes a function of the signature that a number stands for: its digits to the base 11 are the types of the parameters. */
 function makeOne(number: number): void {
   const parameters = Array.from({ length: 5 }, (_, index): ParameterType => {
     return TYPES[Math.floor(number / TYPES.length ** index) % TYPES.length] ?? "i32";

@@ -7,15 +7,15 @@ import { steadyWorkloads, workloads, workloadTrace } from "./workloads.ts";
 
 /** A trace of the benchmark. */
 export interface SuiteTrace {
-  /** What `--only` calls it. */
+  /** Its name for `--only`. */
   readonly name: string;
   /** One line about it. */
   readonly summary: string;
   /** The bounds are about the workloads, made and recorded; the steady states show how cost grows. */
   readonly group: "workload" | "steady";
   /**
-   * How many rounds a process runs, of which the best counts: the same for both sides. Few where the original needs
-   * a second for a round; where rounds take less than a millisecond, so many that more do not make the best one better.
+   * How many rounds a process runs, the same for both sides; the best one counts. There are few where the original needs
+   * a second for a round. Where rounds take less than a millisecond, there are so many that more do not improve the best.
    */
   readonly rounds: number;
   /** Its text. */
@@ -68,7 +68,7 @@ function readRecorded(name: string): Uint8Array {
 
 /**
  * Writes a trace where both sides can read it, as plain text.
- * Made traces are made anew each time: it takes less than a second, and a cache can be stale.
+ * Made traces are generated anew each time: that takes less than a second, and a cache can be stale.
  * @returns the path of the file.
  */
 export function placeTrace(trace: SuiteTrace): string {

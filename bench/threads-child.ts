@@ -1,6 +1,6 @@
 /**
- * `node dist/bench/threads-child.js TRACE THREADS ROUNDS`: that many workers replay the trace at once, each with
- * places of its own, on one shared allocator. Prints the milliseconds of the best round. In a worker it is one of them.
+ * `node dist/bench/threads-child.js TRACE THREADS ROUNDS`: that many workers replay the trace at once, each with slots of
+ * its own, on one shared allocator. Prints the milliseconds of the best round. The same file is the workers' code.
  */
 import { readFileSync } from "node:fs";
 import { isMainThread, Worker, workerData } from "node:worker_threads";
@@ -8,19 +8,19 @@ import { readTrace } from "../src/cli/trace.ts";
 import { makeReplay } from "../src/cli/replay-rounds.ts";
 import { JitAllocator, type SharedAllocator } from "../src/index.ts";
 
-/** What a worker gets: a round's handle comes in a message, since each round has a fresh allocator. */
+/** The data of a worker. Each round has a fresh allocator, so there is a handle for each. */
 interface ReplayerData {
   readonly path: string;
   readonly gate: SharedArrayBuffer;
   readonly handles: readonly SharedAllocator[];
 }
 
-/** The gate: how many stand before it; the round that is on; how many are through. */
+/** The gate: the count of workers that wait before it; the current round; the count of workers that are done. */
 const WAITING = 0;
 const ROUND = 1;
 const DONE = 2;
 
-/** Adds one, and wakes whoever waits for it. */
+/** Adds one, and wakes the threads that wait for it. */
 function countUp(gate: Int32Array, at: number): void {
   Atomics.add(gate, at, 1);
   Atomics.notify(gate, at);
@@ -46,7 +46,7 @@ function work({ path, gate: buffer, handles }: ReplayerData): void {
 
 function main(path: string, threadCount: number, roundCount: number): void {
   const gate = new Int32Array(new SharedArrayBuffer(12));
-  // The clock is read by this thread, which does nothing meanwhile. A reserve for all of them at their peak.
+  // This thread reads the clock and does nothing meanwhile. The reserve is large enough for all workers at their peak.
   const allocators = Array.from({ length: roundCount }, () => new JitAllocator({ maxReservedSize: 2 ** 32 }));
   const handles = allocators.map((allocator) => allocator.share());
   const data: ReplayerData = { path, gate: gate.buffer, handles };
@@ -54,7 +54,7 @@ function main(path: string, threadCount: number, roundCount: number): void {
     new Worker(new URL(import.meta.url), { workerData: data });
   }
   let best = Number.POSITIVE_INFINITY;
-  // The workers load their modules without this thread; it may wait.
+  // The workers load their modules without this thread, so it may block.
   for (const [round, allocator] of allocators.entries()) {
     waitFor(gate, WAITING, threadCount * (round + 1));
     const before = performance.now();

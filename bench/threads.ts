@@ -1,4 +1,4 @@
-/** One allocator, 1, 2 and 4 threads: `tier` replayed by each of them, here and by as many C++ threads on asmjit. */
+/** One allocator in 1, 2 and 4 threads: each replays `tier`, here and in as many C++ threads on asmjit. */
 import { execFileSync } from "node:child_process";
 import type { AsmjitDriver } from "./asmjit.ts";
 import { repositoryPath } from "./paths.ts";
@@ -8,10 +8,16 @@ import { median } from "./turns.ts";
 
 const THREAD_COUNTS = [1, 2, 4];
 
-/** The best of so many counts here, because the first runs before the loop is compiled; a C++ round takes seconds. */
+/**
+ * The number of rounds, of which the best counts: the first one here runs before the loop is compiled. Not more, because
+ * a C++ round takes seconds.
+ */
 const ROUNDS = 3;
 
-/** Nanoseconds of the clock per operation, over the operations of all threads: less than with one thread is a gain. */
+/**
+ * Nanoseconds of the clock per operation, over the operations of all threads: a gain is a lower figure than with one
+ * thread.
+ */
 export function runThreads(
   trace: SuiteTrace,
   turns: number,
@@ -46,7 +52,7 @@ export function runThreads(
 
 const DUAL = "--use-dual-mapping";
 
-/** Whether the line that ends at `end` is one of a, f, s and q: neither a phase nor a remark. */
+/** Whether the line that ends at `end` is an operation (a, f, s or q), and not a phase or a comment. */
 function isOperation(text: Uint8Array, end: number): boolean {
   let start = end;
   while (start > 0 && text[start - 1] !== 10) start--;

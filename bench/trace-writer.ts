@@ -14,7 +14,7 @@ export class TraceWriter {
     this.#line(`# ${text}`);
   }
 
-  /** `p name`: what follows belongs to this phase. */
+  /** `p name`: the operations that follow belong to this phase. */
   phase(name: string): void {
     this.#line(`p ${name}`);
   }
@@ -39,7 +39,7 @@ export class TraceWriter {
     this.#operation(0x71, id, -1);
   }
 
-  /** What was written so far; a view, good until the next line. */
+  /** The bytes written so far: a view, valid until the next line. */
   bytes(): Uint8Array {
     return this.#bytes.subarray(0, this.#length);
   }

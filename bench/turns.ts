@@ -1,15 +1,15 @@
 /**
  * Runs the sides of a comparison in turns, each in a process of its own: A B C A B C. A machine that gets slower or
- * faster while the benchmark runs does so for all of them, and no side finds what another left in the process.
+ * faster while the benchmark runs does so for all sides, and no side inherits the state of another's process.
  */
 import { execFileSync } from "node:child_process";
 import type { AsmjitDriver } from "./asmjit.ts";
 import { repositoryPath } from "./paths.ts";
 
-/** Who runs a trace: the original, or this project by one of its two ways to allocate. */
+/** The side that runs a trace: the original, or this project by one of its two ways to allocate. */
 export type Side = "asmjit" | "address" | "span";
 
-/** What both `replay --json` and the driver print. */
+/** The output of `replay --json` and of the driver. */
 export interface ReplayOutput {
   readonly total_ms: number;
   readonly peak_reserved: number;
@@ -51,7 +51,7 @@ export interface TurnOptions {
   readonly driver: AsmjitDriver | undefined;
 }
 
-/** Runs the trace at `path`; a side that is asmjit is left out where there is no driver. */
+/** Runs the trace at `path`. The side of asmjit is left out where there is no driver. */
 export function runTurns(path: string, options: TurnOptions): SideResult[] {
   const sides = options.sides.filter((side) => side !== "asmjit" || options.driver !== undefined);
   const outputs = new Map<Side, ReplayOutput[]>(sides.map((side) => [side, []]));
@@ -78,7 +78,7 @@ function summarize(side: Side, outputs: readonly ReplayOutput[]): SideResult {
     side,
     totalMsOfTurns,
     totalMs: median(totalMsOfTurns),
-    // The same in each turn: the trace decides them, not the clock.
+    // The bytes are the same in each turn: they depend on the trace, not on time.
     peakReservedBytes: first.peak_reserved,
     peakUsedBytes: first.peak_used,
     overheadBytes: first.overhead,

@@ -6,10 +6,13 @@ import { loops, type LoopName } from "./waits-loops.ts";
 /** What the worker gets. */
 export interface WaitsData {
   readonly handle: SharedAllocator;
-  /** Of the span that is read. */
+  /** The token of the span that is read. */
   readonly token: SpanToken;
   readonly loop: LoopName;
-  /** Integers: 1 to stop; then how many operations each worker has done; then the longest of each, in microseconds. */
+  /**
+   * Integers. The first: 1 = stop. Then the number of operations that each worker has done. Then the longest operation of
+   * each, in microseconds.
+   */
   readonly control: SharedArrayBuffer;
   readonly index: number;
   readonly threads: number;

@@ -1,7 +1,7 @@
-/** What holds the lock while the main thread wants it: operations that last, each made for one thread. */
+/** Operations that hold the lock while the main thread wants it: long ones, each made for one thread. */
 import type { JitAllocator, Span } from "../src/index.ts";
 
-/** Each makes an operation of this thread's allocator and the span that all threads read. */
+/** Each makes an operation from this thread's allocator and the span that all threads read. */
 export const loops = {
   /** Copies 64 KiB: 10 to 20 µs. */
   read: (_: JitAllocator, span: Span) => () => void span.read(),
@@ -11,5 +11,5 @@ export const loops = {
   verify: (allocator: JitAllocator) => () => allocator.verify(),
 } as const;
 
-/** One of them. */
+/** The name of a loop. */
 export type LoopName = keyof typeof loops;

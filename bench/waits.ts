@@ -27,12 +27,12 @@ theirs, as long as it takes alone.
   --json               print every turn, as JSON
   --help, -h           print this text`;
 
-/** Live functions; their sizes are those of \`tier\`. */
+/** The number of live functions; their sizes are those of `tier`. */
 const LIVE = 5000;
 const READ_BYTES = 64 * 1024;
-/** Milliseconds that an operation is done alone, before it is measured as long again. */
+/** Milliseconds for which an operation runs alone, before it is measured for as long again. */
 const ALONE_MS = 150;
-/** The main thread computes for so long, at the most, before it wants the lock. */
+/** The most microseconds for which the main thread computes before it wants the lock. */
 const MOST_PAUSE_US = 200;
 /** Operations that each thread has done before anything is measured. */
 const WARM_UP = 20;
@@ -41,15 +41,15 @@ const WARM_UP = 20;
 interface Waits {
   readonly loop: LoopName;
   readonly threads: number;
-  /** What one operation of the others takes where nobody else wants the lock. */
+  /** The time of one operation of the others where no thread else wants the lock. */
   readonly operation: number;
   readonly count: number;
   readonly mean: number;
   readonly p99: number;
   readonly most: number;
-  /** The longest operation of the others meanwhile: what the system or the collector interrupted while it held the lock. */
+  /** The longest operation of the others meanwhile: the system or the collector interrupted it while it held the lock. */
   readonly theirMost: number;
-  /** How many operations all others did, a second. */
+  /** The number of operations a second of all other threads together. */
   readonly othersPerSecond: number;
 }
 
@@ -79,7 +79,7 @@ function toLoop(name: string): LoopName {
   throw new Error(`There is no loop ${name}; see --help`);
 }
 
-/** The content: functions of every size, a tenth of which came into the places of others. */
+/** Fills the allocator with functions of every size, a tenth of which take the places of released ones. */
 function fill(allocator: JitAllocator, random: Random): Span {
   const spanToRead = allocator.alloc(READ_BYTES);
   const held = Array.from({ length: LIVE }, () => allocator.allocAddress(randomSize(random)));
@@ -96,7 +96,7 @@ function randomSize(random: Random): number {
   return Math.min(Math.max(size, 1), READ_BYTES);
 }
 
-/** Microseconds that an operation takes alone. */
+/** The microseconds that an operation takes alone. */
 function timeAlone(operate: () => void): number {
   let start = performance.now();
   while (performance.now() - start < ALONE_MS) operate();
@@ -106,12 +106,12 @@ function timeAlone(operate: () => void): number {
   return ((performance.now() - start) / count) * 1000;
 }
 
-/** Each operation's microseconds: an allocation, its release, and so on. */
+/** The microseconds of each operation: an allocation, its release, and so on. */
 function timeWaits(allocator: JitAllocator, random: Random): number[] {
   const waits: number[] = [];
   const end = performance.now() + settings.seconds * 1000;
   const time = (operate: () => void): void => {
-    // Without a pause it would be this thread that starves the others.
+    // Without a pause this thread would starve the others.
     const start = performance.now() + random.below(MOST_PAUSE_US) / 1000;
     let before = performance.now();
     while (before < start) before = performance.now();
@@ -163,7 +163,7 @@ async function measure(loop: LoopName, threads: number): Promise<Waits> {
   };
 }
 
-/** The medians of all turns, a row a case. */
+/** The medians of all turns, one row for each case. */
 function table(results: readonly Waits[]): string {
   const rows = settings.loops.flatMap((loop) =>
     settings.threads.map((threads) => {

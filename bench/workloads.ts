@@ -1,18 +1,18 @@
-/** The workloads that the benchmarks make themselves, as traces; what each is stands beside it. */
+/** The workloads that the benchmarks make themselves, as traces; each has a description beside it. */
 import { Random } from "./random.ts";
 import { TraceWriter } from "./trace-writer.ts";
 
 /** A workload that is written by a program, not recorded. */
 export interface Workload {
-  /** What `--only` calls it, and the name of its file. */
+  /** Its name for `--only`, and the name of its file. */
   readonly name: string;
-  /** One line about where it comes from and what it asks for. */
+  /** One line on its origin and its requests. */
   readonly summary: string;
-  /** Writes it, with phases; the same bytes each time. */
+  /** Writes the trace, with phases; the same bytes each time. */
   write(trace: TraceWriter, random: Random): void;
 }
 
-/** One seed for all: a workload is made of its own {@link Random}, so they do not depend on each other. */
+/** The seed of every workload. Each has its own {@link Random}, so that workloads do not depend on each other. */
 const WORKLOAD_SEED = 0x1234_5678;
 
 /** asmjit's unit test, in its order; `slots` is its array of pointers, with the trace's ids in it. */
@@ -113,7 +113,7 @@ function writeMillion(trace: TraceWriter, random: Random): void {
   for (const id of slots) trace.release(id);
 }
 
-/** How many live allocations a steady state is measured at. */
+/** The numbers of live allocations at which a steady state is measured. */
 export const steadyCounts = [1_000, 10_000, 100_000, 1_000_000] as const;
 
 /** A steady state: `live` allocations, of which a random one is released and another made, again and again. */
@@ -139,7 +139,7 @@ function steadyWorkload(live: number): Workload {
 /** One for each of {@link steadyCounts}. */
 export const steadyWorkloads: readonly Workload[] = steadyCounts.map(steadyWorkload);
 
-/** A compiler that starts: a thousand operations, every third one releases what is no longer needed. */
+/** A compiler that starts: a thousand operations, of which every third one is a release. */
 export const coldWorkload: Workload = {
   name: "cold",
   summary: "the first 1,000 operations of a process",

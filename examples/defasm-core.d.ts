@@ -1,9 +1,9 @@
-/** What the examples use of `@defasm/core`, which ships no types. */
+/** The types of the parts of `@defasm/core` that the examples use; it ships none. */
 declare module "@defasm/core" {
   /** Assembles text, piece by piece. */
   export class AssemblyState {
     constructor(options?: { syntax?: { intel: boolean; prefix: boolean } });
-    /** Assembles more text. What is wrong with it goes to {@link errors}. */
+    /** Assembles more text. Mistakes in it go to {@link errors}. */
     compile(source: string): void;
     readonly errors: readonly { readonly message: string }[];
     /** The list of statements; its dump is their machine code, in order. */

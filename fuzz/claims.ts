@@ -1,28 +1,30 @@
 /**
- * Who has which bytes, across all threads and in shared memory: an allocation claims its granules one by one, and finds
- * out there and then if somebody else has one of them. Knows nothing of the allocator's own books.
+ * A table in shared memory of the bytes that each thread has. An allocation claims its granules one by one, and fails at
+ * once where another allocation has one of them. The table does not depend on the allocator's own metadata.
  */
 import assert from "node:assert/strict";
 import { formatAddress } from "../src/base/errors.ts";
 
-/** What is claimed at a time: no allocation begins or ends anywhere else. */
+/** Bytes that one claim covers: every allocation begins and ends at a multiple of it. */
 const GRANULE_BYTES = 64;
-/** The addresses are kept in chunks of as much as the smallest block has, since blocks lie anywhere. */
+/** Addresses are kept in chunks of the smallest block's size, since blocks lie anywhere. */
 const CHUNK_BYTES = 64 * 1024;
 const CHUNK_GRANULES = CHUNK_BYTES / GRANULE_BYTES;
-/** Half a GiB of addresses in one run: blocks come and go, but mostly at the same places. */
+/** Chunks for half a GiB of addresses in one run: blocks come and go, but mostly at the same addresses. */
 const CHUNKS = 8192;
-/** Any odd number whose bits are mixed: neighbouring chunks are not to be neighbours in the table. */
+/** An odd number with mixed bits, so that neighbouring chunks are not neighbours in the table. */
 const SCATTER = 0x9e3779b1;
 
-/** A table of the granules that are claimed, which every thread has the same of. */
+/** A table of the claimed granules, which all threads share. */
 export class Claims {
-  /** The chunk numbers, found by probing; 0 = no chunk yet. They are only ever added, so that no lock is needed. */
+  /**
+   * The chunk numbers, found by probing; 0 = no chunk yet. They are only added, never removed, so that no lock is needed.
+   */
   readonly #chunks: Int32Array;
   /** The claim on each granule of each chunk; 0 = none. */
   readonly #owners: Int32Array;
 
-  /** @param buffer what {@link create} made */
+  /** @param buffer made by {@link create} */
   constructor(buffer: SharedArrayBuffer) {
     this.#chunks = new Int32Array(buffer, 0, CHUNKS);
     this.#owners = new Int32Array(buffer, 4 * CHUNKS);
@@ -33,12 +35,12 @@ export class Claims {
     return new SharedArrayBuffer(4 * CHUNKS * (1 + CHUNK_GRANULES));
   }
 
-  /** Claims the bytes. @throws AssertionError where somebody has some of them */
+  /** Claims the bytes. @throws AssertionError where some of them are claimed already */
   claim(rx: number, sizeBytes: number, claim: number): void {
     this.#replace(rx, sizeBytes, 0, claim);
   }
 
-  /** Gives the bytes up; called before the allocator is told, after which they may be anybody's. */
+  /** Gives the bytes up. Called before they are released, since any thread may have them after that. */
   free(rx: number, sizeBytes: number, claim: number): void {
     this.#replace(rx, sizeBytes, claim, 0);
   }
@@ -57,7 +59,7 @@ export class Claims {
   }
 
   #chunkOf(chunk: number): number {
-    const key = chunk | 0; // addresses have 48 bits, so 32 are left
+    const key = chunk | 0; // addresses have 48 bits, so a chunk's number has 32
     const start = (Math.imul(key, SCATTER) >>> 0) % CHUNKS;
     for (let tries = 0; tries < CHUNKS; tries++) {
       const slot = (start + tries) % CHUNKS;

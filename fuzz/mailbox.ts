@@ -1,26 +1,26 @@
-/** Allocations on their way from one thread to another, in shared memory: whoever comes first takes one out. */
+/** Hands allocations from one thread to another, in shared memory: the first thread to come takes one out. */
 import type { Random } from "../test/support/random.ts";
 
-/** An allocation as it is handed over: what the next one to have it must know. */
+/** An allocation that is handed over: what its next owner must know. */
 export interface Parcel {
   readonly rx: number;
-  /** Of the span's token. */
+  /** The generation of the span's token. */
   readonly generation: number;
   readonly sizeBytes: number;
   /** The granularity of its pool, in bytes. */
   readonly poolGranularity: number;
-  /** Which pattern its bytes are. */
+  /** The mark of the pattern in its bytes. */
   readonly mark: number;
-  /** By which its bytes are claimed. */
+  /** The claim on its bytes. */
   readonly claim: number;
 }
 
-/** What a place is. It is changed by one thread alone while it says so. */
+/** The states of a place. While it is BEING_CHANGED, one thread alone changes it. */
 const EMPTY = 0;
 const BEING_CHANGED = 1;
 const FULL = 2;
 
-/** Few enough that threads meet there. */
+/** Few enough places that threads meet there. */
 const PLACES = 32;
 const FIELDS = ["rx", "generation", "sizeBytes", "poolGranularity", "mark", "claim"] as const;
 
@@ -29,18 +29,18 @@ export class Mailbox {
   readonly #states: Int32Array;
   readonly #fields: Float64Array;
 
-  /** @param buffer what {@link create} made */
+  /** @param buffer made by {@link create} */
   constructor(buffer: SharedArrayBuffer) {
     this.#states = new Int32Array(buffer, 0, PLACES);
     this.#fields = new Float64Array(buffer, 4 * PLACES);
   }
 
-  /** An empty one. */
+  /** An empty mailbox. */
   static create(): SharedArrayBuffer {
     return new SharedArrayBuffer(PLACES * (4 + 8 * FIELDS.length));
   }
 
-  /** Puts a parcel in one of the places. Returns false where that is not empty. */
+  /** Puts a parcel in a random place. Returns false where that place is not empty. */
   put(random: Random, parcel: Parcel): boolean {
     const place = random.below(PLACES);
     if (Atomics.compareExchange(this.#states, place, EMPTY, BEING_CHANGED) !== EMPTY) {
@@ -51,19 +51,19 @@ export class Mailbox {
     return true;
   }
 
-  /** Takes what is in one of the places, if anything. */
+  /** Takes the parcel out of a random place, if there is one. */
   take(random: Random): Parcel | undefined {
     return this.#takeFrom(random.below(PLACES));
   }
 
-  /** Takes everything out. */
+  /** Takes all parcels out. */
   empty(): Parcel[] {
     return Array.from({ length: PLACES }, (_, place) => this.#takeFrom(place)).filter(
       (parcel) => parcel !== undefined,
     );
   }
 
-  /** What is in it; only while no thread puts or takes. */
+  /** All parcels in the mailbox. Precondition: no thread puts or takes meanwhile. */
   contents(): Parcel[] {
     return Array.from({ length: PLACES }, (_, place) => place)
       .filter((place) => this.#states[place] === FULL)

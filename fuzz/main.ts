@@ -1,6 +1,6 @@
 /**
- * Random operations on the allocator, compared with a naive model after each:
- * `npm run fuzz -- --seed S --ops N`. A failure is cut down to a short program, which is printed and kept.
+ * Runs random operations on the allocator, and compares it with a naive model after each: `npm run fuzz -- --seed S --ops
+ * N`. A failing program is shrunk to a short one, which is printed and kept.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -33,13 +33,13 @@ compares each answer with a naive model's. verify() walks the structure on the w
   --no-shrink     prints a failure as it is
   --help`;
 
-/** A run takes a second at the most. One that takes so long hangs. */
+/** A run takes a second at the most. One that takes this long hangs. */
 const HANG_MS = 60_000;
 const PROGRESS_MS = 10_000;
-/** Where programs of failures are left, beside what else is made and not kept. */
+/** The folder of failing programs, beside other generated files. */
 const FAILURES = ".cache/fuzz";
 
-/** Fails as a wrong command line does. */
+/** A wrong command line. */
 class UsageError extends Error {}
 
 process.exitCode = await main();
@@ -113,7 +113,7 @@ function replay(file: string): number {
   return 1;
 }
 
-/** Runs in a thread of its own, so that one that hangs can be seen, named and ended. */
+/** Runs the fuzzer in a thread of its own, so that a run that hangs can be seen, named and ended. */
 async function fuzz(job: Omit<FuzzJob, "progress">, shrinks: boolean): Promise<number> {
   const progress = new SharedArrayBuffer(12);
   const [seed, doneOperations] = [new Int32Array(progress, 0, 1), new Int32Array(progress, 4, 1)];

@@ -1,4 +1,4 @@
-/** The thread in which the fuzzer's runs are done one after the other. */
+/** The thread that does the fuzzer's runs, one after the other. */
 import { parentPort, workerData } from "node:worker_threads";
 import {
   RUN_KINDS,
@@ -8,18 +8,18 @@ import {
   type RunKind,
 } from "../test/support/simulation.ts";
 
-/** What to run. */
+/** The runs to do. */
 export interface FuzzJob {
   readonly seed: number;
   readonly operationCount: number;
   /** Undefined = a mix. */
   readonly kind: RunKind | undefined;
   readonly verifyEvery: number;
-  /** Two 32-bit integers that tell the other thread of the run that is going on: its seed, the operations before. */
+  /** Two 32-bit integers for the other thread: the seed of the current run, and the operations before it. */
   readonly progress: SharedArrayBuffer;
 }
 
-/** What came of it. */
+/** The result of the runs. */
 export interface FuzzResult {
   readonly operationCount: number;
   readonly runCount: number;
@@ -33,11 +33,11 @@ export interface FuzzResult {
   };
 }
 
-/** Of 16 runs one is large and three meet faults. A large one takes as long as some ten others. */
+/** Of 16 runs one is large, and three have faults. A large run takes as long as some ten others. */
 const MIX: readonly RunKind[] = Array.from({ length: 16 }, (_, index) =>
   index === 15 ? "large" : index % 5 === 4 ? "faulty" : "small",
 );
-/** Looking at everything in a large structure takes as long as hundreds of operations. */
+/** Verifying a large structure takes as long as hundreds of operations. */
 const LARGE_VERIFY_EVERY = 512;
 
 function run({ seed, operationCount, kind, verifyEvery, progress }: FuzzJob): FuzzResult {

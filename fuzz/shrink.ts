@@ -3,22 +3,19 @@ import type { JitAllocatorOptions } from "../src/index.ts";
 import type { Step } from "../test/support/operations.ts";
 import type { Program } from "../test/support/simulation.ts";
 
-/**
- * How many programs are tried at most. Each takes some milliseconds, and the last few hundred of a long search win
- * little.
- */
+/** The most programs that are tried. Each takes some milliseconds, and the last few hundred of a long search gain little. */
 const TRIES = 4000;
 
 /**
- * The shortest program that was found to fail as well.
+ * Returns the shortest program found that still fails.
  *
- * @param program one that fails
- * @param fails whether a program fails, and then after how many steps; undefined = it does not
+ * @param program a program that fails
+ * @param fails returns the number of steps after which a program fails; undefined = it does not fail
  */
 export function shrink(program: Program, fails: (program: Program) => number | undefined): Program {
   let best = program;
   let tries = TRIES;
-  /** Takes the candidate if it fails, without what comes behind the failure. */
+  /** Takes the candidate if it fails, without the steps after the failure. */
   const accept = (candidate: Program): boolean => {
     if (tries <= 0) return false;
     tries--;
@@ -38,7 +35,7 @@ export function shrink(program: Program, fails: (program: Program) => number | u
   return best;
 }
 
-/** Leaves out ever smaller parts. From the end: what is late depends on what is early, and seldom the other way. */
+/** Leaves out ever smaller parts, from the end: late steps depend on early ones, seldom the other way round. */
 function dropSteps(best: () => Program, accept: (candidate: Program) => boolean): void {
   for (
     let size = Math.ceil(best().steps.length / 2);
@@ -65,7 +62,7 @@ function dropOptions(best: () => Program, accept: (candidate: Program) => boolea
   }
 }
 
-/** Tries small numbers for large ones, and a machine that works. */
+/** Tries small numbers in place of large ones, and a machine without faults. */
 function simplifySteps(best: () => Program, accept: (candidate: Program) => boolean): void {
   for (let index = 0; index < best().steps.length; index++) {
     for (const plainer of plainerSteps(best().steps[index])) {
@@ -80,7 +77,7 @@ function plainerSteps(step: Step | undefined): Step[] {
   const { operation, fault } = step;
   const plainer: Step[] = fault === undefined ? [] : [{ operation }];
   const withValues = (values: object): void => {
-    // Only values of a kind that the operation has already are put in.
+    // Values are only replaced by values of the same kind.
     plainer.push({ ...step, operation: { ...operation, ...values } });
   };
   for (const [name, value] of Object.entries(operation) as [string, unknown][]) {

@@ -1,6 +1,6 @@
 /**
- * One thread of the soak: attaches to the allocator that all share, allocates, writes, runs, shrinks, hands over and
- * releases, for one turn after the other.
+ * One thread of the soak: attaches to the shared allocator, then allocates, writes, runs, shrinks, hands over and
+ * releases, turn after turn.
  */
 import assert from "node:assert/strict";
 import { parentPort, workerData } from "node:worker_threads";
@@ -9,42 +9,42 @@ import { returnConstant, RUNS_HERE } from "../test/support/native-code.ts";
 import { Random } from "../test/support/random.ts";
 import { Mailbox } from "./mailbox.ts";
 
-/** What a thread is started with. */
+/** The data that a thread is started with. */
 export interface SoakJob {
   readonly seed: number;
-  /** Its first integer: 1 = stop. From its second eight bytes on: how many operations all threads have done. */
+  /** The first integer: 1 = stop. From byte 8 on: the number of operations that all threads have done. */
   readonly control: SharedArrayBuffer;
-  /** For what one thread allocates and another one releases. */
+  /** For allocations that one thread makes and another releases. */
   readonly mailbox: SharedArrayBuffer;
 }
 
-/** What a thread is told. */
+/** The commands to a thread. */
 export type SoakCommand =
   | { readonly what: "heap" }
   /** A turn of the load. */
   | { readonly what: "work"; readonly handle: SharedAllocator }
-  /** All that it has was reset, or is to be released; then it leaves the allocator. */
+  /** "forget": the thread's allocations were reset. "leave": it releases them and leaves the allocator. */
   | { readonly what: "forget" | "leave" };
 
-/** What it answers. */
+/** The answer of a thread. */
 export interface SoakAnswer {
   readonly what: SoakCommand["what"];
-  /** Of its heap. */
+  /** The used bytes of the thread's heap. */
   readonly usedBytes: number;
 }
 
 /**
- * So many operations of each thread between two moments at which all stand still. What an allocator holds depends on its
- * options, and there is one at a time: only the means over many turns can be compared.
+ * The operations of each thread in a turn, between two moments at which all threads stand still. The memory that an
+ * allocator holds depends on its options, and there is one at a time: only the means over many turns can be compared.
  */
 const OPERATIONS_PER_TURN = 20_000;
-/** Live allocations waver around this: some megabytes of code, as an engine of some size has. */
+/** The number of live allocations varies around this: some megabytes of code, as a larger engine has. */
 const LIVE_COUNT = 2000;
-/** Between two looks at whether to stop, and at the messages of the other thread. */
+/** The operations between two checks whether to stop, and for messages of the other thread. */
 const BATCH = 1000;
-/** Making a function takes some microseconds and is garbage for the collector: one allocation in so many is run. */
+/** The share of allocations that are run: making a function takes some microseconds, and leaves garbage. */
 const RUN_SHARE = 0.02;
-/** How many of the releases are left to another thread. */
+/** The share of releases that are left to another thread. */
 const GIVEN_SHARE = 0.1;
 
 const job = workerData as SoakJob;
@@ -92,7 +92,7 @@ function receive(from: JitAllocator): void {
   span.release();
 }
 
-/** Lets other messages through between batches. */
+/** Does a turn of the load. Other messages get through between batches. */
 async function work(handle: SharedAllocator): Promise<void> {
   const from = (allocator ??= JitAllocator.attach(handle));
   for (let done = 0; done < OPERATIONS_PER_TURN && Atomics.load(shared, 0) === 0; done += BATCH) {

@@ -1,6 +1,6 @@
 /**
- * A mixed load for minutes in several threads that share one allocator, and what the process holds meanwhile:
- * `npm run soak -- --minutes 10 --workers 4`. Fails where something grows.
+ * Runs a mixed load for minutes, in several threads that share one allocator, and samples what the process holds
+ * meanwhile: `npm run soak -- --minutes 10 --workers 4`. Fails where something grows.
  */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -43,7 +43,7 @@ const { minutes, workerCount, seed, chartFile } = readCommandLine(
   }),
 );
 
-/** What the process holds at a moment. */
+/** What the process holds at one moment. */
 interface Sample {
   readonly seconds: number;
   readonly residentMiB: number;
@@ -53,13 +53,14 @@ interface Sample {
 }
 
 const MiB = 1024 * 1024;
-/** Enough for a chart, whatever the length of the run. */
+/** The number of samples: enough for a chart, whatever the length of the run. */
 const SAMPLE_COUNT = 120;
-/** The load begins with nothing and the engine compiles it meanwhile: the first part is not compared. */
+/** The share of the run that is not compared: the load begins with no allocations, and the engine is still compiling. */
 const WARM_UP_SHARE = 0.2;
 /**
- * How far the mean of the last third may lie above that of the first one behind the warm-up. Collections come when they
- * like and blocks come and go, so single samples differ by more; a leak of one block in a thousand would be far above.
+ * The most by which the mean of the last third may exceed that of the first third after the warm-up. Garbage collections
+ * come at any time and blocks come and go, so single samples differ by more. A leak of one block in a thousand would be
+ * far above.
  */
 const GROWTH_LIMIT = 1.15;
 
@@ -75,7 +76,7 @@ const workers = Array.from({ length: workerCount }, () => {
 const startMs = performance.now();
 const samples: Sample[] = [];
 const load = takeTurns();
-// A thread that fails is told of at once, not when the time is over.
+// A thread that fails is reported at once, not when the time is over.
 await Promise.race([load, takeSamples()]);
 Atomics.store(stop, 0, 1);
 await load;
@@ -83,7 +84,7 @@ await Promise.all(workers.map(async (worker) => worker.terminate()));
 const afterwards = await sample([]);
 process.exitCode = report();
 
-/** A part of a minute will do, for a look. */
+/** Parses the minutes; fractions are allowed, for a quick look. */
 function readMinutes(text: string): number {
   const value = Number(text);
   if (text !== "" && value > 0 && value < Infinity) return value;
@@ -97,7 +98,7 @@ async function takeSamples(): Promise<void> {
   }
 }
 
-/** One allocator after the other, with other options each, and each for a few turns with resets between them. */
+/** Makes one allocator after the other, with different options, and uses each for a few turns with resets between them. */
 async function takeTurns(): Promise<void> {
   while (Atomics.load(stop, 0) === 0) {
     const allocator = new JitAllocator(randomOptions());
@@ -106,7 +107,7 @@ async function takeTurns(): Promise<void> {
       await tellAll({ what: "work", handle });
       allocator.verify();
       if (Atomics.load(stop, 0) === 1 || random.chance(0.5)) break;
-      // No code runs now: it would be gone under it.
+      // No thread runs code now: a reset would pull it from under the thread.
       allocator.reset(random.chance(0.5) ? "soft" : "hard");
       new Mailbox(mailbox).empty();
       await tellAll({ what: "forget" });
@@ -133,7 +134,7 @@ async function tellAll(command: SoakCommand): Promise<void> {
   await Promise.all(workers.map(async (worker) => tell(worker, command)));
 }
 
-/** Waits for the answer to that command; another one may be under way. Fails where the thread fails. */
+/** Sends a command, and waits for its answer; another command may be under way. Fails where the thread fails. */
 function tell(worker: Worker, command: SoakCommand): Promise<SoakAnswer> {
   return new Promise((resolve, reject) => {
     const listen = (answer: SoakAnswer): void => {

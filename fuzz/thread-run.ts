@@ -1,4 +1,4 @@
-/** What one thread does to the allocator that all share, and the model of what it owns: each answer is compared at once. */
+/** One thread's operations on the shared allocator, and the model of what it owns: each result is compared at once. */
 import assert from "node:assert/strict";
 import { JitAllocator, JitError, type JitErrorCode, type Span, type SpanToken } from "../src/index.ts";
 import { throwsJitError, wrong } from "../test/support/expectations.ts";
@@ -12,41 +12,43 @@ import type { Mailbox, Parcel } from "./mailbox.ts";
 interface Owned {
   readonly rx: number;
   readonly poolGranularity: number;
-  /** By which its bytes are claimed. */
+  /** The claim on its bytes. */
   readonly claim: number;
   size: number;
-  /** Undefined = the thread has its address alone. */
+  /** Undefined = the thread has only its address. */
   readonly span: Span | undefined;
   contents: Uint8Array;
 }
 
-/** What a thread says that it has, when all stand still. */
+/** What a thread reports as its own, when all threads stand still. */
 export interface OwnedPlace {
   readonly rx: number;
   readonly size: number;
   readonly poolGranularity: number;
 }
 
-/** What a run decides for all of its threads. */
+/** The settings of a run, for all of its threads. */
 export interface ThreadPlan {
   readonly profile: "granules" | "functions" | "wide";
-  /** Whether the limit of what may be reserved is low enough to be met. */
+  /** Whether `maxReservedSize` is low enough to be reached. */
   readonly isTight: boolean;
 }
 
-/** More than that are not live in a thread at a time: together they fit into what a run that is not tight may reserve. */
+/**
+ * The most live allocations of a thread: those of all threads together fit into what a run that is not tight may reserve.
+ */
 const LIVE_LIMIT = 200;
-/** How many released spans and addresses are kept for misuse: enough that their places are in use again. */
+/** The number of released spans and addresses that are kept for misuse: enough that their places are in use again. */
 const STALE_LIMIT = 32;
-/** As much of what went before as says where to look. */
+/** The number of latest operations that a failure shows: enough to say where to look. */
 const LAST_OPERATIONS = 12;
-/** Walking everything takes as long as some hundred operations, and the others wait meanwhile. */
+/** Operations between two calls of `verify`, which takes as long as some hundred operations while the others wait. */
 const VERIFY_EVERY = 300;
-/** The number of the thread is above these bits of a claim, and its count of allocations in them. */
+/** The low bits of a claim, which hold the thread's count of allocations; the thread's number is above them. */
 const CLAIM_BITS = 24;
-/** As many patterns as there are starts in {@link BYTES}. */
+/** The number of patterns: one for each start in {@link BYTES}. */
 const MARKS = 4096;
-/** The bytes of all patterns: what has the mark N begins at N. As long as the largest allocation of a run needs. */
+/** The bytes of all patterns: the pattern with the mark N begins at N. Long enough for the largest allocation of a run. */
 const BYTES = ((): Uint8Array => {
   const random = new Random(1);
   return Uint8Array.from({ length: MARKS + 2 ** 18 }, () => random.below(256));
@@ -68,9 +70,9 @@ export class ThreadRun {
   readonly #live: Owned[] = [];
   readonly #staleSpans: Span[] = [];
   #staleAddresses: number[] = [];
-  /** Tokens of what others have now, and whether this thread has seen that it was released. */
+  /** Tokens of allocations that other threads have now, and whether this thread has seen that they were released. */
   readonly #given: { readonly token: SpanToken; isGone: boolean }[] = [];
-  /** Another allocator of this thread's own: what is its is nothing to the shared one. */
+  /** An allocator of this thread's own: the shared one must refuse its spans. */
   readonly #stranger = new JitAllocator();
   readonly #strangeSpan = this.#stranger.alloc(300);
   readonly #last: string[] = [];
@@ -96,12 +98,12 @@ export class ThreadRun {
     this.#index = index;
   }
 
-  /** What was done last, the latest at the end. */
+  /** The last operations, the latest at the end. */
   get lastOperations(): readonly string[] {
     return this.#last;
   }
 
-  /** What it owns. */
+  /** The allocations that this thread owns. */
   get places(): OwnedPlace[] {
     return this.#live.map(({ rx, size, poolGranularity: granularity }) => ({
       rx,
@@ -110,14 +112,14 @@ export class ThreadRun {
     }));
   }
 
-  /** Where it released something since it was asked last. */
+  /** The addresses that this thread has released since the last call. */
   takeStaleAddresses(): number[] {
     const taken = this.#staleAddresses;
     this.#staleAddresses = [];
     return taken;
   }
 
-  /** Does one operation. @throws where anything is not as the model has it */
+  /** Does one operation. @throws where anything differs from the model */
   step(): void {
     const random = this.#random;
     if (this.#stepCount++ % 100 === 0) this.#allocShare = random.pick([0.15, 0.35, 0.5, 0.75, 0.95]);
@@ -140,12 +142,12 @@ export class ThreadRun {
     else this.#misuse(owned);
   }
 
-  /** Releases all that it owns. */
+  /** Releases all that this thread owns. */
   releaseAll(): void {
     for (let owned = this.#live.at(-1); owned !== undefined; owned = this.#live.at(-1)) this.#release(owned);
   }
 
-  /** Somebody reset the allocator: nothing from before it can be used. */
+  /** Called after the allocator was reset: nothing from before the reset can be used. */
   forgetAll(): void {
     for (const { span } of this.#live.splice(0)) {
       if (span === undefined) continue;
@@ -154,7 +156,7 @@ export class ThreadRun {
     }
   }
 
-  /** Ends its part. */
+  /** Ends this thread's part. */
   end(): void {
     this.#allocator.detach();
     this.#stranger.dispose();
@@ -173,7 +175,7 @@ export class ThreadRun {
       case "functions":
         return random.between(8, 1031);
       case "wide":
-        // Each power of two as likely as the others, up to more than a block.
+        // Each power of two is as likely as the others, up to more than a block.
         return Math.floor(2 ** ((random.next() / 2 ** 32) * 17)) + random.below(64);
     }
   }
@@ -207,7 +209,7 @@ export class ThreadRun {
     if (this.#random.chance(0.8)) this.#fill(owned);
   }
 
-  /** The span that the thread has, or another one of the same allocation. */
+  /** The span that the thread has, or a new span of the same allocation. */
   #spanOf({ span, rx }: Owned): Span {
     return span ?? this.#allocator.query(rx);
   }
@@ -220,7 +222,7 @@ export class ThreadRun {
     if (Buffer.compare(bytes, contents) !== 0) assert.deepEqual(bytes, contents);
   }
 
-  /** Writes a whole pattern, in one of the ways there are. Returns its mark. */
+  /** Writes a whole pattern, in one of several ways. Returns its mark. */
   #fill(owned: Owned): number {
     const mark = this.#random.below(MARKS);
     const bytes = patternOf(mark, owned.size);
@@ -250,7 +252,7 @@ export class ThreadRun {
     this.#checkContents(owned);
   }
 
-  /** From now on its bytes may be anybody's. */
+  /** Gives up an allocation: from now on any thread may have its bytes. */
   #disown(owned: Owned): void {
     this.#claims.free(owned.rx, owned.size, owned.claim);
     const last = this.#live.pop();
@@ -337,7 +339,7 @@ export class ThreadRun {
     this.#checkContents(owned);
   }
 
-  /** What another thread has is live, or was released; and once released, it stays so. */
+  /** Checks that what another thread has is live or released, and that it stays released once it is. */
   #probeGiven(): void {
     if (this.#given.length === 0) return;
     const given = this.#random.pick(this.#given);
@@ -352,7 +354,7 @@ export class ThreadRun {
     }
   }
 
-  /** Looks at everything while the others go on. */
+  /** Verifies everything while the other threads go on. */
   #look(): void {
     this.#note("verify");
     this.#allocator.verify();
@@ -379,7 +381,7 @@ export class ThreadRun {
     this.#random.pick(misuses)();
   }
 
-  /** Whoever has its place now. */
+  /** Uses a released span, whichever thread has its place now. */
   #misuseStaleSpan(): void {
     if (this.#staleSpans.length === 0) return;
     const span = this.#random.pick(this.#staleSpans);
@@ -403,7 +405,7 @@ export class ThreadRun {
     const size = wrong<number>(value);
     if (this.#random.chance(0.3)) {
       if (value === 0) return;
-      // Every other size in question is no size, or more than any allocation has.
+      // Every other size tried here is no valid size, or larger than any allocation.
       this.#refused("ERR_INVALID_ARGUMENT", `shrink ${rx} to ${String(value)}`, () =>
         this.#allocator.shrink(rx, size),
       );
@@ -443,7 +445,7 @@ export class ThreadRun {
     this.#checkContents(owned);
   }
 
-  /** Looks at what lies beside, whosever it is: it does not reach in here. */
+  /** Queries the memory beside an allocation, whichever thread owns it: it must not overlap this allocation. */
   #misuseNeighbour({ rx, size }: Owned): void {
     const isBehind = this.#random.chance(0.5);
     const address = isBehind ? rx + size : rx - 1;
@@ -458,7 +460,7 @@ export class ThreadRun {
     }
   }
 
-  /** An address where nothing can begin, whatever the others do meanwhile. */
+  /** Uses an address where no allocation can begin, whatever the other threads do meanwhile. */
   #misuseAddress(owned: Owned): void {
     const random = this.#random;
     const { rx, size } = owned;

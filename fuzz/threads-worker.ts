@@ -1,19 +1,19 @@
-/** One thread of the fuzzer's runs on a shared allocator: does as the main thread says, and says what came of it. */
+/** One thread of the fuzzer's runs on a shared allocator: obeys the main thread's commands, and reports the results. */
 import { parentPort, workerData } from "node:worker_threads";
 import { JitAllocator, type SharedAllocator } from "../src/index.ts";
 import { Claims } from "./claims.ts";
 import { Mailbox } from "./mailbox.ts";
 import { ThreadRun, type OwnedPlace, type ThreadPlan } from "./thread-run.ts";
 
-/** What a thread is started with. */
+/** The data that a thread is started with. */
 export interface ThreadOptions {
-  /** Its number, from 0. */
+  /** The thread's number, from 0. */
   readonly index: number;
-  /** The first integer: 1 = stop, since another thread has failed. The others: the operations of each thread. */
+  /** The first integer: 1 = stop, because another thread has failed. The others: the operations done by each thread. */
   readonly control: SharedArrayBuffer;
 }
 
-/** What it is told. */
+/** The commands to a thread. */
 export type ThreadCommand =
   | {
       readonly what: "begin";
@@ -26,11 +26,11 @@ export type ThreadCommand =
   | { readonly what: "work"; readonly operationCount: number }
   | { readonly what: "releaseAll" | "forgetAll" | "end" };
 
-/** What it answers. */
+/** The answer of a thread. */
 export interface ThreadReport {
   readonly places: readonly OwnedPlace[];
   readonly staleAddresses: readonly number[];
-  /** How often it was refused something in this run. */
+  /** How often the allocator refused something in this run. */
   readonly refusalCount: number;
   /** Undefined = all was as it should be. */
   readonly failure?: { readonly message: string; readonly lastOperations: readonly string[] };

@@ -1,4 +1,7 @@
-/** The fuzzer's runs on one allocator that several threads share: starts them, and looks at everything when all stand still. */
+/**
+ * The fuzzer's runs on an allocator that several threads share: starts the threads, and checks everything when all stand
+ * still.
+ */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
@@ -12,28 +15,28 @@ import { Mailbox } from "./mailbox.ts";
 import type { ThreadPlan } from "./thread-run.ts";
 import type { ThreadCommand, ThreadOptions, ThreadReport } from "./threads-worker.ts";
 
-/** What to run. */
+/** The runs to do. */
 export interface ThreadsJob {
   readonly seed: number;
-  /** Of all threads together. */
+  /** The operations of all threads together. */
   readonly operationCount: number;
   readonly threadCount: number;
 }
 
-/** The number of a thread is a part of what it claims. */
+/** Bounded because the number of a thread is a part of its claims. */
 export const MOST_THREADS = 64;
-/** Between two looks at everything, in each thread. */
+/** The operations of each thread between two checks of everything. */
 const ROUND_OPERATIONS = 500;
-/** In one run: long enough that blocks fill up and empty. */
+/** The rounds of one run: enough that blocks fill up and empty. */
 const ROUNDS = 4;
-/** A round takes a second at the most, also where there are more threads than processors. */
+/** A round takes a second at the most, even with more threads than processors. One that takes this long hangs. */
 const HANG_MS = 60_000;
 const MiB = 1024 * 1024;
 
-/** A thread failed, or what was found when all stood still is wrong. */
+/** A thread failed, or a check was wrong when all threads stood still. */
 class ThreadsFailure extends Error {}
 
-/** Does the runs, and tells of them. Returns the exit code. */
+/** Does the runs, and prints their progress. Returns the exit code. */
 export async function fuzzThreads({ seed, operationCount, threadCount }: ThreadsJob): Promise<number> {
   const team = new Team(threadCount);
   const startMs = performance.now();
@@ -69,7 +72,7 @@ export async function fuzzThreads({ seed, operationCount, threadCount }: Threads
   return 0;
 }
 
-/** The threads; they outlive a run, and attach to an allocator after the other. */
+/** The threads. They outlive a run, and attach to one allocator after the other. */
 class Team {
   readonly #control: Int32Array;
   readonly #workers: readonly Worker[];
@@ -83,7 +86,10 @@ class Team {
     });
   }
 
-  /** Tells all of them, and waits until all have done it. @throws ThreadsFailure where one of them failed, or hangs */
+  /**
+   * Sends a command to all threads, and waits until all have done it. @throws ThreadsFailure where a thread fails or
+   * hangs
+   */
   async tell(commandOf: (index: number) => ThreadCommand): Promise<ThreadReport[]> {
     const answers = Promise.all(
       this.#workers.map(async (worker, index) => {
@@ -121,11 +127,11 @@ class Team {
   }
 }
 
-/** Options as the runs of one thread have them, but with memory of this machine. */
+/** Options like those of the runs in one thread, but with this machine's memory. */
 function planOf(random: Random): { options: JitAllocatorOptions; plan: ThreadPlan } {
   const { options, profile } = planRun(random);
   const isTight = random.chance(0.3);
-  // A block that is aligned to a large page has two MiB, and there are three pools.
+  // A block that is aligned to a large page has 2 MiB, and there are three pools.
   const least = options.alignBlockSizeToLargePage === true ? 8 : 1;
   return {
     options: { ...options, maxReservedSize: isTight ? least * MiB : 2048 * MiB },
@@ -133,7 +139,7 @@ function planOf(random: Random): { options: JitAllocatorOptions; plan: ThreadPla
   };
 }
 
-/** One allocator from the beginning to the end. Returns how often something was refused. */
+/** Runs one allocator from beginning to end. Returns how often something was refused. */
 async function run(team: Team, seed: number, perThread: number): Promise<number> {
   const random = new Random(seed);
   const { options, plan } = planOf(random);
@@ -172,7 +178,7 @@ async function run(team: Team, seed: number, perThread: number): Promise<number>
   }
 }
 
-/** All threads stand still: what they have together is one model, and the allocator has that and nothing else. */
+/** Checks the allocator when all threads stand still: it must have what they report together, and nothing else. */
 function checkAll(allocator: JitAllocator, reports: readonly ThreadReport[], mailbox: Mailbox): void {
   allocator.verify();
   const model = new AllocatorModel(allocator.options, allocator.options.blockSize);
@@ -187,7 +193,7 @@ function checkAll(allocator: JitAllocator, reports: readonly ThreadReport[], mai
   model.checkGranules(blocks);
   const counted = allocator.members().reduce((sum, { allocationCount }) => sum + allocationCount, 0);
   assert.equal(counted, model.live.length, "each allocation is a member's");
-  // Nobody allocates now, so that what was released and is not in use again can be released twice.
+  // No thread allocates now, so that a released address that is not in use again can be released twice.
   for (const address of new Set(reports.flatMap(({ staleAddresses }) => staleAddresses))) {
     const expected = model.refusal(address, blocks);
     if (expected === undefined) continue;

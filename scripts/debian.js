@@ -1,6 +1,6 @@
 /**
- * `node scripts/debian.js PACKAGE…`: installs Debian's packages, or says what stands in the way. The suites that need
- * another machine than this one run it: for Wine, for qemu, for musl.
+ * `node scripts/debian.js PACKAGE…`: installs Debian's packages, or says why it cannot. The suites that need another
+ * machine run it: for Wine, for qemu, for musl.
  */
 import { spawnSync } from "node:child_process";
 
@@ -19,7 +19,7 @@ function aptGet(...args) {
     "apt-get",
     ["-qq", "-o", `DPkg::Lock::Timeout=${LOCK_TIMEOUT_S}`, ...args],
     {
-      // Only what fails is of interest, and apt-get says that on standard error.
+      // Only failures are of interest, and apt-get prints those on standard error.
       stdio: ["ignore", "ignore", "inherit"],
       env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
     },
@@ -36,5 +36,5 @@ if (process.getuid?.() !== 0) {
   fail(`this is not root. On Debian: sudo apt-get install --no-install-recommends ${packages.join(" ")}`);
 }
 aptGet("update");
-// What is recommended beside qemu registers it with the kernel, for all programs to see.
+// The packages that qemu recommends would register it with the kernel, for all programs.
 aptGet("install", "--yes", "--no-install-recommends", ...packages);

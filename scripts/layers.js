@@ -8,9 +8,9 @@ import path from "node:path";
 /**
  * @typedef {object} Room A folder of `src/`.
  * @property {string} name
- * @property {string} job In one line; the picture in docs/architecture.md says the same.
- * @property {readonly string[]} imports What its files may import beside each other: rooms (`ffi/`), single files of a room
- *   (`vm/contract.ts`), packages (`node:fs`, `node:*`).
+ * @property {string} job In one line; the table in docs/architecture.md says the same.
+ * @property {readonly string[]} imports What its files may import besides each other: rooms (`ffi/`), single files of a
+ *   room (`vm/contract.ts`), packages (`node:fs`, `node:*`).
  */
 
 /** @type {readonly Room[]} From the top to the bottom: a room imports only from rooms below it. */
@@ -18,7 +18,7 @@ export const rooms = [
   {
     name: "cli",
     job: "thin commands over the public entry: demo, doctor, replay",
-    // `doctor` looks below the public entry, because what it reports is what lies there.
+    // `doctor` imports from below the public entry, because it reports on those rooms.
     imports: [
       "index.ts",
       "vm/select.ts",
@@ -75,14 +75,14 @@ export const rooms = [
   },
 ];
 
-/** What single files may import beyond their room. */
+/** What single files may import besides what their room may. */
 const exceptions = [
   { files: "src/cli/demo.ts", imports: ["examples/brainf/"] },
   { files: "src/ffi/koffi.ts", imports: ["koffi"] },
   { files: "src/ffi/bun.ts", imports: ["bun:ffi"] },
 ];
 
-/** Of the files outside the rooms. */
+/** The boundaries of files outside the rooms. */
 const others = [
   {
     files: "src/*",
@@ -96,7 +96,7 @@ const others = [
   },
 ];
 
-/** What a file may import, and why no more; undefined for files that no boundary is drawn around. */
+/** What a file may import, and the reason for the boundary; undefined for files without one. */
 function layerOf(/** @type {string} */ file) {
   const other = others.find(({ files }) => matches(file, files));
   if (other !== undefined) return other;

