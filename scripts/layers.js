@@ -119,7 +119,8 @@ const koffiFile = "src/ffi/koffi.ts";
 
 /**
  * @param {string} target A path from the root of the repository, or a package.
- * @param {string} pattern A file, a package, a folder with all below it (`src/core/`), a folder's own files (`src/*`), `node:*`.
+ * @param {string} pattern A file, a package, a folder with everything below it (`src/core/`), a folder's own files
+ *   (`src/*`), or `node:*`.
  */
 function matches(target, pattern) {
   if (pattern.endsWith("/")) return target.startsWith(pattern);

@@ -5,7 +5,8 @@
  * published library runs without. Switching them off by a condition would not be enough: V8 decides by the length of a
  * function's bytecode what it inlines, and the hot paths of core/ are near that limit (docs/performance.md).
  *
- * Each statement `assert(…);` becomes a semicolon and spaces, so that every line and column stays where the source map has it.
+ * Each statement `assert(…);` becomes a semicolon and spaces, so that every line and column stays where the source map
+ * expects it.
  */
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import path from "node:path";

@@ -21,9 +21,9 @@ const input = Reg.x3;
 /** The address of the cell pointed at: no access adds two registers and a displacement. */
 const cellAddress = Reg.x4;
 const budget = Reg.x5;
-/** 32 bits, zero above, so that it can index. */
+/** 32 bits with zeros above, so that the register can index. */
 const outputLength = Reg.x6;
-/** The instruction at which to go on; the result is in the tape's register. */
+/** The instruction to go on at; the function's result is in the tape's register. */
 const exitInstruction = Reg.x7;
 /** Hold a value for no longer than one instruction of the intermediate representation. */
 const scratch = Reg.x9;
@@ -37,7 +37,7 @@ const FRAME_BYTES = 128;
 /** An instruction takes 4 to 36 bytes, its exit 8 more; measured on the programs shipped, 13 on average. */
 const INSTRUCTION_BYTES = 20;
 
-/** AArch64 with the procedure call standard, which systems differ in for what is not used here. */
+/** AArch64 with the procedure call standard. Systems differ only in parts of it that are not used here. */
 export const arm64: Backend = {
   name: "arm64",
   isNative: process.arch === "arm64",
@@ -152,7 +152,7 @@ class Emitter {
         this.#emitJumpIfZero(0, this.#target(instruction + 1));
         assembler.decrement32AndTest(budget, budget);
         assembler.jumpIf(Condition.plus, body);
-        // The Close runs again when there is budget. The −1 that is left means what 0 means: none.
+        // The Close runs again when there is budget. The −1 that is left means none, as 0 does.
         assembler.jump(this.#exit(instruction));
         break;
       }
@@ -161,7 +161,7 @@ class Emitter {
     }
   }
 
-  /** The cell at an offset. One that no displacement reaches has its address computed here. */
+  /** The cell at an offset. Where no displacement reaches it, its address is computed here. */
   #cell(offset: number): Memory {
     if (offset >= LEAST_DISPLACEMENT && offset <= MOST_DISPLACEMENT) {
       return { base: cellAddress, displacement: offset };

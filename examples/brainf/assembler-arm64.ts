@@ -37,7 +37,7 @@ export interface Memory {
   readonly displacement: number;
 }
 
-/** What a byte access reaches: nine bits with a sign, or twelve without. */
+/** The displacements that a byte access can have: nine bits with a sign, or twelve without. */
 export const LEAST_DISPLACEMENT = -256;
 export const MOST_DISPLACEMENT = 4095;
 
@@ -59,7 +59,7 @@ export class Label {
 /**
  * Writes AArch64 instructions into a buffer: one method an instruction, and only those that the compiler needs.
  * "32" operates on 32-bit registers, which clears the upper half of the 64-bit one; "8" on bytes in memory.
- * Immediates of additions and comparisons may have any size; what no instruction holds takes several.
+ * Immediates of additions and comparisons may have any size; one that no instruction holds takes several instructions.
  */
 export class Arm64Assembler {
   readonly #code: CodeBuffer;
@@ -191,7 +191,10 @@ export class Arm64Assembler {
     this.#code.dword(0xd65f_03c0);
   }
 
-  /** Where a branch might not reach its label, its opposite leaps over one that reaches 128 megabytes. */
+  /**
+   * Where a branch might not reach its label, the opposite condition skips an unconditional branch, which reaches 128
+   * megabytes.
+   */
   #conditionalBranch(label: Label, opcode: number, opposite: number): void {
     const encode = (words: number): number => opcode | ((words & 0x7_ffff) << 5);
     if (this.#isNear) {

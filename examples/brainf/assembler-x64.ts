@@ -36,7 +36,7 @@ export interface Memory {
   readonly displacement: number;
 }
 
-/** What the register of an instruction holds, where it is not 32 bits. */
+/** The width of an instruction's register, where it is not 32 bits. */
 interface Width {
   readonly isByte?: boolean;
   readonly isQword?: boolean;

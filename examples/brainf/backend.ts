@@ -3,24 +3,24 @@ import type { Ir, Loop } from "./ir.ts";
 import { x64 } from "./x64.ts";
 
 /**
- * A processor to compile for. One file beside this one each.
+ * A processor to compile for; there is one file for each beside this one.
  *
- * What it emits is a function of four pointers — the machine's tape, registers, output and input — that runs
- * one loop from the start of its body (the cell pointed at is not 0), and returns the instruction at which to
- * go on interpreting, with tape and registers as the interpreter would have left them there. It may return at
- * any instruction; it has to at a Guard that fails, at an Output with a full buffer, at an Input with
- * nothing left to read, at a Close with the budget used up, and behind its loop.
+ * It emits a function of four pointers — the machine's tape, registers, output and input — that runs one loop from the
+ * start of its body (the cell pointed at is not 0), and returns the instruction at which to go on interpreting, with tape
+ * and registers as the interpreter would have left them there. It may return at any instruction; it has to at a Guard
+ * that fails, at an Output with a full buffer, at an Input with nothing left to read, at a Close with the budget used up,
+ * and behind its loop.
  */
 export interface Backend {
-  /** As `process.arch` calls the processor. */
+  /** The processor's name in `process.arch`. */
   readonly name: string;
-  /** True where this processor, and the system's calling convention, are the ones it emits for. */
+  /** True where it emits for this processor and this system's calling convention. */
   readonly isNative: boolean;
   /** Bytes of machine code that the loop will take, roughly; more than enough in most cases. */
   guessSizeBytes(loop: Loop): number;
   /**
    * Writes the loop's code.
-   * @param cells the length of the tape, which the code's bounds checks have built in.
+   * @param cells the length of the tape, which is built into the code's bounds checks.
    * @returns the bytes used.
    * @throws CodeBufferFull (code-buffer.ts) if `code` is too small.
    */

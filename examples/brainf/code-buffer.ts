@@ -6,7 +6,7 @@ export class CodeBufferFull extends Error {
   }
 }
 
-/** A buffer that machine code is appended to: what the assemblers of all processors have in common. */
+/** A buffer that machine code is appended to, shared by the assemblers of all processors. */
 export class CodeBuffer {
   readonly #bytes: Uint8Array;
   #length = 0;

@@ -10,13 +10,16 @@ import { Machine, Register } from "./machine.ts";
 import type { Program } from "./parser.ts";
 import { runPrecisely } from "./precise.ts";
 
-/** A loop is compiled when it has gone back to its start so often: soon, because compiling takes well under a millisecond. */
+/**
+ * A loop is compiled when it has gone back to its start this often: soon, because compiling takes well under a
+ * millisecond.
+ */
 export const HOT_THRESHOLD = 1000;
 
 /** Loop iterations between two returns of {@link Engine.run}: some ten milliseconds compiled, a third of a second interpreted. */
 export const SLICE_ITERATIONS = 1 << 21;
 
-/** What compiled code is called with: see {@link Backend}. */
+/** The signature of compiled code: see {@link Backend}. */
 const loopSignature = { parameters: ["buffer", "buffer", "buffer", "buffer"], result: "u32" } as const;
 
 interface CompiledLoop {
@@ -24,7 +27,7 @@ interface CompiledLoop {
   readonly call: TypedFunction<typeof loopSignature>;
 }
 
-/** What an engine may be told. */
+/** The options of an engine. */
 export interface EngineOptions {
   /** Cells on the tape; default {@link DEFAULT_CELLS}. */
   readonly cells?: number;
@@ -34,7 +37,7 @@ export interface EngineOptions {
   readonly backend?: Backend | undefined;
   /** Iterations after which a loop is hot; default {@link HOT_THRESHOLD}. */
   readonly hotThreshold?: number;
-  /** Takes the program's output, as it comes. The array is the receiver's to keep. */
+  /** Receives the program's output, piece by piece, and may keep the array. */
   readonly onOutput?: (bytes: Uint8Array) => void;
 }
 
@@ -72,7 +75,7 @@ export class Engine implements Disposable {
   readonly #hotThreshold: number;
   readonly #onOutput: (bytes: Uint8Array) => void;
   readonly #counts: LoopCounts;
-  /** By the instruction at which the loop's body starts. */
+  /** The compiled loops, by the instruction at which the loop's body starts. */
   readonly #compiled = new Map<number, CompiledLoop>();
   #askedBytes = 0;
   #codeBytes = 0;
@@ -101,8 +104,8 @@ export class Engine implements Disposable {
   }
 
   /**
-   * Runs, or goes on, until the program is done or has iterated loops `iterations` times: control always
-   * comes back. All output up to there has been handed on.
+   * Runs, or goes on, until the program is done or has iterated loops `iterations` times, so that control always comes
+   * back. By then all output so far has been handed on.
    * @throws ProgramError where the pointer leaves the tape; there is nothing more to run then.
    */
   run(iterations: number = SLICE_ITERATIONS): "done" | "paused" {
@@ -146,7 +149,10 @@ export class Engine implements Disposable {
     machine.instruction = loop.call(machine.tape, machine.registers, machine.output, machine.input);
   }
 
-  /** Allocates a guess, emits, keeps what was used; a guess too small is given back and doubled. */
+  /**
+   * Allocates a guessed size, emits, and shrinks to the size used; where the guess is too small, it is released and
+   * doubled.
+   */
   #compile(body: number): CompiledLoop {
     const loop = this.#ir.loops.find(({ open }) => open + 1 === body);
     const { allocator } = this;
@@ -174,7 +180,7 @@ export class Engine implements Disposable {
     }
   }
 
-  /** Runs the few commands that lead off the tape one by one: for their output, and for the error's place. */
+  /** Runs the few commands that lead off the tape one by one, for their output and for the position of the error. */
   #leaveTape(): never {
     const { machine } = this;
     const state = { command: this.#ir.commands[machine.instruction] ?? 0, limit: Infinity };

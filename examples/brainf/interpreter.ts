@@ -3,12 +3,12 @@ import { Op, STRIDE } from "./ir.ts";
 import type { Machine } from "./machine.ts";
 import { OUTPUT_CAPACITY_BYTES, Register } from "./machine.ts";
 
-/** Why {@link interpret} came back. */
+/** The reason why {@link interpret} returned. */
 export type Stop =
   | "done"
   /**
-   * What comes next leads off the tape within a few commands. {@link runPrecisely} from the command of
-   * `machine.instruction` tells where; it never fails to throw.
+   * The next few commands lead off the tape. {@link runPrecisely} from the command of `machine.instruction` tells where;
+   * it never fails to throw.
    */
   | "off-tape"
   /** The budget of loop iterations is used up. */
@@ -21,7 +21,7 @@ export type Stop =
 /** Counts that are never reached: everything is interpreted. */
 export const NEVER_HOT = 0x7fff_ffff;
 
-/** How often each loop has gone back to its start. */
+/** For each loop, how often it has gone back to its start. */
 export type LoopCounts = Int32Array;
 
 /**
@@ -34,7 +34,7 @@ export function interpret(ir: Ir, machine: Machine, counts: LoopCounts, hotThres
   const { tape, registers, output, input } = machine;
   const cells = tape.length;
   const inputLength = registers[Register.InputLength] ?? 0;
-  // Kept in locals while the loop runs: the machine's own fields are memory that could change at any call.
+  // Kept in locals while the loop runs: fields of the machine are memory, which any call could change.
   let pointer = registers[Register.Pointer] ?? 0;
   let budget = registers[Register.Budget] ?? 0;
   let outputLength = registers[Register.OutputLength] ?? 0;
@@ -130,7 +130,7 @@ export function interpret(ir: Ir, machine: Machine, counts: LoopCounts, hotThres
     }
     at += STRIDE;
   }
-  // No closure does this: it would keep the locals in memory.
+  // Not done in a closure, which would keep the locals in memory.
   registers[Register.Pointer] = pointer;
   registers[Register.Budget] = budget;
   registers[Register.OutputLength] = outputLength;

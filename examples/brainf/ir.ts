@@ -5,8 +5,8 @@ import { Command } from "./parser.ts";
  * The instructions of the intermediate representation. `p` is the pointer, `t` the tape; operands a, b, c.
  *
  * A stretch of commands without loops becomes a block: one Guard for all of its pointer movements, then work
- * at offsets from a pointer that stands still, then one Move. Loops that clear a cell, or add multiples of it
- * to others, are no loops here but arithmetic modulo 256.
+ * at offsets from a pointer that stands still, then one Move. Loops that clear a cell, or add multiples of it to others,
+ * become arithmetic modulo 256.
  */
 export const Op = {
   /** The program is over. */
@@ -40,7 +40,7 @@ export const Op = {
 /** Entries an instruction takes in {@link Ir.code}: the operation and three operands; a power of two to index fast. */
 export const STRIDE = 4;
 
-/** A loop that stayed a loop. Its instructions are those from `open` up to and with `close`. */
+/** A loop that stayed a loop. Its instructions are those from `open` to `close`, both included. */
 export interface Loop {
   readonly index: number;
   /** The instruction of its Open. */
@@ -193,7 +193,7 @@ class Optimiser {
       if (instruction === undefined) break;
       const guard = this.#block[index + 1];
       const isCovered = guard?.op === Op.Guard && guard.a >= lowest && guard.b <= highest;
-      // What the block's own guard covers needs neither a second one nor the jump around it.
+      // A part that the block's own guard covers needs neither a second guard nor the jump around it.
       if (instruction.op === Op.SkipIfZero && isCovered) index++;
       else this.#instructions.push(instruction);
     }
@@ -225,9 +225,9 @@ class Optimiser {
   }
 
   /**
-   * A balanced loop that changes its own cell by an odd number runs cell × −1/change times (mod 256);
-   * so often it adds to each other cell.
-   * @returns false if the loop is none of that kind.
+   * A balanced loop that changes its own cell by an odd number runs cell × −1/change times (mod 256), and adds to each
+   * other cell that often.
+   * @returns false if the loop is not of that kind.
    */
   #multiply(body: LoopBody, command: number): boolean {
     const change = body.changes.get(0) ?? 0;

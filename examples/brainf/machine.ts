@@ -1,4 +1,4 @@
-/** Where things stand in {@link Machine.registers}. Compiled code reads and writes them by these indices. */
+/** The indices of {@link Machine.registers}, by which compiled code reads and writes them too. */
 export const Register = {
   /** The cell pointed at, 0 ≤ pointer < cells. */
   Pointer: 0,
@@ -12,11 +12,11 @@ export const Register = {
   InputLength: 4,
 } as const;
 
-/** The tape unless asked otherwise: 64 Ki cells, comfortably above the customary 30,000. */
+/** The default length of the tape: 64 Ki cells, comfortably above the customary 30,000. */
 export const DEFAULT_CELLS = 65_536;
 /** The largest tape: a mebi of cells; displacements and products with it stay far inside 32 bits. */
 export const MAX_CELLS = 1_048_576;
-/** Output is gathered in a buffer of this size: large enough that emptying it costs nothing that shows. */
+/** Output is gathered in a buffer of this size: large enough that emptying it costs next to nothing. */
 export const OUTPUT_CAPACITY_BYTES = 65_536;
 
 /**
@@ -38,7 +38,7 @@ export class Machine {
       throw new RangeError(`A tape has 1 to ${MAX_CELLS} cells, not ${cells}`);
     }
     this.tape = new Uint8Array(cells);
-    // Never an empty array: its address is passed to compiled code, and nothing has none.
+    // Never an empty array: its address is passed to compiled code, and an empty array has none.
     this.input = input.length > 0 ? input : new Uint8Array(1);
     this.registers[Register.InputLength] = input.length;
   }

@@ -4,10 +4,10 @@ import type { Program } from "./parser.ts";
 import { Command } from "./parser.ts";
 import { positionAt, ProgramError } from "./program-error.ts";
 
-/** Why {@link runPrecisely} came back. */
+/** The reason why {@link runPrecisely} returned. */
 export type PreciseStop = "done" | "limit" | "output-full";
 
-/** Where {@link runPrecisely} stands. */
+/** The position of {@link runPrecisely}. */
 export interface PreciseState {
   /** The next command. */
   command: number;
@@ -16,9 +16,9 @@ export interface PreciseState {
 }
 
 /**
- * The language by its letter: one command after the other, no optimisation.
- * It is what the faster tiers are measured against, and what finds the exact command once one of them
- * has seen that a stretch of the program leads off the tape.
+ * Runs a program to the letter of the language: one command after the other, no optimisation. The faster tiers are
+ * measured against it. Once one of them has seen that a stretch of the program leads off the tape, this finds the exact
+ * command.
  * @throws ProgramError where the pointer leaves the tape.
  */
 export function runPrecisely(program: Program, machine: Machine, state: PreciseState): PreciseStop {

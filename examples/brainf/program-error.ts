@@ -4,7 +4,7 @@ export interface SourcePosition {
   readonly column: number;
 }
 
-/** A fault of the Brainf*** program, not of this one: where it is, and what it is. */
+/** A fault of the Brainf*** program, not of this one: its place, and what is wrong. */
 export class ProgramError extends Error {
   readonly line: number;
   readonly column: number;
@@ -20,7 +20,7 @@ export class ProgramError extends Error {
   }
 }
 
-/** Where the UTF-16 unit at `offset` stands in `source`. Lines end with a line feed. */
+/** The position of the UTF-16 unit at `offset` in `source`. Lines end with a line feed. */
 export function positionAt(source: string, offset: number): SourcePosition {
   const before = source.slice(0, offset);
   const lineStart = before.lastIndexOf("\n") + 1;

@@ -6,22 +6,22 @@ import { Op, STRIDE } from "./ir.ts";
 import { OUTPUT_CAPACITY_BYTES, Register } from "./machine.ts";
 
 /**
- * Where a calling convention puts what compiled code works with: the four pointers it is called with, and the
- * registers it may then use. It calls nothing, so that there is no stack to be aligned.
+ * The registers that compiled code has under a calling convention: those of its four pointer arguments, and those it may
+ * use besides. The code calls nothing, so the stack need not be aligned.
  */
 interface Convention {
   readonly tape: Reg;
   readonly registers: Reg;
   readonly output: Reg;
   readonly input: Reg;
-  /** 32 bits, zero above, so that it can index: the cell pointed at. */
+  /** The index of the cell pointed at: 32 bits with zeros above, so that the register can index. */
   readonly pointer: Reg;
   readonly budget: Reg;
   readonly outputLength: Reg;
   /** Hold a value for no longer than one instruction of the intermediate representation; the first is rax. */
   readonly scratch: Reg;
   readonly scratch2: Reg;
-  /** Those of these registers that the caller wants back as they were; at most four. */
+  /** The registers among these that the code must save for its caller; at most four. */
   readonly saved: readonly Reg[];
 }
 
@@ -39,7 +39,7 @@ const systemV: Convention = {
   saved: [],
 };
 
-/** Windows: of the registers needed, rsi and rdi are the caller's. */
+/** Windows: of the registers needed, rsi and rdi must be saved for the caller. */
 const windows: Convention = {
   tape: Reg.rcx,
   registers: Reg.rdx,
@@ -67,7 +67,7 @@ export const x64: Backend = {
     new Emitter(ir, cells, code, process.platform === "win32" ? windows : systemV).emit(loop),
 };
 
-/** The caller leaves 32 bytes above the return address to the callee: what it saves goes there (Windows alone). */
+/** A place for a saved register: on Windows the caller leaves 32 bytes above the return address to the callee. */
 function home(index: number): Memory {
   return { base: Reg.rsp, displacement: 8 + 8 * index };
 }
@@ -179,7 +179,7 @@ class Emitter {
         assembler.jumpIf(Condition.equal, this.#target(instruction + 1));
         assembler.decrement32(budget);
         assembler.jumpIf(Condition.notSign, body);
-        // The Close runs again when there is budget. The −1 that is left means what 0 means: none.
+        // The Close runs again when there is budget. The −1 that is left means none, as 0 does.
         assembler.jump(this.#exit(instruction));
         break;
       }

@@ -1,4 +1,4 @@
-// Writes the programs that no hand should have to: node dist/examples/brainf/generate/main.js
+// Writes the programs that are too tedious to write by hand: node dist/examples/brainf/generate/main.js
 import { writeFileSync } from "node:fs";
 import { shippedProgramPath } from "../programs.ts";
 import { mandelbrotProgram } from "./mandelbrot.ts";

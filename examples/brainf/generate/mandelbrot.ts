@@ -1,7 +1,7 @@
 import { BrainfWriter } from "./writer.ts";
 
 // Numbers are fixed point, 64 to the unit, as sign (0 or 1) and magnitude (0 to 127, so less than 2).
-// Products have two bytes. What would not fit ends the iteration: the point has escaped.
+// Products have two bytes. A value that would not fit ends the iteration: the point has escaped.
 
 /** Points in a row, rows, and how far apart they are in 64ths. */
 const COLUMNS = 56;
@@ -11,9 +11,9 @@ const ROW_STEP = 7;
 /** The first point of the first row, plus 128 to be positive: −2 and −77/64. */
 const FIRST_X = 0;
 const FIRST_Y = 51;
-/** A point still there after so many steps counts as one that stays. */
+/** A point that has not escaped after this many steps counts as one that never does. */
 const STEPS = 20;
-/** What a point looks like that escapes after 0, 1, 2 … steps; the last is for all later ones. */
+/** The characters of points that escape after 0, 1, 2 … steps; the last one is for all later steps. */
 const PALETTE = ".,-~:;=!*#$@%&";
 
 class MandelbrotWriter extends BrainfWriter {
