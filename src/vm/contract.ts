@@ -64,7 +64,7 @@ export interface MemoryLimit {
   /** The value in force, in `unit`; null = unlimited; a string = not known, and the string says why. */
   readonly value: number | null | string;
   readonly unit: "bytes" | "mappings" | "descriptors";
-  /** What this limit restricts, for the user. */
+  /** What the limit restricts. */
   readonly meaning: string;
 }
 

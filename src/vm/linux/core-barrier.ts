@@ -41,7 +41,7 @@ export function bindMembarrier(ffi: Ffi): MembarrierCall {
   };
 }
 
-/** Makes every core that runs a thread of this process fetch new code. */
+/** Makes every core that runs a thread of this process drop the code it has fetched. */
 export class CoreBarrier {
   readonly #membarrier: MembarrierCall;
   /** The error number of the registration: 0 = done. */

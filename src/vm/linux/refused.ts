@@ -25,8 +25,8 @@ export function everyWayRefused(asked: string, refusals: readonly Refusal[]): Ji
 
 /**
  * The error's code. If any step only lacked room, it is `ERR_OUT_OF_MEMORY`: once the caller releases code that step
- * works, whatever keeps the others closed. Else it is the code that all steps agree on. Where they disagree, dual mapping
- * is a feature that this machine does not have (`ERR_FEATURE_NOT_ENABLED`).
+ * works, whatever keeps the others closed. Else it is the code that all steps agree on. Where they disagree, or agree on
+ * `ERR_INVALID_ARGUMENT`, dual mapping is a feature that this machine does not have (`ERR_FEATURE_NOT_ENABLED`).
  */
 function codeOf(refusals: readonly Refusal[]): JitErrorCode {
   if (refusals.some(isFull)) return "ERR_OUT_OF_MEMORY";
