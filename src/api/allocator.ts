@@ -19,10 +19,11 @@ import { WriteScope, writeByCallback } from "../engine/write-scope.ts";
 import type { CachePolicy } from "../engine/write-scope.ts";
 
 /**
- * Hands out executable memory: asmjit's JitAllocator. Pieces are multiples of the granularity, cut from large mapped
+ * Allocates executable memory: asmjit's JitAllocator. Allocations are multiples of the granularity, cut from large mapped
  * blocks; nothing but code is ever stored in them.
  *
- * Whatever throws has changed nothing. No method touches memory that is not mapped, whatever it is given.
+ * A call that throws has changed nothing, unless its documentation says otherwise. No method touches unmapped memory,
+ * whatever its arguments are. The object belongs to one thread; {@link share} lets other threads attach to its memory.
  *
  * @example
  * ```ts
@@ -38,14 +39,15 @@ export class JitAllocator implements Disposable {
   readonly options: Readonly<ResolvedJitAllocatorOptions>;
   readonly #memory: VirtualMemory;
   readonly #isAttached: boolean;
-  /** An Engine, which takes no lock; from `share` on, and where the allocator is attached, a SharedEngine. */
+  /** An Engine, which takes no lock; a SharedEngine once the allocator is shared or attached. */
   #engine: Engine | SharedEngine;
 
   /**
    * Makes an allocator. Nothing is mapped before the first allocation.
    *
-   * @throws JitError `ERR_INVALID_ARGUMENT` for an option that does not exist or can never be right;
-   *   `ERR_FEATURE_NOT_ENABLED` where this system or runtime offers no executable memory.
+   * @throws JitError `ERR_INVALID_ARGUMENT` for an unknown option or an invalid value; `ERR_FEATURE_NOT_ENABLED` where
+   *   this system or runtime offers no executable memory; `ERR_OUT_OF_MEMORY` where the system has no addresses for the
+   *   metadata, or the thread's stack is too small.
    */
   constructor(options?: JitAllocatorOptions);
   /** @internal */
@@ -60,14 +62,14 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * The allocator of another thread, in this one: the same blocks and allocations, the same methods.
+   * Attaches this thread to an allocator that another thread shares: the same blocks and allocations, the same methods.
    *
-   * The attachment ends with the thread, or with {@link detach}; the end of a `using` block detaches. What this thread
-   * has allocated then stays allocated: see {@link allocationsOf}.
+   * The attachment ends with the thread, with {@link detach}, or at the end of a `using` block. The allocations that
+   * this thread has made stay: see {@link allocationsOf}.
    *
-   * @param handle what {@link share} returned there
-   * @throws JitError `ERR_INVALID_ARGUMENT` for anything else; `ERR_OUT_OF_MEMORY` where 1,023 threads have it at this moment;
-   *   `ERR_DISPOSED`
+   * @param handle the value that {@link share} returned in the other thread
+   * @throws JitError `ERR_INVALID_ARGUMENT` for any other value; `ERR_OUT_OF_MEMORY` where 1,023 threads share the
+   *   allocator already; `ERR_DISPOSED`
    * @example
    * ```ts
    * const handle = allocator.share(); // postMessage(handle), or workerData
@@ -93,10 +95,11 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Makes the allocator one that other threads can have too, and returns what `postMessage` or `workerData` carries to
-   * them. From then on each operation takes a lock; before, none does. Calling it again returns the same.
+   * Shares the allocator, and returns a handle for other threads to {@link attach}: send it by `postMessage` or
+   * `workerData`. From then on each operation takes a lock; before, none does. Calling it again returns an equal handle.
    *
-   * @throws JitError `ERR_OUT_OF_MEMORY` where there is no room for what is kept of each allocation then; `ERR_DISPOSED`
+   * @throws JitError `ERR_OUT_OF_MEMORY` where there is no room for the records that sharing keeps of each allocation;
+   *   `ERR_DISPOSED`
    */
   share(): SharedAllocator {
     this.#engine.checkOpen("share");
@@ -104,51 +107,52 @@ export class JitAllocator implements Disposable {
     return handleOf(this.#engine);
   }
 
-  /** The number of this thread among those that share the allocator, from 1; 0 where it is not shared. */
+  /** This thread's number among the threads that share the allocator, 1 to 1,023; 0 where it is not shared. */
   get memberId(): number {
     return this.#engine instanceof Engine ? 0 : this.#engine.memberId;
   }
 
   /**
-   * The threads that have, or had, a part in this allocator; none where it is not shared. Where threads that are over
-   * left something allocated and others have their numbers now, the last one listed is the estate, with the number 0.
+   * Lists every thread that shares the allocator or has shared it; none where it is not shared. The list ends with the
+   * estate, number 0, where ended threads left allocations and other threads have their numbers now.
    */
   members(): MemberInfo[] {
     return this.#engine instanceof Engine ? [] : this.#engine.membership.list();
   }
 
   /**
-   * Where each allocation begins (rx) that a thread made and nobody released, whether it lives or not. For what a
-   * worker held that was terminated.
+   * Lists the start address (rx) of each live allocation that a thread made or adopted, whether the thread still runs or
+   * not. For the allocations of a worker that was terminated.
    *
-   * A number is given to another thread only when all 1,023 were given once. What a thread left goes to the estate
-   * then, number 0, if no number is to be had of a thread that left nothing.
+   * A number is reused only after all 1,023 have been given once. Numbers of ended threads that left nothing are reused
+   * first; where there is none, the allocations of the thread whose number is reused go to the estate, number 0.
    *
-   * @param memberId its `memberId`, or 0 for the estate
-   * @throws JitError `ERR_INVALID_ARGUMENT` where no thread has, or had, that number
+   * @param memberId the thread's `memberId`, or 0 for the estate
+   * @throws JitError `ERR_INVALID_ARGUMENT` where no thread has, or had, that number, or the allocator is not shared
    */
   allocationsOf(memberId: number): Address[] {
     return this.#sharedBy(memberId).allocationsOf(memberId);
   }
 
   /**
-   * Releases all that {@link allocationsOf} lists, and returns how much that was. No code of it may be running.
+   * Releases every allocation that {@link allocationsOf} lists, and returns their number. None of their code may be
+   * running.
    *
-   * Where the system refuses to unmap a block, the last allocation in it stays as it was, all others are released, and
-   * the error is thrown, which says how many were; call again.
+   * Where the system refuses to unmap a block, the last allocation in that block stays as it was and all others are
+   * released. The error then says how many were; call again for the rest.
    *
-   * @throws JitError as {@link allocationsOf}; what the system refused
+   * @throws JitError as {@link allocationsOf}; the system's refusal to unmap a block
    */
   releaseAllOf(memberId: number): number {
     return this.#sharedBy(memberId).releaseAllOf(memberId);
   }
 
   /**
-   * Makes all that {@link allocationsOf} lists this thread's, and returns how much that was: from then on it counts as
-   * allocated here, and nothing else changes. For what a worker made that is over, and that others go on using.
+   * Makes every allocation that {@link allocationsOf} lists this thread's, and returns their number. From then on they
+   * count as allocated by this thread; nothing else changes. For code of an ended worker that other threads go on using.
    *
-   * @param memberId that of a thread that has ended or detached, or 0 for the estate
-   * @throws JitError as {@link allocationsOf}; `ERR_INVALID_ARGUMENT` where that thread still has its part
+   * @param memberId the `memberId` of a thread that has ended or detached, or 0 for the estate
+   * @throws JitError as {@link allocationsOf}; `ERR_INVALID_ARGUMENT` where that thread has neither ended nor detached
    * @example
    * ```ts
    * allocator.share();
@@ -159,7 +163,7 @@ export class JitAllocator implements Disposable {
     return this.#sharedBy(memberId).adopt(memberId);
   }
 
-  /** Those who share the allocator, where one of them has that number. */
+  /** The membership, if it has that number. @throws JitError `ERR_INVALID_ARGUMENT` otherwise */
   #sharedBy(memberId: unknown): Membership {
     const membership = this.#engine instanceof SharedEngine ? this.#engine.membership : undefined;
     if (membership?.has(memberId) === true) return membership;
@@ -169,10 +173,10 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Ends this thread's part in the allocator, for which it goes on elsewhere: this object and its spans can no longer
-   * be used, what it allocated stays allocated. Idempotent.
+   * Detaches this thread from the allocator, which other threads go on using. This object and its spans can no longer be
+   * used; the thread's allocations stay. Idempotent.
    *
-   * @throws JitError `ERR_INVALID_ARGUMENT` where the allocator is not shared: it would be lost
+   * @throws JitError `ERR_INVALID_ARGUMENT` where the allocator is not shared: nobody could dispose of it
    */
   detach(): void {
     if (this.#engine instanceof Engine) {
@@ -186,10 +190,10 @@ export class JitAllocator implements Disposable {
 
   /**
    * Whether an option is on.
-   * @throws JitError `ERR_INVALID_ARGUMENT` for a name that is no boolean option's
+   * @throws JitError `ERR_INVALID_ARGUMENT` for a name that no boolean option has
    */
   hasOption(option: BooleanOption): boolean {
-    // Only of a string: another value would be made one, which runs code of its own, or fails.
+    // Only strings are looked up: converting another value to one runs its own code, or fails.
     const isKnown = typeof option === "string" && Object.hasOwn(this.options, option);
     const value: unknown = isKnown ? this.options[option] : undefined;
     if (typeof value !== "boolean") throw refuseValue("look up", option, "there is no such boolean option");
@@ -206,28 +210,28 @@ export class JitAllocator implements Disposable {
     return this.options.granularity;
   }
 
-  /** The unsigned 32-bit word that unused memory is filled with, where that is switched on. */
+  /** The unsigned 32-bit word that unused memory is filled with, if `fillUnusedMemory` is on. */
   get fillPattern(): number {
     return this.options.fillPattern;
   }
 
   /**
    * Allocates `size` bytes (1 to 2 GiB − granularity), rounded up to the granularity.
-   * The memory holds what was there before, or the fill pattern. Over many calls the number of steps does not grow with
-   * the number of holes or blocks; what the caches miss does.
+   * The memory is not cleared: it has its earlier contents, or the fill pattern. The amortized number of steps does not
+   * grow with the number of holes or blocks; the number of cache misses does.
    *
    * @throws JitError `ERR_INVALID_ARGUMENT`, `ERR_TOO_LARGE`; `ERR_OUT_OF_MEMORY` where the system or
    *   `maxReservedSize` has no room; `ERR_PERMISSION`, `ERR_TOO_MANY_HANDLES` or `ERR_FEATURE_NOT_ENABLED` where the
-   *   system refuses such memory; `ERR_DISPOSED`
+   *   system refuses executable memory; `ERR_DISPOSED`
    */
   alloc(size: number): Span {
     return this.#engine.alloc(size);
   }
 
   /**
-   * As {@link alloc}, without the object: the address of the executable view, for hot paths and for code that keeps its
-   * own records. Such an allocation is released, shrunk and queried by its address; to write to it or call it, take
-   * `query(address)`.
+   * Allocates as {@link alloc} does, but makes no Span: returns the address of the executable view (rx). For hot paths,
+   * and for programs that keep their own records. Release, shrink and query the allocation by its address; to write to
+   * it or call it, get its span with `query(address)`.
    *
    * @throws JitError as {@link alloc}
    */
@@ -236,10 +240,11 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Gives an allocation back, by its span or by the address (rx) it begins at. The code must not be running.
+   * Releases an allocation, given its span or its start address (rx). The code must not be running.
    *
-   * @throws JitError `ERR_RELEASED` for a span released before, whatever is at its place now; `ERR_NOT_ALLOCATED`,
-   *   `ERR_INTERIOR_ADDRESS`, `ERR_UNKNOWN_ADDRESS` (also for an rw address); `ERR_INVALID_ARGUMENT`; `ERR_DISPOSED`
+   * @throws JitError `ERR_RELEASED` for a span that was released before, even if its memory is in use again;
+   *   `ERR_NOT_ALLOCATED`, `ERR_INTERIOR_ADDRESS`; `ERR_UNKNOWN_ADDRESS`, also for an rw address or another allocator's
+   *   span; `ERR_INVALID_ARGUMENT`; `ERR_DISPOSED`; the system's refusal to unmap a block that became empty
    */
   release(target: Span | Address): void {
     this.#engine.release(target);
@@ -247,41 +252,42 @@ export class JitAllocator implements Disposable {
 
   /**
    * Keeps the first `newSize` bytes of an allocation, rounded up to the granularity of its pool, and releases the rest; 0
-   * releases all of it. A pool has {@link granularity}, or with `useMultiplePools` once, twice or four times that.
+   * releases all of it. The granularity of a pool is {@link granularity}, or with `useMultiplePools` 1, 2 or 4 times that.
    *
-   * @throws JitError as {@link release}; `ERR_INVALID_ARGUMENT` where `newSize` is more than it has
+   * @throws JitError as {@link release}; `ERR_INVALID_ARGUMENT` where `newSize` is larger than the allocation
    */
   shrink(target: Span | Address, newSize: number): void {
     this.#engine.shrink(target, newSize);
   }
 
   /**
-   * The allocation that contains an address (rx): its whole span, whichever byte of it was given.
+   * Returns the whole span of the allocation that contains an address (rx), which may be that of any of its bytes.
    *
-   * @throws JitError `ERR_UNKNOWN_ADDRESS`, `ERR_NOT_ALLOCATED`, `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`
+   * @throws JitError `ERR_UNKNOWN_ADDRESS`, `ERR_NOT_ALLOCATED`, `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`;
+   *   `ERR_OUT_OF_MEMORY` where there is no room to keep track of the span
    */
   query(rx: Address): Span {
     return this.#engine.query(rx);
   }
 
   /**
-   * The span that a token tells of: how a span gets to another thread.
+   * Returns the span of the allocation that a token names. A token is how a span gets to another thread.
    *
-   * @param token what `span.token` gave
-   * @throws JitError `ERR_RELEASED` where that allocation was released, also when its place was handed out again;
-   *   `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`
+   * @param token the value of `span.token`
+   * @throws JitError `ERR_RELEASED` where that allocation was released, even if its memory is in use again;
+   *   `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`; `ERR_OUT_OF_MEMORY` as {@link query}
    */
   spanOf(token: SpanToken): Span {
     if (typeof token !== "object" || (token as unknown) === null) {
       throw refuseValue("look up", token, "the token must be one that a span gave");
     }
-    // The token is a caller's object, and reading it may run code of the caller's: before anything is looked at.
+    // Reading the caller's object may run the caller's code, so it is read before anything is looked up.
     const { rx, generation } = token;
     return this.#engine.spanOf({ rx, generation });
   }
 
   /**
-   * As {@link query}, without the object: the address (rx) at which the allocation begins that contains `rx`.
+   * Looks up as {@link query} does, but makes no Span: returns the start address (rx) of the allocation that contains `rx`.
    *
    * @throws JitError as {@link query}
    */
@@ -290,12 +296,15 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Writes code, and makes it safe to run. Either `bytes` at `offset`; or what a callback leaves in the buffer it
-   * gets: a copy of the whole span, copied back when it returns. A number that it returns is how many bytes to keep:
-   * the span shrinks to them. If it throws, nothing is written.
+   * Writes code, and makes it safe to run: either `bytes` at `offset` bytes from the start of the span, or through a
+   * callback. The callback changes a copy of the whole span, which is copied back when it returns. If it returns a
+   * number, 1 to the size of the span, only that many bytes are kept: the span shrinks to them. If it throws, nothing is
+   * written.
    *
-   * @param policy when the instruction cache is flushed: `default` = where the processor needs it, `flush`, `never`
-   * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where the bytes do not fit: nothing is written then
+   * @param policy `default` and `flush` flush the instruction cache where the processor needs it; `never` does not
+   * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where the bytes do not fit: nothing is written then;
+   *   `ERR_UNKNOWN_ADDRESS` for another allocator's span; `ERR_OUT_OF_MEMORY` where there is no memory for the copy.
+   *   Where the flush fails, its error is thrown and the bytes are written.
    */
   write(target: Span, offset: number, bytes: Uint8Array, policy?: CachePolicy): void;
   write(target: Span, fill: (code: Uint8Array) => number | void, policy?: CachePolicy): void;
@@ -313,7 +322,7 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Batches writes: one flush of the instruction cache at the end instead of one a write.
+   * Batches writes: one flush of the instruction cache at the end instead of one per write.
    * @throws JitError `ERR_INVALID_ARGUMENT` for an unknown policy; `ERR_DISPOSED`
    */
   writeScope(policy?: CachePolicy): WriteScope {
@@ -321,12 +330,12 @@ export class JitAllocator implements Disposable {
     return new WriteScope(() => this.#engine, checkPolicy(policy));
   }
 
-  /** What is allocated and reserved now. All zero but the overhead after the disposal. */
+  /** Counts what is allocated and reserved now. After the disposal every field but `overheadSize` is 0. */
   statistics(): Statistics {
     return this.#engine.statistics();
   }
 
-  /** Every mapped block and what is where in it, in the order of their addresses: a copy, for tools and pictures. */
+  /** Describes every mapped block and its granules, in the order of addresses. A copy, for tools and pictures. */
   blocks(): BlockInfo[] {
     return this.#engine.describeBlocks();
   }
@@ -335,9 +344,10 @@ export class JitAllocator implements Disposable {
    * Releases everything at once: all earlier spans and functions throw `ERR_RELEASED` from then on.
    * `soft` keeps one block per pool mapped (none with `immediateRelease`), `hard` none.
    *
-   * Where the system refuses to unmap a block, that block stays as it was and the error is thrown; call again.
+   * Where the system refuses to unmap a block, that block and those to be kept stay as they were, the others are
+   * unmapped, and the error is thrown; call again.
    *
-   * @throws JitError `ERR_INVALID_ARGUMENT` for an unknown policy; `ERR_DISPOSED`; what the system refused
+   * @throws JitError `ERR_INVALID_ARGUMENT` for an unknown policy; `ERR_DISPOSED`; the system's refusal to unmap a block
    */
   reset(policy: "soft" | "hard" = "soft"): void {
     if (policy !== "soft" && (policy as unknown) !== "hard") {
@@ -347,37 +357,37 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Walks the whole structure and throws at the first broken invariant (docs/invariants.md), which would be a bug of
-   * this library. Its cost grows with what is mapped: for tests.
+   * Checks the invariants of the whole allocator (docs/invariants.md), and throws an Error at the first that is broken,
+   * which would be a bug of this library. For tests: the cost grows with the mapped memory.
    */
   verify(): void {
     this.#engine.verify();
   }
 
   /**
-   * Unmaps every block, for all threads that share it. Idempotent. From then on whatever would allocate, release, look
-   * up or write throws `ERR_DISPOSED`, every span and function `ERR_RELEASED`; the options, `statistics`, `blocks` and
-   * `verify` still tell.
+   * Unmaps every block, for all threads that share the allocator. Idempotent. From then on every operation that would
+   * allocate, release, look up or write throws `ERR_DISPOSED`, and every span and function throws `ERR_RELEASED`. The
+   * options, `statistics`, `blocks` and `verify` still work.
    *
-   * @throws JitError what the system refused: that block stays mapped, and the call can be repeated
+   * @throws JitError the system's refusal to unmap a block: that block stays mapped, and the call can be repeated
    */
   dispose(): void {
     this.#engine.dispose();
   }
 
-  /** How the allocator is printed: `JitAllocator 3`. The number tells it from others of this thread, to assertions too. */
+  /** The printed name: `JitAllocator 3`. The number is unique in this thread, so that assertions tell allocators apart. */
   get [Symbol.toStringTag](): string {
     return numbered("JitAllocator", this);
   }
 
-  /** The end of a `using` block: {@link dispose}, or {@link detach} where the allocator was attached to. */
+  /** The end of a `using` block: {@link dispose}, or {@link detach} where {@link attach} made this object. */
   [Symbol.dispose](): void {
     if (this.#isAttached) this.detach();
     else this.dispose();
   }
 }
 
-/** Of the internal parameter, which `handles.map(JitAllocator.attach)` passes an index for. */
+/** The memory given, or the system's. `handles.map(JitAllocator.attach)` passes an index for it, hence the check. */
 function memoryOr(given: VirtualMemory | undefined): VirtualMemory {
   return typeof given === "object" ? given : systemMemory();
 }

@@ -1,4 +1,4 @@
-/** Machine code as a function of TypeScript. */
+/** Makes machine code callable as a typed function. */
 import { JitError, describe } from "../base/errors.ts";
 import type {
   Address,
@@ -15,7 +15,7 @@ import { spanAccess } from "../engine/span.ts";
 import type { SpanOwner } from "../engine/contract.ts";
 import type { Span } from "../engine/span.ts";
 
-/** What each type of a signature is in TypeScript. */
+/** The TypeScript type of each type in a signature. */
 export interface NativeValues {
   /** Results only. */
   void: void;
@@ -31,7 +31,7 @@ export interface NativeValues {
   i32: number;
   /** 0 to 2**32 − 1. */
   u32: number;
-  /** Any number, rounded to the nearest of single precision. */
+  /** Any number, rounded to the nearest single-precision number. */
   f32: number;
   /** Any number. */
   f64: number;
@@ -41,7 +41,7 @@ export interface NativeValues {
   u64: bigint;
   /** 0 to 2**53 − 1. */
   pointer: Address;
-  /** Parameters only: its address, valid while the call lasts. */
+  /** Parameters only. The code gets the address of its first byte, valid while the call lasts. */
   buffer: ArrayBufferView | ArrayBuffer;
 }
 
@@ -51,7 +51,7 @@ export type ParameterType = Exclude<keyof NativeValues, "void">;
 export type ResultType = Exclude<keyof NativeValues, "buffer">;
 
 /**
- * What a piece of machine code takes and gives, by the platform's C calling convention.
+ * The parameters and the result of a piece of machine code, which follows the platform's C calling convention.
  *
  * | type | in TypeScript |
  * |---|---|
@@ -60,7 +60,7 @@ export type ResultType = Exclude<keyof NativeValues, "buffer">;
  * | `f32` `f64` | number |
  * | `i64` `u64` | bigint in the range of the type |
  * | `pointer` | Address: an integer from 0 to 2**53 − 1 |
- * | `buffer` | a TypedArray, DataView or ArrayBuffer; parameters only: its address, valid while the call lasts |
+ * | `buffer` | a TypedArray, DataView or ArrayBuffer; parameters only. The code gets its address, valid during the call |
  */
 export interface Signature {
   /** In the order of the arguments; at most 32. */
@@ -79,7 +79,7 @@ export type TypedFunction<S extends Signature> = (
   ...args: ArgumentsOf<S["parameters"]>
 ) => NativeValues[S["result"]];
 
-/** The ranges of the integer types that are numbers: least and most. */
+/** Least and greatest value of each integer type that is a number in TypeScript. */
 const RANGES: Readonly<Partial<Record<NativeType, readonly [number, number]>>> = {
   i8: [-0x80, 0x7f],
   u8: [0, 0xff],
@@ -106,16 +106,16 @@ const RESULT_TYPES: readonly NativeType[] = [...PARAMETER_TYPES.filter((type) =>
 const MOST_PARAMETERS = 32;
 
 /**
- * Makes the code of a span callable. Calls go straight to the runtime's foreign function interface; before each, it is
- * checked that the span is still live and that the arguments are of their types.
+ * Makes the code of a span callable. Each call checks that the span is still live and that the arguments have their
+ * types, and then goes straight to the runtime's foreign function interface.
  *
- * Make the function once and keep it: making one takes some microseconds. What the code does is not checked: wrong
- * code can crash the process. It must not be released while it runs.
+ * Make the function once and keep it: making one takes some microseconds. The code is not checked: wrong code, or a
+ * signature that does not fit it, can crash the process. Do not release code while it runs.
  *
  * @param code the span; the code begins at its start
- * @param signature the parameters' types and the result's; see {@link Signature}
+ * @param signature the types of the parameters and of the result; see {@link Signature}
  * @throws JitError `ERR_RELEASED`, here and at each call after the release, a reset or the disposal of the allocator;
- *   `ERR_INVALID_ARGUMENT` for a signature, or at a call an argument, that is not right;
+ *   `ERR_INVALID_ARGUMENT` here for an invalid signature, and at a call for an invalid argument;
  *   `ERR_FEATURE_NOT_ENABLED` where native code cannot be called
  * @example
  * ```ts
@@ -139,7 +139,7 @@ export function toFunction<const S extends Signature>(code: Span, signature: S):
   return guardOf(checked.parameters, target.fast !== undefined)(code, target, owner) as TypedFunction<S>;
 }
 
-/** A copy of the signature with nothing but the known types in it: no getter of the caller's is ever read again. */
+/** Checks the signature and copies it, so that no getter of the caller's is ever read again. */
 function checkSignature(signature: unknown): NativeSignature {
   if (typeof signature !== "object" || signature === null) {
     throw refuseValue("call code with signature", signature, "a signature is { parameters, result }");
@@ -171,7 +171,7 @@ function checkType(what: string, type: unknown, known: readonly NativeType[]): N
 /** Puts the checks before the calls of one function. Precondition: the span is live. */
 type Guard = (code: Span, target: NativeCallable, owner: SpanOwner) => NativeFunction;
 
-/** By the types of the parameters, because compiling one takes longer than making its functions. */
+/** Guards by the types of the parameters: compiling a guard takes longer than making a function with it. */
 const guards = new GeneratedCache<Guard>();
 
 function guardOf(types: readonly NativeType[], isFast: boolean): Guard {
@@ -179,7 +179,7 @@ function guardOf(types: readonly NativeType[], isFast: boolean): Guard {
 }
 
 /**
- * What is compiled for two parameters of the types i32 and f64, where the fast way to call is not there yet:
+ * Compiles a guard. For two parameters of the types i32 and f64, where the target has no fast way to call yet, it is:
  *
  * ```text
  * let releaseCount = owner.releaseCount;
@@ -198,17 +198,17 @@ function guardOf(types: readonly NativeType[], isFast: boolean): Guard {
  * };
  * ```
  *
- * Where it is, `fast` is taken from the target once, and nothing is left to choose.
+ * Where the target has one, `fast` is taken from it once, and calls have nothing to choose.
  *
- * Whether the span is live is looked up where anything was released since the last call; else nothing has to be. It is
- * the last check, because nothing may come between it and the call. The parameter behind the last one catches a call
- * with too many arguments; its default value keeps it out of the function's length.
+ * A call looks up whether the span is live only if anything was released since the last call. That check is the last
+ * one, because nothing may come between it and the call. The parameter `surplus` catches a call with too many arguments;
+ * its default value keeps it out of the function's `length`.
  *
- * That this costs a call little or nothing has reasons that the text does not show:
- * - Compilers leave out a branch that was never taken. The count begins as the allocator's, since the span is known to
- *   be live then, so the first call looks nothing up.
- * - They take for a constant what was written once: a `const`, and a property of the target that it got only when there
- *   was a fast way ({@link NativeCallable.fast}). A variable that is undefined at first would be loaded at each call.
+ * The checks cost a call little or nothing, for two reasons:
+ * - Compilers leave out a branch that was never taken. `releaseCount` begins as the allocator's, since the span is known
+ *   to be live then, so the first call looks nothing up.
+ * - Compilers treat as a constant whatever is written once: a `const`, and the target's `fast`, which is added only when
+ *   there is a fast way ({@link NativeCallable.fast}). A variable that is undefined at first would be loaded at each call.
  */
 function makeGuard(types: readonly NativeType[], isFast: boolean): Guard {
   const checks = types.map(argumentCheck);
@@ -244,7 +244,7 @@ function makeGuard(types: readonly NativeType[], isFast: boolean): Guard {
   );
   if (make !== undefined) return make(checks, refuseSurplus, checkLive, isTypedArray, refusedCall);
 
-  // The same where nothing may be compiled.
+  // The fallback where the process may not compile text.
   return (code, target) => {
     const guarded: NativeFunction = (...args) => {
       for (const [index, check] of checks.entries()) check(args[index]);
@@ -260,7 +260,7 @@ function makeGuard(types: readonly NativeType[], isFast: boolean): Guard {
   };
 }
 
-/** The count of its allocator's releases, at which the span is live. */
+/** Returns the release count of the span's allocator. @throws JitError `ERR_RELEASED` where the span is not live */
 function checkLive(code: Span): number {
   const { owner } = spanAccess.block(code);
   if (!owner.isLive(code)) throw refuseReleased("call", spanAccess.rx(code));
@@ -270,8 +270,8 @@ function checkLive(code: Span): number {
 const isNumber = (name: string): string => `typeof ${name} === "number"`;
 
 /**
- * Expressions that are true only of values that the check of the type lets through, and that processors and
- * compilers like better. What they say no to, the check decides.
+ * Expressions that are faster than the check of a type, and true only for values that it accepts. Where one is false,
+ * the check decides.
  */
 const SHORTCUTS: Readonly<Partial<Record<NativeType, (name: string) => string>>> = {
   i8: (name) => `${isNumber(name)} && (${name} << 24 >> 24) === ${name}`,
@@ -282,13 +282,13 @@ const SHORTCUTS: Readonly<Partial<Record<NativeType, (name: string) => string>>>
   u32: (name) => `${isNumber(name)} && (${name} >>> 0) === ${name}`,
   f32: isNumber,
   f64: isNumber,
-  // A typed array has an element 0, unless it is empty or has lost its memory; it cannot be given one.
+  // A typed array has an element 0, unless it is empty or has lost its memory; callers cannot define one on it.
   buffer: (name) => `isTypedArray(${name}) && ${name}[0] !== undefined`,
 };
 
 type ArgumentCheck = (value: unknown) => void;
 
-/** The check of one parameter: foreign function interfaces wrap what is out of range without a word. */
+/** The check of one parameter: foreign function interfaces silently wrap values that are out of range. */
 function argumentCheck(type: NativeType, index: number): ArgumentCheck {
   const refuse = (value: unknown, wanted: string): JitError =>
     new JitError(

@@ -8,14 +8,14 @@ import { refuseValue } from "../engine/refusals.ts";
 import { spanAccess } from "../engine/span.ts";
 import type { Span } from "../engine/span.ts";
 
-/** What is known of a piece of code beside its bytes. */
+/** Facts about a piece of code, beside its bytes. */
 export interface CodeInfo {
-  /** What people and tools call it, for example the name of the function it was compiled from. */
+  /** The name for people and tools, for example that of the function it was compiled from. */
   name?: string;
 }
 
 /**
- * Code in, executable span out: asmjit's JitRuntime. It allocates, copies, flushes and keeps the names.
+ * Makes executable spans of code: asmjit's JitRuntime. Allocates, copies, flushes the instruction cache and keeps names.
  *
  * @example
  * ```ts
@@ -25,16 +25,17 @@ export interface CodeInfo {
  * ```
  */
 export class JitRuntime implements Disposable {
-  /** Where the code goes. */
+  /** The allocator that the code goes to. */
   readonly allocator: JitAllocator;
   readonly #ownsAllocator: boolean;
   #isDisposed = false;
-  /** By rx: what was added, and its name. An entry whose span is released is dropped when it is met. */
+  /** The spans that were added and their names, by rx. The entry of a released span is dropped when it is met. */
   readonly #added = new Map<Address, { readonly span: Span; readonly name: string | undefined }>();
 
   /**
-   * @param options those of the allocator it makes and owns; or an `allocator` of yours, and nothing else
-   * @throws JitError as the constructor of JitAllocator
+   * @param options the options of the allocator that the runtime makes and owns; or an `allocator` of yours and no other
+   *   option: it outlives the runtime
+   * @throws JitError as the constructor of JitAllocator; `ERR_INVALID_ARGUMENT` for an `allocator` beside other options
    */
   constructor(options: JitAllocatorOptions & { allocator?: JitAllocator } = {}) {
     if (typeof options !== "object" || (options as unknown) === null) {
@@ -60,11 +61,12 @@ export class JitRuntime implements Disposable {
   }
 
   /**
-   * Publishes code: a copy of `code`; or, for code that needs its own address, what `emit` leaves in a buffer of
-   * `size` bytes (rounded up to the granularity), given the address it will run at. A number that `emit` returns is
-   * how many bytes to keep.
+   * Allocates a span and writes code into it: a copy of `code`; or, for code that needs its own address, whatever `emit`
+   * leaves in a buffer of `size` bytes (rounded up to the granularity). `emit` is given the address at which the code
+   * will run (rx). If it returns a number, only that many bytes are kept.
    *
-   * @throws JitError as `JitAllocator.alloc` and `write`, `ERR_DISPOSED`; whatever fails, `emit` included, leaves nothing allocated
+   * @throws JitError as `JitAllocator.alloc` and `write`, `ERR_DISPOSED`; after any failure, also in `emit`, nothing stays
+   *   allocated
    */
   add(code: Uint8Array, info?: CodeInfo): Span;
   add(size: number, emit: (code: Uint8Array, rx: Address) => number | void, info?: CodeInfo): Span;
@@ -96,7 +98,7 @@ export class JitRuntime implements Disposable {
   }
 
   /**
-   * Gives code back.
+   * Releases code, given its span or its start address (rx). The code must not be running.
    * @throws JitError as `JitAllocator.release`
    */
   release(target: Span | Address): void {
@@ -110,7 +112,7 @@ export class JitRuntime implements Disposable {
     try {
       start = this.allocator.queryAddress(rx);
     } catch (error) {
-      // Nothing lives there; something may have begun there, and is met below.
+      // No live allocation contains rx. A released one may have begun there: its entry is dropped below.
       if (!(error instanceof JitError)) throw error;
     }
     const added = this.#added.get(start);
@@ -120,9 +122,9 @@ export class JitRuntime implements Disposable {
   }
 
   /**
-   * Releases what was added and is still live; disposes the allocator if this runtime made it. Idempotent.
+   * Releases all added code that is still live; disposes of the allocator if this runtime made it. Idempotent.
    *
-   * @throws JitError as `JitAllocator.dispose`, and the call can be repeated
+   * @throws JitError as `JitAllocator.dispose`; the call can be repeated
    */
   dispose(): void {
     if (this.#ownsAllocator) {
@@ -134,7 +136,7 @@ export class JitRuntime implements Disposable {
     this.#isDisposed = true;
   }
 
-  /** How the runtime is printed: `JitRuntime 3`. The number tells it from others of this thread, to assertions too. */
+  /** The printed name: `JitRuntime 3`. The number is unique in this thread, so that assertions tell runtimes apart. */
   get [Symbol.toStringTag](): string {
     return numbered("JitRuntime", this);
   }
@@ -156,7 +158,7 @@ export class JitRuntime implements Disposable {
     const span = this.allocator.alloc(size);
     try {
       write(span);
-      this.#checkOpen(); // it may have been disposed of while the code was emitted
+      this.#checkOpen(); // `emit` may have disposed of the runtime
     } catch (error) {
       span[Symbol.dispose]();
       throw error;

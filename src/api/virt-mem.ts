@@ -1,10 +1,10 @@
 /**
- * Virtual memory, as the allocator uses it and as a program can use it directly: asmjit's VirtMem.
+ * Maps and unmaps virtual memory, with the functions that the allocator itself uses: asmjit's VirtMem.
  *
- * Here is no bookkeeping. Whoever maps memory must release it, once, and must not touch it afterwards: a view
- * through an FFI, or code that still runs there, takes the process down. JitAllocator is the safe way.
+ * These functions keep no books. A program must release what it maps, once, and must not touch it afterwards: access
+ * through a view of an FFI, or code that still runs there, crashes the process. JitAllocator is the safe way.
  *
- * All functions are thread-safe, as the calls of the system are; each thread binds them anew.
+ * All functions are thread-safe, as the system's calls are; each thread binds them anew.
  */
 import { JitError, describe, formatAddress } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
@@ -30,7 +30,7 @@ export function info(): MemoryInfo {
 
 /**
  * The size of a large page in bytes (2 MiB on most machines), 0 where there are none.
- * That it is not 0 does not mean that one is to be had.
+ * A size above 0 does not promise that the system has such a page to give.
  *
  * @throws JitError `ERR_FEATURE_NOT_ENABLED` as {@link info}.
  * @example
@@ -47,11 +47,11 @@ export function largePageSize(): number {
  * Memory is writable and executable at once only if both flags are set.
  *
  * @param size bytes, above 0 and a multiple of the page granularity.
- * @param flags what may be done with it. With none of `read`, `write` and `execute` the addresses are reserved and
+ * @param flags the access that is allowed. With none of `read`, `write` and `execute` the addresses are reserved and
  *   every access is a fault. `largePages` is a hint: without large pages the memory has regular ones.
- * @returns the address; give it back with {@link release} and the same size.
- * @throws JitError `ERR_INVALID_ARGUMENT` for a size or flags that can never be right; `ERR_OUT_OF_MEMORY` where the
- *   system has no room; `ERR_PERMISSION` where it forbids such memory.
+ * @returns the address; unmap it with {@link release} and the same size.
+ * @throws JitError `ERR_INVALID_ARGUMENT` for an invalid size or invalid flags; `ERR_OUT_OF_MEMORY` where the system has
+ *   no room; `ERR_PERMISSION` where it forbids such memory.
  * @example
  * ```ts
  * const { pageSize } = VirtMem.info();
@@ -67,13 +67,13 @@ export function alloc(size: number, flags: MemoryFlags): Address {
 }
 
 /**
- * Unmaps memory that {@link alloc} mapped, or whole pages of it. On Windows it must be all that one call mapped.
+ * Unmaps memory that {@link alloc} mapped, or whole pages of it. On Windows the range must be all that one call mapped.
  *
- * @param address where it begins, a multiple of the page size.
- * @param size bytes, above 0 and a multiple of the page size. It must be memory of your own: the system unmaps
- *   whatever is there, JavaScript's heap included. (Windows refuses where it is not the size that was mapped.)
- * @throws JitError `ERR_INVALID_ARGUMENT` for an address or size that can never be right; `ERR_OUT_OF_MEMORY` where
- *   unmapping the middle of a mapping would make one mapping too many; `ERR_PERMISSION` where it is sealed.
+ * @param address the start of the range, a multiple of the page size.
+ * @param size bytes, above 0 and a multiple of the page size. The range must be yours: the system unmaps whatever is
+ *   there, JavaScript's heap included. (Windows refuses any size but the one that was mapped.)
+ * @throws JitError `ERR_INVALID_ARGUMENT` for an invalid address or size; `ERR_OUT_OF_MEMORY` where unmapping the middle
+ *   of a mapping would make more mappings than the system allows; `ERR_PERMISSION` where the memory is sealed.
  * @example
  * ```ts
  * VirtMem.release(address, 65536);
@@ -87,14 +87,14 @@ export function release(address: Address, size: number): void {
 }
 
 /**
- * Changes what may be done with mapped memory.
+ * Changes the access that mapped memory allows.
  *
- * @param address where it begins, a multiple of the page size.
+ * @param address the start of the range, a multiple of the page size.
  * @param size bytes, above 0 and a multiple of the page size.
- * @param flags `read`, `write` and `execute`; what is not set is taken away. The other flags mean nothing here.
- * @throws JitError `ERR_INVALID_ARGUMENT` for arguments that can never be right; `ERR_OUT_OF_MEMORY` where part of
- *   the range is not mapped, or the change would make one mapping too many; `ERR_PERMISSION` where the system
- *   forbids it: the executable view of a dual mapping, for one, can never be made writable on Linux.
+ * @param flags `read`, `write` and `execute`: those not set are taken away. The other flags have no effect.
+ * @throws JitError `ERR_INVALID_ARGUMENT` for invalid arguments; `ERR_OUT_OF_MEMORY` where part of the range is not
+ *   mapped, or the change would make more mappings than the system allows; `ERR_PERMISSION` where the system forbids
+ *   it: on Linux, for example, the executable view of a dual mapping can never be made writable.
  * @example
  * ```ts
  * VirtMem.protect(address, 4096, { read: true, execute: true });
@@ -107,15 +107,15 @@ export function protect(address: Address, size: number, flags: MemoryFlags): voi
 }
 
 /**
- * Maps new memory twice: `rx` can be read and executed, `rw` read and written, and what is written through `rw` is
- * there at `rx`. So code can be changed and run without any page being writable and executable.
+ * Maps new memory twice: `rx` can be read and executed, `rw` read and written. What is written through `rw` appears at
+ * `rx`, so code can be changed and run though no page is both writable and executable.
  *
  * @param size bytes of each view, above 0 and a multiple of the page granularity.
  * @param flags `largePages` (a hint) and `preferTmp`. The access of each view is fixed; `read`, `write` and `execute`
  *   change nothing.
- * @returns both addresses; give them back with {@link releaseDualMapping} and the same size.
- * @throws JitError `ERR_INVALID_ARGUMENT` for a size or flags that can never be right; `ERR_OUT_OF_MEMORY` where there
- *   is no room; `ERR_TOO_MANY_HANDLES` where no descriptor is left to make it with; `ERR_PERMISSION` or
+ * @returns both addresses; unmap them with {@link releaseDualMapping} and the same size.
+ * @throws JitError `ERR_INVALID_ARGUMENT` for an invalid size or invalid flags; `ERR_OUT_OF_MEMORY` where there is no
+ *   room; `ERR_TOO_MANY_HANDLES` where the process has no file descriptor left; `ERR_PERMISSION` or
  *   `ERR_FEATURE_NOT_ENABLED` where every way was refused: the message lists each with its reason.
  * @example
  * ```ts
@@ -132,10 +132,10 @@ export function allocDualMapping(size: number, flags: MemoryFlags): DualMapping 
 /**
  * Unmaps both views of a dual mapping.
  *
- * @param mapping what {@link allocDualMapping} returned.
+ * @param mapping the addresses that {@link allocDualMapping} returned.
  * @param size the size it was made with, in bytes.
- * @throws JitError `ERR_INVALID_ARGUMENT` for addresses or a size that can never be right, also views that overlap;
- *   `ERR_PERMISSION` where they are sealed.
+ * @throws JitError `ERR_INVALID_ARGUMENT` for invalid addresses or an invalid size, also for views that overlap;
+ *   `ERR_PERMISSION` where the views are sealed.
  * @example
  * ```ts
  * VirtMem.releaseDualMapping(mapping, 65536);
@@ -165,13 +165,13 @@ export function releaseDualMapping(mapping: DualMapping, size: number): void {
 }
 
 /**
- * Makes code that was written safe to run, on every core. x86-64 needs nothing; on AArch64 code that was
- * not flushed may run as it was before.
+ * Makes written code safe to run, on every core. x86-64 needs no flush; on AArch64 a core may otherwise run the code
+ * that was there before.
  *
  * @param address the executable address (rx) where the changed code begins; any alignment.
  * @param size bytes, 0 or more.
- * @throws JitError `ERR_INVALID_ARGUMENT` for an address or size that can never be right; `ERR_FEATURE_NOT_ENABLED`
- *   where the processor needs a flush that the system does not offer.
+ * @throws JitError `ERR_INVALID_ARGUMENT` for an invalid address or size; `ERR_FEATURE_NOT_ENABLED` where the processor
+ *   needs a flush that the system does not offer.
  * @example
  * ```ts
  * VirtMem.flushInstructionCache(rx, code.length);
@@ -187,7 +187,7 @@ export function flushInstructionCache(address: Address, size: number): void {
 }
 
 /**
- * What this process may do with executable memory, found out by doing it and undoing it.
+ * Finds out what this process may do with executable memory, by doing it and undoing it.
  * `enabled`: memory cannot be writable and executable at once. `mapJit`: MAP_JIT can be used (macOS).
  * `dualMapping`: {@link allocDualMapping} works.
  *
@@ -202,9 +202,9 @@ export function hardenedRuntimeInfo(): HardenedRuntimeInfo {
 }
 
 /**
- * Switches the calling thread's access to MAP_JIT memory. Where there is none (everywhere but macOS on AArch64) it
- * does nothing. There "read-execute" is how it always is, and the other is refused: JavaScript's own code is in such
- * memory, and could not go on.
+ * Switches the calling thread's access to MAP_JIT memory. Does nothing where there is no such memory, which is everywhere
+ * but on macOS on AArch64. There the access always is "read-execute", and "read-write" is refused: JavaScript's own code
+ * lies in such memory, and could not go on.
  *
  * @throws JitError `ERR_INVALID_ARGUMENT` for any other word; `ERR_FEATURE_NOT_ENABLED` for "read-write" on macOS on
  *   AArch64.
@@ -225,7 +225,7 @@ export function protectJitMemory(access: "read-write" | "read-execute"): void {
 
 // ---- Checks, all made before the system is asked ------------------------------------------------------------------
 
-/** 2**48: what AArch64 has of addresses in user space (x86-64 has half of that), unless more are asked for. */
+/** The end of AArch64's user-space addresses, unless a program asks for more; x86-64 has half as many. */
 const ADDRESS_LIMIT = 2 ** 48;
 
 const FLAG_NAMES = [
@@ -273,7 +273,7 @@ function checkRange(asked: string, what: string, address: number, size: number, 
   checkAddress(asked, what, address, size, pageSize);
 }
 
-/** The flags, checked. Each is read once: a getter must not be able to give another value after the check. */
+/** Checks the flags and copies them. Each is read once: a getter must not give another value after the check. */
 function readFlags(asked: string, flags: MemoryFlags): MemoryFlags {
   const given: unknown = flags;
   if (typeof given !== "object" || given === null) {
