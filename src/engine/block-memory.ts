@@ -1,4 +1,4 @@
-/** Maps and unmaps blocks, and keeps for each mapped one the object through which its bytes are reached. */
+/** Maps and unmaps blocks, and keeps the object through which the bytes of each mapped block are reached. */
 import type { Core } from "../core/core.ts";
 import type { BlockRegister, RegisterEntry, SpanOwner } from "./contract.ts";
 import { MappedBlock } from "./mapped-block.ts";
@@ -17,10 +17,10 @@ import type {
   VirtualMemory,
 } from "../vm/contract.ts";
 
-/** There are never more: each has a unit of metadata, of the 2**21 that the buffer can have. */
+/** The most blocks there can be: each takes at least one of the 2**21 units that the buffer can have. */
 const MOST_BLOCKS = 2 ** 21;
 
-/** A view is shorter than 2 GiB (ffi/contract.ts), which a block may have. */
+/** Bytes filled through one view: a view is shorter than 2 GiB (ffi/contract.ts), a block may be as long. */
 const FILLED_AT_ONCE_BYTES = 2 ** 30;
 
 /** The blocks of one allocator, as one thread sees them. */
@@ -32,13 +32,13 @@ export class BlockMemory {
   readonly #flags: MemoryFlags;
   /** By the core's number of the block. */
   readonly #mapped: (MappedBlock | undefined)[] = [];
-  /** Where the threads of a shared allocator look up its blocks. */
+  /** The register in which the threads of a shared allocator look up its blocks. */
   #register: BlockRegister | undefined;
-  /** Where is noted what is mapped and not in there. */
+  /** The journal of mappings that are not in the register. */
   #journal: MappingJournal | undefined;
   #tag: MappingTag;
 
-  /** @param tagName by which the system knows the memory of this allocator from all other */
+  /** @param tagName the name by which the system tells this allocator's memory from all other */
   constructor(
     owner: SpanOwner,
     core: Core,
@@ -58,13 +58,13 @@ export class BlockMemory {
     return this.#memory.sharing ?? this.#memory.journals;
   }
 
-  /** The mapped block of that index in the core. */
+  /** The mapped block that has the index `block` in the core. */
   at(block: number): MappedBlock {
     const known = this.#mapped[this.#core.blockNumber(block)];
     return known?.block === block ? known : this.#adopt(block);
   }
 
-  /** A block that another thread mapped, seen for the first time. */
+  /** Makes the object for a block that another thread mapped, when this thread first meets it. */
   #adopt(block: number): MappedBlock {
     const found = this.#register?.find(block);
     if (found === undefined) throw notMapped();
@@ -82,7 +82,7 @@ export class BlockMemory {
     this.#mapped[this.#numberOf(mapped)] = mapped;
   }
 
-  /** The number under which a block is kept. @throws Error where no block has it: the list would have gaps without end */
+  /** The number under which a block is kept. @throws Error for an impossible number, which would make the list endless */
   #numberOf({ block }: MappedBlock): number {
     const number = this.#core.blockNumber(block);
     if (number < 0 || number > MOST_BLOCKS)
@@ -90,7 +90,7 @@ export class BlockMemory {
     return number;
   }
 
-  /** All of them, in the order of their addresses. */
+  /** All mapped blocks, in the order of their addresses. */
   all(): MappedBlock[] {
     const blocks: MappedBlock[] = [];
     for (let block = this.#core.firstBlock(); block !== 0; block = this.#core.nextBlock(block)) {
@@ -119,7 +119,10 @@ export class BlockMemory {
     }
   }
 
-  /** Maps a block and takes room in it; or, where none can be mapped, looks harder. Returns true where one was. */
+  /**
+   * Takes room for `count` granules in a new block; where none can be mapped, in any hole that fits. Returns true where a
+   * block was mapped.
+   */
   makeRoom(pool: number, count: number, size: number): boolean {
     needMuchStack();
     const core = this.#core;
@@ -132,8 +135,8 @@ export class BlockMemory {
       try {
         this.add(pool, natural, size);
       } catch (error) {
-        // Where the system has no room for a block of the natural size, a hole that was not sure to do may do, or a
-        // block just large enough for what is needed now.
+        // Where the system has no room for a block of the natural size, two things are left to try: holes that are not
+        // sure to be long enough, and a block just large enough for this request.
         const isShort = error instanceof JitError && error.code === "ERR_OUT_OF_MEMORY";
         if (isShort && core.allocFromAnyHole(pool, count)) return false;
         if (!isShort || smallest === natural) throw error;
@@ -144,9 +147,9 @@ export class BlockMemory {
   }
 
   /**
-   * Maps a block and adds it to its pool. `size` is the request it is for, for messages; the blocks of `inPlaceOf`,
-   * which are empty, are removed for it, when it is mapped: a system that has no room for it has then changed nothing.
-   * Where one of them cannot be removed, others take the place of those that are gone.
+   * Maps a block and adds it to its pool. `size` is the request that needs it, in bytes, for messages. The empty blocks of
+   * `inPlaceOf` are removed once it is mapped: if the system has no room for it, nothing has changed. Where one of them
+   * cannot be removed, new blocks replace those that are gone.
    */
   add(pool: number, sizeBytes: number, size: number, inPlaceOf: readonly MappedBlock[] = []): void {
     needMuchStack();
@@ -181,8 +184,8 @@ export class BlockMemory {
   }
 
   /**
-   * The same where all that may be reserved is. The empty blocks that are kept count as reserved, and a new one of `count`
-   * granules or more takes the place of as many as it needs.
+   * Adds a block where `maxReservedSize` leaves no room. The empty blocks that are kept count as reserved, and a new one of
+   * `count` granules or more takes the place of as many as it needs.
    */
   addInPlaceOfEmpty(pool: number, count: number, size: number): void {
     const core = this.#core;
@@ -202,16 +205,16 @@ export class BlockMemory {
     this.add(pool, planned, size, replaced);
   }
 
-  /** Adds a block to keep. Does nothing where it cannot be had: nothing depends on it. */
+  /** Adds an empty block for the pool to keep. Does nothing where it cannot be mapped: nothing depends on it. */
   #addEmpty(pool: number, sizeBytes: number): void {
     try {
       this.add(pool, sizeBytes, sizeBytes);
     } catch {
-      // The failure that made it necessary is the one to be told.
+      // The caller throws the failure that made this block necessary.
     }
   }
 
-  /** Returns its entry, or -1 where there is no room for what a shared allocator keeps of a block. */
+  /** Enters a block in the register. Returns its entry, or -1 where there is no room for its ledger or its entry. */
   #registerBlock(register: BlockRegister, mapped: MappedBlock, pool: number): number {
     const { block, rx, rw, sizeBytes } = mapped;
     const generations = this.#core.ledgerOf(block);
@@ -220,13 +223,13 @@ export class BlockMemory {
   }
 
   /**
-   * From now on the blocks are in a register that other threads read and write too, and the spans ask `owner`.
+   * Moves the blocks to a register that other threads read and write too; from now on the spans ask `owner`.
    * Precondition: each block has its ledger.
    */
   share(register: BlockRegister, owner: SpanOwner, journal: JournalStorage): void {
     this.#attach(register, owner, journal, true);
     const blocks = this.all();
-    // In the order of their ages, which the register keeps: a pool's oldest block is the one that a reset keeps.
+    // A pool's oldest block comes first, since the register keeps this order and a reset keeps the oldest block.
     for (let pool = 0; pool < (this.#options.useMultiplePools ? 3 : 1); pool++) {
       const oldest = this.#core.oldestBlock(pool);
       blocks.sort((a, b) => Number(b.block === oldest) - Number(a.block === oldest));
@@ -240,7 +243,7 @@ export class BlockMemory {
     }
   }
 
-  /** The same for a thread that has no block yet. */
+  /** Does the same as {@link share} in a thread that attaches, and so has no block yet. */
   attach(register: BlockRegister, owner: SpanOwner, journal: JournalStorage): void {
     this.#attach(register, owner, journal, false);
   }
@@ -253,12 +256,12 @@ export class BlockMemory {
     this.#tag = { ...this.#tag, isGuarded: true, journal: this.#journal };
   }
 
-  /** Drops what this thread keeps of blocks that another one has unmapped, or of all of them. */
+  /** Drops this thread's objects of blocks that another thread has unmapped, or of all blocks. */
   dropUnmapped(isAll: boolean): void {
     for (const mapped of this.#mapped.splice(0)) {
       if (mapped === undefined) continue;
       if (!isAll && this.#register?.serialOf(mapped.entry) === mapped.serial) {
-        // A repair numbers the blocks anew.
+        // Entered again, because a repair renumbers the blocks.
         this.#mapped[this.#numberOf(mapped)] = mapped;
       } else {
         this.#end(mapped);
@@ -266,14 +269,14 @@ export class BlockMemory {
     }
   }
 
-  /** The block is no longer mapped. */
+  /** Notes that a block is no longer mapped. */
   #end(mapped: MappedBlock): void {
     mapped.close();
     mapped.isMapped = false;
     this.#memory.forgetCode?.(mapped.rx, mapped.sizeBytes);
   }
 
-  /** The same for all but some. One that the system refuses to unmap stays; its error is thrown when the others are gone. */
+  /** Removes all blocks but `kept`. One that the system refuses to unmap stays; the first error is thrown at the end. */
   removeAllBut(kept: readonly MappedBlock[]): void {
     const failures: unknown[] = [];
     for (const mapped of this.all()) {
@@ -287,7 +290,7 @@ export class BlockMemory {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** After a reset: another object stands for the block, so that the spans of before know that they are over. */
+  /** After a reset: replaces the object that stands for a block, so that earlier spans know that they have ended. */
   renew(mapped: MappedBlock): void {
     mapped.close();
     mapped.isMapped = false;
@@ -298,22 +301,22 @@ export class BlockMemory {
   }
 
   /**
-   * Gives back what a thread that died had mapped and not registered, or was giving back.
-   * @param leaving what is registered so: one block at the most, since one is unmapped after the other
+   * Gives back memory that a dead thread had mapped and not registered, or was about to unmap.
+   * @param leaving the blocks registered as leaving: one at the most, since blocks are unmapped one after the other
    */
   reclaim(kept: readonly RegisterEntry[], [leaving]: readonly RegisterEntry[]): void {
-    // Where the journal does not know of it, nothing of it was given back. If it does, it knows what is left.
+    // If the journal does not name the leaving block, all of it is still mapped. If it does, it says what is left of it.
     if (leaving !== undefined && this.#journal?.leaving !== leaving.rx)
       this.#journal?.take(rangesOf(leaving), leaving.rx);
     this.#journals?.reclaim(this.#tag.name, kept.flatMap(rangesOf), this.#journal);
   }
 
-  /** The end of that: the register has nothing that is leaving. */
+  /** Ends a {@link reclaim}: the register has no leaving block any more. */
   settle(kept: readonly RegisterEntry[]): void {
     this.#journal?.drop(kept.flatMap(rangesOf));
   }
 
-  /** Unmaps a block and takes it out of the core, whatever it holds. Where the system refuses, nothing has changed. */
+  /** Unmaps a block and removes it from the core, even if it has allocations. Where the system refuses, nothing changed. */
   remove(mapped: MappedBlock): void {
     needMuchStack();
     mapped.close();
@@ -333,7 +336,7 @@ export class BlockMemory {
     this.#journal?.drop(rangesOf(mapped));
   }
 
-  /** Fills a range of a block that is free or about to be, in bytes from its start, with the fill pattern. */
+  /** Fills a range that is free, or about to be, with the fill pattern. `start` (from the block's) and `length` in bytes. */
   fill(mapped: MappedBlock, start: number, length: number): void {
     for (let done = 0; done < length; done += FILLED_AT_ONCE_BYTES) {
       mapped.fill(start + done, Math.min(length - done, FILLED_AT_ONCE_BYTES), this.#options.fillPattern);
@@ -341,14 +344,14 @@ export class BlockMemory {
     try {
       this.#memory.flushInstructionCache(mapped.rx + start, length);
     } catch {
-      // What was here is overwritten, so the operation must go through. Nobody may run what is free, and whoever
-      // writes code here flushes it.
+      // The old contents are overwritten, so the operation must go on. Nobody may run free memory, and a later write of
+      // code flushes it.
     }
   }
 
-  /** Makes what was written to a range of a block safe to run. */
+  /** Makes code written to a range of a block, in bytes from its start, safe to run. */
   flush(mapped: MappedBlock, start: number, length: number): void {
-    // No bytes at the end of a block are already outside of it.
+    // An empty range at the end of a block begins outside of it.
     if (mapped.isMapped && length > 0) this.#memory.flushInstructionCache(mapped.rx + start, length);
   }
 
@@ -368,7 +371,7 @@ function notMapped(): Error {
   return new Error("invariant 15 is broken: a block of the core is not mapped");
 }
 
-/** Where a block's views are; twice the same where it has one. */
+/** The ranges of a block's two views; twice the same range where it has one view. */
 function rangesOf({ rx, rw, sizeBytes }: DualMapping & { readonly sizeBytes: number }): MappedRange[] {
   return [
     { address: rx, sizeBytes },

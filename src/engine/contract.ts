@@ -1,18 +1,18 @@
-/** What the parts of the engine, and whoever stands before it, know of each other without importing each other. */
+/** Contracts by which the parts of the engine, and the room above it, know each other without importing each other. */
 import type { Address } from "../ffi/contract.ts";
 
-/** A span as its owner is handed it: by what users see of it. The owner alone knows more (`spanAccess`). */
+/** A span as it is passed to its owner: the fields that users see. Only the owner knows more (`spanAccess`). */
 export interface SpanHandle {
   readonly rx: Address;
   readonly rw: Address;
   readonly size: number;
 }
 
-/** What a span asks of the allocator it is from. */
+/** The operations that a span calls on its allocator. */
 export interface SpanOwner {
-  /** Whether the processor can run what is written there; not so in simulated memory. */
+  /** Whether the processor can run code in this memory; false for simulated memory. */
   readonly isExecutable: boolean;
-  /** Changes whenever a span may have ended; NaN where that cannot be said. */
+  /** Changes whenever a span may have ended; NaN where that is unknown, because other threads can release. */
   readonly releaseCount: number;
   isLive(span: SpanHandle): boolean;
   sizeOf(span: SpanHandle): number;
@@ -21,13 +21,13 @@ export interface SpanOwner {
   tokenOf(span: SpanHandle): SpanToken;
   shrink(target: SpanHandle | Address, newSize: number): void;
   release(target: SpanHandle | Address): void;
-  /** Nothing where it was released before. */
+  /** Does nothing where the span was released before. */
   releaseIfLive(span: SpanHandle): void;
 }
 
 /**
  * A span as a message to another thread: plain data. `JitAllocator.spanOf` makes a span of it there, as long as the
- * allocation is live; a place that was handed out again is told apart, as an address alone could not do.
+ * allocation is live. Unlike an address, a token is not taken for a later allocation at the same place.
  */
 export interface SpanToken {
   /** Where the allocation begins. */
@@ -51,7 +51,7 @@ export interface RegisteredBlock {
 /** An entry that is in use. */
 export interface RegisterEntry extends RegisteredBlock {
   readonly entry: number;
-  /** No other block ever had it (modulo 2**31): tells a thread that what it keeps of the entry is stale. */
+  /** A number that no other block ever had (modulo 2**31): by it a thread knows that its own copy of the entry is stale. */
   readonly serial: number;
 }
 
@@ -63,9 +63,9 @@ export interface BlockRegister {
   find(block: number): RegisterEntry | undefined;
   /** 0 = free, below 0 = leaving. */
   serialOf(entry: number): number;
-  /** Notes that a block is about to be unmapped, for all threads: from now on it is gone, whoever finishes that. */
+  /** Notes for all threads that a block is about to be unmapped: it is gone from now on, whichever thread finishes that. */
   markLeaving(entry: number): void;
-  /** The system refused: it stays. */
+  /** Undoes {@link markLeaving}: the system refused to unmap the block. */
   markStaying(entry: number): void;
   /** Forgets a block that has been unmapped. */
   remove(entry: number): void;

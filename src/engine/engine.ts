@@ -1,4 +1,4 @@
-/** What an allocator does: the core decides, the virtual memory acts, and whatever fails leaves all as it was. */
+/** One allocator in one thread: the core decides, the virtual memory acts, and an operation that fails changes nothing. */
 import type { AllocatorOperations } from "./operations.ts";
 import { BlockMemory } from "./block-memory.ts";
 import type { SpanOwner, SpanToken } from "./contract.ts";
@@ -29,10 +29,10 @@ const { isIndex } = refusals;
 const { needMuchStack, needStack, needStackAtFirst } = stack;
 const { block: blockOf, granule: granuleOf, isChecked, end: endSpan } = spanAccess;
 
-/** A request must be shorter than 2 GiB by a granule (asmjit). Not written as a power, which engines keep as a double. */
+/** 2 GiB - 1: a request is at most 2 GiB less a granule (asmjit). No power, which engines would keep as a double. */
 const TWO_GIB_LESS_ONE = 0x7fff_ffff;
 
-/** What an engine works on where the allocator is another thread's. */
+/** The parts that an engine takes over where the allocator is another thread's. */
 export interface SharedParts {
   /** The core's buffer. */
   readonly buffer: SharedArrayBuffer;
@@ -40,17 +40,17 @@ export interface SharedParts {
 }
 
 /**
- * The inside of a JitAllocator. Arguments come from users and are checked here. Knows of one thread alone: where there
- * are several, SharedEngine stands before it.
+ * The inside of a JitAllocator. Checks the arguments, which come from users. Takes no lock: in a shared allocator,
+ * SharedEngine stands before it.
  */
 export class Engine implements AllocatorOperations {
   readonly core: Core;
   readonly blocks: BlockMemory;
   readonly isExecutable: boolean;
   readonly options: Readonly<ResolvedJitAllocatorOptions>;
-  /** By which the system knows the memory of this allocator from all other. */
+  /** The name by which the system tells this allocator's memory from all other. */
   readonly tagName: string;
-  /** Whom the spans ask: this object, or the one that locks before it asks this one. */
+  /** The object that spans call: this one, or the SharedEngine that locks before it calls this one. */
   owner: SpanOwner = this;
   readonly #identity: SpanIdentity;
   readonly #bytes: SpanBytes;
@@ -59,16 +59,16 @@ export class Engine implements AllocatorOperations {
   readonly #fills: boolean;
   /** Bytes: the largest request; 0 once disposed, so that the hot path needs no other check. */
   #largestSize: number;
-  /** The same where there is one pool, 0 where there are three; and see {@link #warmUp}. */
+  /** The same with one pool, 0 with three and while {@link #warmUp} lasts: requests up to it take the short path. */
   #largestPlainSize = 0;
-  /** Whether releases and shrinks may go the short way: nothing is filled, and see {@link #warmUp}. */
+  /** Whether releases and shrinks may take the short path: nothing is filled, and {@link #warmUp} is over. */
   #isPlain = false;
   readonly #granuleMask: number;
   #isDisposed = false;
   /**
-   * Counts what may have ended a span, so that a function need not look its span up at each call: as long as the
-   * count is the same, everything that was live is live. NaN, which equals nothing, makes every look a full one: so
-   * it must be once other threads can release.
+   * Counts the operations that may have ended a span. While the count stays the same, every span that was live is live,
+   * so a function need not look its span up at each call. NaN, which equals nothing, forces the look-up: it must be NaN
+   * once other threads can release.
    */
   releaseCount = 0;
 
@@ -87,7 +87,7 @@ export class Engine implements AllocatorOperations {
     this.isExecutable = memory.name !== "simulated";
   }
 
-  /** While most functions are called the first time, everything goes the long ways, which ask for more stack. */
+  /** Sends the first operations, which call most functions for the first time, the long way: it checks for more stack. */
   #warmUp(): void {
     if (!needStackAtFirst()) return;
     this.#isPlain = !this.#fills;
@@ -99,7 +99,7 @@ export class Engine implements AllocatorOperations {
   allocAddress(size: number): Address {
     needStack();
     const core = this.core;
-    // `| 0` keeps just the integers that can be a size.
+    // `| 0` leaves only the integers that can be a size as they are.
     const isPlain =
       typeof size === "number" && (size | 0) === size && size > 0 && size <= this.#largestPlainSize;
     if (!isPlain || !core.allocQuickly(0, (size + this.#granuleMask) >>> this.#granuleShift))
@@ -118,7 +118,7 @@ export class Engine implements AllocatorOperations {
     return this.#allocatedSpan(this.#place(size));
   }
 
-  /** The span of the place that the core has taken, which is given back where it cannot be made. */
+  /** Makes the span of the allocation that the core has just made. If that fails, the allocation is released. */
   #allocatedSpan(isInNewBlock: boolean): Span {
     const { block, granule } = this.core;
     try {
@@ -131,7 +131,7 @@ export class Engine implements AllocatorOperations {
     }
   }
 
-  /** As `allocAddress`, and gives the allocation a generation, as `alloc` does. */
+  /** Allocates as `allocAddress` does, and enters the allocation in the ledger: for a shared allocator. */
   allocTracked(size: number): Address {
     needStack();
     this.#place(size);
@@ -141,7 +141,7 @@ export class Engine implements AllocatorOperations {
     return core.addressOf(block, granule);
   }
 
-  /** Takes room for `size` bytes; the core then holds the place. Returns true where a block was mapped for it. */
+  /** Takes room for `size` bytes, which the core then names. Returns true where a block was mapped for it. */
   #place(size: number): boolean {
     this.#warmUp();
     if (typeof size !== "number" || (size | 0) !== size || size <= 0 || size > this.#largestSize) {
@@ -173,8 +173,8 @@ export class Engine implements AllocatorOperations {
   }
 
   /**
-   * Releases a span that `alloc` made, in a block where nothing has to be looked up. False where it is none, or there is
-   * more to do: nothing has changed then.
+   * Releases a span that `alloc` made, in a block where nothing has to be looked up. Returns false, and changes nothing, for
+   * any other value or where there is more to do.
    */
   #releaseOwn(span: Span): boolean {
     if (this.#fills || !this.#identity.isSole(span, this)) return false;
@@ -184,7 +184,7 @@ export class Engine implements AllocatorOperations {
     return true;
   }
 
-  /** What the core left to do, or refused. */
+  /** Finishes a release that the core did not: unmaps the surplus block, or throws the refusal. */
   #finishRelease(address: Address, status: Status): void {
     if (status !== Status.surplusBlock) throw this.#refuseAddress("release", address, status);
     this.blocks.remove(this.blocks.at(this.core.block));
@@ -205,7 +205,7 @@ export class Engine implements AllocatorOperations {
     endSpan(span);
   }
 
-  /** Releases the allocation that begins at `granule`; `isOwn` as for the core. */
+  /** Releases the allocation that begins at `granule`; `isOwn` says that it goes through the span that `alloc` made. */
   #free(mapped: MappedBlock, granule: number, isOwn: boolean): void {
     const core = this.core;
     if (!this.#fills || core.isLastOfSurplus(mapped.block)) {
@@ -214,7 +214,7 @@ export class Engine implements AllocatorOperations {
       return;
     }
     const length = core.lengthAt(mapped.block, granule) << mapped.granuleShift;
-    // What is filled is gone, should this thread stop before the rest is done.
+    // Out of the ledger before it is filled: if this thread stops in between, the allocation is gone, not overwritten.
     const generation = strikeOut(core.words, mapped.block, granule);
     try {
       this.blocks.fill(mapped, granule << mapped.granuleShift, length);
@@ -263,7 +263,7 @@ export class Engine implements AllocatorOperations {
     core.shrink(mapped.block, granule, count, newCount);
   }
 
-  /** The block of the allocation that begins at `address`; the core then holds its granule. */
+  /** Finds the block of the allocation that begins at `address`; the core then names its granule. */
   #locateStart(address: Address, action: string): MappedBlock {
     const status = this.core.locateStart(address);
     if (status !== Status.ok) throw this.#refuseAddress(action, address, status);
@@ -294,19 +294,19 @@ export class Engine implements AllocatorOperations {
     return typeof rx === "number" && this.core.begins(rx) ? rx : this.#startOf(rx);
   }
 
-  /** Where the allocation begins that contains an address. */
+  /** The start address of the allocation that contains an address. */
   #startOf(rx: Address): Address {
     this.#locate(rx);
     return this.core.addressOf(this.core.block, this.core.granule);
   }
 
-  /** Finds the allocation that contains an address; the core then holds its place. */
+  /** Finds the allocation that contains an address; the core then names its place. */
   #locate(rx: Address): void {
     const status = isIndex(rx) ? this.core.locate(rx) : Status.unknownAddress;
     if (status !== Status.ok) throw this.#refuseAddress("query", rx, status);
   }
 
-  /** The span that a token tells of. */
+  /** The span of the allocation that a token names. */
   spanOf({ rx, generation }: SpanToken): Span {
     needStack();
     this.#warmUp();
@@ -359,7 +359,7 @@ export class Engine implements AllocatorOperations {
 
   writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void {
     needStack();
-    this.#warmUp(); // before anything is written: the shrink at the end may ask for as much
+    this.#warmUp(); // before anything is written: the shrink at the end may need as much stack
     const length = this.#bytes.writeBack(span, code, kept, policy);
     // The shrink comes last: if the flush fails, the span is as long as it was.
     if (length !== undefined) this.#shrinkTarget(span, length);
@@ -371,7 +371,7 @@ export class Engine implements AllocatorOperations {
 
   // --- all at once --------------------------------------------------------------------------------------------
 
-  /** Releases everything. Unmaps all blocks but, with the soft policy, the oldest of each pool. */
+  /** Releases everything and unmaps all blocks. The soft policy keeps the oldest of each pool, unless `immediateRelease`. */
   reset(policy: "soft" | "hard"): void {
     needMuchStack();
     this.checkOpen("reset");
@@ -398,7 +398,7 @@ export class Engine implements AllocatorOperations {
     this.closeDown();
   }
 
-  /** Refuses everything from now on: the blocks are gone, or are for other threads to use. */
+  /** Refuses every operation from now on: the blocks are unmapped, or belong to other threads alone. */
   closeDown(): void {
     this.#isDisposed = true;
     this.#largestSize = 0;

@@ -6,9 +6,9 @@ import { outOfAddresses } from "./refusals.ts";
 import { needMuchStack } from "../base/stack.ts";
 
 /**
- * The core of an allocator with these options, on the buffer of another thread's where one is given.
- * It reserves addresses for all that its metadata may ever become: under a tight RLIMIT_AS there are none.
- * @throws JitError `ERR_OUT_OF_MEMORY`
+ * Makes the core of an allocator with these options, on another thread's buffer where one is given.
+ * @throws JitError `ERR_OUT_OF_MEMORY` where the system has no addresses for all that the metadata may ever need, as under
+ *   a tight RLIMIT_AS
  */
 export function makeCore(
   options: Readonly<ResolvedJitAllocatorOptions>,

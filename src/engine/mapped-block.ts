@@ -1,4 +1,4 @@
-/** A block as one thread touches it: where it is mapped, and the one view through which its bytes are reached. */
+/** A mapped block in one thread: its addresses, and the one view through which its bytes are reached. */
 import { JitError } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
 import * as intrinsics from "../base/intrinsics.ts";
@@ -10,22 +10,22 @@ import type { VirtualMemory } from "../vm/contract.ts";
 const { copyBytes, copyFrom, fillWords, newBytes } = intrinsics;
 
 /**
- * Up to this size one view of the whole block is kept. Engines count a view's length as memory of the heap's, and
- * a view of a gigabyte makes them collect everything; what lies in a larger block gets a view for each access.
+ * The largest block of which one view is kept. Engines count a view's length as heap memory, and a view of a gigabyte
+ * makes them collect all garbage; a larger block gets a view for each access.
  */
 const LARGEST_KEPT_VIEW_BYTES = 256 * 1024 * 1024;
 
-/** A pattern is copied in pieces: large enough that the calls do not count, small enough for the heap. */
+/** Bytes of a fill pattern copied per call: enough that the calls do not count, few enough for the heap. */
 const COPIED_AT_ONCE_BYTES = 64 * 1024;
 
 /**
  * Reads and writes one mapped block. Offsets and lengths are bytes within the block, and have been checked.
- * Never leaves the facade: no user of the library ever holds memory that can be unmapped.
+ * Never leaves engine/: no user of the library ever holds memory that can be unmapped.
  */
 export class MappedBlock {
-  /** The block's index in the core; set when the core has taken it in. */
+  /** The block's index in the core; set when the core has added it. */
   block = 0;
-  /** Whose block it is; another object when the allocator is shared (see Engine.owner). */
+  /** The object that spans of this block call; replaced when the allocator is shared (see Engine.owner). */
   owner: SpanOwner;
   readonly rx: Address;
   readonly rw: Address;
@@ -33,26 +33,26 @@ export class MappedBlock {
   /** log2 of the block's granularity in bytes. */
   readonly granuleShift: number;
   /**
-   * False from the moment it is unmapped, where another thread did that from the moment this one has noticed; or reset, and
-   * another object stands for it. Spans of before know it by that.
+   * False once the block is unmapped (by another thread: once this thread has noticed), or once a reset has put another
+   * object in its place. By it earlier spans know that they have ended.
    */
   isMapped = true;
   /**
-   * By the granule at which an allocation begins: the generation it was given, and what stood in its place when its span
-   * was made, which still knows it by that (core/generations.ts).
+   * By the granule at which an allocation begins: the generation it was given, and the value that stood there before, by
+   * which a span made earlier still knows it (core/generations.ts).
    */
   numbered: Map<number, readonly [generation: number, before: number]> | undefined;
-  /** In a shared allocator: its entry in the register of blocks, and the serial that stands there while it lives. */
+  /** In a shared allocator: the block's entry in the register, and the serial that stands there while it is mapped. */
   entry = 0;
   serial = 0;
-  /** Where other threads have the block too: its bytes are then copied, and no view is kept. */
+  /** Whether other threads have the block too: its bytes are then copied by native calls, and no view is kept. */
   isShared: boolean;
 
   readonly #memory: VirtualMemory;
   #view: Uint8Array | undefined;
   /**
-   * Whether the runtime has refused a view of this block: it is not asked again, since that costs more than a copy. The next
-   * block is asked for anew, so a refusal of a moment (there was no room) is over with the block.
+   * Whether the runtime has refused a view of this block. It is not asked again, since that costs more than a copy. Each
+   * block asks for itself, so that a passing refusal (there was no room) ends with the block.
    */
   #isViewRefused = false;
 
@@ -80,7 +80,7 @@ export class MappedBlock {
     this.numbered.set(granule, [generation, before]);
   }
 
-  /** `length` is that of `bytes`. */
+  /** Writes `bytes`; `length` is their length. */
   write(offset: number, bytes: Uint8Array, length: number): void {
     if (this.#view !== undefined) copyBytes(this.#view, bytes, offset);
     else this.#writeWithoutView(offset, bytes, length);
@@ -92,7 +92,7 @@ export class MappedBlock {
     if (!isDone) this.#memory.copyIn(this.rw + offset, bytes, length);
   }
 
-  /** A copy. @throws JitError `ERR_OUT_OF_MEMORY` where there is no memory for it */
+  /** Returns a copy of the bytes. @throws JitError `ERR_OUT_OF_MEMORY` where there is no memory for it */
   read(offset: number, length: number): Uint8Array {
     const copy = newBytes(length);
     if (copy === undefined) throw outOfCopies(length);
@@ -102,8 +102,8 @@ export class MappedBlock {
   }
 
   /**
-   * Repeats a 32-bit word, lowest byte first; offset and length are multiples of 4. Where the bytes are copied and the copying
-   * fails, what was filled before, in pieces of 64 KiB, stays filled.
+   * Fills with a 32-bit word, lowest byte first; `offset` and `length` are multiples of 4. Without a view, pieces of 64 KiB
+   * are copied: if one fails, those before it stay filled.
    */
   fill(offset: number, length: number, pattern: number): void {
     const isDone = this.#access(offset, length, (view, start) => fillWords(view, start, length, pattern));
@@ -115,7 +115,7 @@ export class MappedBlock {
     }
   }
 
-  /** Gives up the view: before the memory is unmapped, and for good if it was. */
+  /** Closes the view, before the memory is unmapped. A later access opens a new one. */
   close(): void {
     if (this.#view === undefined) return;
     const view = this.#view;
@@ -123,7 +123,10 @@ export class MappedBlock {
     this.#memory.closeView(view);
   }
 
-  /** What is copied by the system is not held back by the end of a view; where a span ends says memory of all threads. */
+  /**
+   * Native copies do not stop at the end of a view as others do, and the end of a span is read from memory that all threads
+   * can write to. @throws Error where the bytes do not lie in the block
+   */
   #checkInside(offset: number, length: number): void {
     if (offset + length > this.sizeBytes) {
       throw new Error(`invariant 7 is broken: ${length} bytes at ${offset} of a block of ${this.sizeBytes}`);
@@ -131,8 +134,8 @@ export class MappedBlock {
   }
 
   /**
-   * Reaches `length` bytes at `offset` through a view, which begins with the block or with them. False where there is none
-   * and the bytes are to be copied by native calls: other threads have the block too, or the runtime refuses views.
+   * Calls `act` with a view of `length` bytes at `offset`, which begin at `start` of the view. Returns false where the bytes
+   * must be copied by native calls instead: other threads have the block too, or the runtime refuses views.
    */
   #access(offset: number, length: number, act: (view: Uint8Array, start: number) => void): boolean {
     if (length === 0) return true;
@@ -157,7 +160,7 @@ export class MappedBlock {
     return true;
   }
 
-  /** Whatever the reason is, bytes can be copied without a view: a refusal is no failure. */
+  /** Opens a view, or returns undefined where it is refused. That is no failure: bytes can be copied without a view. */
   #tryView(offset: number, length: number): Uint8Array | undefined {
     try {
       return this.#memory.openView(this.rw + offset, length);

@@ -4,7 +4,7 @@ import type { Span } from "./span.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { WriteScopeOwner } from "./write-scope.ts";
 
-/** What an allocator does, whoever sees to it that one thread at a time does it. */
+/** The operations of an allocator, both of one thread's (Engine) and of a shared one, which locks (SharedEngine). */
 export interface AllocatorOperations extends SpanOwner, WriteScopeOwner {
   alloc(size: number): Span;
   allocAddress(size: number): Address;

@@ -1,36 +1,36 @@
-/** The allocator's options: what they are, what they default to, and what is refused. */
+/** The allocator's options: their meaning, their defaults and their checks. */
 import type { CoreOptions } from "../core/store.ts";
 import { JitError, describe } from "../base/errors.ts";
 import { platform } from "../base/platform.ts";
 import type { ProcessorName } from "../base/platform.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
 
-/** How an allocator works. Every option has a default; a value that cannot be right is refused, never replaced. */
+/** The options of an allocator. Every option has a default; an invalid value is refused, never replaced. */
 export interface JitAllocatorOptions {
   /**
    * Map the memory twice, once to execute and once to write, so that no page is ever both (W^X). Default true.
    * Switched off, there is a single mapping that can be read, written and executed.
    */
   useDualMapping?: boolean;
-  /** Three pools, of granularity << 0, 1 and 2, instead of one: less metadata for large code. Default false. */
+  /** Keep three pools, with granules of 1, 2 and 4 times `granularity`: less metadata for large code. Default false. */
   useMultiplePools?: boolean;
-  /** Fill new blocks, and what is released or shrunk away, with `fillPattern`. Default false. */
+  /** Fill new blocks, and memory that is released or shrunk away, with `fillPattern`. Default false. */
   fillUnusedMemory?: boolean;
   /** Unmap a block as soon as it is empty, instead of keeping one empty block per pool. Default false. */
   immediateRelease?: boolean;
-  /** Do not leave the first granule of each block unused. Default false. */
+  /** Use the first granule of each block too. Otherwise no code begins at the start of a block. Default false. */
   disableInitialPadding?: boolean;
-  /** Use large pages where there are some; falls back to regular pages. Default false. */
+  /** Ask for large pages: a hint, which falls back to regular pages. Default false. */
   useLargePages?: boolean;
-  /** Make every block a multiple of the large page, so that large pages can be used from the first one. Default false. */
+  /** Make every block a multiple of the large page, so that even the first one can have large pages. Default false. */
   alignBlockSizeToLargePage?: boolean;
   /** Bytes: the size of the first block of a pool. A power of two, 64 KiB to 256 MiB. Default 64 KiB. */
   blockSize?: number;
   /** Bytes: the unit of allocation and its alignment. Default 64. */
   granularity?: 64 | 128 | 256;
-  /** The unsigned 32-bit word that unused memory is filled with. Default: an instruction that traps. */
+  /** The unsigned 32-bit word for `fillUnusedMemory`. Default: instructions that trap; 0 on an unknown processor. */
   fillPattern?: number;
-  /** Bytes: what all blocks together may reserve. At least one block. Default 2 GiB. */
+  /** Bytes that all blocks together may reserve: an integer of at least one block. Default 2 GiB. */
   maxReservedSize?: number;
 }
 
@@ -46,7 +46,7 @@ export type BooleanOption = {
 const SMALLEST_BLOCK_BYTES = 64 * 1024;
 const LARGEST_BLOCK_BYTES = 256 * 1024 * 1024;
 const GRANULARITIES: readonly number[] = [64, 128, 256];
-/** More than any compiler has been seen to keep. Blocks may lie further apart: the system decides where they go. */
+/** 2 GiB, more code than any compiler was seen to keep. Blocks may lie further apart: the system places them. */
 const DEFAULT_MAX_RESERVED_BYTES = 2 ** 31;
 
 /** A word that traps when it is executed: four times `int3`, or `brk #0`. */
@@ -70,7 +70,7 @@ const DEFAULTS: ResolvedJitAllocatorOptions = {
   maxReservedSize: DEFAULT_MAX_RESERVED_BYTES,
 };
 
-/** Fills in the defaults. @throws JitError `ERR_INVALID_ARGUMENT` for anything that can never be right. */
+/** Checks the options and fills in the defaults. @throws JitError `ERR_INVALID_ARGUMENT` for any that is invalid. */
 export function resolveOptions(
   options: JitAllocatorOptions,
   memory: VirtualMemory,
@@ -92,7 +92,7 @@ export function resolveOptions(
   const resolved = { ...DEFAULTS };
   // Each option is read once: a getter must not be able to give another value after the check.
   for (const name of Object.keys(DEFAULTS) as (keyof ResolvedJitAllocatorOptions)[]) {
-    // Its own ones alone: what every object has inherited since somebody extended Object.prototype is no option.
+    // Own properties alone: one that somebody added to Object.prototype is no option.
     const value = Object.hasOwn(options, name) ? options[name] : undefined;
     if (value === undefined) continue;
     if (typeof value !== typeof DEFAULTS[name]) {
@@ -102,7 +102,7 @@ export function resolveOptions(
   }
   const { blockSize, granularity, fillPattern, maxReservedSize } = resolved;
   const largePageBytes = resolved.alignBlockSizeToLargePage ? memory.largePageSize() : 0;
-  // Options in force are options too, and their block has grown to a large page: 512 MiB, where a page has 64 KiB.
+  // `allocator.options` must be accepted too, whose blockSize has grown to a large page: 512 MiB, where a page has 64 KiB.
   const largestBytes = Math.max(LARGEST_BLOCK_BYTES, largePageBytes);
   if (!isPowerOfTwo(blockSize) || blockSize < SMALLEST_BLOCK_BYTES || blockSize > largestBytes) {
     throw invalid("blockSize", blockSize, "a power of two from 65536 (64 KiB) to 268435456 (256 MiB)");
@@ -111,8 +111,8 @@ export function resolveOptions(
   if (!Number.isInteger(fillPattern) || fillPattern < 0 || fillPattern > 0xffff_ffff) {
     throw invalid("fillPattern", fillPattern, "an unsigned 32-bit integer");
   }
-  resolved.fillPattern = fillPattern + 0; // of -0, 0
-  // A block is a whole number of the units that the system maps, and of large pages where that is asked for.
+  resolved.fillPattern = fillPattern + 0; // makes 0 of -0
+  // A block is a whole number of the units that the system maps, and of large pages where the options ask for that.
   resolved.blockSize = Math.max(blockSize, memory.info().pageGranularity, largePageBytes);
   if (!Number.isSafeInteger(maxReservedSize) || maxReservedSize < resolved.blockSize) {
     throw invalid(
@@ -124,7 +124,7 @@ export function resolveOptions(
   return Object.freeze(resolved);
 }
 
-/** The options that the core has a part in. */
+/** The options that the core needs. */
 export function coreOptionsOf(options: Readonly<ResolvedJitAllocatorOptions>): CoreOptions {
   return {
     granularity: options.granularity,

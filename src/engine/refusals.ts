@@ -1,4 +1,4 @@
-/** What the facade refuses: its errors, each with what was asked, what stood in the way and, where there is one, the way out. */
+/** The errors of the allocator. Each message says what was asked, what stood in the way and, if any, the way out. */
 import { JitError, describe, formatAddress } from "../base/errors.ts";
 
 /** Whether a value is an integer that can be an offset, a length or an address. */
@@ -27,7 +27,7 @@ export function refuseNewSize(newSize: unknown, size: number): JitError {
   );
 }
 
-/** `maxReservedSize` stands in the way. */
+/** A new block would exceed `maxReservedSize`. */
 export function outOfReserve(size: number, reservedBytes: number, maxReservedSize: number): JitError {
   return new JitError(
     "ERR_OUT_OF_MEMORY",
@@ -36,7 +36,7 @@ export function outOfReserve(size: number, reservedBytes: number, maxReservedSiz
   );
 }
 
-/** A shared buffer cannot be made. */
+/** The system has no addresses for a SharedArrayBuffer. */
 export function outOfAddresses(action: string, maxReservedSize: number, cause: RangeError): JitError {
   return new JitError(
     "ERR_OUT_OF_MEMORY",
@@ -47,7 +47,7 @@ export function outOfAddresses(action: string, maxReservedSize: number, cause: R
 }
 
 /** The shared buffer cannot grow. */
-/** @param limitBytes the most metadata there may be, where that is the reason; 0 where the system had no memory */
+/** @param limitBytes the most metadata allowed, where that is the reason; 0 where the system had no memory */
 export function outOfMetadata(size: number, limitBytes: number): JitError {
   const reason =
     limitBytes === 0
@@ -56,7 +56,7 @@ export function outOfMetadata(size: number, limitBytes: number): JitError {
   return new JitError("ERR_OUT_OF_MEMORY", `Cannot keep track of ${size} more bytes: ${reason}`);
 }
 
-/** What is live leaves no numbers by which the threads that share tell new allocations from it. */
+/** Every batch of generations has a live allocation, so the threads that share have none left for new allocations. */
 export function outOfGenerations(): JitError {
   return new JitError(
     "ERR_OUT_OF_MEMORY",
@@ -64,7 +64,7 @@ export function outOfGenerations(): JitError {
   );
 }
 
-/** All numbers of members are those of threads that have their part still. */
+/** All member numbers belong to threads that still share the allocator. */
 export function outOfNumbers(): JitError {
   return new JitError(
     "ERR_OUT_OF_MEMORY",
@@ -72,7 +72,7 @@ export function outOfNumbers(): JitError {
   );
 }
 
-/** What a member that is not over allocated cannot become another's. */
+/** The allocations of a member whose thread still shares the allocator cannot be adopted. */
 export function refuseHeir(member: number): JitError {
   return new JitError(
     "ERR_INVALID_ARGUMENT",
@@ -80,7 +80,7 @@ export function refuseHeir(member: number): JitError {
   );
 }
 
-/** The system refused some of the releases that were asked for at once. @param first what it refused first */
+/** The system refused some of many releases. @param first the error of the first one that it refused */
 export function outOfReleases(released: number, wanted: number, first: JitError): JitError {
   const { code, message, syscall, errno } = first;
   return new JitError(
@@ -105,7 +105,7 @@ export function refuseValue(action: string, value: unknown, wanted: string): Jit
   return new JitError("ERR_INVALID_ARGUMENT", `Cannot ${action} ${describe(value)}: ${wanted}`);
 }
 
-/** What should be a span is none. */
+/** The target is no span. */
 export function refuseTarget(action: string, target: unknown): JitError {
   return refuseValue(
     action,
@@ -116,13 +116,13 @@ export function refuseTarget(action: string, target: unknown): JitError {
   );
 }
 
-/** What is done to an allocation by its address too. */
+/** The actions whose target may be an address too. */
 const TAKES_ADDRESSES: ReadonlySet<string> = new Set(["release", "shrink"]);
 
-/** Both ways to call it, because what refuses is the same. */
+/** Both ways to write, because both have the same refusal. */
 const RIGHT_WRITES = "span.write(0, bytes) or allocator.write(span, 0, bytes)";
 
-/** What should be bytes is none. Most often the offset was left out, or comes second. */
+/** The bytes are no Uint8Array. Most often the offset was left out, or comes second. */
 export function refuseBytes(offset: unknown, bytes: unknown): JitError {
   const hint =
     typeof offset === "function"
@@ -185,7 +185,7 @@ export function refuseDisposed(action: string): JitError {
   return new JitError("ERR_DISPOSED", `Cannot ${action}: the allocator has been disposed; make another one`);
 }
 
-/** This thread has left what others may go on with. */
+/** This thread has detached from the allocator, which others may go on using. */
 export function refuseDetached(action: string): JitError {
   return new JitError(
     "ERR_DISPOSED",

@@ -1,4 +1,4 @@
-/** The bytes of live spans: read, written, and put in place after a write callback. Arguments are checked here. */
+/** Reads and writes the bytes of live spans, also those of a write callback. Checks the arguments. */
 import type { BlockMemory } from "./block-memory.ts";
 import { JitError } from "../base/errors.ts";
 import * as intrinsics from "../base/intrinsics.ts";
@@ -36,9 +36,9 @@ export class SpanBytes {
   }
 
   write(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
-    const isSole = this.#identity.isSole(span, this.#allocator); // a short way to the same
+    const isSole = this.#identity.isSole(span, this.#allocator); // a quicker check that the span is live
     const mapped = isSole ? blockOf(span) : this.#identity.liveBlock(span, "write");
-    // Nothing here runs code of the caller's, which could unmap what is about to be written.
+    // From here on nothing runs the caller's code, which could unmap the memory.
     if (!isUint8Array(bytes)) throw refusals.refuseBytes(offset, bytes);
     const length = typedArrayLength(bytes);
     if (length === 0 && kindOfBytes(bytes) === "lost") throw refusals.refuseLostBytes(bytes);
@@ -51,15 +51,15 @@ export class SpanBytes {
     if (policy !== "never") this.#blocks.flush(mapped, start, length);
   }
 
-  /** A copy of the whole span: what a write callback gets. */
+  /** A copy of the whole span, for a write callback. */
   copy(span: Span): Uint8Array {
     const mapped = this.#identity.liveBlock(span, "write");
     return mapped.read(granuleOf(span) << mapped.granuleShift, this.#identity.liveSize(span, mapped));
   }
 
   /**
-   * Puts in place what a write callback made of its copy, whose memory is `code`; `kept` is what it returned. Returns
-   * to how many bytes the span is then to shrink, or undefined.
+   * Writes back the copy that a write callback has changed; `code` is its memory, `kept` the callback's return value.
+   * Returns the size in bytes to which the span must then shrink, or undefined.
    */
   writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): number | undefined {
     const mapped = this.#identity.liveBlock(span, "write"); // the callback may have released the span, or shrunk it

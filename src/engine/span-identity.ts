@@ -1,6 +1,6 @@
 /**
- * Which span is of which allocation: makes spans, and knows whether they are live (core/generations.ts has the rules).
- * A span carries its block, its granule there, and what stood at that granule when it was made.
+ * Makes spans and tells whether they are live (core/generations.ts has the rules). A span carries its block, its granule
+ * there, and the value that stood at that granule in the table of generations when the span was made.
  */
 import type { BlockMemory } from "./block-memory.ts";
 import type { Core } from "../core/core.ts";
@@ -27,14 +27,14 @@ const {
   generation: generationOf,
 } = spanAccess;
 
-/** Of no allocation: all generations are negative. */
+/** The generation of no allocation: all generations are negative. */
 const NO_GENERATION = 0;
 
 const NOT_GIVEN = [0, 0] as const;
 
-/** Whose spans they are. */
+/** The allocator that the spans belong to. */
 export interface SpanAllocator extends SpanOwner {
-  /** Whom the spans ask: the allocator itself, or the one that locks before it asks this one. */
+  /** The object that spans call: the allocator itself, or the SharedEngine that locks before it calls the allocator. */
   readonly owner: SpanOwner;
   /** @throws JitError `ERR_DISPOSED` */
   checkOpen(action: string): void;
@@ -52,11 +52,11 @@ export class SpanIdentity {
     this.#allocator = allocator;
   }
 
-  /** The span of an allocation that was just made. @throws JitError `ERR_OUT_OF_MEMORY` */
+  /** Makes the span of a new allocation. @throws JitError `ERR_OUT_OF_MEMORY` */
   make(block: number, granule: number): Span {
     const core = this.#core;
     const spans = core.spansOf(block);
-    // Nearly always: there is nothing to look up for it, and nothing that can fail.
+    // The usual case: nothing has to be looked up, and nothing can fail.
     if (spans === Spans.made) return makeSpan(this.#blocks.at(block), granule);
     const mapped = this.#blocks.at(block);
     if ((spans & Spans.ledger) !== 0) {
@@ -67,7 +67,7 @@ export class SpanIdentity {
     return value === 0 ? makeSpan(mapped, granule) : makeChecked(mapped, granule, value);
   }
 
-  /** A span of an allocation that others may have a span of. @throws JitError `ERR_OUT_OF_MEMORY` */
+  /** Makes a span of an allocation that may have another span already. @throws JitError `ERR_OUT_OF_MEMORY` */
   makeAnother(block: number, granule: number): Span {
     const core = this.#core;
     const mapped = this.#blocks.at(block);
@@ -83,7 +83,7 @@ export class SpanIdentity {
     return generation < 0 && valueAt(this.#core.words, block, granule) === generation;
   }
 
-  /** A live span's allocation is given a generation, if it has none. */
+  /** The token of a span. Gives the allocation of a live one a generation, if it has none. */
   tokenOf(span: Span): SpanToken {
     const rx = rxOf(span);
     if (!this.isLive(span)) return { rx, generation: NO_GENERATION };
@@ -101,24 +101,24 @@ export class SpanIdentity {
     const granule = granuleOf(span);
     if (granule < 0 || !mapped.isMapped) return false;
     const spans = this.#core.spansOf(mapped.block);
-    // What alloc made has ended where it was released through itself, and so it knows, or through something else.
+    // A span that alloc made knows by itself that it was released through itself; Spans.foreign notes other releases.
     const asks = Spans.ledger | (isChecked(span) ? Spans.marked : Spans.foreign);
     return (spans & asks) === 0 || this.#isKnown(mapped, granule, span, spans);
   }
 
-  /** Whether what stands at the start of an allocation is what the span knows. */
+  /** Whether the value at the start of an allocation is the one that the span knows. */
   #isKnown(mapped: MappedBlock, granule: number, span: Span, spans: number): boolean {
     const value = valueAt(this.#core.words, mapped.block, granule);
     const generation = generationOf(span);
     if (value === generation && (generation < 0 || (spans & Spans.ledger) === 0)) return true;
-    // It may have been given its generation after its span was made.
+    // The allocation may have been given its generation after the span was made.
     const [given, before] = mapped.numbered?.get(granule) ?? NOT_GIVEN;
     return value < 0 && value === given && generation === before;
   }
 
   /**
-   * Whether a value is a live span that `alloc` made, of a block where nothing was released through anything else: the one
-   * that is released without asking further.
+   * Whether a value is a live span that `alloc` made, of a block in which all releases went through such spans. It can be
+   * released without a look-up.
    */
   isSole(span: unknown, owner: unknown): span is Span {
     if (!isSpan(span)) return false;
@@ -140,19 +140,19 @@ export class SpanIdentity {
       throw refusals.refuseTarget(action, span);
     }
     const mapped = blockOf(span);
-    // What was unmapped before the allocator was shared still has the allocator itself as its owner.
+    // A block that was unmapped before the allocator was shared still has the allocator itself as its owner.
     const isOurs = mapped.owner === allocator.owner || mapped.owner === allocator;
     if (!isOurs) throw refusals.refuseStranger(action, rxOf(span));
     if (!this.isLive(span)) throw refusals.refuseReleased(action, rxOf(span));
     return mapped;
   }
 
-  /** Bytes of a live span. */
+  /** The size of a live span, in bytes. */
   liveSize(span: Span, mapped: MappedBlock): number {
     return this.lengthOf(mapped.block, granuleOf(span)) << mapped.granuleShift;
   }
 
-  /** Whether a live allocation has `sizeBytes` or more: quicker to say of 32 granules than how many it has. */
+  /** Whether a live allocation has at least `sizeBytes`: up to 32 granules, quicker than its length. */
   hasRoom(mapped: MappedBlock, granule: number, sizeBytes: number): boolean {
     const { block, granuleShift } = mapped;
     if (sizeBytes > 32 << granuleShift) {
@@ -162,7 +162,7 @@ export class SpanIdentity {
     return count === 0 || reaches(this.#core.words, block, granule, count);
   }
 
-  /** Granules of a live allocation. */
+  /** The length of a live allocation, in granules. */
   lengthOf(block: number, granule: number): number {
     const core = this.#core;
     return (core.spansOf(block) & Spans.ledger) !== 0

@@ -8,23 +8,23 @@ import type { MappedBlock } from "./mapped-block.ts";
 export interface SpanAccess {
   /** Whether a value is a span: not just looks like one. */
   readonly isSpan: (value: unknown) => value is Span;
-  /** What `span.rx` is, whatever properties the span was given. */
+  /** The value of `span.rx`, read past properties that a caller gave the span. */
   readonly rx: (span: Span) => Address;
   /** The span of a new allocation. */
   readonly make: (block: MappedBlock, granule: number) => Span;
-  /** One whose life is looked up in the table of generations: of an allocation that may have others. */
+  /** A span that is looked up in the table of generations, because its allocation may have other spans. */
   readonly makeChecked: (block: MappedBlock, granule: number, generation: number) => Span;
   readonly isChecked: (span: Span) => boolean;
   readonly block: (span: Span) => MappedBlock;
-  /** Where it begins in its block; negative once it was released through this span. */
+  /** The granule at which the span begins in its block; negative once it was released through this span. */
   readonly granule: (span: Span) => number;
-  /** What it knows its allocation by: see core/generations.ts. 0 of most. */
+  /** The generation or mark by which the span knows its allocation (core/generations.ts); mostly 0. */
   readonly generation: (span: Span) => number;
-  /** From now on the span knows that it was released. */
+  /** Notes in the span that it was released. */
   readonly end: (span: Span) => void;
 }
 
-/** A {@link Span} as JSON: what can be read of it at that moment. */
+/** A {@link Span} as JSON: its state at that moment. */
 export interface SpanJson {
   /** The address of the executable view. */
   readonly rx: Address;
@@ -36,21 +36,21 @@ export interface SpanJson {
   readonly isReleased: boolean;
 }
 
-/** Set by the class below, which alone can reach its private fields. */
+/** Set by the class below: nothing else can reach its private fields. */
 let plainAccess: Pick<SpanAccess, "isSpan" | "rx" | "make" | "block" | "granule" | "isChecked" | "end"> & {
   makeChecked(block: MappedBlock, granule: number): Span;
 };
 
-/** Without it nobody can make a span: it never leaves this file. */
+/** The secret without which nobody can make a span: it never leaves this file. */
 const key = Symbol("span");
 
 /**
- * A live piece of executable memory. Made by `JitAllocator.alloc`, `query` and `spanOf`. The object belongs to the thread
- * that made it; to another one its `token` or its `rx` is sent.
+ * One live allocation of executable memory. Made by `JitAllocator.alloc`, `query` and `spanOf`. The object belongs to the
+ * thread that made it; send its `token` or its `rx` to another one.
  *
- * A span knows when its memory is gone: after the release (through whichever span or address), a reset or the
- * disposal of its allocator, every access throws `ERR_RELEASED`, also when the same place has been handed out again.
- * The addresses, the size (0) and `isReleased` can still be read.
+ * A span knows when its memory is gone: after the release (through any span or address), a reset or the disposal of its
+ * allocator, every access throws `ERR_RELEASED`, even if the memory is in use again. The addresses, the size (0) and
+ * `isReleased` can still be read.
  *
  * @example
  * ```ts
@@ -59,9 +59,9 @@ const key = Symbol("span");
  * ```
  */
 export class Span implements Disposable {
-  // As little as will do, and no doubles: what a span costs is mostly what the collector does with it.
+  // As few fields as possible, and no doubles: most of a span's cost is garbage collection.
   readonly #block: MappedBlock;
-  /** Twice the granule, and 1 where its life is looked up; the complement of that once it was released through itself. */
+  /** Twice the granule, plus 1 where the span is checked; the complement of that once it was released through itself. */
   #place: number;
 
   static {
@@ -86,28 +86,31 @@ export class Span implements Disposable {
     this.#place = place;
   }
 
-  /** Where the code runs: read and execute. The address stays what it was after the release. */
+  /** The address of the executable view, where the code runs. It stays the same after the release. */
   get rx(): Address {
     return plainAccess.rx(this);
   }
 
-  /** Where the code is written: read and write. Equal to `rx` unless the allocator maps its memory twice. */
+  /** The address of the writable view. Equal to `rx` unless the allocator maps its memory twice (`useDualMapping`). */
   get rw(): Address {
     return this.#block.rw + this.#offset();
   }
 
-  /** Bytes from the start of the block. A method: engines call their runtime for a private getter. */
+  /** Bytes from the start of the block. A method, because engines call into their runtime for a private getter. */
   #offset(): number {
     const place = this.#place;
     return ((place < 0 ? ~place : place) >> 1) << this.#block.granuleShift;
   }
 
-  /** The span as a message to another thread that has the same allocator: see {@link SpanToken}. */
+  /**
+   * The span as a message to another thread that shares the allocator: see {@link SpanToken}. The token of a released
+   * span is refused there with `ERR_RELEASED`.
+   */
   get token(): SpanToken {
     return this.#block.owner.tokenOf(this);
   }
 
-  /** Bytes: what was asked for, rounded up to the granularity; less after a shrink, 0 after the release. */
+  /** Bytes: the requested size, rounded up to the granularity; less after a shrink, 0 after the release. */
   get size(): number {
     return this.#block.owner.sizeOf(this);
   }
@@ -118,42 +121,43 @@ export class Span implements Disposable {
   }
 
   /**
-   * Whether `other` is a span of the same live allocation; a released span equals itself alone. For assertions of kinds
-   * that compare nothing but own properties, of which a span has none: Bun's `expect`, for example, takes any two for equal.
+   * Whether `other` is a span of the same live allocation; a released span equals only itself. For assertions that compare
+   * own properties alone, of which a span has none: Bun's `expect`, for example, takes any two spans for equal.
    */
   equals(other: unknown): boolean {
     if (other === this) return true;
     const isSamePlace = plainAccess.isSpan(other) && plainAccess.rx(other) === plainAccess.rx(this);
-    // Live memory has one allocation at a place.
+    // Two live spans at one address are of one allocation.
     return isSamePlace && other.#block.owner.isLive(other) && this.#block.owner.isLive(this);
   }
 
-  /** What `JSON.stringify` writes: what can be read of the span now, addresses and size in bytes as numbers. */
+  /** The span's state as `JSON.stringify` writes it: addresses and size (bytes) as numbers. */
   toJSON(): SpanJson {
     return { rx: this.rx, rw: this.rw, size: this.size, isReleased: this.isReleased };
   }
 
   /**
-   * `Span 0x7f12_0040_1010`: how a span is printed, and what tells it from others to `assert.deepStrictEqual`. A released
-   * span has a number as well, since its place may be another's by now.
+   * The printed name: `Span 0x7f12_0040_1010`. By it `assert.deepStrictEqual` tells spans apart. A released span has a
+   * number as well, since its memory may be another allocation's by now.
    */
   get [Symbol.toStringTag](): string {
-    if (!plainAccess.isSpan(this)) return "Span"; // the prototype, or what was made of it
+    if (!plainAccess.isSpan(this)) return "Span"; // the prototype, or an object that inherits from it
     const text = `Span ${formatAddress(this.rx)}`;
     return this.isReleased ? numbered(`${text}, released`, this) : text;
   }
 
   /**
    * Writes `bytes` at `offset` bytes from the start, and makes them safe to run.
-   * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where they do not fit: nothing is written then
+   * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where the bytes do not fit: nothing is written then
    */
   write(offset: number, bytes: Uint8Array): void {
     this.#block.owner.write(this, offset, bytes);
   }
 
   /**
-   * A copy of `length` bytes from `offset` on; without arguments, of all of it.
-   * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where the range is not inside the span
+   * Returns a copy of `length` bytes from `offset` on; by default, up to the end of the span.
+   * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where the range is not inside the span; `ERR_OUT_OF_MEMORY`
+   *   where there is no memory for the copy
    */
   read(offset = 0, length?: number): Uint8Array {
     return this.#block.owner.read(this, offset, length);
@@ -161,15 +165,15 @@ export class Span implements Disposable {
 
   /**
    * Keeps the first `newSize` bytes, rounded up to the granularity of its pool, and releases the rest; 0 releases all.
-   * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where `newSize` is more than it has
+   * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where `newSize` is larger than {@link size}
    */
   shrink(newSize: number): void {
     this.#block.owner.shrink(this, newSize);
   }
 
   /**
-   * Gives the memory back. The code must not be running, or be called again.
-   * @throws JitError `ERR_RELEASED` where it was given back before
+   * Releases the memory. The code must not be running, or be called again.
+   * @throws JitError `ERR_RELEASED` where the memory was released before; the system's refusal to unmap an empty block
    */
   release(): void {
     this.#block.owner.release(this);
@@ -181,12 +185,12 @@ export class Span implements Disposable {
   }
 }
 
-/** A span that knows a generation, or a mark. Apart, because few do, and the collector carries each field around. */
+/** A span that knows a generation or a mark. A class of its own: few spans do, and each field costs garbage collection. */
 class NumberedSpan extends Span {
   readonly #generation: number;
 
   static {
-    // For everybody else it is a Span. Who had this class could put another one above it, which would be given the key.
+    // To everybody else it is a Span. A caller who got hold of this class could put another above it, and be given the key.
     Object.defineProperty(this.prototype, "constructor", { value: Span });
   }
 

@@ -2,22 +2,22 @@ import type { Core } from "../core/core.ts";
 import { granulesOf, liveCountOf, totalLiveCount, totalUsedBytes, usedBytesOf } from "../core/survey.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 
-/** What an allocator holds at a moment; sizes are bytes. See asmjit's JitAllocator::Statistics. */
+/** The use of an allocator's memory at one moment; sizes are bytes. See asmjit's JitAllocator::Statistics. */
 export interface Statistics {
   /** Mapped blocks, over all pools. */
   blockCount: number;
   /** Live allocations. */
   allocationCount: number;
-  /** Bytes in use, the padding of the blocks among them. */
+  /** Bytes in use, including the padding of the blocks. */
   usedSize: number;
   /** Bytes of all mapped blocks. */
   reservedSize: number;
   /** `reservedSize - usedSize`. */
   unusedSize: number;
   /**
-   * Bytes of metadata, which lies outside the mapped blocks; where the allocator is shared, with what its threads know
-   * of each other. What was only reserved for more of it does not count. What is listed of holes grows when somebody
-   * looks for one: also where the request is then refused.
+   * Bytes of metadata, which lies outside the mapped blocks; of a shared allocator, including the state that its threads
+   * share. Addresses that are only reserved for more metadata do not count. Looking for a hole can make the lists of free
+   * runs grow, even if the request is then refused.
    */
   overheadSize: number;
   /** `usedSize / reservedSize`, 0 where nothing is reserved. */
@@ -28,7 +28,7 @@ export interface Statistics {
   overheadRatio: number;
 }
 
-/** Counts. @param stateBytes what is kept beside the core's buffer */
+/** Counts. @param stateBytes bytes of metadata beside the core's buffer */
 export function statisticsOf(core: Core, stateBytes = 0): Statistics {
   const { words, doubles, blockCount, reservedBytes } = core;
   const overheadSize = core.overheadBytes + stateBytes;
@@ -48,25 +48,25 @@ export function statisticsOf(core: Core, stateBytes = 0): Statistics {
   };
 }
 
-/** One mapped block and what is where in it: a copy, for tools and pictures. */
+/** One mapped block and the state of its granules: a copy, for tools and pictures. */
 export interface BlockInfo {
   /** The address of the executable view. */
   rx: number;
-  /** The address of the writable view; equal to `rx` unless dual-mapped. */
+  /** The address of the writable view; equal to `rx` unless the block is dual-mapped. */
   rw: number;
   /** Bytes. */
   size: number;
-  /** Bytes a granule: the granularity of the block's pool. */
+  /** Bytes per granule: the granularity of the block's pool. */
   granularity: number;
   /** Live allocations in it. */
   allocationCount: number;
-  /** Bytes in use, its padding among them. */
+  /** Bytes in use, including its padding. */
   usedSize: number;
-  /** A byte a granule: 0 = free, 1 = used, 2 = used and the last of its allocation (or padding). */
+  /** One byte per granule: 0 = free, 1 = used, 2 = used and the last of its allocation (or padding). */
   granules: Uint8Array;
 }
 
-/** Tells of a block. */
+/** Describes one block. */
 export function describeBlock({ words }: Core, mapped: MappedBlock): BlockInfo {
   return {
     rx: mapped.rx,

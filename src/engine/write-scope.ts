@@ -5,7 +5,7 @@ import type { MappedBlock } from "./mapped-block.ts";
 import { spanAccess } from "./span.ts";
 import type { Span } from "./span.ts";
 
-/** When code that was written is made safe to run: `default` = where the processor needs it. */
+/** How written code is made safe to run: `default` and `flush` where the processor needs a flush, `never` not at all. */
 export type CachePolicy = "default" | "flush" | "never";
 
 /** Bytes between two writes up to which they are flushed as one: some cache lines cost less than a call. */
@@ -16,9 +16,9 @@ interface Range {
   end: number;
 }
 
-/** What a write scope asks of its allocator. */
+/** The operations that a write scope calls on its allocator. */
 export interface WriteScopeOwner {
-  /** Refuses what is not bytes. */
+  /** Writes `bytes`. @throws JitError `ERR_INVALID_ARGUMENT` where they are no Uint8Array */
   writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void;
   copyToWrite(span: Span): Uint8Array;
   writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void;
@@ -26,7 +26,7 @@ export interface WriteScopeOwner {
   flushRange(block: MappedBlock, start: number, end: number): void;
 }
 
-/** Writes what a callback leaves in the copy of a span that it gets. It may do anything, share the allocator too. */
+/** Writes to a span what a callback leaves in its copy of it. The callback may do anything, even share the allocator. */
 export function writeByCallback(
   owner: () => WriteScopeOwner,
   span: Span,
@@ -34,14 +34,14 @@ export function writeByCallback(
   policy: CachePolicy,
 ): void {
   const code = owner().copyToWrite(span);
-  const { buffer } = code; // as long as nobody can have given it other properties
+  const { buffer } = code; // before the callback can give `code` other properties
   const kept: unknown = fill(code);
   owner().writeBack(span, buffer, kept, policy);
 }
 
 /**
- * Batches writes: each is in memory at once, but the instruction cache is made coherent in one go, by `flush()` or
- * at the end of the `using` block. Until then the code must not run. A scope belongs to one thread.
+ * Batches writes: each write is in memory at once, but the instruction cache is flushed for all of them together, by
+ * `flush()` or at the end of the `using` block. Until then the code must not run. A scope belongs to one thread.
  *
  * @example
  * ```ts
@@ -50,7 +50,7 @@ export function writeByCallback(
  * ```
  */
 export class WriteScope implements Disposable {
-  /** Asked for each time: an allocator that is shared in between goes by another way from then on. */
+  /** A function, because an allocator that becomes shared has another owner from then on. */
   readonly #owner: () => WriteScopeOwner;
   readonly #flushes: boolean;
   /** Per block the ranges that were written, in bytes from its start. */
@@ -65,7 +65,7 @@ export class WriteScope implements Disposable {
 
   /**
    * Writes as `JitAllocator.write` does, without the flush.
-   * @throws JitError as there, and `ERR_DISPOSED` after the end of the scope
+   * @throws JitError as `JitAllocator.write`, and `ERR_DISPOSED` after the end of the scope
    */
   write(target: Span, offset: number, bytes: Uint8Array): void;
   write(target: Span, fill: (code: Uint8Array) => number | void): void;
@@ -77,7 +77,7 @@ export class WriteScope implements Disposable {
     this.#checkOpen("write in");
     if (typeof offsetOrFill === "function") {
       writeByCallback(this.#owner, target, offsetOrFill, "never");
-      // Nothing where the callback, or another thread, has released it.
+      // The size is 0 where the callback, or another thread, has released the span.
       this.#note(target, 0, this.#owner().sizeOf(target));
     } else {
       this.#owner().writeBytes(target, offsetOrFill, bytes, "never");
@@ -112,7 +112,7 @@ export class WriteScope implements Disposable {
     this.#flushAll();
   }
 
-  /** How the scope is printed: `WriteScope 3`. The number tells it from others, to assertions too. */
+  /** The printed name: `WriteScope 3`. The number is unique in this thread, so that assertions tell scopes apart. */
   get [Symbol.toStringTag](): string {
     return numbered("WriteScope", this);
   }
