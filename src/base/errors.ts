@@ -12,11 +12,11 @@ export type JitErrorCode =
   | "ERR_PERMISSION"
   | "ERR_TOO_MANY_HANDLES";
 
-/** What the operating system said, where it was the one that refused. */
+/** The details of a refusal by the operating system. */
 export interface SystemFailure {
   /** The native call that failed, for example `mmap`. */
   readonly syscall?: string | undefined;
-  /** The error number it left: errno, or GetLastError() on Windows. */
+  /** The error number of the failed call: errno, or GetLastError() on Windows. */
   readonly errno?: number | undefined;
   /** The error that led to this one. */
   readonly cause?: unknown;
@@ -24,11 +24,11 @@ export interface SystemFailure {
 
 /** A {@link JitError} as JSON. */
 export interface JitErrorJson {
-  /** `JitError`. */
+  /** Always `JitError`. */
   readonly name: string;
   /** {@link JitError.code} */
   readonly code: JitErrorCode;
-  /** For people. */
+  /** The message, for people. */
   readonly message: string;
   /** {@link JitError.syscall} */
   readonly syscall?: string;
@@ -39,7 +39,7 @@ export interface JitErrorJson {
 }
 
 /**
- * The one error class of this library. Whatever throws it has changed nothing.
+ * The one error class of this library. A call that throws it has changed nothing, unless its documentation says otherwise.
  *
  * @example
  * ```ts
@@ -51,9 +51,9 @@ export interface JitErrorJson {
 export class JitError extends Error {
   /** The stable name of the reason; the message is for people and may change. */
   readonly code: JitErrorCode;
-  /** The native call that failed, where the system was the one that refused. */
+  /** The native call that failed, for example `mmap`, where the system refused. */
   declare readonly syscall?: string;
-  /** Its error number. */
+  /** The error number of that call: errno, or GetLastError() on Windows. */
   declare readonly errno?: number;
 
   constructor(code: JitErrorCode, message: string, failure?: SystemFailure) {
@@ -65,8 +65,8 @@ export class JitError extends Error {
   }
 
   /**
-   * What `JSON.stringify` writes: the message too, which it leaves out of other errors. `cause` is the name and the message
-   * of the error that led to this one. Without the stack, which has paths of this machine. Never throws.
+   * The error as `JSON.stringify` writes it, including the message, which it leaves out of other errors. `cause` is the name
+   * and the message of the error that led to this one. Leaves out the stack, which has paths of this machine. Never throws.
    */
   toJSON(): JitErrorJson {
     return {
@@ -85,7 +85,7 @@ function textOf(cause: unknown): string {
   try {
     if (cause instanceof Error) return `${cause.name}: ${cause.message}`;
   } catch {
-    // Somebody's own error, whose fields are no plain ones.
+    // Another program's error, whose getters throw.
   }
   return describe(cause);
 }
@@ -98,7 +98,7 @@ export function formatAddress(address: number): string {
   return `0x${padded.replace(/(?<=.)(?=(?:.{4})+$)/g, "_")}`;
 }
 
-/** A value as a message shows it, without running any code of its own. */
+/** A value as a message shows it. Runs no code of the value's own. */
 export function describe(value: unknown): string {
   switch (typeof value) {
     case "string":

@@ -1,8 +1,7 @@
 /**
- * Functions from text. Optimizing compilers remember what a call does by its place in the program, so a place that
- * all functions share is a place where nothing is remembered: code that is made for one signature, or for one
- * function, is called several times as fast as a closure that serves them all. Only text from this library's own
- * tables gets here, never any of a user's.
+ * Makes functions from text. Optimizing compilers keep an inline cache for each call site, and one that all functions
+ * share is megamorphic. So code made for one signature, or for one function, is called several times as fast as a closure
+ * that serves all of them. The text comes from this library's own tables alone, never from a user.
  */
 
 /** Whether this process lets programs make functions from text (`--disallow-code-generation-from-strings` forbids it). */
@@ -10,7 +9,7 @@ let isAllowed = true;
 
 /**
  * Compiles `body` as a function of `parameters`, in strict mode; undefined where the process does not allow it.
- * Whoever calls has another, slower way to do the same.
+ * Every caller has another, slower way to do the same.
  */
 // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller knows what its text is
 export function compile<F extends (...values: never[]) => unknown>(
@@ -30,20 +29,20 @@ export function compile<F extends (...values: never[]) => unknown>(
 }
 
 /**
- * So many texts have their function at hand. A program has some dozens of signatures; one that makes them without end (a
- * fuzzer, a binding generator) must not find all of them kept, at some 3 KB each.
+ * The most functions that are kept. A program has some dozens of signatures; one that makes them without end (a fuzzer, a
+ * binding generator) must not keep all of them in memory, at some 3 KB each.
  */
 const MOST_KEPT = 512;
 
-/** What was made of a text, kept for the next time, as making it takes some ten microseconds. */
+/** Caches the functions made from texts, because making one takes some ten microseconds. */
 export class GeneratedCache<V> {
   readonly #made = new Map<string, V>();
 
-  /** What `make` makes for `key`: now, or the last time. */
+  /** Returns the cached value for `key`, or the one that `make` makes now. */
   get(key: string, make: () => V): V {
     const known = this.#made.get(key);
     if (known !== undefined || this.#made.has(key)) return known as V;
-    // All at once: to know which one was used last would cost every look.
+    // Emptied all at once: to track the least recently used would make every look-up cost more.
     if (this.#made.size >= MOST_KEPT) this.#made.clear();
     const made = make();
     this.#made.set(key, made);

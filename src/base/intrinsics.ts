@@ -1,6 +1,6 @@
 /**
- * What views and buffers really are, read past whatever properties an object pretends to have. A getter, a method or a
- * trap of a caller's own would run the caller's code between a check and what it was made for.
+ * Reads views and buffers by the built-in methods, past any properties a caller gave them. A caller's getter, method or
+ * trap would run the caller's code between a check and the operation that it protects.
  */
 
 const { apply, get } = Reflect;
@@ -34,12 +34,12 @@ export function isTypedArray(value: unknown): boolean {
   return apply(nameGetter, value, []) !== undefined;
 }
 
-/** The length of any typed array, in elements; 0 where it has lost its memory. A TypeError for anything else. */
+/** The length of any typed array, in elements; 0 where it has lost its memory. Throws a TypeError for other values. */
 export function typedArrayLength(value: unknown): number {
   return apply(lengthGetter, value, []); // a third faster than call()
 }
 
-/** Kept like the getters: the copy itself runs no code of others, and engines need not look the method up. */
+/** Kept like the getters, so that a copy runs no code of the caller's, and engines need not look the method up. */
 const setBytes = get(typedArrayPrototype, "set") as (bytes: Uint8Array, offset: number) => void;
 
 /** Copies `bytes` into `view` from `offset` on. */
@@ -47,7 +47,7 @@ export function copyBytes(view: Uint8Array, bytes: Uint8Array, offset: number): 
   apply(setBytes, view, [bytes, offset]);
 }
 
-/** New bytes, zero; undefined where there is no memory for so many. */
+/** New zeroed bytes; undefined where there is no memory for so many. */
 export function newBytes(length: number): Uint8Array | undefined {
   try {
     return new Bytes(length);
@@ -56,7 +56,7 @@ export function newBytes(length: number): Uint8Array | undefined {
   }
 }
 
-/** Fills `copy`, of `length` bytes, with those of a view from `start` on. */
+/** Copies `length` bytes of a view, from `start` on, into `copy`, which is as long. */
 export function copyFrom(view: Uint8Array, start: number, copy: Uint8Array, length: number): void {
   const offset = apply(offsetGetter, view, []) + start;
   copyBytes(copy, new Bytes(apply(bufferGetter, view, []), offset, length), 0);
@@ -64,13 +64,13 @@ export function copyFrom(view: Uint8Array, start: number, copy: Uint8Array, leng
 
 const fillElements = get(typedArrayPrototype, "fill") as (value: number) => void;
 
-/** Repeats a 32-bit word in a view, in the processor's order of bytes; `start` and `length` are multiples of 4. */
+/** Fills part of a view with a 32-bit word, in the processor's byte order; `start` and `length` are multiples of 4 bytes. */
 export function fillWords(view: Uint8Array, start: number, length: number, word: number): void {
   const words = new Words(apply(bufferGetter, view, []), apply(offsetGetter, view, []) + start, length >>> 2);
   apply(fillElements, words, [word]);
 }
 
-/** The first bytes of a buffer; undefined where it has not as many. */
+/** The first `length` bytes of a buffer; undefined where it has fewer. */
 export function bytesOf(buffer: ArrayBufferLike, length: number): Uint8Array | undefined {
   try {
     return new Bytes(buffer, 0, length);
@@ -83,19 +83,19 @@ const arrayBufferLength = numberGetter(ArrayBuffer.prototype, "byteLength");
 const sharedBufferLength = numberGetter(SharedArrayBuffer.prototype, "byteLength");
 const dataViewLength = numberGetter(DataView.prototype, "byteLength");
 
-/** Throws where a typed array has lost its memory; what it returns is dropped. */
+/** Throws where a typed array has lost its memory; its result is not used. */
 const iterate = get(typedArrayPrototype, "values") as (this: unknown) => unknown;
 
-/** What an argument that should be bytes is. */
+/** The kind of an argument that should be bytes. */
 export type BytesKind = "bytes" | "lost" | "other";
 
 /**
- * Whether `value` is a TypedArray, a DataView or an ArrayBuffer, and still has its memory: it is lost where the buffer is
- * detached, or was resized so that the view lies behind its end. Runs no code of others.
+ * Whether `value` is a TypedArray, a DataView or an ArrayBuffer, and still has its memory. The memory is lost where the
+ * buffer is detached, or was resized so that the view lies beyond its end. Runs no code of the caller's.
  */
 export function kindOfBytes(value: unknown): BytesKind {
   if (isTypedArray(value)) {
-    // Nearly always: what has elements has memory.
+    // The usual case: a typed array with elements has its memory.
     return typedArrayLength(value) > 0 || !throws(iterate, value) ? "bytes" : "lost";
   }
   if (ArrayBuffer.isView(value)) return throws(dataViewLength, value) ? "lost" : "bytes";
@@ -103,7 +103,7 @@ export function kindOfBytes(value: unknown): BytesKind {
   return isDetached(value as ArrayBuffer) ? "lost" : "bytes";
 }
 
-/** Whether a value is a SharedArrayBuffer: not just looks like one. */
+/** Whether a value really is a SharedArrayBuffer, not just an object that looks like one. */
 export function isSharedBuffer(value: unknown): value is SharedArrayBuffer {
   return !throws(sharedBufferLength, value);
 }
@@ -118,5 +118,5 @@ function throws(method: (this: unknown) => unknown, value: unknown): boolean {
 }
 
 function isDetached(buffer: ArrayBuffer): boolean {
-  return bytesOf(buffer, 0) === undefined; // no other cannot be looked at
+  return bytesOf(buffer, 0) === undefined; // only of a detached buffer can no view be made
 }

@@ -1,6 +1,6 @@
 /**
- * The only reader of the runtime's name, `process.platform` and `process.arch`.
- * Everything that depends on where the program runs is decided here, once, by what these constants say.
+ * Detects the runtime, the system and the processor, once. No other file reads the runtime's name, `process.platform`
+ * or `process.arch`.
  */
 
 /** The JavaScript runtimes this library knows. */
@@ -16,7 +16,7 @@ export interface Platform {
   readonly runtimeVersion: string;
   readonly system: SystemName;
   readonly processor: ProcessorName;
-  /** What each was told by, for people. */
+  /** The fact by which each was detected, for people. */
   readonly evidence: { readonly runtime: string; readonly system: string; readonly processor: string };
 }
 
@@ -48,15 +48,15 @@ function detect(): Platform {
   };
 }
 
-/** What a runtime may keep from a program. */
+/** A permission that a runtime may withhold from a program. */
 export type Permission =
   | { readonly name: "read"; readonly path: string }
   | { readonly name: "env"; readonly variable: string }
   | { readonly name: "sys"; readonly kind: "osRelease" };
 
 /**
- * Whether something may be looked at without the user being asked: on a terminal, Deno stops the program and asks. Other
- * runtimes ask nobody; what they refuse they throw. Never throws.
+ * Whether a permission is granted already, so that using it does not prompt the user: on a terminal, Deno stops the program
+ * and asks. True on other runtimes, which never ask and throw where they refuse. Never throws.
  */
 export function isGranted(permission: Permission): boolean {
   if (platform.runtime !== "deno") return true;
@@ -70,33 +70,33 @@ export function isGranted(permission: Permission): boolean {
   }
 }
 
-/** Folders whose files Deno gives to programs that may do everything, and to no other. */
+/** Folders whose files Deno opens only for programs with all permissions. */
 const SPECIAL_FOLDERS = /^\/(?:proc|sys|dev)\//;
 
-/** The flag of the runtime that grants a permission: for questions that are not asked because {@link isGranted} says no. */
+/** The flag of the runtime that grants a permission: to name it where {@link isGranted} returned false. */
 export function flagOf(permission: Permission): string {
   if (permission.name !== "read") return `--allow-${permission.name}`;
   return SPECIAL_FOLDERS.test(permission.path) ? "--allow-all" : "--allow-read";
 }
 
 /**
- * What would let a program do what it was refused with this error: a flag of the runtime, or other rights in the system.
- * Undefined where the error is no such refusal. Never throws.
+ * The remedy for an error that refused a permission: a flag of the runtime, or other rights in the system. Undefined where
+ * the error is no such refusal. Never throws.
  */
 export function refusalOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   const code = "code" in error ? error.code : undefined;
   if (error.name === "NotCapable" || code === "ERR_ACCESS_DENIED") {
-    // Node 20 names no flag; what is read of this library's questions are files.
+    // Node 20 names no flag. Only reads of files are refused there, since this library asks Node for nothing else.
     return /--allow-[a-z-]+/.exec(error.message)?.[0] ?? "--allow-fs-read";
   }
   return code === "EACCES" || code === "EPERM" ? `the rights of another user (${code})` : undefined;
 }
 
-/** What stands in the place of an answer. @param allowing what {@link refusalOf} or {@link flagOf} returned */
+/** The text shown instead of an answer. @param allowing the text that {@link refusalOf} or {@link flagOf} returned */
 export function notAllowed(allowing: string): string {
   return `unknown: not allowed to ask; ${allowing} would allow it`;
 }
 
-/** Where this program runs, found out once. */
+/** Where this program runs, detected once. */
 export const platform: Platform = detect();

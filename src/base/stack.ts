@@ -1,29 +1,29 @@
 /**
- * Room on the stack. A program that recurses may call with hardly any left, catch the RangeError and go on. An operation
- * that ended half way would leave its books wrong for all that follow, so each one first asks for more than it needs: the
- * RangeError then comes before anything has changed.
+ * Checks for room on the stack. A recursive program may call with hardly any stack left, catch the RangeError and go on.
+ * An operation cut off half way would leave the allocator's state wrong for all later ones. So each operation first
+ * probes for more stack than it needs: the RangeError then comes before anything has changed.
  *
- * JavaScript does not tell how much is left. But engines see to it that there is room for all parameters of a function
- * before they enter it, also for those that the caller left out.
+ * JavaScript does not tell how much stack is left. But before engines enter a function, they check that there is room for
+ * all its parameters, also for those that the caller left out.
  */
 import { JitError } from "./errors.ts";
 import { argumentNames, compile } from "./generated.ts";
 import { platform } from "./platform.ts";
 
-/** Of 8 bytes each: more than any operation takes that maps nothing, even where it is interpreted. */
+/** Parameters of a probe, 8 bytes each: more stack than any operation that maps nothing takes, even interpreted. */
 const PARAMETERS = 512;
 
 /**
- * So many times as much is needed where anything is done for the first time: V8 wants 40 KiB to compile a function, and
- * does so when it is called. System calls, and the making of errors, are content with less. JavaScriptCore keeps a part of
- * the stack for itself; and it compiles twelve such functions within each other for seconds, in which no worker can end.
+ * How many probes deep the stack must reach for a first call: V8 needs 40 KiB to compile a function, which it does when the
+ * function is called. System calls, and the making of errors, need less. JavaScriptCore keeps a part of the stack for
+ * itself, and takes seconds to compile twelve probes within each other, in which no worker can end.
  */
 const TIMES = platform.runtime === "bun" ? 3 : 12;
 
-/** Operations in which all that operations usually call has been called. */
+/** After so many operations of a thread, every function that operations usually call has been called. */
 const FIRST_OPERATIONS = 1000;
 
-/** A function of that many parameters is about as much as so many calls within each other. */
+/** A probe takes about as much stack as so many nested calls of {@link descend}. */
 const CALLS = 64;
 
 const [enough, muchMore] = compile<(zero: Int32Array, never: () => void) => [() => void, () => void]>(
@@ -32,9 +32,9 @@ const [enough, muchMore] = compile<(zero: Int32Array, never: () => void) => [() 
 )?.(new Int32Array(1), () => undefined) ?? [() => descend(CALLS), () => descend(CALLS * TIMES)];
 
 /**
- * Functions within each other, each of which calls the one before. Compilers put them into the function that asks, and
- * leave of it all but a comparison. What they compile checks for as much room as it would take interpreted, should it have
- * to go back to that; and so it might, says the comparison.
+ * The text of nested probes, each of which calls the one before. Compilers inline them into the caller and leave only the
+ * comparison. The compiled code still checks for the stack that the probes would take interpreted, in case of a
+ * deoptimization; the comparison keeps one possible.
  */
 function textOfProbes(): string {
   const parameters = argumentNames(PARAMETERS).join(", ");
@@ -43,15 +43,15 @@ function textOfProbes(): string {
   return `${text} return [probe1, probe${TIMES}];`;
 }
 
-/** The same by hand, where no function can be made of text. */
+/** The probe where no function can be made from text: nested calls. */
 function descend(calls: number): number {
   return calls === 0 ? 0 : descend(calls - 1) + 1;
 }
 
-/** What V8 and JavaScriptCore alike say where the stack is used up; other RangeErrors are about values. */
+/** Part of the message of V8 and JavaScriptCore where the stack is used up; other RangeErrors are about values. */
 const USED_UP = "call stack size exceeded";
 
-/** Whether an error is the engine's, thrown where the stack was used up: nobody may take it for anything else. */
+/** Whether an error is the engine's RangeError for a used-up stack, which must not be taken for any other. */
 export function isStackOverflow(error: unknown): boolean {
   return error instanceof RangeError && error.message.includes(USED_UP);
 }
@@ -64,22 +64,22 @@ export function needStack(): void {
 }
 
 /**
- * The same for the first operations of a thread, which call functions that were never called. False for each of them, then
- * true: nothing more has to be asked for.
+ * Checks for more stack in the first operations of a thread, whose functions are not compiled yet. Returns false for each
+ * of these, then true: the check is no longer needed. Throws the engine's RangeError where there is not enough room.
  */
 export function needStackAtFirst(): boolean {
   if (operations >= FIRST_OPERATIONS) return true;
   muchMore();
-  operations += 1; // those that are refused have called nothing
+  operations += 1; // not for refused operations, which have called nothing
   return false;
 }
 
-/** Calls of this library that may lie between whoever calls it and the one that asks for most. */
+/** The most calls of this library between the caller and the check that needs most stack. */
 const DEEPEST_CALLS = 16;
 
 /**
- * Whether operations called from here, or from a caller, will find what they ask for at all: a thread may have been given
- * less stack than that (`--stack-size`, `resourceLimits`). Called when an allocator is made.
+ * Checks that operations called from here, or from a caller, can ever find enough stack: a thread may have been given less
+ * (`--stack-size`, `resourceLimits`). Called when an allocator is made.
  *
  * @throws JitError `ERR_OUT_OF_MEMORY`
  */
@@ -99,7 +99,10 @@ export function checkStackSize(action: string): void {
   }
 }
 
-/** The same for whatever else there is to do. It takes microseconds at first: for what takes longer anyway. */
+/**
+ * Throws the engine's RangeError where there is not enough room for any operation, also for a first call. Takes
+ * microseconds at first: for operations that take longer anyway.
+ */
 export function needMuchStack(): void {
   muchMore();
 }

@@ -1,12 +1,12 @@
-/** Names that nothing else in this process has. */
+/** Makes names that are unique in this process. */
 import { threadId } from "node:worker_threads";
 
-/** Where copies of this library in one thread count together. */
+/** The key of a counter that all copies of this library in one thread share. */
 const COUNTER = Symbol.for("jit-allocator.names");
 
 /**
- * Digits and `x`, at most 32: another text at each call, in whichever thread, also where several copies of this library are
- * loaded. No chance is in it, since a program may have put something else in the place of `Math.random`.
+ * Returns a new name at each call: digits and `x`, at most 32. It is unique over all threads, also where several copies of
+ * this library are loaded. It uses no random numbers, since a program may have replaced `Math.random`.
  */
 export function uniqueName(): string {
   const shared = globalThis as { [COUNTER]?: number };
