@@ -1,7 +1,6 @@
 /**
- * The shared buffer, and the chunks it is cut into: for blocks, their generations, the lists of free runs and the owner
- * table.
- * The buffer only grows; chunks given back are joined with their free neighbours and used again.
+ * Allocates the shared buffer in chunks: for blocks, their generations, the lists of free runs and the owner table.
+ * The buffer only grows; a chunk given back is coalesced with its free neighbours and used again.
  */
 import { assert } from "../base/assert.ts";
 import { broken } from "./broken.ts";
@@ -9,22 +8,23 @@ import { Bins, Format, Header, Link, Size, Unit } from "./layout.ts";
 import { ringInit, ringInsert, ringRemove } from "./ring.ts";
 
 /**
- * The buffer grows by so many bytes: whole pages, since less than one cannot be committed, and a few at once, because
- * each time is a system call. Pages that nothing is written to take no memory.
+ * The bytes by which the buffer grows: whole pages, since less cannot be committed, and several at once, because each
+ * growth is a system call. Untouched pages take no memory.
  */
 const GROWTH_BYTES = 64 * 1024;
 
 /**
  * Hands out zeroed chunks of whole units of one growable SharedArrayBuffer.
  *
- * The owner table has an integer a unit: the block whose chunk holds it; minus its length at the first and last unit
- * of a free chunk; else 0. Views are made anew when the buffer grew: whoever keeps them reads them again after `take`.
+ * The owner table has one integer per unit: the block whose chunk holds the unit; at the first and last unit of a free
+ * chunk, minus the chunk's length in units; else 0. When the buffer grows, new views are made: a caller that keeps views
+ * must read them again after `take`.
  */
 export class Arena {
   readonly buffer: SharedArrayBuffer;
   words: Int32Array;
   doubles: Float64Array;
-  /** Whether `take` failed for want of room in the buffer when it failed last, and not of memory. */
+  /** Whether the last failure of `take` was for lack of room in the buffer; otherwise it was for lack of memory. */
   isFull = false;
 
   /**
@@ -40,7 +40,7 @@ export class Arena {
       return;
     }
     const table = (fixedIntegers + Unit.integers - 1) >> Unit.shift;
-    // The first owner table describes the fixed part, itself, and as much again: it serves the small allocators.
+    // The first owner table describes the fixed part, itself, and as much again: enough for a small allocator.
     const tableUnits = Math.ceil((2 * (table + 1)) / Unit.integers);
     const limit = Math.min(maxIntegers, Format.maxIntegers);
     this.buffer = new SharedArrayBuffer(roundToPages((table + tableUnits) * Unit.integers * 4), {
@@ -66,8 +66,9 @@ export class Arena {
   }
 
   /**
-   * A zeroed chunk of `unitCount` units, its index, or 0 where the buffer cannot grow enough (nothing has changed).
-   * @param isBlock the owner table then names it in each of its units
+   * Takes a zeroed chunk of `unitCount` units. Returns its index, or 0 where the buffer cannot grow enough (nothing has
+   * changed).
+   * @param isBlock whether the owner table names the chunk, as a block, for each of its units
    */
   take(unitCount: number, isBlock: boolean): number {
     let unit = this.#takeFree(unitCount);
@@ -110,7 +111,7 @@ export class Arena {
     rememberChunk(words, first, count);
   }
 
-  /** A free chunk cut to size, its unit, or 0. Any chunk of a higher bin is large enough; in its own bin, the first. */
+  /** Cuts a chunk from a free one: the first of its own bin, or any of a higher bin. Returns its unit, or 0. */
   #takeFree(unitCount: number): number {
     const words = this.words;
     const owners = words[Header.owners]!;
@@ -128,7 +129,7 @@ export class Arena {
     return 0;
   }
 
-  /** New units at the end, the first one, or 0. The owner table moves to a larger chunk first where it is full. */
+  /** Adds units at the end. Returns the first one, or 0. A full owner table moves to a larger chunk first. */
   #extend(unitCount: number): number {
     const words = this.words;
     const end = words[Header.unitCount]!;
@@ -181,7 +182,7 @@ export class Arena {
   }
 }
 
-/** Enters a free chunk, whose neighbours are not free, where the next `take` finds it. */
+/** Enters a free chunk in its bin, where the next `take` finds it. Its neighbours must not be free. */
 export function rememberChunk(words: Int32Array, unit: number, count: number): void {
   const owners = words[Header.owners]!;
   words[owners + unit] = -count;

@@ -1,4 +1,4 @@
-/** Operations on 32-bit words: one bit a granule, bit 0 the lowest address. */
+/** Operations on 32-bit words: one bit per granule, bit 0 the lowest address. */
 
 /** The `count` lowest bits set; `count` is 0 to 31. */
 export function lowBits(count: number): number {
@@ -32,12 +32,12 @@ export function countOnes(word: number): number {
   return Math.imul((x + (x >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }
 
-/** The 32 bits from `bit` of a word on, of which the last lie in the word that follows it. */
+/** The 32 bits that begin at `bit` of a word and end in the following word. */
 export function bitsFrom(word: number, following: number, bit: number): number {
   return (word >>> bit) | ((following << 1) << (31 - bit));
 }
 
-/** The 32 bits up to `bit` of a word, it among them, of which the first lie in the word that goes before it. */
+/** The 32 bits that begin in the word before and end at `bit` of a word, inclusive. */
 export function bitsUpTo(word: number, before: number, bit: number): number {
   return (word << (31 - bit)) | ((before >>> 1) >>> bit);
 }

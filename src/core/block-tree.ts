@@ -5,7 +5,7 @@
 import { broken } from "./broken.ts";
 import { Block, Header } from "./layout.ts";
 
-/** No path of the tree is longer: of 2**21 units, each of which were a block, it would have 42 nodes. */
+/** More nodes than any path of the tree has: even if each of the 2**21 units were a block, a path would have 42. */
 const LONGEST_PATH = 64;
 
 /** The block that holds `address`, or 0. */
@@ -27,7 +27,7 @@ export function treeFirst(words: Int32Array): number {
   return root === 0 ? 0 : leftmost(words, root);
 }
 
-/** The block that follows `node` in the order of addresses, or 0. As that order goes up, a walk from the first one ends. */
+/** The block after `node` in the order of addresses, or 0. Checks that addresses rise, so a walk from the first one ends. */
 export function treeNext(words: Int32Array, doubles: Float64Array, node: number): number {
   const right = words[node + Block.right]!;
   const next = right === 0 ? parentToTheRight(words, node) : leftmost(words, right);
@@ -36,7 +36,7 @@ export function treeNext(words: Int32Array, doubles: Float64Array, node: number)
   return next;
 }
 
-/** The first node above whose left side `node` is on, or 0. A path that goes round would come by `node`, whose right side is none. */
+/** The nearest ancestor with `node` in its left subtree, or 0. A cycle ends at `node`, which has no right child. */
 function parentToTheRight(words: Int32Array, node: number): number {
   let child = node;
   let parent = words[node + Block.parent]!;
@@ -109,12 +109,12 @@ function mendRedPair(words: Int32Array, start: number): void {
   words[words[Header.treeRoot]! + Block.red] = 0;
 }
 
-/** Takes a block out. */
+/** Removes a block. */
 export function treeRemove(words: Int32Array, node: number): void {
   const left = words[node + Block.left]!;
   const right = words[node + Block.right]!;
   let removedRed = words[node + Block.red]!;
-  let child: number; // takes the place of the node that left its position; may be 0,
+  let child: number; // takes the vacated position; may be the leaf 0,
   let parent: number; // so its parent is kept beside it
   if (left === 0 || right === 0) {
     child = left === 0 ? right : left;
@@ -192,7 +192,7 @@ function rotate(words: Int32Array, node: number, side: number): void {
   words[node + Block.parent] = rising;
 }
 
-/** Hangs `heir` (perhaps 0) where `node` hangs. */
+/** Puts `heir` (perhaps 0) in the place of `node` below its parent. */
 function replace(words: Int32Array, node: number, heir: number): void {
   const parent = words[node + Block.parent]!;
   if (parent === 0) words[Header.treeRoot] = heir;

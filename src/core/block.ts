@@ -1,9 +1,9 @@
-/** The parts of a block's chunk: how large it is, how it is laid out, and how it is emptied. */
+/** A block's chunk of the buffer: its size, its layout, and how it is emptied. */
 import { lowBits } from "./bits.ts";
 import { Block, Link, Size, Unit, Word } from "./layout.ts";
 import { ringRemove } from "./ring.ts";
 
-/** One group more than the words need: behind the last word there is always a clear bit to stop at. */
+/** Groups of 32 words. One more than the words need, so that there is always a clear bit behind the last word to stop at. */
 function groupCount(capacity: number): number {
   return (capacity >>> 10) + 1;
 }
@@ -12,25 +12,25 @@ function summaryCount(capacity: number): number {
   return (groupCount(capacity) >>> 5) + 1;
 }
 
-/** Where record 0 lies, behind a guard. */
+/** The offset of record 0 in the chunk, in integers; a guard lies before it. */
 function recordsOffset(capacity: number): number {
   const bitmaps = Block.dirty + 2 * (groupCount(capacity) + summaryCount(capacity));
   return Math.ceil(bitmaps / Size.record) * Size.record + Size.record;
 }
 
-/** How many units the chunk of a block of `capacity` granules takes. */
+/** The units that the chunk of a block of `capacity` granules takes. */
 export function blockUnits(capacity: number): number {
-  // Behind the last record a guard, and one more that is read together with it, and never looked at.
+  // Behind the last record lie a guard and a spare record, which is read together with the guard and never used.
   const integers = recordsOffset(capacity) + ((capacity >>> 5) + 2) * Size.record;
   return (integers + Unit.integers - 1) >> Unit.shift;
 }
 
-/** How many units the generations of a block of `capacity` granules take. */
+/** The units that the generations of a block of `capacity` granules take. */
 export function generationUnits(capacity: number): number {
   return (capacity + Unit.integers - 1) >> Unit.shift;
 }
 
-/** Sets where the parts of a zeroed chunk lie, and the guards before the first record and behind the last. */
+/** Lays out a zeroed chunk: the indices of its parts, and the guards before the first record and behind the last. */
 export function layOutBlock(words: Int32Array, block: number, capacity: number): void {
   const records = block + recordsOffset(capacity);
   const groups = groupCount(capacity);
@@ -39,8 +39,8 @@ export function layOutBlock(words: Int32Array, block: number, capacity: number):
   words[block + Block.full] = block + Block.dirty + groups + summaries;
   words[block + Block.fullSummary] = block + Block.dirty + 2 * groups + summaries;
   words[block + Block.records] = records;
-  // A guard is not free, and ends something: no run and no allocation is ever seen to go on into it. Where the block
-  // begins with padding, nothing may be seen to begin there, and the padding itself ends what comes before the rest.
+  // A guard is not free and has stop bits, so that no run and no allocation goes on into it. Before padding it has none:
+  // no allocation may seem to begin at the padding, whose own stop bit comes before the first allocation.
   words[records - Size.record + Word.stop] = words[block + Block.padding] === 0 ? -1 : 0;
   words[records + (capacity >>> 5) * Size.record + Word.stop] = -1;
 }
@@ -53,14 +53,14 @@ export function setPadding(words: Int32Array, block: number): void {
   words[block + Block.tail] = padding;
 }
 
-/** From now on a block has no dirty words. */
+/** Clears the dirty bits of a block. */
 export function forgetDirty(words: Int32Array, block: number): void {
   if (words[block + Block.inDirty + Link.next] === 0) return;
   ringRemove(words, block + Block.inDirty);
   words.fill(0, block + Block.dirty, words[block + Block.full]); // the bits, and their summary behind them
 }
 
-/** Makes an empty block untouched again, from the padding on. What lists its free runs says so in vain from now on. */
+/** Makes an empty block untouched again, from the padding on. Entries of its free runs are stale from then on. */
 export function clearGranules(words: Int32Array, block: number): void {
   const records = words[block + Block.records]!;
   forgetDirty(words, block);

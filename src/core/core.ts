@@ -1,14 +1,14 @@
 /**
  * Decides where code goes. Pure arithmetic on one shared buffer: it maps nothing, touches no code, and runs anywhere.
  *
- * Nothing is returned by object: an operation leaves the place it found in `block` and `granule`.
+ * Operations return no objects: they leave the place that they found in `block` and `granule`.
  * Addresses are numbers, positions are granules counted from the block's start, failures are statuses.
  *
- * Of what is counted and what is marked, that comes first which errs to the safe side alone: should the stack end in
- * between (../stack.ts), a block may count as fuller than it is, and never as emptier.
+ * Counters and bits are updated in an order that leaves a block looking fuller than it is, never emptier, if the stack
+ * ends in between (../base/stack.ts).
  *
- * An allocation of up to 32 granules, as nearly all are, is a matter of two neighbouring records: the paths for it are
- * written out, because each step between them would cost as much as the work.
+ * An allocation of up to 32 granules, as nearly all are, lies in two neighbouring records. The paths for these are
+ * inlined by hand, because each call would cost as much as the work.
  */
 import * as bits from "./bits.ts";
 import { clearGranules } from "./block.ts";
@@ -31,22 +31,22 @@ export class Core extends Holes {
   // --- allocation ---------------------------------------------------------------------------------------------
 
   /**
-   * Finds `count` granules in the pool and takes them. False where none of its blocks has room: then `planBlock`,
-   * map, `addBlock`, and ask again.
+   * Takes `count` granules of the pool. Returns false where none of its blocks has room: the caller then asks `planBlock`,
+   * maps a block, calls `addBlock`, and tries again.
    *
-   * A hole comes first, then the current block's tail; then the rest is looked through, and at last the empty block used.
+   * Tries a hole first, then the current block's tail, then all that was released, and at last the empty block.
    */
   alloc(poolIndex: number, count: number): boolean {
     return this.allocQuickly(poolIndex, count) || this.takeElsewhere(poolAt(poolIndex), count);
   }
 
-  /** The same from a hole or the current block's tail. False where neither has room: `alloc` then looks further. */
+  /** Takes `count` granules from a hole or the current block's tail. False where neither has room: `alloc` looks further. */
   allocQuickly(poolIndex: number, count: number): boolean {
     const words = this.words;
     const pool = poolAt(poolIndex);
     words[Header.releasesInARow] = 0;
-    // Whether any class may hold it. For lengths above 32 the shift means another length: a look in vain, never a hole
-    // that is missed.
+    // Whether any class may have room. For a `count` above 32 the shift wraps, which can cost a vain search but misses
+    // no hole.
     const short = words[pool + Pool.classBits]! & (-1 << (count - 1));
     const long =
       words[pool + Pool.classBits + 1]! |
@@ -59,7 +59,7 @@ export class Core extends Holes {
     } else if ((short | long) !== 0 && this.takeHole(pool, count) !== 0) {
       return true;
     }
-    // The untouched tail of the current block: the cheapest allocation there is.
+    // Bump allocation from the untouched tail of the current block: the cheapest way.
     const block = words[pool + Pool.current]!;
     const granule = words[block + Block.tail]!;
     const end = granule + count;
@@ -81,7 +81,7 @@ export class Core extends Holes {
     return this.doubles[(block >> 1) + Block.rx]! + (granule << this.words[block + Block.granuleShift]!);
   }
 
-  /** Whether an allocation begins at `address`: what most look-ups ask, and the quickest way to a yes. A no may be wrong. */
+  /** Whether an allocation begins at `address`: the fast path of most look-ups. True is certain; false may be wrong. */
   begins(address: number): boolean {
     const words = this.words;
     const block = lookUp(words, address);
@@ -94,7 +94,7 @@ export class Core extends Holes {
     );
   }
 
-  /** Leaves the place of an address at which something begins in `block` and `granule`. */
+  /** Leaves the place of `address` in `block` and `granule`. Precondition: {@link begins} returned true for it. */
   noteStart(address: number): void {
     const words = this.words;
     const block = lookUp(words, address);
@@ -102,7 +102,7 @@ export class Core extends Holes {
     this.granule = ((address | 0) - words[block + Block.rxLow]!) >>> words[block + Block.granuleShift]!;
   }
 
-  /** Whether an allocation begins at a granule below the tail: it is not free, and the one before is or ends something. */
+  /** Whether an allocation begins at a granule below the tail: it is not free, and the one before is free or a last one. */
   #beginsAt(block: number, granule: number): boolean {
     const words = this.words;
     const records = words[block + Block.records]!;
@@ -112,7 +112,7 @@ export class Core extends Holes {
     return ((ends >>> ((granule - 1) & 31)) & ~(free >>> (granule & 31)) & 1) !== 0;
   }
 
-  /** Finds the allocation that begins at `address`: Status.ok, Status.unknownAddress, Status.notAllocated or Status.interiorAddress. */
+  /** Finds the allocation that begins at `address`. Returns ok, unknownAddress, notAllocated or interiorAddress. */
   locateStart(address: number): Status {
     const words = this.words;
     const block = this.find(address);
@@ -148,15 +148,15 @@ export class Core extends Holes {
   // --- release ------------------------------------------------------------------------------------------------
 
   /**
-   * Releases the allocation that begins at `address`. Status.surplusBlock (it is the last one of a block that is not kept)
-   * and the failures of `locateStart` change nothing.
+   * Releases the allocation that begins at `address`. Changes nothing where it returns a failure of `locateStart`, or
+   * Status.surplusBlock: the allocation is the last one of a block that is not kept.
    */
   release(address: number): Status {
     const words = this.words;
     const block = lookUp(words, address);
     const shift = words[block + Block.granuleShift]!;
     const granule = ((address | 0) - words[block + Block.rxLow]!) >>> shift;
-    // Whatever block and granule came out: if they are of this address, they lead back to it.
+    // The look-up may name another block. Block and granule are right if and only if they lead back to the address.
     return granule < words[block + Block.tail]! &&
       words[block + Block.spans] === Spans.none &&
       this.doubles[(block >> 1) + Block.rx]! + (granule << shift) === address
@@ -164,15 +164,15 @@ export class Core extends Holes {
       : this.#releaseElsewhere(address);
   }
 
-  /** The same for an address of which nothing is known, or whose block has spans. */
+  /** The slow path of a release: for an address that the look-up did not find, or whose block has spans. */
   #releaseElsewhere(address: number): Status {
     const status = this.locateStart(address);
     return status === Status.ok ? this.free(this.block, this.granule, false) : status;
   }
 
   /**
-   * Releases the allocation that begins at `granule`, which is known to be one. Status.ok or Status.surplusBlock.
-   * @param isOwn through a span that `alloc` made
+   * Releases the allocation that begins at `granule`; there must be one. Returns Status.ok or Status.surplusBlock.
+   * @param isOwn whether it is released through a span that `alloc` made
    */
   free(block: number, granule: number, isOwn: boolean): Status {
     const words = this.words;
@@ -185,11 +185,11 @@ export class Core extends Holes {
   }
 
   /**
-   * Releases what begins at a granule below the tail, if anything does. A function of its own that is given integers: it is
-   * too large to be inlined, and an address that is passed on would become an object on the heap.
+   * Releases the allocation that begins at a granule below the tail, if there is one. Takes integers: the function is too
+   * large to be inlined, and an address passed to it would become an object on the heap.
    *
-   * Written out for what nearly all code is: no longer than 32 granules, amid other allocations. It lies in two
-   * neighbouring records, of which the second may have no part in it.
+   * Inlined by hand for nearly all code: an allocation of at most 32 granules, amid others. It lies in two neighbouring
+   * records, or in the first of them alone.
    */
   #releaseAt(block: number, granule: number): Status {
     const words = this.words;
@@ -205,7 +205,7 @@ export class Core extends Holes {
     const begins = ((freeBefore | words[recordBefore + Word.stop]!) >>> bitBefore) & ~(free >>> bit) & 1;
     const stops = (stop >>> bit) | ((nextStop << 1) << (31 - bit));
     const last = stops & -stops;
-    const count = 32 - Math.clz32(last); // 0 where it is longer
+    const count = 32 - Math.clz32(last); // 0 where the allocation is longer than 32 granules
     const end = granule + count;
     const live = words[block + Block.live]! - 1;
     if (live === 0 || begins === 0) return this.#releaseLast(block, granule);
@@ -228,7 +228,7 @@ export class Core extends Holes {
       return Status.ok;
     }
     words[Header.releasesInARow] = inARow + 1;
-    // The granules that are in use around it, as in free-runs.ts.
+    // The granules in use before and behind the allocation, as in free-runs.ts.
     const usedBefore = ~(
       (freeBefore << (31 - bitBefore)) |
       ((words[recordBefore - Size.record]! >>> 1) >>> bitBefore)
@@ -248,7 +248,7 @@ export class Core extends Holes {
     return Status.ok;
   }
 
-  /** Releases the block's last allocation, if it begins at `granule`; Status.notAllocated or interiorAddress where it does not. */
+  /** Releases the block's last allocation, if it begins at `granule`; else returns notAllocated or interiorAddress. */
   #releaseLast(block: number, granule: number): Status {
     const words = this.words;
     this.needRoom();
@@ -262,8 +262,8 @@ export class Core extends Holes {
   }
 
   /**
-   * Shortens the allocation that begins at `address` to `newSize` bytes, where that leaves something and it is no longer
-   * than 32 granules. False where not, or where it cannot be: nothing has changed then.
+   * The fast path of a shrink, for allocations of at most 32 granules: shortens the one that begins at `address` to
+   * `newSize` bytes, above 0. Returns false, and changes nothing, for any other request.
    */
   shrinkShort(address: number, newSize: number): boolean {
     const words = this.words;
@@ -279,7 +279,7 @@ export class Core extends Holes {
     }
     const record = words[block + Block.records]! + ((granule >>> 5) << 1) + Word.stop;
     const stops = bitsFrom(words[record]!, words[record + Size.record]!, granule & 31);
-    const count = lowestBit(stops) + 1; // 0 where it is longer
+    const count = lowestBit(stops) + 1; // 0 where the allocation is longer than 32 granules
     if ((newSize | 0) !== newSize || newSize <= 0 || newSize > count << shift) return false;
     const newCount = (newSize + (1 << shift) - 1) >>> shift;
     if (newCount !== count) this.shrink(block, granule, count, newCount);
@@ -302,7 +302,7 @@ export class Core extends Holes {
     const words = this.words;
     const end = granule + count;
     if (end === words[block + Block.tail] && words[words[block + Block.pool]! + Pool.current] === block) {
-      words[block + Block.tail] = granule; // it was the last one before the tail, where nothing is free
+      words[block + Block.tail] = granule; // the granules join the tail, where no free bit is set
       const stop = words[block + Block.records]! + (((end - 1) >>> 5) << 1) + Word.stop;
       words[stop] = words[stop]! & ~(1 << ((end - 1) & 31));
       return;
@@ -319,7 +319,7 @@ export class Core extends Holes {
     }
   }
 
-  /** Whether the block has one allocation left, and will not be kept when that is released. */
+  /** Whether the block has one allocation left, and is not kept when that is released. */
   isLastOfSurplus(block: number): boolean {
     return this.words[block + Block.live] === 1 && this.#isSurplus(block);
   }
@@ -341,7 +341,7 @@ export class Core extends Holes {
 
   // --- generations --------------------------------------------------------------------------------------------
 
-  /** The length in granules of an allocation that is in a ledger: at the same cost however long it is. */
+  /** The length in granules of an allocation that is in a ledger, in constant time. */
   lengthInLedger(block: number, granule: number): number {
     const words = this.words;
     const record = words[block + Block.records]! + ((granule >>> 5) << 1) + Word.stop;

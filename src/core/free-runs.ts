@@ -1,6 +1,6 @@
 /**
- * Measures free runs. One of less than 32 granules, whether it lies in one word or in two, is read off the bits of
- * both; the full bits tell how far a longer one goes. No step depends on where it lies, which nobody could foresee.
+ * Measures free runs. A run of less than 32 granules is read off the bits of two words, whether it lies in one or in both;
+ * the full bits tell how far a longer one goes. No branch depends on where a run lies, which no processor can predict.
  */
 import * as bits from "./bits.ts";
 import * as fullWords from "./full-words.ts";
@@ -10,14 +10,14 @@ import { Block, Size } from "./layout.ts";
 const { bitsFrom, bitsUpTo, leadingOnes, lowestBit, trailingOnes } = bits;
 const { firstNotFull, lastNotFull } = fullWords;
 
-/** How many granules are free from `granule` on, which may be the one behind the last. */
+/** How many granules are free from `granule` on; `granule` may be the one behind the block's last. */
 export function freeFrom(words: Int32Array, block: number, granule: number): number {
   const record = words[block + Block.records]! + ((granule >>> 5) << 1);
   const used = ~bitsFrom(words[record]!, words[record + Size.record]!, granule & 31);
   return used !== 0 ? lowestBit(used) : longFreeFrom(words, block, granule);
 }
 
-/** The same where 32 are. */
+/** How many granules are free from `granule` on, where the first 32 are known to be free. */
 export function longFreeFrom(words: Int32Array, block: number, granule: number): number {
   const end = firstNotFull(words, block, (granule + 31) >>> 5);
   const record = words[block + Block.records]! + (end << 1);
@@ -32,7 +32,7 @@ export function freeBefore(words: Int32Array, block: number, granule: number): n
   return used !== 0 ? Math.clz32(used) : longFreeBefore(words, block, granule);
 }
 
-/** The same where 32 are. */
+/** How many granules are free right before `granule`, where the last 32 are known to be free. */
 export function longFreeBefore(words: Int32Array, block: number, granule: number): number {
   const end = lastNotFull(words, block, (granule >>> 5) - 1); // -1 is the guard, whose granules are not free
   const record = words[block + Block.records]! + (end << 1);

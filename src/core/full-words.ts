@@ -1,10 +1,10 @@
 /**
- * A bit for each word of granules that is known to be free all over, and above them a bit for 32 that are set, so that a run
- * is measured in a few steps, however many words it reaches over.
+ * Full bits: one for each word whose granules are known to be all free, and a summary bit for 32 full bits that are set.
+ * With them a run is measured in a few steps, however many words it spans.
  *
- * A bit that is set is the truth: whoever takes the first granule of a word clears it. One that is not set says nothing:
- * whoever measures a run looks at the words themselves, and sets the bits of those that are not near its end. So
- * releasing and taking runs of a few words, as most programs do, has nothing to do with these bits.
+ * A set full bit is always true: taking the first granule of a full word clears it. A clear one says nothing: measuring a
+ * run looks at the words themselves, and sets the full bits of those beyond the nearest eight. So releasing and taking
+ * runs of a few words, as most programs do, hardly touches these bits.
  */
 import { assert } from "../base/assert.ts";
 import * as bits from "./bits.ts";
@@ -34,14 +34,14 @@ export function clearFull(words: Int32Array, block: number, word: number): void 
   words[summary] = words[summary]! & ~(1 << (group & 31));
 }
 
-/** Forgets that a word is free all over, if that is known. */
+/** Clears the full bit of a word, if it is set. */
 export function clearIfFull(words: Int32Array, block: number, word: number): void {
   if (((words[words[block + Block.full]! + (word >>> 5)]! >>> (word & 31)) & 1) !== 0) {
     clearFull(words, block, word);
   }
 }
 
-/** Notes which of the words that `count` granules lie in are free all over. */
+/** Sets the full bits of those words, of the words that `count` granules lie in, whose granules are all free. */
 export function noteFullWords(words: Int32Array, block: number, granule: number, count: number): void {
   const records = words[block + Block.records]!;
   for (let word = granule >>> 5; word <= (granule + count - 1) >>> 5; word++) {
@@ -49,10 +49,10 @@ export function noteFullWords(words: Int32Array, block: number, granule: number,
   }
 }
 
-/** So many words are looked at before the bits are asked: 16 KiB of code with granules of 64 bytes. */
+/** The words that are looked at before the full bits are: 16 KiB of code with granules of 64 bytes. */
 const NEAR_WORDS = 8;
 
-/** The first word from `word` on that is not free all over: at the latest the guard behind the last one. */
+/** The first word from `word` on that is not all free: at the latest the guard behind the last one. */
 export function firstNotFull(words: Int32Array, block: number, word: number): number {
   const records = words[block + Block.records]!;
   const near = records + (word << 1);
@@ -68,7 +68,7 @@ export function firstNotFull(words: Int32Array, block: number, word: number): nu
   }
 }
 
-/** The last word from `word` down that is not free all over, or -1. `word` may be -1. */
+/** The last word from `word` down that is not all free, or -1. `word` may be -1. */
 export function lastNotFull(words: Int32Array, block: number, word: number): number {
   const records = words[block + Block.records]!;
   const near = records + (word << 1);
@@ -84,12 +84,12 @@ export function lastNotFull(words: Int32Array, block: number, word: number): num
   }
 }
 
-/** A bit that was just set is not. */
+/** A full bit that was just set reads as clear. */
 function lostBits(): never {
   broken(13, "the full bits of a block do not lie in the buffer");
 }
 
-/** The first word from `word` on whose bit is clear. The bits behind the last word are always clear. */
+/** The first word from `word` on whose full bit is clear. The bits behind the last word are always clear. */
 function firstUnknown(words: Int32Array, block: number, word: number): number {
   const full = words[block + Block.full]!;
   let group = word >>> 5;
@@ -105,7 +105,7 @@ function firstUnknown(words: Int32Array, block: number, word: number): number {
   return (group << 5) + trailingOnes(words[full + group]!);
 }
 
-/** The last word from `word` down whose bit is clear, or -1. `word` may be -1. */
+/** The last word from `word` down whose full bit is clear, or -1. `word` may be -1. */
 function lastUnknown(words: Int32Array, block: number, word: number): number {
   if (word < 0) return -1;
   const full = words[block + Block.full]!;

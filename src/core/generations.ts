@@ -1,23 +1,23 @@
 /**
- * How spans know whether they are live, at no cost for those that are made by `alloc` and released through themselves:
- * each of them knows by itself that it was released. The table of a block, an integer a granule, is for the others.
+ * Tells spans whether they are live. A span that `alloc` made and that is released through itself costs nothing: it knows
+ * by itself that it was released. For the others each block has a table, with one integer per granule.
  *
- * At the granule where an allocation begins stands
+ * The entry at the granule where an allocation begins is
  *
  * - 0, or a *mark*, a positive integer: it stood there when the allocation was made, and its spans know it;
- * - a *generation*, a negative integer that no other allocation has: it was given one because a token tells of it.
+ * - a *generation*, a negative integer that no other allocation has: given because a token names the allocation.
  *
- * A release through anything but the one span of an allocation puts a new mark there. So whoever knows what stood there
- * before learns that the allocation is gone; a later one at the same place begins with the new mark. As long as that has not
- * happened in a block, its table is neither read nor written. Where others have only looked (`query`), every release
- * leaves a mark for their spans, but a span that `alloc` made still knows by itself.
+ * A release through anything but the one span of an allocation writes a new mark there. A span that knows the old value
+ * so learns that its allocation is gone; a later allocation at the same place begins with the new mark. As long as that
+ * has not happened in a block, its table is neither read nor written. Once `query` has made a span in a block, every
+ * release there leaves a mark for such spans, but a span that `alloc` made still knows by itself.
  *
- * Where the allocator is shared, the table is a ledger of all allocations instead (ledger.ts): each has its generation.
+ * In a shared allocator the table is a ledger of all allocations instead (ledger.ts): each has its generation.
  */
 import { lengthFrom } from "./granules.ts";
 import { Block, Header, Spans } from "./layout.ts";
 
-/** What a span of a new allocation at a granule has to know. */
+/** The value by which a span of the allocation that begins at `granule` knows it. */
 export function valueAt(words: Int32Array, block: number, granule: number): number {
   if ((words[block + Block.spans]! & (Spans.marked | Spans.ledger)) === 0) return 0;
   return words[words[block + Block.generations]! + granule]!;
@@ -49,7 +49,7 @@ export function enterInLedger(words: Int32Array, block: number, granule: number)
   return generation;
 }
 
-/** Always negative, so that it is never taken for a length or a mark. */
+/** Gives the next generation. It is always negative, so that it is never taken for a length or a mark. */
 function nextGeneration(words: Int32Array): number {
   const generation = (words[Header.generation]! + 1) | -0x8000_0000;
   words[Header.generation] = generation;
@@ -63,8 +63,8 @@ function writeEntry(words: Int32Array, entry: number, generation: number, count:
 }
 
 /**
- * An allocation that began at a granule is gone; of a ledger, one of `count` granules.
- * @param isOwn it was released through a span that `alloc` made
+ * Notes that the allocation that began at a granule was released. In a ledger it had `count` granules.
+ * @param isOwn whether it was released through a span that `alloc` made
  */
 export function forgetAllocation(
   words: Int32Array,
@@ -86,16 +86,16 @@ export function forgetAllocation(
   }
 }
 
-/** An allocation that begins at a granule has become shorter. */
+/** Notes in a ledger that an allocation now has `newCount` granules. Does nothing for another table. */
 export function shortenEntry(words: Int32Array, block: number, granule: number, newCount: number): void {
   if ((words[block + Block.spans]! & Spans.ledger) === 0) return;
   words[words[block + Block.generations]! + granule + 1] = newCount > 1 ? newCount : 0;
 }
 
 /**
- * Makes the table of a block a ledger. `starts` are the granules at which its allocations begin, `values` what stands
+ * Makes the table of a block a ledger. `starts` are the granules at which its allocations begin, `values` the entries
  * there. Cannot fail.
- * @param visit is told of each allocation that gets a generation only now, and what stood in its place
+ * @param visit called for each allocation that gets its generation only now, with the value that stood there before
  */
 export function makeLedger(
   words: Int32Array,

@@ -1,4 +1,4 @@
-/** Allocations as bits of records, where they may reach over several of them. */
+/** Takes, frees and measures allocations as bits of records, also those that span several records. */
 import { assert } from "../base/assert.ts";
 import * as bits from "./bits.ts";
 import { broken } from "./broken.ts";
@@ -9,7 +9,7 @@ import { Block, Size, Word } from "./layout.ts";
 const { bitsFrom, lowestBit } = bits;
 const { clearIfFull } = fullWords;
 
-/** Takes `count` free granules from `granule` on; they lie below the tail. The last one ends an allocation. */
+/** Takes `count` free granules below the tail, from `granule` on, and sets the stop bit of the last one. */
 export function takeGranules(words: Int32Array, block: number, granule: number, count: number): void {
   const word = granule >>> 5;
   const bit = granule & 31;
@@ -18,7 +18,7 @@ export function takeGranules(words: Int32Array, block: number, granule: number, 
     takeOverWords(words, block, record, word, bit, bit + count - 1);
     return;
   }
-  // The part in the first word, and the part in the next: none where all lies in the first.
+  // The granules' bits in the first word (`all`, shifted) and in the next (`high`): none where all lie in the first.
   const all = -1 >>> (32 - count);
   const high = (all >>> 1) >>> (31 - bit);
   const free = words[record]!;
@@ -33,7 +33,7 @@ export function takeGranules(words: Int32Array, block: number, granule: number, 
   words[record + Size.record] = nextFree & ~high;
 }
 
-/** The same from bit `first` of a record, whose word is `word`, to bit `last`, counted from the same record's bit 0. */
+/** Takes granules from bit `first` of a record, whose word is `word`, to bit `last`, counted from that record's bit 0. */
 function takeOverWords(
   words: Int32Array,
   block: number,
@@ -78,8 +78,8 @@ export function freeGranules(words: Int32Array, block: number, granule: number, 
 }
 
 /**
- * Frees granules that lie in more than one word and below the tail, from bit `first` of a record to bit `last`, counted
- * from the same record's bit 0, where an allocation ends.
+ * Frees granules below the tail that lie in more than one word, from bit `first` of a record to bit `last`, where an
+ * allocation ends. Both are counted from that record's bit 0.
  */
 function freeOverWords(words: Int32Array, record: number, first: number, last: number): void {
   const lastRecord = record + ((last >>> 5) << 1);
@@ -103,13 +103,13 @@ export function lengthFrom(words: Int32Array, block: number, granule: number): n
 }
 
 /**
- * Whether the allocation that begins at `granule` has `count` granules or more, from 1 to 32: a look at two records,
- * however long it is.
+ * Whether the allocation that begins at `granule` has at least `count` granules, 1 to 32. Reads two records, however long
+ * it is.
  */
 export function reaches(words: Int32Array, block: number, granule: number, count: number): boolean {
   const record = words[block + Block.records]! + ((granule >>> 5) << 1) + Word.stop;
   const stops = bitsFrom(words[record]!, words[record + Size.record]!, granule & 31);
-  // It must not end in one of those before the last.
+  // No granule before the last of the `count` may end the allocation.
   return (stops & ((1 << (count - 1)) - 1)) === 0;
 }
 
@@ -119,7 +119,7 @@ export function startOf(words: Int32Array, block: number, granule: number): numb
   let word = granule >>> 5;
   let mask = (1 << (granule & 31)) - 1;
   for (; word >= -1; word--) {
-    // The last granule before this one that ends an allocation or is free; the guard has one for sure.
+    // The last granule before this one that ends an allocation or is free. The padding or the guard has one for sure.
     const record = records + (word << 1);
     const stop = words[record + Word.stop];
     if (stop === undefined) break;

@@ -18,27 +18,27 @@ const { takeGranules } = granules;
 const { firstClassFrom, granuleOfPlace } = runIndex;
 const { poolAt } = store;
 
-/** How many holes of the class below the one that surely holds a request are tried before a block is mapped. */
+/** How many holes are tried, of the class whose runs may be long enough for a request, before a block is mapped. */
 const SAME_CLASS_TRIES = 16;
 
-/** The part of the core that takes holes. A pool is named by its index in the buffer here. */
+/** The part of the core that takes holes. Here `pool` is a pool's index in the buffer. */
 export class Holes extends RunIndex {
-  /** The block of the place the last operation found. */
+  /** The block of the place that the last operation found. */
   block = 0;
-  /** Its first granule, counted from the block's start. */
+  /** The first granule of that place, counted from the block's start. */
   granule = 0;
 
   /**
-   * Takes the front of a hole of the first class that has one and whose runs all are long enough. Returns its block, or 0
-   * where there is none.
+   * Takes the front of a hole by good fit: the last true entry of the lowest class that has one and whose runs are all long
+   * enough. Returns its block, or 0 where there is none.
    *
-   * Written out for holes of less than 32 granules, which lie in two neighbouring records: `lengthOfEntry`,
+   * Inlined by hand for holes of less than 32 granules, which lie in two neighbouring records: `lengthOfEntry`,
    * `takeGranules` and `#count` in one.
    */
   protected takeHole(pool: number, count: number): number {
     const words = this.words;
     const wanted = classThatHolds(count);
-    // Each time one entry is dropped or taken, of which there is no more than one an integer.
+    // Each pass drops or takes one entry, and the buffer has at most one entry per integer.
     for (let left = words.length; left > 0; left--) {
       const c = firstClassFrom(words, pool, wanted);
       if (c < 0) return 0;
@@ -59,7 +59,7 @@ export class Holes extends RunIndex {
       const freeBefore = words[((place - 1) >>> 5) << 1]! >>> ((place - 1) & 31);
       let length = c + 1;
       if (length < 32) {
-        // Of a class of one length, the bits of the run and the one behind it say all there is to know.
+        // All runs of this class have one length: the entry is true if the bits of the run and its two neighbours say so.
         const window = (2 << length) - 1;
         if (((frees & window) ^ (window >>> 1)) | (freeBefore & 1)) continue;
         const all = -1 >>> (32 - count);
@@ -83,12 +83,12 @@ export class Holes extends RunIndex {
     broken(12, "a list of free runs has no end");
   }
 
-  /** After `alloc` found no room: looks at every hole that may do, before the request is refused for good. */
+  /** After `alloc` found no room: tries every hole that may be long enough, before the request is refused for good. */
   allocFromAnyHole(poolIndex: number, count: number): boolean {
     return this.#takeFromClassBelow(poolAt(poolIndex), count, Infinity);
   }
 
-  /** Takes granules from the block's untouched tail: the cheapest allocation there is. */
+  /** Bump allocation: takes granules from the block's untouched tail. */
   #append(block: number, count: number): boolean {
     const words = this.words;
     const granule = words[block + Block.tail]!;
@@ -101,12 +101,12 @@ export class Holes extends RunIndex {
     return true;
   }
 
-  /** Where the current block has no room: whatever else the pool has, its empty block last. */
+  /** Takes granules anywhere else in the pool, after the current block had no room; the empty block comes last. */
   protected takeElsewhere(pool: number, count: number): boolean {
     this.needRoom();
     const words = this.words;
     const current = words[pool + Pool.current]!;
-    if (this.#append(current, count)) return true; // it was empty
+    if (this.#append(current, count)) return true; // `allocQuickly` leaves an empty current block to this method
     if (current !== 0 && absorbIntoTail(words, current) && this.#append(current, count)) return true;
     this.indexDirtyWords(pool, true);
     if (words[pool + Pool.isIncomplete] !== 0) this.indexAll();
@@ -119,14 +119,14 @@ export class Holes extends RunIndex {
     return this.#append(empty, count);
   }
 
-  /** Looks through up to `limit` holes whose class does not promise enough room, though they may have it. */
+  /** Looks through up to `limit` holes of the class whose runs may be long enough, but need not be. */
   #takeFromClassBelow(pool: number, count: number, limit: number): boolean {
     const words = this.words;
     const below = classOfRun(count);
     if (below === classThatHolds(count)) return false;
     let entry = words[pool + Pool.classTops + below]!;
     for (let tries = 0; tries < Math.min(limit, words.length); tries++) {
-      if ((entry & (Unit.integers - 1)) === 0) entry = words[entry]!; // it was the last of its chunk
+      if ((entry & (Unit.integers - 1)) === 0) entry = words[entry]!; // go on in the chunk below
       if (entry < 0) return false;
       const place = words[entry]!;
       const length = this.lengthOfEntry(pool, below, place);
@@ -139,7 +139,7 @@ export class Holes extends RunIndex {
     return false;
   }
 
-  /** Takes the front of the run of `length` granules at a place; the rest of it is a run. */
+  /** Takes the front of the run of `length` granules at a place, and lists the rest as a run. */
   #takeFront(pool: number, place: number, length: number, count: number): void {
     const words = this.words;
     const block = this.blockOfPlace(pool, place);
@@ -150,7 +150,7 @@ export class Holes extends RunIndex {
     if (length !== count) this.listRun(block, granule + count, length - count);
   }
 
-  /** Counts an allocation whose bits are about to be set. */
+  /** Counts an allocation whose bits are about to be set, and leaves its place in `block` and `granule`. */
   #count(block: number, granule: number): void {
     const words = this.words;
     const live = words[block + Block.live]!;

@@ -1,9 +1,9 @@
 /**
- * Where everything lives in the shared buffer.
+ * The layout of the shared buffer.
  *
- * All state of an allocator is one SharedArrayBuffer, read as 32-bit integers (`words`) and, where a machine
- * address or a count of bytes is kept, as doubles (`doubles`) over the same bytes. An *index* below is an index
- * into `words`; index 0 is the magic number, so 0 can stand for "none" everywhere.
+ * All state of an allocator is one SharedArrayBuffer. It is read as 32-bit integers (`words`) and, for machine addresses
+ * and counts of bytes, as doubles (`doubles`) over the same bytes. An *index* below is an index into `words`; index 0 is
+ * the magic number, so 0 can stand for "none" everywhere.
  *
  * ```
  * ┌ header ┬ look-up ┬ bins ┬ pool 0 ┬ pool 1 ┬ pool 2 ┬ units … ──────────────────────────────┐
@@ -25,13 +25,13 @@
  * +0 free   bit g: granule g was allocated and is free again
  * +1 stop   bit g: granule g is the last of its allocation (or of the padding)
  * ```
- * Records lie side by side, so 32 granules from any one on are a matter of two neighbours (bits.ts).
+ * Records lie side by side, so any 32 consecutive granules are read off two neighbouring records (bits.ts).
  *
- * asmjit's `used` is the complement of `free` below the tail. Turned round, the untouched tail of a block is zeros:
- * an allocation at its end sets one stop bit, and no scan for free granules ever has to be told where the tail begins.
+ * asmjit's `used` is the complement of `free` below the tail. With `free`, the untouched tail of a block is zeros: an
+ * allocation at its end sets one stop bit, and a scan for free granules need not know where the tail begins.
  *
- * All of this is `const enum`, which the compiler replaces by its number: an engine loads and checks an imported
- * constant each time it is used, and an operation uses dozens.
+ * All constants are `const enum`, which the compiler replaces by numbers: an engine loads and checks an imported constant
+ * at each use, and an operation uses dozens.
  */
 
 export const enum Format {
@@ -47,14 +47,14 @@ export const enum Format {
   maxIntegers = 2 ** 27,
 }
 
-/** How many integers the fixed things take. */
+/** Sizes of the fixed parts, in integers. */
 export const enum Size {
   header = 32,
   record = 2,
-  /** What a member of a ring, or its sentinel, takes. */
+  /** A node of a ring, or its sentinel. */
   node = 4,
   block = 32,
-  /** Pool.classTops, and the tops themselves. */
+  /** The fields up to Pool.classTops, and the 128 tops themselves. */
   pool = 20 + 128,
 }
 
@@ -68,24 +68,24 @@ export const enum Header {
   poolCount = 3,
   /** 1 where each block begins with a granule of padding, else 0. */
   padding = 4,
-  /** 1 where a block goes as soon as it is empty, else 0. */
+  /** 1 where a block is unmapped as soon as it is empty, else 0. */
   immediateRelease = 5,
   /** How many blocks are mapped. */
   blockCount = 6,
   /** The root of the tree of blocks, 0 = empty. */
   treeRoot = 7,
   /**
-   * Always 0: where the look-up or a pool names no block, it names index 0, which then has no room for anything and no
-   * granule in use. The hot paths need no other test.
+   * Always 0. Where the look-up or a pool names no block, it names index 0, which these fields make a block without room
+   * and without granules in use. So the hot paths need no other test.
    */
   noCapacity = 8,
   noTail = 9,
   /** The generation given last; generations are never 0. */
   generation = 10,
-  /** The index of the owner table, and how many units it can describe. */
+  /** The index of the owner table, and the number of units that it can describe. */
   owners = 11,
   ownersCapacity = 12,
-  /** How many units are laid out, in use or free. */
+  /** The number of units that are laid out, in use or free. */
   unitCount = 13,
   /** log2 of the bytes of a frame of the look-up. */
   frameShift = 14,
@@ -95,18 +95,18 @@ export const enum Header {
   reservedSize = 16 >> 1,
   maxReservedSize = 18 >> 1,
   blockSize = 20 >> 1,
-  /** How many allocations were released since the last one was made, as far as `Eager.releases` counts. */
+  /** The number of releases since the last allocation, counted up to `Eager.releases`. */
   releasesInARow = 22,
-  /** Where the allocator is shared: what the parts of its handle have in common. */
+  /** Where the allocator is shared: the number that the parts of its handle have in common. */
   seal = 23,
-  /** How many integers the buffer may have at the most: tells it from a copy of a part of it. */
+  /** The most integers the buffer may have: tells the buffer from a copy of a part of it. */
   maxIntegers = 24,
 }
 
 /**
- * Blocks by address: an entry for each frame of addresses, modulo 1024, names a block that lies there, or 0. These
- * 4 KiB stay in the first-level cache. A frame is as small as will do: where several blocks lie in one, all but one of
- * them are looked up in the tree.
+ * Blocks by address: the entry of each frame of addresses, modulo 1024, names a block that lies there, or 0. These 4 KiB
+ * stay in the first-level cache. Frames are as small as possible: where several blocks lie in one, all but one of them
+ * are looked up in the tree.
  */
 export const enum Lookup {
   start = Size.header,
@@ -121,9 +121,9 @@ export const enum Word {
   stop = 1,
 }
 
-/** Where the places of granules come from: a record has one for each of its 32. */
+/** A place is a granule's number over the whole buffer: 32 for each record. */
 export const enum Place {
-  /** log2 of the places an integer of a record takes. */
+  /** log2 of the places per integer: a record has 2 integers and 32 places. */
   shift = 4,
 }
 
@@ -133,7 +133,7 @@ export const enum Link {
   prev = 3,
 }
 
-/** Free chunks are kept in rings by the power of two of their length in units. */
+/** Rings of free chunks, one for each power of two of their length in units. */
 export const enum Bins {
   start = Lookup.start + Lookup.entries,
   count = 32,
@@ -141,7 +141,7 @@ export const enum Bins {
 
 /**
  * A unit is 256 bytes: small enough that the chunk of a 64 KiB block wastes little, large enough that the owner
- * table (4 bytes a unit) is 1.6 % of what it describes.
+ * table (4 bytes per unit) is 1.6 % of the memory it describes.
  */
 export const enum Unit {
   shift = 6,
@@ -161,11 +161,11 @@ export const enum Pool {
   current = 0,
   /** The one empty block that is kept, 0 = none. */
   empty = 1,
-  /** The first of the chunks of lists that wait to be used again, 0 = none; their integer 0 names the next. */
+  /** The first spare chunk for lists, 0 = none; integer 0 of a spare chunk names the next. */
   spareChunks = 2,
-  /** How many chunks the lists have, the spare ones among them. */
+  /** The number of chunks of the lists, including the spare ones. */
   chunkCount = 3,
-  /** With so many chunks, the lists are made anew before they get another. */
+  /** When the lists have this many chunks, they are made anew before they get another. */
   chunkLimit = 4,
   /** log2 of this pool's granularity in bytes. */
   granuleShift = 5,
@@ -181,12 +181,12 @@ export const enum Pool {
   classTops = 20,
 }
 
-/** What there is of spans in a block: bits, and 0 where no Span was made in it. */
+/** The state of the spans of a block, as bits; 0 where no Span was made in it. */
 export const enum Spans {
   none = 0,
-  /** Some were made, and the block has its table of generations. */
+  /** Spans were made, and the block has its table of generations. */
   made = 1,
-  /** Not all that stands in the table is 0. */
+  /** The table may have entries other than 0. */
   marked = 2,
   /** An allocation may have several spans: every release leaves a mark. */
   watched = 4,
@@ -196,12 +196,12 @@ export const enum Spans {
   foreign = 16,
 }
 
-/** When a release enters the run it makes in the index. */
+/** When a release enters the free run that it makes in the index. */
 export const enum Eager {
   /**
-   * So many releases in a row do at once. A program that releases more than that before it allocates again will most
-   * likely go on: what it releases then makes a word dirty, which costs less than half, and the index looks at the word when it
-   * is asked for a hole.
+   * The number of releases in a row that enter their run at once. A program that releases more before it allocates again
+   * will most likely go on. Its further releases only make words dirty, which costs less than half; the index looks at
+   * these words when an allocation asks for a hole.
    */
   releases = 8,
 }
@@ -217,9 +217,9 @@ export const enum Block {
   records = 7,
   /** Granules. */
   capacity = 8,
-  /** From this granule on nothing was ever allocated since the block was last empty. */
+  /** The first granule of the tail: from there on nothing was allocated since the block was last empty. */
   tail = 9,
-  /** Granules below the tail that are free: what is in use is the rest, so that an allocation from the tail counts nothing. */
+  /** Free granules below the tail. The others there are in use, so a bump allocation has no granules to count. */
   freed = 10,
   /** Live allocations. */
   live = 11,
@@ -229,7 +229,7 @@ export const enum Block {
   padding = 13,
   /** The index of the block's generations (generations.ts), an integer a granule; 0 = no Span was made in it yet. */
   generations = 14,
-  /** The lower 32 bits of rx: the offset of an address is a difference of integers. */
+  /** The lower 32 bits of rx: with them the offset of an address is a difference of integers. */
   rxLow = 15,
   left = 16,
   right = 17,
@@ -239,9 +239,9 @@ export const enum Block {
   dirtySummary = 20,
   full = 21,
   fullSummary = 22,
-  /** A number below the count of blocks, or not far above it, that no other block has. */
+  /** A number that no other block has: below the count of blocks, or not far above it. */
   number = 23,
-  /** Bits of `Spans`. It stands where a node has no link. */
+  /** Bits of `Spans`. It shares the node `inPool`, whose integer 0 is no link. */
   spans = 24,
   /** The nodes in the rings of the pool's blocks, and of those with dirty words. */
   inPool = 24,

@@ -1,20 +1,20 @@
 /**
- * The generations of a block as a ledger of its allocations. Where every allocation has a generation, as in a shared
- * allocator, they say all there is to know: where each begins (a negative integer) and how long it is (the integer
- * behind it where that is positive, else 1).
+ * The generations of a block as a ledger of its allocations. In a shared allocator every allocation has a generation, so
+ * the table tells where each begins (a negative integer) and how many granules it has (the integer behind it where that is
+ * positive, else 1).
  *
- * Each operation changes what the ledger says with a single write: an allocation is there when its generation is
- * written (the length was, before), gone when it is cleared, shorter when the length is overwritten. A bit vector
- * cannot do that for what reaches over several words. So whenever a thread stops, the ledger is right, and everything
+ * Each operation changes the ledger with a single write: an allocation exists once its generation is written (its length
+ * was written before), is gone once the generation is cleared, and is shorter once the length is overwritten. A bit vector
+ * cannot do that for an allocation over several words. So whenever a thread stops, the ledger is right, and everything
  * else can be derived from it (rebuild.ts).
  */
 import { broken } from "./broken.ts";
 import { Block, Spans } from "./layout.ts";
 
 /**
- * Calls `visit` for each allocation that the ledger at `generations` has from granule `start` on, in order. Clears
- * what a thread that stopped halfway left in between: a length whose generation was not written yet, or is cleared.
- * @throws Error where that is no ledger: it does not lie in the buffer, or an allocation does not lie in it
+ * Calls `visit` for each allocation that the ledger at `generations` has from granule `start` on, in order. Clears stray
+ * lengths of a thread that stopped halfway, whose generation was not written yet or was cleared already.
+ * @throws Error for no valid ledger: it does not lie in the buffer, or an allocation does not lie in it
  */
 export function readLedger(
   words: Int32Array,
@@ -23,7 +23,7 @@ export function readLedger(
   capacity: number,
   visit: (granule: number, count: number, generation: number) => void,
 ): void {
-  // Written so that NaN, of a block that is none, fails as well.
+  // Written so that NaN, which an invalid block yields, fails as well.
   const isInside = generations > 0 && generations + capacity <= words.length;
   if (!isInside) broken(17, `a ledger of ${capacity} granules does not lie in the buffer`);
   let granule = start;
@@ -44,8 +44,8 @@ export function readLedger(
 }
 
 /**
- * Takes the allocation that begins at `granule` out of the ledger; its bits are still set. Returns the generation it
- * had, or 0.
+ * Takes the allocation that begins at `granule` out of the ledger; its bits stay set. Returns its generation, or 0 where
+ * the block has no ledger.
  */
 export function strikeOut(words: Int32Array, block: number, granule: number): number {
   if ((words[block + Block.spans]! & Spans.ledger) === 0) return 0;

@@ -1,9 +1,9 @@
 /**
- * Makes everything in the core's buffer that is derived anew: after a thread stopped in the middle of an operation.
+ * Rebuilds all derived data in the core's buffer, after a thread stopped in the middle of an operation.
  *
- * What is believed: the header's constants, what the caller knows of the blocks, and the ledger of each block
- * (ledger.ts). None of these is moved or changed, apart from lengths that belong to no allocation, so a rebuild that
- * is stopped itself can be done again. Nothing else is even read.
+ * A rebuild believes the header's constants, the caller's list of blocks, and the ledger of each block (ledger.ts). It
+ * neither moves nor changes these, apart from lengths that belong to no allocation, so a rebuild that is stopped itself
+ * can be done again. It reads nothing else.
  */
 import { rememberChunk } from "./arena.ts";
 import { bitRange } from "./bits.ts";
@@ -16,7 +16,7 @@ import { clearLookUp, enterBlock, layOutPool, poolAt } from "./store.ts";
 import type { BlockPlace } from "./store.ts";
 import { closeTail } from "./tail.ts";
 
-/** What is known of a block beyond doubt. */
+/** The facts about a block that a rebuild believes. */
 export interface KnownBlock extends Omit<BlockPlace, "number"> {
   /** Its index: that of its chunk. */
   readonly block: number;
@@ -24,18 +24,18 @@ export interface KnownBlock extends Omit<BlockPlace, "number"> {
   readonly generations: number;
 }
 
-/** Units of the buffer that are in use, from `first` to just before `end`. */
+/** Units of the buffer that are in use, from `first` up to, but not including, `end`. */
 interface Chunk {
   readonly first: number;
   readonly end: number;
-  /** What the owner table says of them: the block, or 0. */
+  /** The entry of these units in the owner table: the block, or 0. */
   readonly owner: number;
 }
 
 /**
- * Rebuilds all but the index of free runs, whose lists are empty then: `RunIndex.indexAll` fills them.
- * @param blocks all there are, the oldest first
- * @returns the blocks that are empty and that the pools do not keep: to be unmapped and removed
+ * Rebuilds everything but the index of free runs, whose lists it empties: `RunIndex.indexAll` fills them.
+ * @param blocks all blocks, the oldest first
+ * @returns the empty blocks that the pools do not keep: to be unmapped and removed
  */
 export function rebuild(words: Int32Array, doubles: Float64Array, blocks: readonly KnownBlock[]): number[] {
   rebuildUnits(words, blocks);
@@ -53,7 +53,7 @@ export function rebuild(words: Int32Array, doubles: Float64Array, blocks: readon
 
 // --- units ----------------------------------------------------------------------------------------------------
 
-/** Finds a place for the owner table, fills it, and puts what lies between the chunks into the bins. */
+/** Finds a place for the owner table, fills it, and puts the free chunks between the others into the bins. */
 function rebuildUnits(words: Int32Array, blocks: readonly KnownBlock[]): void {
   const chunks: Chunk[] = [
     { first: 0, end: unitsOf(Pools.start + words[Header.poolCount]! * Size.pool), owner: 0 },
@@ -78,7 +78,7 @@ function rebuildUnits(words: Int32Array, blocks: readonly KnownBlock[]): void {
   words[Header.unitCount] = unitCount;
   words.fill(0, owners, owners + capacity);
   for (let bin = 0; bin < Bins.count; bin++) ringInit(words, Bins.start + bin * Size.node);
-  // Whoever extends the buffer takes what lies behind for zero.
+  // `Arena` takes new units without clearing them, so the rest of the buffer must be zero.
   words.fill(0, unitCount << Unit.shift);
   let end = 0;
   for (const chunk of chunks) {
@@ -89,8 +89,8 @@ function rebuildUnits(words: Int32Array, blocks: readonly KnownBlock[]): void {
 }
 
 /**
- * The first gap in which a table fits that describes all units. There is one: where the table lies that described the
- * last chunk when it was taken, since nothing else can have been put over it.
+ * Finds the smallest owner table that describes all units, in the first gap where it fits. There is a gap: the place of
+ * the table that described the last chunk when that was taken, since nothing else can lie there.
  */
 function placeOwnerTable(chunks: readonly Chunk[], unitLimit: number): Chunk {
   const lastEnd = chunks.at(-1)!.end;
@@ -113,7 +113,7 @@ function unitsOf(integers: number): number {
 
 // --- blocks ---------------------------------------------------------------------------------------------------
 
-/** Returns false where the block is empty and its pool does not keep it. */
+/** Rebuilds one block from its ledger. Returns false where the block is empty and its pool does not keep it. */
 function rebuildBlock(words: Int32Array, doubles: Float64Array, known: KnownBlock, number: number): boolean {
   const { block, generations } = known;
   const shift = words[poolAt(known.pool) + Pool.granuleShift]!;
@@ -142,7 +142,7 @@ function rebuildBlock(words: Int32Array, doubles: Float64Array, known: KnownBloc
   return live > 0;
 }
 
-/** Makes an empty, untouched block the one its pool keeps. Returns false where it keeps none, or has one. */
+/** Makes an empty, untouched block the one its pool keeps. Returns false where the pool keeps none, or already has one. */
 function keepAsEmpty(words: Int32Array, block: number): boolean {
   const pool = words[block + Block.pool]!;
   if (words[Header.immediateRelease] !== 0 || words[pool + Pool.empty] !== 0) return false;
@@ -150,7 +150,7 @@ function keepAsEmpty(words: Int32Array, block: number): boolean {
   return true;
 }
 
-/** Marks the granules from `start` to just before `end` free; they lie below the tail. */
+/** Marks the granules from `start` up to, but not including, `end` free; they lie below the tail. */
 function setFree(words: Int32Array, block: number, start: number, end: number): void {
   for (let granule = start; granule < end;) {
     const word = granule >>> 5;

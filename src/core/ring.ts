@@ -1,6 +1,6 @@
 /**
  * Circular doubly linked lists inside the shared buffer.
- * A ring is its sentinel; nodes are indices whose links stand at Link.next and Link.prev. A node in no ring has Link.next 0.
+ * A sentinel stands for its ring. Nodes are indices, with links at Link.next and Link.prev. Link.next is 0 in no ring.
  */
 import { assert } from "../base/assert.ts";
 import { broken } from "./broken.ts";
@@ -12,9 +12,10 @@ export function ringInit(words: Int32Array, sentinel: number): void {
 }
 
 /**
- * What comes behind a node, or behind the sentinel. As each link leads back, a walk comes to the sentinel again: no node
- * can be entered from two others. Nor does one that takes out what it meets go on for ever: what is in no ring says so.
- * @param invariant the one that is broken where a link does not
+ * Returns the node behind a node, or behind the sentinel. Checks that the link leads back: then no node is reached from two
+ * others, so that a walk comes to the sentinel again. Checks that the node is in a ring: then a walk that removes nodes
+ * ends too.
+ * @param invariant the number of the invariant to report where a check fails
  */
 export function ringNext(words: Int32Array, node: number, invariant: number): number {
   const next = words[node + Link.next]!;

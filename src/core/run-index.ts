@@ -1,16 +1,17 @@
 /**
- * The index of free runs: finds a hole of a given length at a cost that depends on no number of holes or blocks.
+ * The index of free runs: segregated free lists, which find a hole of a given length at a cost that does not depend on the
+ * number of holes or blocks.
  *
- * Each class of lengths has a list, of which the last entry is taken first. An entry is the place at which a run begins,
- * and only a hint: it is true if a run of just that class begins there still. What makes a run longer, shorter or used
- * leaves its entry where it is; whoever takes an entry looks at the bits, and drops one that is not true. So a list is
- * only ever written at its end, and no operation has to find anything in the middle of one.
+ * Each size class has a free list, used as a stack. An entry is the place at which a run begins, and only a hint: it is
+ * true if a run of exactly that class still begins there. An operation that makes a run longer, shorter or used leaves its
+ * entry alone. An allocation that takes an entry checks the bits, and drops a stale one. So a list is written only at its
+ * end, and no operation searches one.
  *
- * Every free run has a true entry, or a *dirty* word: whoever releases much at once only marks the words in which it
- * lay, and an allocation that wants a hole has them looked at first. If the block empties before, nobody ever does.
+ * Every free run has a true entry, or a *dirty* word: many releases in a row only mark their words dirty, and the next
+ * allocation that wants a hole has these indexed first. If the block empties before, they are never looked at.
  *
- * Now and then there are many entries that are not: then all lists are made anew from
- * the bits, which costs less than the making of those entries did.
+ * When too many entries are stale, all lists are made anew from the bits, which costs less than it cost to make those
+ * entries.
  *
  * A list is a stack of chunks of 64 integers: the first names the last entry of the chunk below, or is -1.
  */
@@ -32,37 +33,37 @@ const { freeBefore, freeFrom } = freeRuns;
 const { poolAt } = store;
 
 /**
- * So many groups of 32 dirty words are looked at before an allocation takes a hole: enough to keep up with any mix of
- * releases and allocations, and a bound on what one allocation pays for the releases before it.
+ * The most groups of 32 words whose dirty words are indexed before an allocation takes a hole: enough to keep up with any
+ * mix of releases and allocations, and a bound on what one allocation pays for the releases before it.
  */
 const GROUPS_AT_ONCE = 8;
 
-/** No pool ever has as many chunks. */
+/** More chunks than any pool ever has. */
 const NO_LIMIT = 2 ** 30;
 
-/** The part of the core that knows where free runs are. A pool is named by its index in the buffer here. */
+/** The part of the core that knows where free runs are. Here `pool` is a pool's index in the buffer. */
 export class RunIndex extends Store {
-  /** Adds a mapped block, empty, as the one its pool appends to. Returns it, or 0 as in {@link Store}. */
+  /** Adds an empty mapped block as its pool's current one. Returns it, or 0 where there is no room for its metadata. */
   override addBlock(poolIndex: number, rx: number, rw: number, sizeBytes: number): number {
     const block = super.addBlock(poolIndex, rx, rw, sizeBytes);
     if (block !== 0) this.makeCurrent(poolAt(poolIndex), block);
     return block;
   }
 
-  /** Forgets a block that has been unmapped; with the last one of a pool, its lists too. */
+  /** Forgets a block that has been unmapped; with the last block of a pool, the pool's lists too. */
   override removeBlock(block: number): void {
     const pool = this.words[block + Block.pool]!;
     super.removeBlock(block);
     if (this.words[pool + Pool.blocks + Link.next] === pool + Pool.blocks) this.#indexPool(pool);
   }
 
-  /** From now on the pool appends to this block; what is left of the tail it appended to becomes a free run. */
+  /** Makes a block the pool's current one. The rest of the former one's tail becomes a free run. */
   protected makeCurrent(pool: number, block: number): void {
     const words = this.words;
     const before = words[pool + Pool.current]!;
     words[pool + Pool.current] = block;
     if (words[block + Block.live] === 0 && words[pool + Pool.empty] === 0) words[pool + Pool.empty] = block;
-    // An empty block stays untouched as it is, for the day it is used again.
+    // An empty block keeps its tail, for when it is used again.
     if (before === 0 || words[pool + Pool.empty] === before) return;
     const tail = closeTail(words, before);
     const count = words[before + Block.capacity]! - tail;
@@ -78,7 +79,7 @@ export class RunIndex extends Store {
 
   // --- entering -----------------------------------------------------------------------------------------------
 
-  /** `count` granules have become free, and together with those beside them they are a run. */
+  /** Coalesces `count` granules that have become free with the free ones beside them, and enters the run. */
   protected joinRun(block: number, granule: number, count: number): void {
     const words = this.words;
     const before = freeBefore(words, block, granule);
@@ -101,14 +102,14 @@ export class RunIndex extends Store {
     }
     words[top] = place;
     words[pool + Pool.classTops + runClass] = top;
-    // Without asking whether it is set: that would be a branch no processor can foresee.
+    // Set without a test: no processor could predict the branch.
     const group = pool + Pool.classBits + (runClass >>> 5);
     words[group] = words[group]! | (1 << (runClass & 31));
   }
 
   #listInNewChunk(pool: number, runClass: number, place: number): void {
     if (this.words[pool + Pool.chunkCount]! >= this.words[pool + Pool.chunkLimit]!) {
-      this.#indexPool(pool); // which enters this run as well
+      this.#indexPool(pool); // enters this run as well
       return;
     }
     const chunk = this.#takeChunk(pool);
@@ -138,7 +139,7 @@ export class RunIndex extends Store {
 
   // --- dirty words --------------------------------------------------------------------------------------------
 
-  /** Leaves what has become free in the word of a granule, and the run it is part of, to the next allocation. */
+  /** Marks the word of a granule dirty: its new free run is left to the next allocation that wants a hole. */
   protected makeDirty(block: number, granule: number): void {
     const words = this.words;
     const index = block + Block.dirty + (granule >>> 10);
@@ -147,7 +148,7 @@ export class RunIndex extends Store {
     if (before === 0) this.#queueGroup(block, granule >>> 10);
   }
 
-  /** A group of 32 words has its first dirty one. */
+  /** Marks a group of 32 words that has its first dirty one, and queues the block. */
   #queueGroup(block: number, group: number): void {
     const words = this.words;
     const summary = words[block + Block.dirtySummary]! + (group >>> 5);
@@ -156,7 +157,7 @@ export class RunIndex extends Store {
     ringInsert(words, words[block + Block.pool]! + Pool.dirtyBlocks, block + Block.inDirty);
   }
 
-  /** Has dirty words looked at: all, or as many as one allocation should pay for. */
+  /** Indexes dirty words: all of them, or as many as one allocation should pay for. */
   protected indexDirtyWords(pool: number, isAll: boolean): void {
     this.needRoom();
     const words = this.words;
@@ -177,12 +178,12 @@ export class RunIndex extends Store {
           this.#indexGroup(block, ((summary - first) << 5) + bit);
         }
       }
-      // Unless the lists were made anew in between, and there are no dirty words any more.
+      // Unless the lists were made anew in between: then no block has dirty words or is in the ring.
       if (words[node + Link.next] !== 0) ringRemove(words, node);
     }
   }
 
-  /** Looks at the dirty words of one group of 32. */
+  /** Indexes the dirty words of one group of 32. */
   #indexGroup(block: number, group: number): void {
     const words = this.words;
     const records = words[block + Block.records]!;
@@ -192,13 +193,13 @@ export class RunIndex extends Store {
       const word = (group << 5) + lowestBit(dirty);
       const record = records + (word << 1);
       dirty &= dirty - 1;
-      // A word inside a run that goes on into the next dirty one: that one enters the run.
+      // A full word whose run goes on into the next word is skipped if that one is dirty too: that one enters the run.
       const isNextDirty = ((dirty >>> (word & 31)) >>> 1) & words[record + Size.record]! & 1;
       if (words[record] !== -1 || isNextDirty === 0) this.#indexWord(block, word);
     }
   }
 
-  /** Enters all runs of which a part lies in a word. */
+  /** Enters all runs that overlap a word. */
   #indexWord(block: number, word: number): void {
     const words = this.words;
     const granule = word << 5;
@@ -208,7 +209,7 @@ export class RunIndex extends Store {
     this.#listRunsBeginningIn(block, word, before !== 0 ? 1 : 0);
   }
 
-  /** Enters the runs that begin in a word; `entering` is 1 where the granule before it is free. */
+  /** Enters the runs that begin in a word; `entering` is 1 where the granule before the word is free. */
   #listRunsBeginningIn(block: number, word: number, entering: number): void {
     const free = this.words[this.words[block + Block.records]! + (word << 1)]!;
     for (let starts = free & ~((free << 1) | entering); starts !== 0; starts &= starts - 1) {
@@ -221,7 +222,7 @@ export class RunIndex extends Store {
 
   // --- finding ------------------------------------------------------------------------------------------------
 
-  /** The last entry of a list's last chunk was taken: the chunk below is the last one now. The lowest one stays. */
+  /** Pops the top chunk of a list, whose last entry was taken. The lowest chunk stays, and the list is empty. */
   protected chunkEmptied(pool: number, runClass: number, chunk: number): void {
     const words = this.words;
     const below = words[chunk]!;
@@ -235,7 +236,7 @@ export class RunIndex extends Store {
     words[pool + Pool.spareChunks] = chunk;
   }
 
-  /** The length of the run of that class that begins at a place, or 0 where there is none: the entry is not true. */
+  /** The length of the run of that class that begins at a place, or 0 where there is none: the entry is stale. */
   protected lengthOfEntry(pool: number, runClass: number, place: number): number {
     const words = this.words;
     const block = this.blockOfPlace(pool, place);
@@ -249,7 +250,7 @@ export class RunIndex extends Store {
     return classOfRun(length) === runClass ? length : 0;
   }
 
-  /** The block that a place lies in, or 0 where it is none of this pool's now. */
+  /** The block that a place lies in, or 0 where it is no block of this pool any more. */
   protected blockOfPlace(pool: number, place: number): number {
     const words = this.words;
     const block = words[words[Header.owners]! + (place >>> (Place.shift + Unit.shift))]!;
@@ -285,7 +286,7 @@ export class RunIndex extends Store {
       wordCount += words[node - Block.inPool + Block.capacity]! >>> 5;
     }
     this.#giveSpareChunks(pool);
-    // Until the next time at least as many entries are made as were made now, and one for each eight words looked at.
+    // So before the next time at least as many entries are made as now, and one more for each eight words looked at now.
     this.words[pool + Pool.chunkLimit] =
       2 * this.words[pool + Pool.chunkCount]! + LEAST_CHUNK_LIMIT + (wordCount >>> 9);
   }
@@ -317,7 +318,7 @@ function endless(): never {
   broken(12, "a list of free runs has no end");
 }
 
-/** The granule of a block that a place names; negative where it lies before the block's records. */
+/** The granule of a block that a place names; negative where the place lies before the block's records. */
 export function granuleOfPlace(words: Int32Array, block: number, place: number): number {
   return place - (words[block + Block.records]! << Place.shift);
 }

@@ -1,12 +1,12 @@
-/** What an operation of the core came to. Everything but `ok` has changed nothing. */
+/** The result of an operation of the core. An operation that returns any status but `ok` has changed nothing. */
 export const enum Status {
   ok,
   /** No block holds the address. */
   unknownAddress,
   /** Inside a block, but free or padding. */
   notAllocated,
-  /** Inside a live allocation, not its start; the core's `granule` is its start. */
+  /** Inside a live allocation, not at its start; the core's `granule` is the start. */
   interiorAddress,
-  /** The block would be empty and not kept: unmap it, then `removeBlock` it. */
+  /** The block would become empty and is not to be kept: the caller unmaps it, then calls `removeBlock`. */
   surplusBlock,
 }

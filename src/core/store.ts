@@ -1,4 +1,4 @@
-/** The buffer and the blocks in it: what is mapped, where, and how large the next one is to be. */
+/** The buffer and the blocks in it: adds, finds and removes blocks, and plans the size of the next one. */
 import { assert } from "../base/assert.ts";
 import { Arena } from "./arena.ts";
 import { broken } from "./broken.ts";
@@ -7,18 +7,18 @@ import { treeFind, treeFirst, treeInsert, treeNext, treeRemove } from "./block-t
 import { Block, Classes, Format, Header, Link, Lookup, Pool, Pools, Size, Spans, Unit } from "./layout.ts";
 import { ringInit, ringInsert, ringNext, ringRemove } from "./ring.ts";
 
-/** Natural block sizes stop doubling here (asmjit's largest block): larger ones only delay what they give back. */
+/** The largest natural block size (asmjit's largest block): larger blocks only give memory back later. */
 const LARGEST_NATURAL_BLOCK_BYTES = 64 * 1024 * 1024;
 
 /**
- * From 64 block sizes on (4 MiB by default) a step of asmjit's is made of two halves. Below, the mapping of one more block
- * would cost a program of so little code more than the addresses it saves are worth.
+ * In block sizes (4 MiB by default): from here on, two halves take the place of one of asmjit's steps. For smaller steps,
+ * mapping one more block costs a program of so little code more than the addresses it saves are worth.
  */
 const LEAST_HALVED_STEP = 64;
 
 /**
- * The lists of a pool take 64 KiB before they are looked through: by then every class can have a chunk or two, and making
- * them anew costs little beside what was listed since.
+ * The least number of chunks (64 KiB) at which the lists of a pool are made anew. By then every class can have a chunk or
+ * two, and making the lists anew costs little compared with the entries made since.
  */
 export const LEAST_CHUNK_LIMIT = 256;
 
@@ -32,24 +32,24 @@ export interface CoreOptions {
   readonly maxReservedSize: number;
 }
 
-/** The block that the look-up names for an address: mostly the one that holds it, else any other, or index 0. */
+/** The block that the look-up names for an address: mostly the one that holds it, else another block, or index 0. */
 export function lookUp(words: Int32Array, address: number): number {
   return words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
 }
 
-/** The index of a pool, which counts from 0. */
+/** The index in the buffer of the pool with the number `poolIndex`, from 0. */
 export function poolAt(poolIndex: number): number {
   return Pools.start + poolIndex * Size.pool;
 }
 
-/** The part of the core that knows blocks, not what is allocated in them. */
+/** The part of the core that knows blocks, but not the allocations in them. */
 export class Store {
   words: Int32Array;
   doubles: Float64Array;
-  /** Where the chunks of the buffer come from. */
+  /** The allocator of the buffer's chunks. */
   readonly arena: Arena;
 
-  /** @param shared the buffer of a store with the same options: this one then works on it too */
+  /** @param shared the buffer of another store with the same options, to be shared with it */
   constructor(options: CoreOptions, shared?: SharedArrayBuffer) {
     this.arena = new Arena(Pools.start + options.poolCount * Size.pool, mostIntegers(options), shared);
     this.words = this.arena.words;
@@ -67,23 +67,23 @@ export class Store {
     for (let index = 0; index < options.poolCount; index++) layOutPool(words, index);
   }
 
-  /** What a store of another thread works on. */
+  /** The shared buffer, for the store of another thread. */
   get buffer(): SharedArrayBuffer {
     return this.arena.buffer;
   }
 
   /**
-   * Asked before anything changes in what is not done often: it throws where there is not the room on the stack to call what
-   * was never called. Whoever makes the store knows how to find out.
+   * Checks that the stack has room for a first call. Called before rare operations change anything; throws a RangeError
+   * otherwise. Injected, because the core knows no runtime.
    */
   needRoom: () => void = needNothing;
 
-  /** Bytes: where there was no room for metadata, the most there may be; 0 where there was no memory. */
+  /** After a failure for lack of metadata: the most bytes of metadata allowed, or 0 where the system had no memory. */
   get metadataLimit(): number {
     return this.arena.isFull ? this.buffer.maxByteLength : 0;
   }
 
-  /** By which {@link isStoreBuffer} knows it again. */
+  /** The number by which {@link isStoreBuffer} recognizes the buffer. */
   set seal(value: number) {
     this.words[Header.seal] = value;
   }
@@ -100,7 +100,7 @@ export class Store {
     return this.words[Header.generation]!;
   }
 
-  /** The next one given is the one behind it. Whoever sets it sees to it that none is given twice. */
+  /** Sets the last generation given: the next one follows it. The caller must see to it that none is given twice. */
   set generation(value: number) {
     this.words[Header.generation] = value;
   }
@@ -119,7 +119,7 @@ export class Store {
     return block;
   }
 
-  /** The block with the lowest address, or 0; then `nextBlock`. */
+  /** The block with the lowest address, or 0. `nextBlock` goes on from there. */
   firstBlock(): number {
     return treeFirst(this.words);
   }
@@ -128,7 +128,7 @@ export class Store {
     return treeNext(this.words, this.doubles, block);
   }
 
-  /** The block its pool has mapped longest, or 0. */
+  /** The pool's block that has been mapped longest, or 0. */
   oldestBlock(poolIndex: number): number {
     const sentinel = poolAt(poolIndex) + Pool.blocks;
     const node = this.words[sentinel + Link.next]!;
@@ -141,14 +141,14 @@ export class Store {
   }
 
   /**
-   * A number that no other block has at the same time, and the smallest that was free when the block was added: tables
-   * by this number stay dense.
+   * A number that no other block has at the same time. It was the smallest free one when the block was added, so that
+   * tables indexed by it stay dense.
    */
   blockNumber(block: number): number {
     return this.words[block + Block.number]!;
   }
 
-  /** Which pool a block is of, counted from 0. */
+  /** The number of a block's pool, from 0. */
   poolIndexOf(block: number): number {
     return (this.words[block + Block.pool]! - Pools.start) / Size.pool;
   }
@@ -162,12 +162,12 @@ export class Store {
     return this.words[Header.blockCount]!;
   }
 
-  /** Bytes of all blocks together. */
+  /** The size of all blocks together, in bytes. */
   get reservedBytes(): number {
     return this.doubles[Header.reservedSize]!;
   }
 
-  /** All metadata, in bytes: what is laid out in the buffer. */
+  /** All metadata, in bytes: the units that are laid out in the buffer. */
   get overheadBytes(): number {
     return this.words[Header.unitCount]! * Unit.integers * 4;
   }
@@ -175,13 +175,14 @@ export class Store {
   // --- adding and removing ------------------------------------------------------------------------------------
 
   /**
-   * How large a block to map for an allocation of `count` granules, in bytes; 0 where `maxReservedSize` has no room.
-   * `smallest`: just what the allocation needs; otherwise what is natural. `extraRoom` bytes count as free already.
+   * The size in bytes of the block to map for an allocation of `count` granules; 0 where `maxReservedSize` has no room.
+   * With `smallest` it is the least that holds the allocation, otherwise the natural size. `extraRoom` bytes count as
+   * free already.
    *
-   * The natural sizes are 1, 1, 4, 8, 16, 32, 32, 32, 64, 64 … block sizes. asmjit's are 2, 4, 8, 16 …, and the sums of
-   * these pass through the same totals (2, 6, 14, 30 …): for the same use never more is reserved. A step of asmjit's
-   * is taken in two halves where that saves more than the mapping of one more block costs. What the pool has now says
-   * where in the row it is, whatever was unmapped in between.
+   * The natural sizes are 1, 1, 4, 8, 16, 32, 32, 32, 64, 64 … block sizes. asmjit's are 2, 4, 8, 16 …. The sums of both
+   * pass through the same totals (2, 6, 14, 30 …), so that never more is reserved than asmjit reserves for the same use.
+   * Two halves replace a step of asmjit's where that saves more than mapping one more block costs. The bytes that the pool
+   * has now tell its position in the sequence, whatever was unmapped in between.
    */
   planBlock(poolIndex: number, count: number, smallest: boolean, extraRoom = 0): number {
     const { words, doubles } = this;
@@ -204,14 +205,14 @@ export class Store {
       reserved += doubles[((node - Block.inPool) >> 1) + Block.size]!;
     }
     const have = reserved / blockSize;
-    // asmjit's next step from here, which is two more than what there is, or the half of it.
+    // asmjit's next step from here, two block sizes more than the pool has, or half of that step.
     const most = have < 2 ? 1 : have + 2 < LEAST_HALVED_STEP ? have + 2 : (have + 2) / 2;
     const natural = 2 ** Math.floor(Math.log2(most)) * blockSize;
     return Math.min(natural, Math.max(LARGEST_NATURAL_BLOCK_BYTES, blockSize));
   }
 
   /**
-   * Adds a mapped block, empty. Returns it, or 0 where there is no room for its metadata (nothing has changed).
+   * Adds an empty mapped block. Returns it, or 0 where there is no room for its metadata (nothing has changed).
    */
   addBlock(poolIndex: number, rx: number, rw: number, sizeBytes: number): number {
     const pool = poolAt(poolIndex);
@@ -231,11 +232,11 @@ export class Store {
       numbers.push(this.blockNumber(block));
     }
     const taken = new Uint8Array(numbers.length + 1);
-    for (const number of numbers) taken[number] = 1; // of one that is too large nothing is written
+    for (const number of numbers) taken[number] = 1; // a number beyond the array is ignored
     return taken.indexOf(0);
   }
 
-  /** Forgets a block that has been unmapped, whatever it held. */
+  /** Forgets a block that has been unmapped, even if it has allocations. */
   removeBlock(block: number): void {
     const { words, doubles } = this;
     const pool = words[block + Block.pool]!;
@@ -254,7 +255,7 @@ export class Store {
     this.arena.give(block, blockUnits(capacity));
   }
 
-  /** Releases all that a block holds at once, and makes it its pool's empty one. Spans of it are not told. */
+  /** Releases all allocations of a block at once, and makes it its pool's empty one. The caller must end their spans. */
   clearBlock(block: number): void {
     const words = this.words;
     const pool = words[block + Block.pool]!;
@@ -268,12 +269,12 @@ export class Store {
     words[pool + Pool.empty] = block;
   }
 
-  /** What there is of spans in a block. */
+  /** The state of the spans of a block. */
   spansOf(block: number): Spans {
     return this.words[block + Block.spans]!;
   }
 
-  /** The generations of a block, made if it has none yet; 0 where there is no room for them. */
+  /** The index of a block's table of generations, made if it has none yet; 0 where there is no room for one. */
   generationsOf(block: number): number {
     const known = this.words[block + Block.generations]!;
     if (known !== 0) return known;
@@ -283,14 +284,14 @@ export class Store {
     return generations;
   }
 
-  /** The same as a ledger, which for a block without allocations is empty. */
+  /** As {@link generationsOf}, but makes the table a ledger. Precondition: the block is empty, or has its ledger. */
   ledgerOf(block: number): number {
     const generations = this.generationsOf(block);
     if (generations !== 0) this.words[block + Block.spans] = Spans.ledger;
     return generations;
   }
 
-  /** A zeroed chunk, or 0; the views may be new ones then. */
+  /** Takes a zeroed chunk, or returns 0. The views `words` and `doubles` may be new ones afterwards. */
   protected takeUnits(unitCount: number, isBlock: boolean): number {
     const index = this.arena.take(unitCount, isBlock);
     this.words = this.arena.words;
@@ -300,10 +301,10 @@ export class Store {
 }
 
 function needNothing(): void {
-  // Nobody has said how.
+  // The default, until a check is injected.
 }
 
-/** Whether a buffer is that of a store with these options and that seal. */
+/** Whether a buffer belongs to a store with these options and that seal. */
 export function isStoreBuffer(buffer: SharedArrayBuffer, options: CoreOptions, seal: number): boolean {
   if (buffer.byteLength < (Pools.start + options.poolCount * Size.pool) * 4) return false;
   const words = new Int32Array(buffer, 0, Size.header);
@@ -316,7 +317,7 @@ export function isStoreBuffer(buffer: SharedArrayBuffer, options: CoreOptions, s
   );
 }
 
-/** Whether what is set once says what it was set to. */
+/** Whether the header's constants have the values that these options and that seal give them. */
 export function isSetUp(
   words: Int32Array,
   doubles: Float64Array,
@@ -347,17 +348,17 @@ export function layOutPool(words: Int32Array, poolIndex: number): void {
   words.fill(-1, pool + Pool.classTops, pool + Pool.classTops + Classes.count);
 }
 
-/** Where a block is mapped, and for which pool, which counts from 0. */
+/** The addresses of a block, and the number of its pool, from 0. */
 export interface BlockPlace {
   readonly pool: number;
   readonly rx: number;
   readonly rw: number;
   readonly sizeBytes: number;
-  /** One that no other block has. */
+  /** A number that no other block has (see `Store.blockNumber`). */
   readonly number: number;
 }
 
-/** Writes an empty block into its zeroed chunk, and enters it in the tree, in its pool's ring and in the counts. */
+/** Writes an empty block into its zeroed chunk, and adds it to the tree, to its pool's ring and to the counts. */
 export function enterBlock(words: Int32Array, doubles: Float64Array, block: number, place: BlockPlace): void {
   const pool = poolAt(place.pool);
   const shift = words[pool + Pool.granuleShift]!;
@@ -381,12 +382,12 @@ export function enterBlock(words: Int32Array, doubles: Float64Array, block: numb
   fitFrames(words, reservedSize);
 }
 
-/** Forgets which block lies where; the tree knows, and is asked again. */
+/** Clears the look-up; the tree still knows all blocks and fills it again. */
 export function clearLookUp(words: Int32Array): void {
   words.fill(0, Lookup.start, Lookup.start + Lookup.entries);
 }
 
-/** Makes the frames of the look-up so large that blocks of that many bytes in all, mapped twice, have one each. */
+/** Enlarges the frames of the look-up until they cover twice `reservedSize` bytes: blocks side by side, mapped twice. */
 function fitFrames(words: Int32Array, reservedSize: number): void {
   const before = words[Header.frameShift]!;
   if (before < Lookup.leastShift) broken(1, `frames of 2**${before} bytes`);
@@ -398,9 +399,9 @@ function fitFrames(words: Int32Array, reservedSize: number): void {
 }
 
 /**
- * The most the buffer may have to hold: for every word of granules its record, its generations and what is listed of it
- * (16 runs at the most, each of them twice, and as many listings that are out of date), half as much again for chunks
- * that lie free in between, and room for the fixed part of many small blocks.
+ * The most integers that the buffer may need: for every word of granules its record, its generations and its entries in
+ * lists (at most 16 runs, each listed twice, and as many stale entries); half as much again for free chunks in between;
+ * and room for the fixed part of many small blocks.
  */
 function mostIntegers(options: CoreOptions): number {
   const wordBytes = 32 * options.granularity;

@@ -1,4 +1,4 @@
-/** Sums and copies for statistics and pictures; none of it is on a hot path. */
+/** Sums and copies for statistics and pictures; not on any hot path. */
 import { checkExtent } from "./broken.ts";
 import { treeFirst, treeNext } from "./block-tree.ts";
 import { Block, Size, Word } from "./layout.ts";
@@ -8,7 +8,7 @@ export function liveCountOf(words: Int32Array, block: number): number {
   return words[block + Block.live]!;
 }
 
-/** Bytes in use in a block, its padding among them. */
+/** Bytes in use in a block, including its padding. */
 export function usedBytesOf(words: Int32Array, block: number): number {
   return (words[block + Block.tail]! - words[block + Block.freed]!) * 2 ** words[block + Block.granuleShift]!;
 }
@@ -31,7 +31,7 @@ export function totalUsedBytes(words: Int32Array, doubles: Float64Array): number
   return total;
 }
 
-/** A byte a granule: 0 = free, 1 = used, 2 = used and the last of its allocation (or padding). */
+/** One byte per granule: 0 = free, 1 = used, 2 = used and the last of its allocation (or padding). */
 export function granulesOf(words: Int32Array, block: number): Uint8Array {
   checkExtent(words, block);
   const granules = new Uint8Array(words[block + Block.capacity]!);

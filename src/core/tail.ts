@@ -1,4 +1,4 @@
-/** The untouched end of a block, from which granules are taken without asking the index. */
+/** The tail: the untouched end of a block, from which bump allocation takes granules without the index. */
 import { assert } from "../base/assert.ts";
 import { leadingOnes } from "./bits.ts";
 import { checkExtent } from "./broken.ts";
@@ -6,8 +6,8 @@ import { clearFull, setFull } from "./full-words.ts";
 import { Block } from "./layout.ts";
 
 /**
- * Makes the untouched tail free granules like others: from now on nothing is appended to this block. Returns where it
- * began, which is the block's capacity where there was none.
+ * Makes the untouched tail free granules like others: from now on nothing is appended to this block. Returns the granule at
+ * which the tail began, which is the block's capacity where there was none.
  */
 export function closeTail(words: Int32Array, block: number): number {
   checkExtent(words, block);

@@ -1,6 +1,6 @@
 /**
- * Walks the whole structure and throws at the first broken invariant, naming it by its number.
- * The invariants are written out, with their reasons, in docs/invariants.md.
+ * Checks the whole buffer and throws at the first broken invariant, which it names by its number.
+ * docs/invariants.md has the invariants and their reasons.
  */
 import { countOnes, lowBits } from "./bits.ts";
 import { blockUnits, generationUnits } from "./block.ts";
@@ -27,7 +27,7 @@ function check(holds: boolean, invariant: number, what: string): void {
   if (!holds) broken(invariant, what);
 }
 
-/** Throws an Error at the first broken invariant. Costs time in proportion to everything that is mapped. */
+/** Checks the buffer. Takes time in proportion to the mapped memory. @throws Error at the first broken invariant */
 export function verifyStructure(words: Int32Array, doubles: Float64Array): void {
   check(
     words[Header.magic] === Format.magic && words[Header.version] === Format.version,
@@ -96,7 +96,7 @@ function verifySubtree(words: Int32Array, node: number): number {
 
 // --- the buffer -----------------------------------------------------------------------------------------------
 
-/** Every unit belongs to the fixed part, a block, its generations, the owner table, a list or one free chunk. */
+/** Checks that every unit belongs to the fixed part, a block, its generations, the owner table, a list or one free chunk. */
 function verifyUnits(words: Int32Array, doubles: Float64Array): void {
   const owners = words[Header.owners]!;
   const unitCount = words[Header.unitCount]!;
@@ -146,7 +146,7 @@ function verifyUnits(words: Int32Array, doubles: Float64Array): void {
 
 // --- pools ----------------------------------------------------------------------------------------------------
 
-/** The chunks of a pool's lists, the spare ones too. */
+/** The chunks of a pool's lists, including the spare ones. */
 function chunksOf(words: Int32Array, pool: number): number[] {
   const chunks: number[] = [];
   const add = (chunk: number): void => {
@@ -235,7 +235,7 @@ function verifyPool(
 
 // --- blocks ---------------------------------------------------------------------------------------------------
 
-/** The bit vectors, and what is counted from them. */
+/** Checks the bit vectors of a block, and the counts of them. */
 function verifyBlock(words: Int32Array, pool: number, block: number): void {
   const records = words[block + Block.records]!;
   const capacity = words[block + Block.capacity]!;
@@ -250,7 +250,7 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
     free += countOnes(freeBits);
     stops += countOnes(stopBits);
     check((stopBits & freeBits) === 0, 7, `an allocation ends in a free granule of word ${word}`);
-    // In the last word below the tail the granule at the tail counts as free: the one before must end something.
+    // The granule at the tail counts as free: the one before it must be free or end an allocation.
     const nextFree = words[record + Size.record]! & 1;
     const followers = (freeBits >>> 1) | (nextFree << 31) | bitAt(tail - 1, word);
     check((followers & ~freeBits & ~stopBits) === 0, 7, `an allocation in word ${word} has no end`);
@@ -295,8 +295,8 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
 }
 
 /**
- * A ledger has the generation and the length of every allocation, and nothing else. Another table has generations only where an
- * allocation begins, and nothing at all as long as it says so.
+ * Checks the table of generations. A ledger has the generation and the length of every allocation, and nothing else.
+ * Another table has generations only where an allocation begins, and only zeros while `Spans.marked` is not set.
  */
 function verifyGenerations(words: Int32Array, block: number, generations: number): void {
   const records = words[block + Block.records]!;
@@ -341,12 +341,12 @@ function verifyGenerations(words: Int32Array, block: number, generations: number
   }
 }
 
-/** Bit `granule` of a word, where it lies in it. */
+/** The bit of `granule` in a word, or 0 where the granule lies in another word. */
 function bitAt(granule: number, word: number): number {
   return granule >> 5 === word ? 1 << (granule & 31) : 0;
 }
 
-/** A word's full bit, and the bit of a group of those. */
+/** Checks the full bits of a block, and their summary. */
 function verifyFullBits(words: Int32Array, block: number): void {
   const records = words[block + Block.records]!;
   const wordCount = words[block + Block.capacity]! >>> 5;
@@ -367,7 +367,7 @@ function verifyFullBits(words: Int32Array, block: number): void {
   }
 }
 
-/** Each free run is in the list of its class, or one of its words is dirty. */
+/** Checks that each free run is in the list of its class, or one of its words is dirty. */
 function verifyIndex(
   words: Int32Array,
   block: number,
