@@ -365,9 +365,9 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Unmaps every block, for all threads that share the allocator. Idempotent. From then on every operation that would
-   * allocate, release, look up or write throws `ERR_DISPOSED`, and every span and function throws `ERR_RELEASED`. The
-   * options, `statistics`, `blocks` and `verify` still work.
+   * Unmaps every block, for all threads that share the allocator. Idempotent. From then on every function, and every
+   * operation on a span, throws `ERR_RELEASED`; all others that would allocate, release, look up or write throw
+   * `ERR_DISPOSED`. The options, `statistics`, `blocks` and `verify` still work.
    *
    * @throws JitError the system's refusal to unmap a block: that block stays mapped, and the call can be repeated
    */
