@@ -99,6 +99,14 @@ export class BlockMemory {
     return blocks;
   }
 
+  /** The oldest block of each pool that has any. */
+  oldest(): MappedBlock[] {
+    const pools = this.#options.useMultiplePools ? [0, 1, 2] : [0];
+    return pools
+      .map((pool) => this.#core.oldestBlock(pool))
+      .flatMap((block) => (block === 0 ? [] : this.at(block)));
+  }
+
   verify(): void {
     for (const mapped of this.all()) {
       if (!mapped.isMapped) throw notMapped();
@@ -228,13 +236,8 @@ export class BlockMemory {
    */
   share(register: BlockRegister, owner: SpanOwner, journal: JournalStorage): void {
     this.#attach(register, owner, journal, true);
-    const blocks = this.all();
     // A pool's oldest block comes first, since the register keeps this order and a reset keeps the oldest block.
-    for (let pool = 0; pool < (this.#options.useMultiplePools ? 3 : 1); pool++) {
-      const oldest = this.#core.oldestBlock(pool);
-      blocks.sort((a, b) => Number(b.block === oldest) - Number(a.block === oldest));
-    }
-    for (const mapped of blocks) {
+    for (const mapped of new Set([...this.oldest(), ...this.all()])) {
       mapped.owner = owner;
       mapped.close();
       mapped.isShared = this.#memory.sharing !== undefined;

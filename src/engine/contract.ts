@@ -70,3 +70,10 @@ export interface BlockRegister {
   /** Forgets a block that has been unmapped. */
   remove(entry: number): void;
 }
+
+/** The parts that an engine takes over where the allocator is another thread's. */
+export interface SharedParts {
+  /** The core's buffer. */
+  readonly buffer: SharedArrayBuffer;
+  readonly tagName: string;
+}

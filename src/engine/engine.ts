@@ -1,7 +1,7 @@
 /** One allocator in one thread: the core decides, the virtual memory acts, and an operation that fails changes nothing. */
 import type { AllocatorOperations } from "./operations.ts";
 import { BlockMemory } from "./block-memory.ts";
-import type { SpanOwner, SpanToken } from "./contract.ts";
+import type { SharedParts, SpanOwner, SpanToken } from "./contract.ts";
 import type { Core } from "../core/core.ts";
 import { enterInLedger, shortenEntry } from "../core/generations.ts";
 import { restore, strikeOut } from "../core/ledger.ts";
@@ -31,13 +31,6 @@ const { block: blockOf, granule: granuleOf, isChecked, end: endSpan } = spanAcce
 
 /** 2 GiB - 1: a request is at most 2 GiB less a granule (asmjit). No power, which engines would keep as a double. */
 const TWO_GIB_LESS_ONE = 0x7fff_ffff;
-
-/** The parts that an engine takes over where the allocator is another thread's. */
-export interface SharedParts {
-  /** The core's buffer. */
-  readonly buffer: SharedArrayBuffer;
-  readonly tagName: string;
-}
 
 /**
  * The inside of a JitAllocator. Checks the arguments, which come from users. Takes no lock: in a shared allocator,
@@ -83,7 +76,7 @@ export class Engine implements AllocatorOperations {
     this.core = makeCore(options, shared?.buffer);
     this.blocks = new BlockMemory(this, this.core, memory, options, this.tagName);
     this.#identity = new SpanIdentity(this.core, this.blocks, this);
-    this.#bytes = new SpanBytes(this.#identity, this.blocks, this);
+    this.#bytes = new SpanBytes(this.#identity, this.blocks);
     this.isExecutable = memory.name !== "simulated";
   }
 
@@ -177,7 +170,7 @@ export class Engine implements AllocatorOperations {
    * any other value or where there is more to do.
    */
   #releaseOwn(span: Span): boolean {
-    if (this.#fills || !this.#identity.isSole(span, this)) return false;
+    if (this.#fills || !this.#identity.isSole(span)) return false;
     const { block } = blockOf(span);
     if (this.core.free(block, granuleOf(span), true) !== Status.ok) return false;
     endSpan(span);
@@ -376,12 +369,7 @@ export class Engine implements AllocatorOperations {
     needMuchStack();
     this.checkOpen("reset");
     this.releaseCount++;
-    const kept: MappedBlock[] = [];
-    for (let pool = 0; pool < this.#poolCount; pool++) {
-      const oldest = this.core.oldestBlock(pool);
-      if (policy === "soft" && !this.options.immediateRelease && oldest !== 0)
-        kept.push(this.blocks.at(oldest));
-    }
+    const kept = policy === "soft" && !this.options.immediateRelease ? this.blocks.oldest() : [];
     this.blocks.removeAllBut(kept);
     for (const mapped of kept) {
       if (this.#fills) this.blocks.fill(mapped, 0, mapped.sizeBytes);

@@ -2,7 +2,7 @@
 import type { BlockMemory } from "./block-memory.ts";
 import { JitError } from "../base/errors.ts";
 import * as intrinsics from "../base/intrinsics.ts";
-import type { SpanAllocator, SpanIdentity } from "./span-identity.ts";
+import type { SpanIdentity } from "./span-identity.ts";
 import * as refusals from "./refusals.ts";
 import { spanAccess } from "./span.ts";
 import type { Span } from "./span.ts";
@@ -17,12 +17,10 @@ const { block: blockOf, granule: granuleOf } = spanAccess;
 export class SpanBytes {
   readonly #identity: SpanIdentity;
   readonly #blocks: BlockMemory;
-  readonly #allocator: SpanAllocator;
 
-  constructor(identity: SpanIdentity, blocks: BlockMemory, allocator: SpanAllocator) {
+  constructor(identity: SpanIdentity, blocks: BlockMemory) {
     this.#identity = identity;
     this.#blocks = blocks;
-    this.#allocator = allocator;
   }
 
   read(span: Span, offset: number, length: number | undefined): Uint8Array {
@@ -36,7 +34,7 @@ export class SpanBytes {
   }
 
   write(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
-    const isSole = this.#identity.isSole(span, this.#allocator); // a quicker check that the span is live
+    const isSole = this.#identity.isSole(span); // a quicker check that the span is live
     const mapped = isSole ? blockOf(span) : this.#identity.liveBlock(span, "write");
     // From here on nothing runs the caller's code, which could unmap the memory.
     if (!isUint8Array(bytes)) throw refusals.refuseBytes(offset, bytes);

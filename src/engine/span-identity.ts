@@ -118,13 +118,13 @@ export class SpanIdentity {
 
   /**
    * Whether a value is a live span that `alloc` made, of a block in which all releases went through such spans. It can be
-   * released without a look-up.
+   * released without a look-up. Never so where the allocator is shared.
    */
-  isSole(span: unknown, owner: unknown): span is Span {
+  isSole(span: unknown): span is Span {
     if (!isSpan(span)) return false;
     const mapped = blockOf(span);
     return (
-      mapped.owner === owner &&
+      mapped.owner === this.#allocator &&
       mapped.isMapped &&
       granuleOf(span) >= 0 &&
       (this.#core.spansOf(mapped.block) & (Spans.foreign | Spans.ledger)) === 0 &&
