@@ -117,7 +117,7 @@ export const plantedFaults = [
   },
   {
     name: "the generations of a block left by a reset",
-    file: "src/core/store.ts",
+    file: "src/core/blocks.ts",
     find: "if (generations !== 0) words.fill(0, generations, generations + capacity);",
     replace: "",
     tests: ["semantics/retention", "semantics/sharing"],
@@ -225,7 +225,7 @@ export const plantedFaults = [
   {
     name: "the tail that is left behind kept from the index",
     file: "src/core/run-index.ts",
-    find: "if (count > 0) this.joinRun(before, tail, count);",
+    find: "if (count > 0) joinRun(state, before, tail, count);",
     replace: "",
     tests: ["core/run-index", "semantics/allocation"],
   },
@@ -254,21 +254,21 @@ export const plantedFaults = [
   },
   {
     name: "an unmapped block still found by its address",
-    file: "src/core/store.ts",
+    file: "src/core/blocks.ts",
     find: "words.fill(0, Lookup.start, Lookup.start + Lookup.entries);",
     replace: "",
     tests: ["semantics/"],
   },
   {
     name: "maxReservedSize not looked at",
-    file: "src/core/store.ts",
+    file: "src/core/plan.ts",
     find: "if (needed > room) return 0;",
     replace: "",
     tests: ["semantics/allocation"],
   },
   {
     name: "a block planned without its padding",
-    file: "src/core/store.ts",
+    file: "src/core/plan.ts",
     find: "Math.ceil(((count + words[Header.padding]!) * granuleBytes) / blockSize)",
     replace: "Math.ceil((count * granuleBytes) / blockSize)",
     tests: ["semantics/allocation"],

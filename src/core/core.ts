@@ -12,22 +12,28 @@
  */
 import * as bits from "./bits.ts";
 import { clearGranules } from "./block.ts";
+import * as blocks from "./blocks.ts";
 import * as fullWords from "./full-words.ts";
 import * as generations from "./generations.ts";
 import * as granules from "./granules.ts";
-import { Holes } from "./holes.ts";
+import * as holes from "./holes.ts";
 import { Block, Eager, Header, Link, Pool, Size, Spans, Word } from "./layout.ts";
+import * as runIndex from "./run-index.ts";
+import * as states from "./state.ts";
 import { Status } from "./status.ts";
-import * as store from "./store.ts";
 
 // Constants of this module: an engine looks up and checks an imported function at each use (docs/performance.md).
 const { bitsFrom, lowestBit } = bits;
 const { noteFullWords } = fullWords;
 const { forgetAllocation, shortenEntry } = generations;
 const { freeGranules, lengthFrom, startOf } = granules;
-const { lookUp, poolAt } = store;
+const { findBlock, lookUp } = blocks;
+const { indexDirtyWords, joinRun, listRun, makeDirty } = runIndex;
+const { takeElsewhere, takeHole } = holes;
+const { poolAt } = states;
 
-export class Core extends Holes {
+/** The state, and the operations on it that an engine runs for each call. Rarer ones are functions of the other modules. */
+export class Core extends states.State {
   // --- allocation ---------------------------------------------------------------------------------------------
 
   /**
@@ -37,7 +43,7 @@ export class Core extends Holes {
    * Tries a hole first, then the current block's tail, then all that was released, and at last the empty block.
    */
   alloc(poolIndex: number, count: number): boolean {
-    return this.allocQuickly(poolIndex, count) || this.takeElsewhere(poolAt(poolIndex), count);
+    return this.allocQuickly(poolIndex, count) || takeElsewhere(this, poolAt(poolIndex), count);
   }
 
   /** Takes `count` granules from a hole or the current block's tail. False where neither has room: `alloc` looks further. */
@@ -54,9 +60,9 @@ export class Core extends Holes {
       words[pool + Pool.classBits + 3]!;
     const dirtyBlocks = pool + Pool.dirtyBlocks;
     if (words[dirtyBlocks + Link.next] !== dirtyBlocks) {
-      this.indexDirtyWords(pool, false);
-      if (this.takeHole(pool, count) !== 0) return true;
-    } else if ((short | long) !== 0 && this.takeHole(pool, count) !== 0) {
+      indexDirtyWords(this, pool, false);
+      if (takeHole(this, pool, count) !== 0) return true;
+    } else if ((short | long) !== 0 && takeHole(this, pool, count) !== 0) {
       return true;
     }
     // Bump allocation from the untouched tail of the current block: the cheapest way.
@@ -115,7 +121,7 @@ export class Core extends Holes {
   /** Finds the allocation that begins at `address`. Returns ok, unknownAddress, notAllocated or interiorAddress. */
   locateStart(address: number): Status {
     const words = this.words;
-    const block = this.find(address);
+    const block = findBlock(this, address);
     if (block === 0) return Status.unknownAddress;
     const offset = address - this.doubles[(block >> 1) + Block.rx]!;
     const shift = words[block + Block.granuleShift]!;
@@ -224,7 +230,7 @@ export class Core extends Holes {
     const inARow = words[Header.releasesInARow]!;
     if (inARow === Eager.releases) {
       noteFullWords(words, block, granule, count);
-      this.makeDirty(block, granule);
+      makeDirty(this, block, granule);
       return Status.ok;
     }
     words[Header.releasesInARow] = inARow + 1;
@@ -240,11 +246,11 @@ export class Core extends Holes {
       ((words[recordAfter + Size.record]! << 1) << (31 - bitAfter))
     );
     if (usedBefore === 0 || usedAfter === 0) {
-      this.joinRun(block, granule, count);
+      joinRun(this, block, granule, count);
       return Status.ok;
     }
     const ahead = Math.clz32(usedBefore);
-    this.listRun(block, granule - ahead, ahead + count + 31 - Math.clz32(usedAfter & -usedAfter));
+    listRun(this, block, granule - ahead, ahead + count + 31 - Math.clz32(usedAfter & -usedAfter));
     return Status.ok;
   }
 
@@ -312,10 +318,10 @@ export class Core extends Holes {
     const inARow = words[Header.releasesInARow]!;
     if (inARow === Eager.releases) {
       noteFullWords(words, block, granule, count);
-      this.makeDirty(block, granule);
+      makeDirty(this, block, granule);
     } else {
       words[Header.releasesInARow] = inARow + 1;
-      this.joinRun(block, granule, count);
+      joinRun(this, block, granule, count);
     }
   }
 

@@ -8,12 +8,13 @@
 import { rememberChunk } from "./arena.ts";
 import { bitRange } from "./bits.ts";
 import { blockUnits, generationUnits } from "./block.ts";
+import { clearLookUp, enterBlock } from "./blocks.ts";
+import type { BlockPlace } from "./blocks.ts";
 import { setFull } from "./full-words.ts";
 import { readLedger } from "./ledger.ts";
 import { Bins, Block, Header, Pool, Pools, Size, Spans, Unit, Word } from "./layout.ts";
 import { ringInit } from "./ring.ts";
-import { clearLookUp, enterBlock, layOutPool, poolAt } from "./store.ts";
-import type { BlockPlace } from "./store.ts";
+import { layOutPool, poolAt } from "./state.ts";
 import { closeTail } from "./tail.ts";
 
 /** The facts about a block that a rebuild believes. */
@@ -33,7 +34,7 @@ interface Chunk {
 }
 
 /**
- * Rebuilds everything but the index of free runs, whose lists it empties: `RunIndex.indexAll` fills them.
+ * Rebuilds everything but the index of free runs, whose lists it empties: `indexAll` fills them.
  * @param blocks all blocks, the oldest first
  * @returns the empty blocks that the pools do not keep: to be unmapped and removed
  */

@@ -1,4 +1,8 @@
 /** Maps and unmaps blocks, and keeps the object through which the bytes of each mapped block are reached. */
+import { ledgerOf } from "../core/blocks.ts";
+import { allocFromAnyHole } from "../core/holes.ts";
+import { planBlock } from "../core/plan.ts";
+import { addBlock, removeBlock } from "../core/run-index.ts";
 import type { Core } from "../core/core.ts";
 import type { BlockRegister, RegisterEntry, SpanOwner } from "./contract.ts";
 import { MappedBlock } from "./mapped-block.ts";
@@ -134,19 +138,19 @@ export class BlockMemory {
   makeRoom(pool: number, count: number, size: number): boolean {
     needMuchStack();
     const core = this.#core;
-    const smallest = core.planBlock(pool, count, true);
+    const smallest = planBlock(core, pool, count, true);
     if (smallest === 0) {
-      if (core.allocFromAnyHole(pool, count)) return false;
+      if (allocFromAnyHole(core, pool, count)) return false;
       this.addInPlaceOfEmpty(pool, count, size);
     } else {
-      const natural = core.planBlock(pool, count, false);
+      const natural = planBlock(core, pool, count, false);
       try {
         this.add(pool, natural, size);
       } catch (error) {
         // Where the system has no room for a block of the natural size, two things are left to try: holes that are not
         // sure to be long enough, and a block just large enough for this request.
         const isShort = error instanceof JitError && error.code === "ERR_OUT_OF_MEMORY";
-        if (isShort && core.allocFromAnyHole(pool, count)) return false;
+        if (isShort && allocFromAnyHole(core, pool, count)) return false;
         if (!isShort || smallest === natural) throw error;
         this.add(pool, smallest, size);
       }
@@ -174,11 +178,11 @@ export class BlockMemory {
         this.remove(replaced);
         gone.push({ pool: poolOfReplaced, sizeBytes: replaced.sizeBytes });
       }
-      mapped.block = this.#core.addBlock(pool, mapping.rx, mapping.rw, sizeBytes);
+      mapped.block = addBlock(this.#core, pool, mapping.rx, mapping.rw, sizeBytes);
       if (mapped.block === 0) throw outOfMetadata(size, this.#core.metadataLimit);
       const entry = this.#register === undefined ? 0 : this.#registerBlock(this.#register, mapped, pool);
       if (entry < 0) {
-        this.#core.removeBlock(mapped.block);
+        removeBlock(this.#core, mapped.block);
         throw outOfMetadata(size, this.#core.metadataLimit);
       }
       this.#enter(mapped, entry, this.#register?.serialOf(entry) ?? 0);
@@ -207,7 +211,7 @@ export class BlockMemory {
       const mapped = this.at(empty);
       replaced.push(mapped);
       room += mapped.sizeBytes;
-      planned = core.planBlock(pool, count, true, room);
+      planned = planBlock(core, pool, count, true, room);
     }
     if (planned === 0) throw outOfReserve(size, core.reservedBytes, maxReservedSize);
     this.add(pool, planned, size, replaced);
@@ -225,7 +229,7 @@ export class BlockMemory {
   /** Enters a block in the register. Returns its entry, or -1 where there is no room for its ledger or its entry. */
   #registerBlock(register: BlockRegister, mapped: MappedBlock, pool: number): number {
     const { block, rx, rw, sizeBytes } = mapped;
-    const generations = this.#core.ledgerOf(block);
+    const generations = ledgerOf(this.#core, block);
     if (generations === 0) return -1;
     return register.add({ pool, block, generations, rx, rw, sizeBytes }) || -1;
   }
@@ -334,7 +338,7 @@ export class BlockMemory {
     }
     this.#end(mapped);
     this.#mapped[this.#core.blockNumber(mapped.block)] = undefined;
-    this.#core.removeBlock(mapped.block);
+    removeBlock(this.#core, mapped.block);
     this.#register?.remove(mapped.entry);
     this.#journal?.drop(rangesOf(mapped));
   }

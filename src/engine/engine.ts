@@ -1,4 +1,5 @@
 /** One allocator in one thread: the core decides, the virtual memory acts, and an operation that fails changes nothing. */
+import { clearBlock } from "../core/blocks.ts";
 import type { AllocatorOperations } from "./operations.ts";
 import { BlockMemory } from "./block-memory.ts";
 import type { SharedParts, SpanOwner, SpanToken } from "./contract.ts";
@@ -373,7 +374,7 @@ export class Engine implements AllocatorOperations {
     this.blocks.removeAllBut(kept);
     for (const mapped of kept) {
       if (this.#fills) this.blocks.fill(mapped, 0, mapped.sizeBytes);
-      this.core.clearBlock(mapped.block);
+      clearBlock(this.core, mapped.block);
       this.blocks.renew(mapped);
     }
   }

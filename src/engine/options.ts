@@ -1,5 +1,5 @@
 /** The allocator's options: their meaning, their defaults and their checks. */
-import type { CoreOptions } from "../core/store.ts";
+import type { CoreOptions } from "../core/state.ts";
 import { JitError, describe } from "../base/errors.ts";
 import { platform } from "../base/platform.ts";
 import type { ProcessorName } from "../base/platform.ts";

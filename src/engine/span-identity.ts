@@ -2,6 +2,7 @@
  * Makes spans and tells whether they are live (core/generations.ts has the rules). A span carries its block, its granule
  * there, and the value that stood at that granule in the table of generations when the span was made.
  */
+import { generationsOf } from "../core/blocks.ts";
 import type { BlockMemory } from "./block-memory.ts";
 import type { Core } from "../core/core.ts";
 import * as generations from "../core/generations.ts";
@@ -62,7 +63,7 @@ export class SpanIdentity {
     if ((spans & Spans.ledger) !== 0) {
       return makeChecked(mapped, granule, enterInLedger(core.words, block, granule));
     }
-    if (core.generationsOf(block) === 0) throw refusals.outOfMetadata(mapped.sizeBytes, core.metadataLimit);
+    if (generationsOf(core, block) === 0) throw refusals.outOfMetadata(mapped.sizeBytes, core.metadataLimit);
     const value = valueAt(core.words, block, granule);
     return value === 0 ? makeSpan(mapped, granule) : makeChecked(mapped, granule, value);
   }
@@ -72,7 +73,8 @@ export class SpanIdentity {
     const core = this.#core;
     const mapped = this.#blocks.at(block);
     if ((core.spansOf(block) & (Spans.watched | Spans.ledger)) === 0) {
-      if (core.generationsOf(block) === 0) throw refusals.outOfMetadata(mapped.sizeBytes, core.metadataLimit);
+      if (generationsOf(core, block) === 0)
+        throw refusals.outOfMetadata(mapped.sizeBytes, core.metadataLimit);
       watchBlock(core.words, block);
     }
     return makeChecked(mapped, granule, valueAt(core.words, block, granule));

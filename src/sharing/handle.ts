@@ -1,7 +1,7 @@
 /** Passes an allocator from one thread to another: makes the handle that is sent, and an engine from a handle. */
 import { blockUnits, generationUnits } from "../core/block.ts";
 import { Format, Unit } from "../core/layout.ts";
-import { isStoreBuffer } from "../core/store.ts";
+import { isStoreBuffer } from "../core/state.ts";
 import { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
 import { isSharedBuffer } from "../base/intrinsics.ts";

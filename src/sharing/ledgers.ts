@@ -1,4 +1,5 @@
 /** Reads and changes the ledgers of all blocks of a shared allocator. The caller holds the lock. */
+import { findBlock, generationsOf } from "../core/blocks.ts";
 import { makeLedger, valueAt } from "../core/generations.ts";
 import { readLedger } from "../core/ledger.ts";
 import { granulesOf } from "../core/survey.ts";
@@ -30,7 +31,7 @@ export class SharedLedgers {
   makeAll(): number[] {
     const { core, blocks } = this.#engine;
     for (let block = core.firstBlock(); block !== 0; block = core.nextBlock(block)) {
-      if (core.generationsOf(block) === 0)
+      if (generationsOf(core, block) === 0)
         throw outOfMetadata(blocks.at(block).sizeBytes, core.metadataLimit);
     }
     const contents = blocks.all().map((mapped) => {
@@ -151,7 +152,7 @@ export class SharedLedgers {
     });
     this.#state.batches.verify(generations);
     for (const { block, rx, rw, sizeBytes } of staying) {
-      const mapped = core.find(rx) === block ? blocks.at(block) : undefined;
+      const mapped = findBlock(core, rx) === block ? blocks.at(block) : undefined;
       check(
         mapped?.rx === rx && mapped.rw === rw && mapped.sizeBytes === sizeBytes,
         16,

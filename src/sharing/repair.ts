@@ -1,6 +1,7 @@
 /** Repairs a shared allocator after a thread stopped in the middle of an operation. The caller holds the lock. */
+import { indexAll } from "../core/run-index.ts";
 import { rebuild } from "../core/rebuild.ts";
-import { isSetUp } from "../core/store.ts";
+import { isSetUp } from "../core/state.ts";
 import { granulesOf } from "../core/survey.ts";
 import type { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
@@ -27,7 +28,7 @@ export function repair(engine: Engine, state: SharedState): void {
   const staying = register.staying();
   const leaving = register.leaving();
   const surplus = rebuild(core.words, core.doubles, staying);
-  core.indexAll();
+  indexAll(core);
   blocks.dropUnmapped(false);
   blocks.reclaim(staying, leaving);
   for (const { entry } of leaving) register.remove(entry);

@@ -1,4 +1,7 @@
 /** A core whose buffer somebody has written over: each walk ends, and names the invariant that it met broken. */
+import { findBlock } from "../../src/core/blocks.ts";
+import { planBlock } from "../../src/core/plan.ts";
+import { addBlock, indexAll } from "../../src/core/run-index.ts";
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Core } from "../../src/core/core.ts";
@@ -26,7 +29,7 @@ function damagedCore(): { core: Core; words: Int32Array; blocks: readonly [numbe
   });
   const blocks = [0, 1, 2].map((number) => {
     const rx = BASE + number * BLOCK_BYTES;
-    const block = core.addBlock(0, rx, rx, BLOCK_BYTES);
+    const block = addBlock(core, 0, rx, rx, BLOCK_BYTES);
     const addresses = Array.from({ length: 40 }, () => {
       assert.ok(core.alloc(0, 20));
       return core.addressOf(core.block, core.granule);
@@ -50,7 +53,7 @@ interface Damage {
 }
 
 const verify = ({ words, doubles }: Core): void => verifyStructure(words, doubles);
-const addBlock = (core: Core): number => core.addBlock(0, BASE - 2 ** 30, BASE - 2 ** 30, BLOCK_BYTES);
+const addOne = (core: Core): number => addBlock(core, 0, BASE - 2 ** 30, BASE - 2 ** 30, BLOCK_BYTES);
 
 /** The block at the root of the tree points to itself, on both sides. */
 const loopTree: Damage["damage"] = (words) => {
@@ -63,7 +66,7 @@ const DAMAGES: readonly Damage[] = [
     name: "a tree that goes round, where a block is looked up",
     invariant: 2,
     damage: loopTree,
-    act: (core) => core.find(1),
+    act: (core) => findBlock(core, 1),
   },
   {
     name: "the same, where the first block is asked for",
@@ -71,7 +74,7 @@ const DAMAGES: readonly Damage[] = [
     damage: loopTree,
     act: (core) => core.firstBlock(),
   },
-  { name: "the same, where a block is added", invariant: 2, damage: loopTree, act: addBlock },
+  { name: "the same, where a block is added", invariant: 2, damage: loopTree, act: addOne },
   { name: "the same, where all is verified", invariant: 2, damage: loopTree, act: verify },
   {
     name: "a walk of the tree that goes back",
@@ -91,13 +94,13 @@ const DAMAGES: readonly Damage[] = [
     name: "a ring of blocks that does not lead back",
     invariant: 4,
     damage: (words, [first]) => (words[first + Block.inPool + Link.next] = first + Block.inPool),
-    act: (core) => core.planBlock(0, 1, false),
+    act: (core) => planBlock(core, 0, 1, false),
   },
   {
     name: "a ring of blocks that leaves the buffer",
     invariant: 4,
     damage: (words) => (words[POOL + Pool.blocks + Link.next] = 0x7fff_fff0),
-    act: (core) => core.indexAll(),
+    act: (core) => indexAll(core),
   },
   {
     name: "a ring of free chunks that goes round",
@@ -131,19 +134,19 @@ const DAMAGES: readonly Damage[] = [
     name: "too many pools, where their lists are made anew",
     invariant: 1,
     damage: (words) => (words[Header.poolCount] = 2 ** 30),
-    act: (core) => core.indexAll(),
+    act: (core) => indexAll(core),
   },
   {
     name: "frames of no size",
     invariant: 1,
     damage: (words) => (words[Header.frameShift] = -0x8000_0000),
-    act: addBlock,
+    act: addOne,
   },
   {
     name: "an owner table of no length",
     invariant: 5,
     damage: (words) => words.fill(0, Header.ownersCapacity, Header.unitCount),
-    act: (core) => core.addBlock(0, BASE - 2 ** 30, BASE - 2 ** 30, 32 * BLOCK_BYTES),
+    act: (core) => addBlock(core, 0, BASE - 2 ** 30, BASE - 2 ** 30, 32 * BLOCK_BYTES),
   },
   {
     name: "a negative count of units",
@@ -176,7 +179,7 @@ const DAMAGES: readonly Damage[] = [
     invariant: 9,
     damage: (words: Int32Array, [first]: readonly [number, number, number]) => (words[first + field] = value),
     act: (core: Core, [first]: readonly [number, number, number]) => {
-      assert.throws(() => core.indexAll(), /^Error: invariant 9 is broken/);
+      assert.throws(() => indexAll(core), /^Error: invariant 9 is broken/);
       return granulesOf(core.words, first);
     },
   })),
@@ -190,7 +193,7 @@ const DAMAGES: readonly Damage[] = [
     },
     act: (core) => {
       assert.throws(() => verify(core), /^Error: invariant 12 is broken/);
-      core.indexAll();
+      indexAll(core);
     },
   },
   {
@@ -211,7 +214,7 @@ const DAMAGES: readonly Damage[] = [
     name: "more chunks than there is room for",
     invariant: 12,
     damage: (words) => (words[POOL + Pool.chunkCount] = 0x7fff_ffff),
-    act: (core) => core.indexAll(),
+    act: (core) => indexAll(core),
   },
   {
     name: "full bits that are not in the buffer",
@@ -245,11 +248,11 @@ describe("what somebody has written over", () => {
       ...{ granularity: 64, poolCount: 1, padding: false, immediateRelease: false },
       ...{ blockSize: BLOCK_BYTES, maxReservedSize: 64 * BLOCK_BYTES },
     });
-    core.addBlock(0, BASE, BASE, BLOCK_BYTES); // nothing is free in it that would have to be listed
+    addBlock(core, 0, BASE, BASE, BLOCK_BYTES); // nothing is free in it that would have to be listed
     const chunk = 100 * Unit.integers;
     core.words[chunk] = chunk;
     core.words[POOL + Pool.spareChunks] = chunk;
-    assert.throws(() => core.indexAll(), /^Error: invariant (5|12) is broken/);
+    assert.throws(() => indexAll(core), /^Error: invariant (5|12) is broken/);
   });
 
   test("a ledger that is none", () => {

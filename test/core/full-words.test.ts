@@ -1,4 +1,5 @@
 /** How far a run of free words goes, whatever of it is known already: beside a look at each word. */
+import { addBlock } from "../../src/core/run-index.ts";
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Core } from "../../src/core/core.ts";
@@ -23,7 +24,7 @@ class Subject {
       blockSize: WORDS * 32 * GRANULE_BYTES,
       maxReservedSize: 2 ** 31,
     });
-    this.block = core.addBlock(0, 2 ** 40, 2 ** 40, WORDS * 32 * GRANULE_BYTES);
+    this.block = addBlock(core, 0, 2 ** 40, 2 ** 40, WORDS * 32 * GRANULE_BYTES);
     this.words = core.words;
   }
 

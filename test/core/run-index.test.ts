@@ -1,4 +1,6 @@
 /** The index of free runs, on a core that has no memory: what it enters at once, what it leaves for later, what it drops. */
+import { planBlock } from "../../src/core/plan.ts";
+import { addBlock, removeBlock } from "../../src/core/run-index.ts";
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Core } from "../../src/core/core.ts";
@@ -24,8 +26,8 @@ class Subject {
   /** Allocates so many granules, in a new block where no other has room. */
   alloc(count: number): number {
     if (!this.core.alloc(0, count)) {
-      const bytes = this.core.planBlock(0, count, false);
-      this.core.addBlock(0, this.#nextAddress, this.#nextAddress, bytes);
+      const bytes = planBlock(this.core, 0, count, false);
+      addBlock(this.core, 0, this.#nextAddress, this.#nextAddress, bytes);
       this.#nextAddress += 2 * bytes;
       assert.ok(this.core.alloc(0, count));
     }
@@ -34,7 +36,7 @@ class Subject {
 
   release(address: number): void {
     const status = this.core.release(address);
-    if (status === Status.surplusBlock) this.core.removeBlock(this.core.block);
+    if (status === Status.surplusBlock) removeBlock(this.core, this.core.block);
     else assert.equal(status, Status.ok);
   }
 
@@ -100,7 +102,7 @@ describe("the index of free runs", () => {
     for (let index = 1; index < live.length; index += 2) subject.release(live[index] ?? 0);
     subject.verify();
     for (let block = subject.core.firstBlock(); block !== 0; block = subject.core.firstBlock()) {
-      subject.core.removeBlock(block);
+      removeBlock(subject.core, block);
     }
     subject.verify();
     assert.equal(subject.core.blockCount, 0);

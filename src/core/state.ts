@@ -1,0 +1,229 @@
+/** The state that all operations of the core work on: the buffer, its views, and what its header and blocks say. */
+import { Arena } from "./arena.ts";
+import { treeFirst, treeNext } from "./block-tree.ts";
+import type { Spans } from "./layout.ts";
+import { Block, Classes, Format, Header, Link, Lookup, Pool, Pools, Size, Unit } from "./layout.ts";
+import { ringInit } from "./ring.ts";
+
+/**
+ * The least number of chunks (64 KiB) at which the lists of a pool are made anew. By then every class can have a chunk or
+ * two, and making the lists anew costs little compared with the entries made since.
+ */
+export const LEAST_CHUNK_LIMIT = 256;
+
+/** How a core is set up; every value has been checked. Sizes in bytes. */
+export interface CoreOptions {
+  readonly granularity: number;
+  readonly poolCount: 1 | 3;
+  readonly padding: boolean;
+  readonly immediateRelease: boolean;
+  readonly blockSize: number;
+  readonly maxReservedSize: number;
+}
+
+/** The index in the buffer of the pool with the number `poolIndex`, from 0. */
+export function poolAt(poolIndex: number): number {
+  return Pools.start + poolIndex * Size.pool;
+}
+
+/**
+ * The buffer of a core, the views of it, and the place that the last operation found.
+ *
+ * What the core does are functions that take it, one module for each concern, and the methods of `Core`.
+ */
+export class State {
+  words: Int32Array;
+  doubles: Float64Array;
+  /** The allocator of the buffer's chunks. */
+  readonly arena: Arena;
+  /** The block of the place that the last operation found. */
+  block = 0;
+  /** The first granule of that place, counted from the block's start. */
+  granule = 0;
+
+  /** @param shared the buffer of another state with the same options, to be shared with it */
+  constructor(options: CoreOptions, shared?: SharedArrayBuffer) {
+    this.arena = new Arena(Pools.start + options.poolCount * Size.pool, mostIntegers(options), shared);
+    this.words = this.arena.words;
+    this.doubles = this.arena.doubles;
+    if (shared !== undefined) return;
+    const { words, doubles } = this;
+    const shift = 31 - Math.clz32(options.granularity);
+    words[Header.granuleShift] = shift;
+    words[Header.poolCount] = options.poolCount;
+    words[Header.padding] = options.padding ? 1 : 0;
+    words[Header.immediateRelease] = options.immediateRelease ? 1 : 0;
+    words[Header.frameShift] = Lookup.leastShift;
+    doubles[Header.maxReservedSize] = options.maxReservedSize;
+    doubles[Header.blockSize] = options.blockSize;
+    for (let index = 0; index < options.poolCount; index++) layOutPool(words, index);
+  }
+
+  /** The shared buffer, for the store of another thread. */
+  get buffer(): SharedArrayBuffer {
+    return this.arena.buffer;
+  }
+
+  /**
+   * Checks that the stack has room for a first call. Called before rare operations change anything; throws a RangeError
+   * otherwise. Injected, because the core knows no runtime.
+   */
+  needRoom: () => void = needNothing;
+
+  /** After a failure for lack of metadata: the most bytes of metadata allowed, or 0 where the system had no memory. */
+  get metadataLimit(): number {
+    return this.arena.isFull ? this.buffer.maxByteLength : 0;
+  }
+
+  /** The number by which {@link isStoreBuffer} recognizes the buffer. */
+  set seal(value: number) {
+    this.words[Header.seal] = value;
+  }
+
+  /** Makes the views anew, after another thread may have grown the buffer. */
+  refreshViews(): void {
+    this.arena.refreshViews();
+    this.words = this.arena.words;
+    this.doubles = this.arena.doubles;
+  }
+
+  /** The generation that was given last. */
+  get generation(): number {
+    return this.words[Header.generation]!;
+  }
+
+  /** Sets the last generation given: the next one follows it. The caller must see to it that none is given twice. */
+  set generation(value: number) {
+    this.words[Header.generation] = value;
+  }
+
+  // --- what there is ------------------------------------------------------------------------------------------
+
+  /** The block with the lowest address, or 0. `nextBlock` goes on from there. */
+  firstBlock(): number {
+    return treeFirst(this.words);
+  }
+
+  nextBlock(block: number): number {
+    return treeNext(this.words, this.doubles, block);
+  }
+
+  /** The pool's block that has been mapped longest, or 0. */
+  oldestBlock(poolIndex: number): number {
+    const sentinel = poolAt(poolIndex) + Pool.blocks;
+    const node = this.words[sentinel + Link.next]!;
+    return node === sentinel ? 0 : node - Block.inPool;
+  }
+
+  /** The empty block a pool keeps, or 0. */
+  emptyBlock(poolIndex: number): number {
+    return this.words[poolAt(poolIndex) + Pool.empty]!;
+  }
+
+  /**
+   * A number that no other block has at the same time. It was the smallest free one when the block was added, so that
+   * tables indexed by it stay dense.
+   */
+  blockNumber(block: number): number {
+    return this.words[block + Block.number]!;
+  }
+
+  /** The number of a block's pool, from 0. */
+  poolIndexOf(block: number): number {
+    return (this.words[block + Block.pool]! - Pools.start) / Size.pool;
+  }
+
+  /** log2 of a pool's granularity in bytes. */
+  granuleShiftOf(poolIndex: number): number {
+    return this.words[poolAt(poolIndex) + Pool.granuleShift]!;
+  }
+
+  get blockCount(): number {
+    return this.words[Header.blockCount]!;
+  }
+
+  /** The size of all blocks together, in bytes. */
+  get reservedBytes(): number {
+    return this.doubles[Header.reservedSize]!;
+  }
+
+  /** All metadata, in bytes: the units that are laid out in the buffer. */
+  get overheadBytes(): number {
+    return this.words[Header.unitCount]! * Unit.integers * 4;
+  }
+
+  /** The state of the spans of a block. */
+  spansOf(block: number): Spans {
+    return this.words[block + Block.spans]!;
+  }
+
+  /** Takes a zeroed chunk, or returns 0. The views `words` and `doubles` may be new ones afterwards. */
+  takeUnits(unitCount: number, isBlock: boolean): number {
+    const index = this.arena.take(unitCount, isBlock);
+    this.words = this.arena.words;
+    this.doubles = this.arena.doubles;
+    return index;
+  }
+}
+
+function needNothing(): void {
+  // The default, until a check is injected.
+}
+
+/** Whether a buffer belongs to a store with these options and that seal. */
+export function isStoreBuffer(buffer: SharedArrayBuffer, options: CoreOptions, seal: number): boolean {
+  if (buffer.byteLength < (Pools.start + options.poolCount * Size.pool) * 4) return false;
+  const words = new Int32Array(buffer, 0, Size.header);
+  // In this order: another thread may be growing it.
+  const unitCount = Atomics.load(words, Header.unitCount);
+  return (
+    unitCount * Unit.integers * 4 <= buffer.byteLength &&
+    words[Header.maxIntegers] === buffer.maxByteLength >> 2 &&
+    isSetUp(words, new Float64Array(buffer, 0, Size.header >> 1), options, seal)
+  );
+}
+
+/** Whether the header's constants have the values that these options and that seal give them. */
+export function isSetUp(
+  words: Int32Array,
+  doubles: Float64Array,
+  options: CoreOptions,
+  seal: number,
+): boolean {
+  return (
+    words[Header.magic] === Format.magic &&
+    words[Header.version] === Format.version &&
+    words[Header.seal] === seal &&
+    words[Header.granuleShift] === 31 - Math.clz32(options.granularity) &&
+    words[Header.poolCount] === options.poolCount &&
+    words[Header.padding] === (options.padding ? 1 : 0) &&
+    words[Header.immediateRelease] === (options.immediateRelease ? 1 : 0) &&
+    doubles[Header.maxReservedSize] === options.maxReservedSize &&
+    doubles[Header.blockSize] === options.blockSize
+  );
+}
+
+/** Sets up an empty pool: its granularity, its ring and its lists. */
+export function layOutPool(words: Int32Array, poolIndex: number): void {
+  const pool = poolAt(poolIndex);
+  words.fill(0, pool, pool + Size.pool);
+  words[pool + Pool.granuleShift] = words[Header.granuleShift]! + poolIndex;
+  words[pool + Pool.chunkLimit] = LEAST_CHUNK_LIMIT;
+  ringInit(words, pool + Pool.blocks);
+  ringInit(words, pool + Pool.dirtyBlocks);
+  words.fill(-1, pool + Pool.classTops, pool + Pool.classTops + Classes.count);
+}
+
+/**
+ * The most integers that the buffer may need: for every word of granules its record, its generations and its entries in
+ * lists (at most 16 runs, each listed twice, and as many stale entries); half as much again for free chunks in between;
+ * and room for the fixed part of many small blocks.
+ */
+function mostIntegers(options: CoreOptions): number {
+  const wordBytes = 32 * options.granularity;
+  const perWord = Size.record + 32 + 64;
+  const blocks = Math.ceil(options.maxReservedSize / options.blockSize) + options.poolCount;
+  const perBlock = 2 * Unit.integers + Size.block;
+  const blockIntegers = blocks * perBlock + (options.maxReservedSize / wordBytes) * perWord;
+  return Pools.start + options.poolCount * Size.pool + Math.ceil(blockIntegers * 1.5) + 64 * Unit.integers;
+}
