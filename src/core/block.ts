@@ -50,6 +50,7 @@ export function setPadding(words: Int32Array, block: number): void {
   const padding = words[block + Block.padding]!;
   words[words[block + Block.records]! + Word.stop] = lowBits(padding);
   words[block + Block.freed] = 0;
+  words[block + Block.leftOver] = 0;
   words[block + Block.tail] = padding;
 }
 

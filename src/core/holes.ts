@@ -4,7 +4,7 @@ import { broken } from "./broken.ts";
 import * as classes from "./classes.ts";
 import * as freeRuns from "./free-runs.ts";
 import * as granules from "./granules.ts";
-import { Block, Header, Place, Pool, Size, Unit, Word } from "./layout.ts";
+import { Block, Classes, Header, Place, Pool, Size, Unit, Word } from "./layout.ts";
 import * as runIndex from "./run-index.ts";
 import * as states from "./state.ts";
 import type { State } from "./state.ts";
@@ -19,6 +19,13 @@ const { blockOfPlace, chunkEmptied, firstClassFrom, granuleOfPlace, lengthOfEntr
 const { indexAll, indexDirtyWords, makeCurrent } = runIndex;
 const { poolAt } = states;
 
+/**
+ * From this many granules on (4 KiB of 64 B), a request first tries the holes of its own class, some of which are too
+ * short: so large holes last longer, and a large request finds one more often. A shorter request would gain little, and
+ * is too frequent to pay for the search.
+ */
+const LEAST_LARGE = 64;
+
 /** How many holes are tried, of the class whose runs may be long enough for a request, before a block is mapped. */
 const SAME_CLASS_TRIES = 16;
 
@@ -31,7 +38,9 @@ const SAME_CLASS_TRIES = 16;
  */
 export function takeHole(state: State, pool: number, count: number): number {
   const words = state.words;
+  if (count >= LEAST_LARGE && takeFromClassBelow(state, pool, count, SAME_CLASS_TRIES)) return state.block;
   const wanted = classThatHolds(count);
+  if (wanted === Classes.count) return 0;
   // Each pass drops or takes one entry, and the buffer has at most one entry per integer.
   for (let left = words.length; left > 0; left--) {
     const c = firstClassFrom(words, pool, wanted);
@@ -105,7 +114,7 @@ export function takeElsewhere(state: State, pool: number, count: number): boolea
   indexDirtyWords(state, pool, true);
   if (words[pool + Pool.isIncomplete] !== 0) indexAll(state);
   if (takeHole(state, pool, count) !== 0) return true;
-  if (takeFromClassBelow(state, pool, count, SAME_CLASS_TRIES)) return true;
+  if (count < LEAST_LARGE && takeFromClassBelow(state, pool, count, SAME_CLASS_TRIES)) return true;
   const empty = state.words[pool + Pool.empty]!;
   if (empty === 0 || empty === current) return false;
   if (state.words[empty + Block.tail]! + count > state.words[empty + Block.capacity]!) return false;

@@ -243,6 +243,11 @@ export const enum Block {
   number = 23,
   /** Bits of `Spans`. It shares the node `inPool`, whose integer 0 is no link. */
   spans = 24,
+  /**
+   * Granules at the end that were left over when another block became the current one: too short for the request that
+   * needed that block. It shares the node `inPool`, whose integer 1 is no link.
+   */
+  leftOver = 25,
   /** The nodes in the rings of the pool's blocks, and of those with dirty words. */
   inPool = 24,
   inDirty = 28,

@@ -14,6 +14,15 @@ const LARGEST_NATURAL_BLOCK_BYTES = 64 * 1024 * 1024;
 const LEAST_HALVED_STEP = 64;
 
 /**
+ * The part of a pool's granules that must be free, beyond the request, for a small step: the pool then lacks no room, only
+ * a hole that is long enough, and another large block would mostly stay empty.
+ */
+const LEAST_FREE = 1 / 16;
+
+/** A small step, as a part of what the pool has: large enough that a pool which goes on to grow needs few of them. */
+const SMALL_STEP = 1 / 32;
+
+/**
  * The size in bytes of the block to map for an allocation of `count` granules; 0 where `maxReservedSize` has no room.
  * With `smallest` it is the least that holds the allocation, otherwise the natural size. `extraRoom` bytes count as
  * free already.
@@ -22,6 +31,8 @@ const LEAST_HALVED_STEP = 64;
  * pass through the same totals (2, 6, 14, 30 …), so that never more is reserved than asmjit reserves for the same use.
  * Two halves replace a step of asmjit's where that saves more than mapping one more block costs. The bytes that the pool
  * has now tell its position in the sequence, whatever was unmapped in between.
+ *
+ * A pool that has room, but no hole for this request, gets a small block instead.
  */
 export function planBlock(
   state: State,
@@ -38,20 +49,32 @@ export function planBlock(
   const room = doubles[Header.maxReservedSize]! - doubles[Header.reservedSize]! + extraRoom;
   if (needed > room) return 0;
   if (smallest) return needed;
-  const natural = Math.max(naturalSize(state, pool, blockSize), needed);
+  const natural = Math.max(naturalSize(state, pool, blockSize, count), needed);
   return Math.min(natural, Math.floor(room / blockSize) * blockSize);
 }
 
-function naturalSize(state: State, pool: number, blockSize: number): number {
+function naturalSize(state: State, pool: number, blockSize: number, count: number): number {
   const { words, doubles } = state;
   let reserved = 0;
+  let capacity = 0;
+  let free = -count;
   const sentinel = pool + Pool.blocks;
   for (let node = ringNext(words, sentinel, 4); node !== sentinel; node = ringNext(words, node, 4)) {
-    reserved += doubles[((node - Block.inPool) >> 1) + Block.size]!;
+    const block = node - Block.inPool;
+    reserved += doubles[(block >> 1) + Block.size]!;
+    capacity += words[block + Block.capacity]!;
+    free += Math.max(words[block + Block.freed]! - words[block + Block.leftOver]!, 0);
   }
+  const current = words[pool + Pool.current]!;
+  free += words[current + Block.capacity]! - words[current + Block.tail]!;
   const have = reserved / blockSize;
+  if (free > capacity * LEAST_FREE) return floorToPowerOfTwo(Math.max(have * SMALL_STEP, 1)) * blockSize;
   // asmjit's next step from here, two block sizes more than the pool has, or half of that step.
   const most = have < 2 ? 1 : have + 2 < LEAST_HALVED_STEP ? have + 2 : (have + 2) / 2;
-  const natural = 2 ** Math.floor(Math.log2(most)) * blockSize;
+  const natural = floorToPowerOfTwo(most) * blockSize;
   return Math.min(natural, Math.max(LARGEST_NATURAL_BLOCK_BYTES, blockSize));
+}
+
+function floorToPowerOfTwo(value: number): number {
+  return 2 ** Math.floor(Math.log2(value));
 }

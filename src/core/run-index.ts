@@ -42,6 +42,12 @@ const { poolAt } = states;
  */
 const GROUPS_AT_ONCE = 8;
 
+/**
+ * How many chunks a pool takes at once. A young allocator needs one for each class that it meets, and taking each by itself
+ * cost 3 % of the HotSpot trace.
+ */
+const CHUNKS_AT_ONCE = 8;
+
 /** More chunks than any pool ever has. */
 const NO_LIMIT = 2 ** 30;
 
@@ -69,6 +75,7 @@ export function makeCurrent(state: State, pool: number, block: number): void {
   if (before === 0 || words[pool + Pool.empty] === before) return;
   const tail = closeTail(words, before);
   const count = words[before + Block.capacity]! - tail;
+  words[before + Block.leftOver] = count;
   if (count > 0) joinRun(state, before, tail, count);
 }
 
@@ -129,14 +136,26 @@ function listInNewChunk(state: State, pool: number, runClass: number, place: num
 
 /** A chunk for entries, or 0 where there is no room for one. */
 function takeChunk(state: State, pool: number): number {
-  const spare = state.words[pool + Pool.spareChunks]!;
-  if (spare !== 0) {
-    state.words[pool + Pool.spareChunks] = state.words[spare]!;
-    return spare;
+  let chunk = state.words[pool + Pool.spareChunks]!;
+  if (chunk === 0) {
+    addSpareChunks(state, pool, CHUNKS_AT_ONCE);
+    if (state.words[pool + Pool.spareChunks] === 0) addSpareChunks(state, pool, 1);
+    chunk = state.words[pool + Pool.spareChunks]!;
   }
-  const chunk = state.takeUnits(1, false);
-  if (chunk !== 0) state.words[pool + Pool.chunkCount] = state.words[pool + Pool.chunkCount]! + 1;
+  if (chunk !== 0) state.words[pool + Pool.spareChunks] = state.words[chunk]!;
   return chunk;
+}
+
+/** Adds spare chunks to a pool that has none, if there is room for them. */
+function addSpareChunks(state: State, pool: number, count: number): void {
+  const first = state.takeUnits(count, false);
+  if (first === 0) return;
+  const words = state.words;
+  for (let number = 0; number < count; number++) {
+    words[first + number * Unit.integers] = number + 1 < count ? first + (number + 1) * Unit.integers : 0;
+  }
+  words[pool + Pool.spareChunks] = first;
+  words[pool + Pool.chunkCount] = words[pool + Pool.chunkCount]! + count;
 }
 
 // --- dirty words --------------------------------------------------------------------------------------------

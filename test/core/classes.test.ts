@@ -45,11 +45,19 @@ describe("the classes of free runs", () => {
     }
   });
 
-  test("above, a class begins at most a quarter above the one before", () => {
+  test("above, a class begins at most an eighth above the one before", () => {
     for (const [runClass, length] of shortest) {
       const next = shortest.get(runClass + 1);
-      if (length >= 32 && next !== undefined) assert.ok(next <= length * 1.25, `class ${runClass}`);
+      if (length >= 32 && next !== undefined) assert.ok(next <= length * 1.125, `class ${runClass}`);
     }
+  });
+
+  test("the last class has all runs from 8 MiB of 64 B on, so nothing surely holds a longer request", () => {
+    const lastClass: number = Classes.count - 1;
+    assert.equal(shortest.get(lastClass), 131_072);
+    assert.equal(classThatHolds(131_072), lastClass);
+    assert.equal(classThatHolds(131_073), lastClass + 1);
+    assert.equal(classThatHolds(LONGEST), lastClass + 1);
   });
 
   test("every run of the class that holds a length, and of all above, is at least that long", () => {
