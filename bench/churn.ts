@@ -28,7 +28,7 @@ export function writeChurn(trace: TraceWriter, random: Random, shape: ChurnShape
     const wanted = Math.round(shape.medianSize * Math.exp(shape.sigma * random.normal()));
     const size = Math.min(Math.max(wanted, 64), shape.largestSize);
     // The mark goes from its top to its bottom and back, 24 times.
-    const wave = Math.abs(((id * 48) / shape.allocations) % 2 - 1);
+    const wave = Math.abs((((id * 48) / shape.allocations) % 2) - 1);
     const mark = shape.liveBytes * (1 - shape.swing * wave);
     while (live + size > mark && ids.length > 0) {
       const index = random.below(ids.length);

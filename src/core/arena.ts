@@ -111,6 +111,31 @@ export class Arena {
     rememberChunk(words, first, count);
   }
 
+  /**
+   * Promises a chunk of `unitCount` units: from now on there is room for it. It takes no memory until it is taken. Returns
+   * false where the buffer cannot grow enough (nothing has changed).
+   */
+  promise(unitCount: number): boolean {
+    if (!this.#makeRoom(unitCount)) return false;
+    this.words[Header.promised] = this.words[Header.promised]! + unitCount;
+    return true;
+  }
+
+  /** Takes back a promise. */
+  unpromise(unitCount: number): void {
+    const words = this.words;
+    words[Header.promised] = words[Header.promised]! - unitCount;
+    assert(words[Header.promised] >= 0, 5, "a promise is taken back that nobody made");
+  }
+
+  /** Takes a promised chunk, zeroed. Cannot fail, and makes no new views. */
+  takePromised(unitCount: number): number {
+    this.unpromise(unitCount);
+    const index = this.take(unitCount, false);
+    assert(index !== 0, 5, "there is no room for what was promised");
+    return index;
+  }
+
   /** Cuts a chunk from a free one: the first of its own bin, or any of a higher bin. Returns its unit, or 0. */
   #takeFree(unitCount: number): number {
     const words = this.words;
@@ -129,31 +154,43 @@ export class Arena {
     return 0;
   }
 
-  /** Adds units at the end. Returns the first one, or 0. A full owner table moves to a larger chunk first. */
+  /** Adds units at the end. Returns the first one, or 0. */
   #extend(unitCount: number): number {
+    if (!this.#makeRoom(unitCount)) return 0;
+    const words = this.words;
+    const unit = words[Header.unitCount]!;
+    words[Header.unitCount] = unit + unitCount;
+    return unit;
+  }
+
+  /**
+   * Sees to it that the buffer and its owner table have room for `unitCount` units more than there are and are promised. A
+   * full owner table moves to a larger chunk.
+   */
+  #makeRoom(unitCount: number): boolean {
     const words = this.words;
     const end = words[Header.unitCount]!;
     const owners = words[Header.owners]!;
     const capacity = words[Header.ownersCapacity]!;
     if (capacity < Unit.integers) broken(5, `an owner table of ${capacity} integers`);
+    const needed = end + words[Header.promised]! + unitCount;
     let newCapacity = capacity;
     let tableUnits = 0;
-    while (end + tableUnits + unitCount > newCapacity) {
+    while (needed + tableUnits > newCapacity) {
       newCapacity *= 2;
       tableUnits = newCapacity >> Unit.shift;
     }
-    const newEnd = end + tableUnits + unitCount;
-    if (!this.#grow(newEnd)) return 0;
-    const grown = this.words;
-    grown[Header.unitCount] = newEnd;
+    if (!this.#grow(needed + tableUnits)) return false;
     if (tableUnits > 0) {
+      const grown = this.words;
       const table = end << Unit.shift;
+      grown[Header.unitCount] = end + tableUnits;
       grown.copyWithin(table, owners, owners + end);
       grown[Header.owners] = table;
       grown[Header.ownersCapacity] = newCapacity;
       this.give(owners, capacity >> Unit.shift);
     }
-    return end + tableUnits;
+    return true;
   }
 
   #grow(unitCount: number): boolean {

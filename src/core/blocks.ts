@@ -70,6 +70,7 @@ export function forgetBlock(state: State, block: number): void {
   clearLookUp(words);
   const generations = words[block + Block.generations]!;
   if (generations !== 0) state.arena.give(generations, generationUnits(capacity));
+  else if (words[block + Block.spans] !== Spans.none) state.arena.unpromise(generationUnits(capacity));
   state.arena.give(block, blockUnits(capacity));
 }
 
@@ -86,20 +87,40 @@ export function clearBlock(state: State, block: number): void {
   words[pool + Pool.empty] = block;
 }
 
-/** The index of a block's table of generations, made if it has none yet; 0 where there is no room for one. */
+/**
+ * Lets spans be made in a block: promises its table of generations, which nothing but its first entry makes. Returns false
+ * where there is no room for one.
+ */
+export function admitSpans(state: State, block: number): boolean {
+  if (state.words[block + Block.spans] !== Spans.none) return true;
+  if (!state.promiseUnits(generationUnits(state.words[block + Block.capacity]!))) return false;
+  state.words[block + Block.spans] = Spans.made;
+  return true;
+}
+
+/** The index of a block's table of generations, made if it is only promised. Precondition: {@link admitSpans}. */
 export function generationsOf(state: State, block: number): number {
-  const known = state.words[block + Block.generations]!;
+  const words = state.words;
+  const known = words[block + Block.generations]!;
   if (known !== 0) return known;
-  const generations = state.takeUnits(generationUnits(state.words[block + Block.capacity]!), false);
-  state.words[block + Block.generations] = generations;
-  if (generations !== 0) state.words[block + Block.spans] = Spans.made;
+  assert(
+    words[block + Block.spans] !== Spans.none,
+    14,
+    "a table of generations is made that nobody promised",
+  );
+  const generations = state.arena.takePromised(generationUnits(words[block + Block.capacity]!));
+  words[block + Block.generations] = generations;
   return generations;
 }
 
-/** As {@link generationsOf}, but makes the table a ledger. Precondition: the block is empty, or has its ledger. */
+/**
+ * Makes the table of a block a ledger. Returns its index, or 0 where there is no room for it. Precondition: the block is
+ * empty, or has its ledger.
+ */
 export function ledgerOf(state: State, block: number): number {
+  if (!admitSpans(state, block)) return 0;
   const generations = generationsOf(state, block);
-  if (generations !== 0) state.words[block + Block.spans] = Spans.ledger;
+  state.words[block + Block.spans] = Spans.ledger;
   return generations;
 }
 

@@ -184,9 +184,10 @@ export class Core extends states.State {
     const words = this.words;
     const spans = words[block + Block.spans]!;
     if (spans === Spans.none || (isOwn && spans === Spans.made)) return this.#releaseAt(block, granule);
+    if (words[block + Block.generations] === 0) this.needRoom(); // the table may be made now
     const count = (spans & Spans.ledger) !== 0 ? lengthFrom(words, block, granule) : 0;
     const status = this.#releaseAt(block, granule);
-    if (status === Status.ok) forgetAllocation(this.words, block, granule, count, isOwn);
+    if (status === Status.ok) forgetAllocation(this, block, granule, count, isOwn);
     return status;
   }
 

@@ -1,6 +1,7 @@
 /**
  * Tells spans whether they are live. A span that `alloc` made and that is released through itself costs nothing: it knows
- * by itself that it was released. For the others each block has a table, with one integer per granule.
+ * by itself that it was released. For the others each block has a table, with one integer per granule. Its room is
+ * promised when the block gets its first span, so that nothing fails later; it is made with its first entry.
  *
  * The entry at the granule where an allocation begins is
  *
@@ -14,8 +15,10 @@
  *
  * In a shared allocator the table is a ledger of all allocations instead (ledger.ts): each has its generation.
  */
+import { generationsOf } from "./blocks.ts";
 import { lengthFrom } from "./granules.ts";
 import { Block, Header, Spans } from "./layout.ts";
+import type { State } from "./state.ts";
 
 /** The value by which a span of the allocation that begins at `granule` knows it. */
 export function valueAt(words: Int32Array, block: number, granule: number): number {
@@ -24,8 +27,9 @@ export function valueAt(words: Int32Array, block: number, granule: number): numb
 }
 
 /** The generation of the live allocation that begins at a granule; given now if it has none. Not for a ledger. */
-export function giveGeneration(words: Int32Array, block: number, granule: number): number {
-  const entry = words[block + Block.generations]! + granule;
+export function giveGeneration(state: State, block: number, granule: number): number {
+  const words = state.words;
+  const entry = generationsOf(state, block) + granule;
   const known = words[entry]!;
   if (known < 0) return known;
   const generation = nextGeneration(words);
@@ -67,21 +71,23 @@ function writeEntry(words: Int32Array, entry: number, generation: number, count:
  * @param isOwn whether it was released through a span that `alloc` made
  */
 export function forgetAllocation(
-  words: Int32Array,
+  state: State,
   block: number,
   granule: number,
   count: number,
   isOwn: boolean,
 ): void {
-  const entry = words[block + Block.generations]! + granule;
+  const words = state.words;
+  const table = words[block + Block.generations]!;
+  const entry = table + granule;
   const spans = words[block + Block.spans]!;
   if ((spans & Spans.ledger) !== 0) {
     words[entry] = 0;
     if (count > 1) words[entry + 1] = 0;
-  } else if (!isOwn || (spans & Spans.watched) !== 0 || words[entry]! < 0) {
+  } else if (!isOwn || (spans & Spans.watched) !== 0 || (table !== 0 && words[entry]! < 0)) {
     const mark = (words[Header.mark]! % 0x7fff_ffff) + 1; // never 0, which means none
     words[Header.mark] = mark;
-    words[entry] = mark;
+    words[generationsOf(state, block) + granule] = mark;
     words[block + Block.spans] = spans | Spans.marked | (isOwn ? 0 : Spans.foreign);
   }
 }

@@ -19,13 +19,6 @@ const { blockOfPlace, chunkEmptied, firstClassFrom, granuleOfPlace, lengthOfEntr
 const { indexAll, indexDirtyWords, makeCurrent } = runIndex;
 const { poolAt } = states;
 
-/**
- * From this many granules on (4 KiB of 64 B), a request first tries the holes of its own class, some of which are too
- * short: so large holes last longer, and a large request finds one more often. A shorter request would gain little, and
- * is too frequent to pay for the search.
- */
-const LEAST_LARGE = 64;
-
 /** How many holes are tried, of the class whose runs may be long enough for a request, before a block is mapped. */
 const SAME_CLASS_TRIES = 16;
 
@@ -38,7 +31,6 @@ const SAME_CLASS_TRIES = 16;
  */
 export function takeHole(state: State, pool: number, count: number): number {
   const words = state.words;
-  if (count >= LEAST_LARGE && takeFromClassBelow(state, pool, count, SAME_CLASS_TRIES)) return state.block;
   const wanted = classThatHolds(count);
   if (wanted === Classes.count) return 0;
   // Each pass drops or takes one entry, and the buffer has at most one entry per integer.
@@ -114,7 +106,7 @@ export function takeElsewhere(state: State, pool: number, count: number): boolea
   indexDirtyWords(state, pool, true);
   if (words[pool + Pool.isIncomplete] !== 0) indexAll(state);
   if (takeHole(state, pool, count) !== 0) return true;
-  if (count < LEAST_LARGE && takeFromClassBelow(state, pool, count, SAME_CLASS_TRIES)) return true;
+  if (takeFromClassBelow(state, pool, count, SAME_CLASS_TRIES)) return true;
   const empty = state.words[pool + Pool.empty]!;
   if (empty === 0 || empty === current) return false;
   if (state.words[empty + Block.tail]! + count > state.words[empty + Block.capacity]!) return false;

@@ -38,7 +38,7 @@ export const enum Format {
   /** "JITA" in ASCII: tells an allocator's buffer from any other. */
   magic = 0x4a495441,
   /** Counts up whenever the meaning of a field changes. */
-  version = 3,
+  version = 4,
   /**
    * The highest index the buffer may reach: a place (a granule's number over the whole buffer, 16 times the index of
    * its record) must fit a signed 32-bit integer.
@@ -101,6 +101,8 @@ export const enum Header {
   seal = 23,
   /** The most integers the buffer may have: tells the buffer from a copy of a part of it. */
   maxIntegers = 24,
+  /** Units that are promised to tables of generations (arena.ts). */
+  promised = 25,
 }
 
 /**
@@ -184,7 +186,7 @@ export const enum Pool {
 /** The state of the spans of a block, as bits; 0 where no Span was made in it. */
 export const enum Spans {
   none = 0,
-  /** Spans were made, and the block has its table of generations. */
+  /** Spans were made: the block has its table of generations, or the units for it are promised. */
   made = 1,
   /** The table may have entries other than 0. */
   marked = 2,
@@ -227,7 +229,7 @@ export const enum Block {
   pool = 12,
   /** 1 where granule 0 is padding. */
   padding = 13,
-  /** The index of the block's generations (generations.ts), an integer a granule; 0 = no Span was made in it yet. */
+  /** The index of the block's generations (generations.ts), an integer a granule; 0 = it has none, or is promised them. */
   generations = 14,
   /** The lower 32 bits of rx: with them the offset of an address is a difference of integers. */
   rxLow = 15,

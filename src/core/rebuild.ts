@@ -77,6 +77,7 @@ function rebuildUnits(words: Int32Array, blocks: readonly KnownBlock[]): void {
   words[Header.owners] = owners;
   words[Header.ownersCapacity] = capacity;
   words[Header.unitCount] = unitCount;
+  words[Header.promised] = 0; // each block has its ledger
   words.fill(0, owners, owners + capacity);
   for (let bin = 0; bin < Bins.count; bin++) ringInit(words, Bins.start + bin * Size.node);
   // `Arena` takes new units without clearing them, so the rest of the buffer must be zero.

@@ -44,7 +44,7 @@ const GROUPS_AT_ONCE = 8;
 
 /**
  * How many chunks a pool takes at once. A young allocator needs one for each class that it meets, and taking each by itself
- * cost 3 % of the HotSpot trace.
+ * cost a nanosecond of the 61 that an operation of the HotSpot trace took.
  */
 const CHUNKS_AT_ONCE = 8;
 

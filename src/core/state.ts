@@ -164,6 +164,14 @@ export class State {
     this.doubles = this.arena.doubles;
     return index;
   }
+
+  /** Promises units (`Arena.promise`). The views `words` and `doubles` may be new ones afterwards. */
+  promiseUnits(unitCount: number): boolean {
+    const isPromised = this.arena.promise(unitCount);
+    this.words = this.arena.words;
+    this.doubles = this.arena.doubles;
+    return isPromised;
+  }
 }
 
 function needNothing(): void {

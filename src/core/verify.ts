@@ -103,6 +103,7 @@ function verifyUnits(words: Int32Array, doubles: Float64Array): void {
   const capacity = words[Header.ownersCapacity]!;
   const isLongEnough = unitCount <= capacity && unitCount * Unit.integers <= words.length;
   check(unitCount > 0 && isLongEnough, 5, "the owner table is too short");
+  let promised = 0;
   const claimed = new Uint8Array(unitCount);
   const claim = (index: number, count: number, what: string): void => {
     for (let unit = index >> Unit.shift; unit < (index >> Unit.shift) + count; unit++) {
@@ -120,7 +121,9 @@ function verifyUnits(words: Int32Array, doubles: Float64Array): void {
       check(words[owners + unit] === block, 5, `unit ${unit} does not name its block`);
     }
     const generations = words[block + Block.generations]!;
-    if (generations !== 0) claim(generations, generationUnits(words[block + Block.capacity]!), "generations");
+    const tableUnits = generationUnits(words[block + Block.capacity]!);
+    if (generations !== 0) claim(generations, tableUnits, "generations");
+    else if (words[block + Block.spans] !== Spans.none) promised += tableUnits;
   }
   for (let index = 0; index < words[Header.poolCount]!; index++) {
     for (const chunk of chunksOf(words, Pools.start + index * Size.pool)) claim(chunk, 1, "a list");
@@ -142,6 +145,9 @@ function verifyUnits(words: Int32Array, doubles: Float64Array): void {
     }
   }
   check(!claimed.includes(0), 5, `unit ${claimed.indexOf(0)} is nobody's`);
+  check(promised === words[Header.promised], 5, `${promised} units are promised, not what is counted`);
+  const isRoom = unitCount + promised <= capacity && (unitCount + promised) * Unit.integers <= words.length;
+  check(isRoom, 5, "there is no room for what is promised");
 }
 
 // --- pools ----------------------------------------------------------------------------------------------------
@@ -292,6 +298,7 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
   );
   const generations = words[block + Block.generations]!;
   if (generations !== 0) verifyGenerations(words, block, generations);
+  else check((words[block + Block.spans]! & ~(Spans.made | Spans.watched)) === 0, 14, "a table is missing");
 }
 
 /**

@@ -2,7 +2,7 @@
  * Makes spans and tells whether they are live (core/generations.ts has the rules). A span carries its block, its granule
  * there, and the value that stood at that granule in the table of generations when the span was made.
  */
-import { generationsOf } from "../core/blocks.ts";
+import { admitSpans } from "../core/blocks.ts";
 import type { BlockMemory } from "./block-memory.ts";
 import type { Core } from "../core/core.ts";
 import * as generations from "../core/generations.ts";
@@ -63,7 +63,7 @@ export class SpanIdentity {
     if ((spans & Spans.ledger) !== 0) {
       return makeChecked(mapped, granule, enterInLedger(core.words, block, granule));
     }
-    if (generationsOf(core, block) === 0) throw refusals.outOfMetadata(mapped.sizeBytes, core.metadataLimit);
+    if (!admitSpans(core, block)) throw refusals.outOfMetadata(mapped.sizeBytes, core.metadataLimit);
     const value = valueAt(core.words, block, granule);
     return value === 0 ? makeSpan(mapped, granule) : makeChecked(mapped, granule, value);
   }
@@ -73,8 +73,7 @@ export class SpanIdentity {
     const core = this.#core;
     const mapped = this.#blocks.at(block);
     if ((core.spansOf(block) & (Spans.watched | Spans.ledger)) === 0) {
-      if (generationsOf(core, block) === 0)
-        throw refusals.outOfMetadata(mapped.sizeBytes, core.metadataLimit);
+      if (!admitSpans(core, block)) throw refusals.outOfMetadata(mapped.sizeBytes, core.metadataLimit);
       watchBlock(core.words, block);
     }
     return makeChecked(mapped, granule, valueAt(core.words, block, granule));
@@ -93,7 +92,8 @@ export class SpanIdentity {
     if (known < 0) return { rx, generation: known };
     const mapped = blockOf(span);
     const granule = granuleOf(span);
-    const given = giveGeneration(this.#core.words, mapped.block, granule);
+    this.#core.needRoom(); // the table of generations may be made now
+    const given = giveGeneration(this.#core, mapped.block, granule);
     mapped.noteGeneration(granule, given, known);
     return { rx, generation: given };
   }

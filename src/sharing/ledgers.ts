@@ -1,5 +1,5 @@
 /** Reads and changes the ledgers of all blocks of a shared allocator. The caller holds the lock. */
-import { findBlock, generationsOf } from "../core/blocks.ts";
+import { admitSpans, findBlock, generationsOf } from "../core/blocks.ts";
 import { makeLedger, valueAt } from "../core/generations.ts";
 import { readLedger } from "../core/ledger.ts";
 import { granulesOf } from "../core/survey.ts";
@@ -31,8 +31,8 @@ export class SharedLedgers {
   makeAll(): number[] {
     const { core, blocks } = this.#engine;
     for (let block = core.firstBlock(); block !== 0; block = core.nextBlock(block)) {
-      if (generationsOf(core, block) === 0)
-        throw outOfMetadata(blocks.at(block).sizeBytes, core.metadataLimit);
+      if (!admitSpans(core, block)) throw outOfMetadata(blocks.at(block).sizeBytes, core.metadataLimit);
+      generationsOf(core, block);
     }
     const contents = blocks.all().map((mapped) => {
       const starts = this.#startsOf(mapped.block);

@@ -56,6 +56,17 @@ class ArenaModel {
     return true;
   }
 
+  /** As {@link take}, for units that were promised. */
+  takePromised(unitCount: number): void {
+    const views = this.arena.words;
+    const index = this.arena.takePromised(unitCount);
+    assert.notEqual(index, 0);
+    assert.equal(this.arena.words, views, "the views stay");
+    this.#mark += 1;
+    this.arena.words.fill(this.#mark, index, index + unitCount * Unit.integers);
+    this.chunks.push({ index, unitCount, isBlock: false, mark: this.#mark });
+  }
+
   give(position: number): void {
     const [chunk] = this.chunks.splice(position, 1);
     assert.ok(chunk !== undefined);
@@ -171,6 +182,44 @@ describe("the arena", () => {
       model.check();
     });
   }
+
+  test(`what is promised can be taken, whatever is taken in between (seed ${SEED})`, () => {
+    const random = new Random(SEED);
+    const model = new ArenaModel(1500);
+    const promises: number[] = [];
+    let refused = 0;
+    for (let step = 0; step < 4000; step++) {
+      const kind = random.below(6);
+      const unitCount = random.between(1, 40);
+      if (kind === 0) {
+        const before = model.arena.words.slice();
+        if (model.arena.promise(unitCount)) promises.push(unitCount);
+        else {
+          refused++;
+          assert.deepEqual(model.arena.words, before, "a refusal changes nothing");
+        }
+      } else if (kind === 1) {
+        const promised = promises.pop();
+        if (promised !== undefined) model.takePromised(promised);
+      } else if (kind === 2 && promises.length > 20) {
+        model.arena.unpromise(promises.pop() ?? 0);
+      } else if (kind < 5 || model.chunks.length === 0) {
+        model.take(unitCount, random.chance(0.5));
+      } else {
+        for (let count = 0; count < 3 && model.chunks.length > 0; count++) {
+          model.give(random.below(model.chunks.length));
+        }
+      }
+      assert.equal(
+        model.word(Header.promised),
+        promises.reduce((sum, count) => sum + count, 0),
+      );
+      if (step % 20 === 0) model.check();
+    }
+    while (promises.length > 0) model.takePromised(promises.pop() ?? 0);
+    model.check();
+    assert.ok(refused > 20, `${refused} promises were refused`);
+  });
 
   test("at its bound it refuses, changes nothing, and serves again what is given back", () => {
     const model = new ArenaModel(200);

@@ -46,6 +46,21 @@ class Subject {
 }
 
 describe("the index of free runs", () => {
+  test("a request longer than any class has only takes a hole that holds it", () => {
+    const subject = new Subject();
+    // Each fills a block but for a granule.
+    const short = subject.alloc(35 * 4096 - 1);
+    subject.alloc(1);
+    const long = subject.alloc(37 * 4096 - 1);
+    subject.alloc(1);
+    subject.release(long);
+    subject.release(short);
+    assert.notEqual(subject.alloc(37 * 4096), long);
+    assert.equal(subject.alloc(37 * 4096 - 2), long);
+    assert.equal(subject.alloc(35 * 4096 - 2), short);
+    subject.verify();
+  });
+
   test("finds a run that begins with a whole word, released among many", () => {
     const subject = new Subject();
     const small = Array.from({ length: 64 }, () => subject.alloc(1));

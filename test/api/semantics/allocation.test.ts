@@ -227,6 +227,23 @@ describe("alloc", () => {
   );
 
   row(
+    "next blocks of a pool: a small one where the pool has room, but no hole that is long enough",
+    {},
+    ({ allocator, options }) => {
+      const { blockSize } = options;
+      const eighth = blockSize / 8;
+      // All that five blocks hold, each with or without padding.
+      const count = 30 * 8 - (options.disableInitialPadding ? 0 : 5);
+      const spans = Array.from({ length: count }, () => allocator.alloc(eighth));
+      const { reservedSize } = allocator.statistics();
+      assert.equal(reservedSize, 30 * blockSize);
+      for (const [index, span] of spans.entries()) if (index % 4 === 0) span.release();
+      allocator.alloc(2 * eighth);
+      assert.equal(allocator.statistics().reservedSize, reservedSize + blockSize);
+    },
+  );
+
+  row(
     "a request that does not fit gets align_up(size + padding, blockSize)",
     {},
     ({ allocator, options }) => {

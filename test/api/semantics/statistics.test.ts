@@ -83,6 +83,21 @@ describe("statistics", () => {
     assert.ok(later.overheadRatio < 1, "less metadata than code");
   });
 
+  row(
+    "overhead: spans that are released through themselves need no table, at most 2.5 %",
+    { granularity: [64], blockSize: [1024 * 1024], useMultiplePools: [false] },
+    ({ allocator }) => {
+      const random = new Random(20_261_127);
+      const spans = Array.from({ length: 20_000 }, () => allocator.alloc(random.between(64, 511)));
+      for (const span of random.shuffle(spans).splice(0, 5000)) span.release();
+      const { overheadSize, usedSize } = allocator.statistics();
+      assert.ok(overheadSize <= 0.025 * usedSize, `${overheadSize} bytes for ${usedSize} of code`);
+      allocator.release(spans.pop()?.rx ?? 0);
+      assert.ok(allocator.statistics().overheadSize > overheadSize, "an address leaves a mark, in a table");
+      allocator.verify();
+    },
+  );
+
   row("statistics and blocks are copies", {}, ({ allocator }) => {
     allocator.alloc(64);
     const before = allocator.statistics();
