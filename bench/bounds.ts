@@ -1,5 +1,6 @@
 /** The bounds that this project has set itself, and the check whether a run keeps them. */
 import { sideOf, type BenchResults, type TraceResult } from "./results.ts";
+import { median } from "./turns.ts";
 
 /** The name of the figure of `objects-child.ts`, in nanoseconds per operation. */
 export const objectsAlone = "tier, each address in an object of one field";
@@ -127,6 +128,52 @@ const peakReserved: Bound = {
   },
 };
 
+/** Peak reserved bytes over asmjit's, for each churn. */
+export function churnRatios(traces: readonly TraceResult[]): number[] {
+  return traces.flatMap((trace) => {
+    const theirs = sideOf(trace, "asmjit");
+    const ours = sideOf(trace, "address");
+    if (trace.group !== "churn" || theirs === undefined || ours === undefined) return [];
+    return [ours.peakReservedBytes / theirs.peakReservedBytes];
+  });
+}
+
+const medianChurn: Bound = {
+  measure: "peak reserved bytes, ours / asmjit, median of the churns",
+  better: "less",
+  required: 1,
+  aim: 0.9,
+  find({ traces }) {
+    const ratios = churnRatios(traces);
+    return ratios.length === 0 ? undefined : { value: median(ratios) };
+  },
+};
+
+const worstChurn: Bound = {
+  measure: "peak reserved bytes, ours / asmjit, the worst churn",
+  better: "less",
+  required: 1.1,
+  aim: 1,
+  find({ traces }) {
+    const ratios = churnRatios(traces);
+    return ratios.length === 0 ? undefined : { value: Math.max(...ratios) };
+  },
+};
+
+const spanMetadata: Bound = {
+  measure: "metadata / used bytes, a million live spans",
+  better: "less",
+  required: 0.025,
+  aim: 0.01,
+  find({ traces }) {
+    const spans = sideOf(
+      traces.find((trace) => trace.name === "million"),
+      "span",
+    );
+    return spans === undefined ? undefined : { value: spans.overheadBytes / spans.peakUsedBytes };
+  },
+};
+
 const metadata: Bound = {
   measure: "metadata / reserved bytes, unit",
   better: "less",
@@ -180,7 +227,10 @@ const bounds: readonly Bound[] = [
   weakestPhase,
   spanOverAddress,
   peakReserved,
+  medianChurn,
+  worstChurn,
   metadata,
+  spanMetadata,
   steadyGrowth,
   micro("write of 256 B over Uint8Array.set", "write 256 B", "Uint8Array.set 256 B", 2.5, 1.5),
   micro(

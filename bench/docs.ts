@@ -4,12 +4,12 @@
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { checkBounds, totalRatio } from "./bounds.ts";
+import { checkBounds, churnRatios, totalRatio } from "./bounds.ts";
 import { drawCharts, type Chart } from "./charts.ts";
 import { repositoryPath, resultsFolder } from "./paths.ts";
 import { figure } from "./report.ts";
 import { sideOf, type BenchResults, type TraceResult } from "./results.ts";
-import type { Side } from "./turns.ts";
+import { median, type Side } from "./turns.ts";
 
 /** The version of Debian 12's asmjit, from its headers. */
 const DEBIAN_ASMJIT = "1.9.0";
@@ -85,7 +85,8 @@ function steadySection(results: BenchResults): string {
 
 function memorySection(results: BenchResults): string {
   const kib = (bytes: number | undefined): string => (bytes === undefined ? "-" : figure(bytes / 1024));
-  const rows = results.traces.map((trace) => {
+  const single = results.traces.filter((trace) => trace.group !== "churn");
+  const rows = single.map((trace) => {
     const theirs = sideOf(trace, "asmjit");
     const ours = sideOf(trace, "address");
     return [
@@ -101,14 +102,20 @@ function memorySection(results: BenchResults): string {
     ["KiB at the peak", "used", "reserved, asmjit", "reserved, ours", "metadata, asmjit", "metadata, ours"],
     rows,
   );
-  const excesses = results.traces.flatMap((trace) => {
+  const ratios = churnRatios(results.traces);
+  const churn =
+    ratios.length === 0
+      ? ""
+      : `\n\nThe churns, ours / asmjit: median ${figure(median(ratios))}, worst ${figure(Math.max(...ratios))}, ` +
+        `best ${figure(Math.min(...ratios))} of ${ratios.length} seeds.`;
+  const excesses = single.flatMap((trace) => {
     const theirs = sideOf(trace, "asmjit")?.peakReservedBytes;
     const ours = sideOf(trace, "address")?.peakReservedBytes;
     if (theirs === undefined || ours === undefined || ours <= theirs) return [];
     return [`\`${trace.name}\`, by ${((ours / theirs - 1) * 100).toFixed(1)} %`];
   });
-  if (excesses.length === 0) return table;
-  return `${table}\n\nMore is reserved here for ${excesses.join("; ")}: see [how blocks grow](architecture.md#how-blocks-grow).`;
+  if (excesses.length === 0) return `${table}${churn}`;
+  return `${table}${churn}\n\nMore is reserved here for ${excesses.join("; ")}: see [how blocks grow](architecture.md#how-blocks-grow).`;
 }
 
 function phasesSection(trace: TraceResult): string {

@@ -22,11 +22,17 @@ export interface Environment {
   readonly compiler: string | null;
 }
 
+/**
+ * What a trace is for: the bounds on time are about the workloads, made and recorded; the steady states show how cost
+ * grows; the churns are about the memory that is reserved.
+ */
+export type TraceGroup = "workload" | "steady" | "churn";
+
 /** A trace, with the sides that ran it. */
 export interface TraceResult {
   readonly name: string;
   readonly summary: string;
-  readonly group: "workload" | "steady";
+  readonly group: TraceGroup;
   readonly operations: number;
   readonly rounds: number;
   readonly sides: readonly SideResult[];

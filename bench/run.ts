@@ -15,9 +15,15 @@ import { describeEnvironment, type BenchResults, type TraceResult } from "./resu
 import { placeTrace, suite } from "./suite.ts";
 import { runTurns, type Side } from "./turns.ts";
 
+/** The parts of a run; the churns are one. */
+const names = [
+  ...suite.filter((trace) => trace.group !== "churn").map((trace) => trace.name),
+  ...["churn", "micro", "threads"],
+];
+
 const help = `Usage: node dist/bench/run.js [options] [-- allocator flags for both sides]
 
-  --only NAME[,NAME]     these traces alone: ${suite.map((trace) => trace.name).join(", ")}, micro, threads
+  --only NAME[,NAME]     these traces alone: ${names.join(", ")}
   --turns N              how often each side runs, each time in a new process (default 5)
   --rounds N             how many rounds a process runs, of which the best counts (default: by trace)
   --sides NAME[,NAME]    asmjit, address, span (default: all)
@@ -47,13 +53,14 @@ function main(): number {
     print(help);
     return 0;
   }
-  const names = values.only?.split(",");
-  const parts = ["micro", "threads", ...suite.map((trace) => trace.name)];
-  const unknown = names?.find((name) => !parts.includes(name));
+  const wanted = values.only?.split(",");
+  const unknown = wanted?.find((name) => !names.includes(name));
   if (unknown !== undefined) throw new Error(`There is no trace ${unknown}; see --help`);
   if (values.mapping !== "dual" && values.mapping !== "single")
     throw new Error("--mapping takes dual or single");
-  const chosen = suite.filter((trace) => names?.includes(trace.name) ?? true);
+  const chosen = suite.filter(
+    ({ name, group }) => wanted?.includes(group === "churn" ? group : name) ?? true,
+  );
   const sides = values.sides.split(",").map(toSide);
   const turns = values.quick ? 1 : Number(values.turns);
   const allocatorFlags = [
@@ -77,8 +84,8 @@ function main(): number {
   const traces: TraceResult[] = [];
   for (const trace of chosen) {
     const path = placeTrace(trace);
-    const wanted = values.rounds === undefined ? trace.rounds : Number(values.rounds);
-    const rounds = values.quick ? Math.min(2, wanted) : wanted;
+    const usual = values.rounds === undefined ? trace.rounds : Number(values.rounds);
+    const rounds = values.quick ? Math.min(2, usual) : usual;
     const results = runTurns(path, { sides, turns, rounds, allocatorFlags, driver });
     const operations = (results[0]?.phases ?? []).reduce((sum, phase) => sum + phase.operations, 0);
     const { name, summary, group } = trace;
@@ -87,9 +94,9 @@ function main(): number {
     print(`${traceTable(result)}\n`);
   }
 
-  const micro = names === undefined || names.includes("micro") ? runMicro(turns, driver) : [];
+  const micro = wanted === undefined || wanted.includes("micro") ? runMicro(turns, driver) : [];
   const tier = suite.find((trace) => trace.name === "tier");
-  if (tier !== undefined && (names === undefined || names.includes("threads"))) {
+  if (tier !== undefined && (wanted === undefined || wanted.includes("threads"))) {
     micro.push(...runThreads(tier, turns, driver));
   }
   if (micro.length > 0) print(`small measurements\n${microTable(micro)}\n`);

@@ -3,6 +3,8 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { cacheFolder, recordedTracesFolder } from "./paths.ts";
+import { churnWorkloads } from "./churn.ts";
+import type { TraceGroup } from "./results.ts";
 import { steadyWorkloads, workloads, workloadTrace } from "./workloads.ts";
 
 /** A trace of the benchmark. */
@@ -11,8 +13,7 @@ export interface SuiteTrace {
   readonly name: string;
   /** One line about it. */
   readonly summary: string;
-  /** The bounds are about the workloads, made and recorded; the steady states show how cost grows. */
-  readonly group: "workload" | "steady";
+  readonly group: TraceGroup;
   /**
    * How many rounds a process runs, the same for both sides; the best one counts. There are few where the original needs
    * a second for a round. Where rounds take less than a millisecond, there are so many that more do not improve the best.
@@ -58,6 +59,13 @@ export const suite: readonly SuiteTrace[] = [
     summary: workload.summary,
     group: "steady" as const,
     rounds: 3,
+    read: () => workloadTrace(workload),
+  })),
+  ...churnWorkloads.map((workload) => ({
+    name: workload.name,
+    summary: workload.summary,
+    group: "churn" as const,
+    rounds: 1,
     read: () => workloadTrace(workload),
   })),
 ];

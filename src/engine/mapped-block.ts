@@ -15,9 +15,6 @@ const { copyBytes, copyFrom, fillWords, newBytes } = intrinsics;
  */
 const LARGEST_KEPT_VIEW_BYTES = 256 * 1024 * 1024;
 
-/** Bytes of a fill pattern copied per call: enough that the calls do not count, few enough for the heap. */
-const COPIED_AT_ONCE_BYTES = 64 * 1024;
-
 /**
  * Reads and writes one mapped block. Offsets and lengths are bytes within the block, and have been checked.
  * Never leaves engine/: no user of the library ever holds memory that can be unmapped.
@@ -95,24 +92,24 @@ export class MappedBlock {
   /** Returns a copy of the bytes. @throws JitError `ERR_OUT_OF_MEMORY` where there is no memory for it */
   read(offset: number, length: number): Uint8Array {
     const copy = newBytes(length);
-    if (copy === undefined) throw outOfCopies(length);
+    if (copy === undefined) throw outOfCopies("read", length);
     const isDone = this.#access(offset, length, (view, start) => copyFrom(view, start, copy, length));
     if (!isDone) this.#memory.copyOut(this.rw + offset, copy);
     return copy;
   }
 
   /**
-   * Fills with a 32-bit word, lowest byte first; `offset` and `length` are multiples of 4. Without a view, pieces of 64 KiB
-   * are copied: if one fails, those before it stay filled.
+   * Fills with a 32-bit word, lowest byte first; `offset` and `length` are multiples of 4. Without a view it is one copy: a
+   * second one that failed would leave live code half filled.
+   * @throws JitError `ERR_OUT_OF_MEMORY` where there is no memory for that copy
    */
   fill(offset: number, length: number, pattern: number): void {
     const isDone = this.#access(offset, length, (view, start) => fillWords(view, start, length, pattern));
     if (isDone) return;
-    const words = new Uint32Array(Math.min(length, COPIED_AT_ONCE_BYTES) >>> 2).fill(pattern);
-    const bytes = new Uint8Array(words.buffer);
-    for (let done = 0; done < length; done += bytes.length) {
-      this.#memory.copyIn(this.rw + offset + done, bytes, Math.min(bytes.length, length - done));
-    }
+    const bytes = newBytes(length);
+    if (bytes === undefined) throw outOfCopies("fill", length);
+    fillWords(bytes, 0, length, pattern);
+    this.#memory.copyIn(this.rw + offset, bytes, length);
   }
 
   /** Closes the view, before the memory is unmapped. A later access opens a new one. */

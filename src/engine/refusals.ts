@@ -94,10 +94,10 @@ export function outOfReleases(released: number, wanted: number, first: JitError)
   );
 }
 
-export function outOfCopies(size: number): JitError {
+export function outOfCopies(action: string, size: number): JitError {
   return new JitError(
     "ERR_OUT_OF_MEMORY",
-    `Cannot read ${size} bytes: there is no memory for a copy of them`,
+    `Cannot ${action} ${size} bytes: there is no memory for a copy of them`,
   );
 }
 

@@ -17,8 +17,12 @@ function side(name: Side, totalMs: number, phaseNs: number, reservedBytes: numbe
   };
 }
 
-function trace(name: string, sides: readonly SideResult[]): TraceResult {
-  return { name, summary: "made up", operations: 4, rounds: 1, group: "workload", sides };
+function trace(
+  name: string,
+  sides: readonly SideResult[],
+  group: TraceResult["group"] = "workload",
+): TraceResult {
+  return { name, summary: "made up", operations: 4, rounds: 1, group, sides };
 }
 
 function results(traces: readonly TraceResult[]): BenchResults {
@@ -51,6 +55,20 @@ test("a bound is missed, kept or at its aim", () => {
   assert.deepEqual(found(25), ["MISS", 4]);
   assert.deepEqual(found(20), ["pass", 5]);
   assert.deepEqual(found(10), ["aim", 10]);
+});
+
+test("the churns: the median and the worst of what is reserved", () => {
+  const peaks = [800, 1000, 1200].map((ours, index) =>
+    trace(`churn-${index}`, [side("asmjit", 1, 1, 1000), side("address", 1, 1, ours)], "churn"),
+  );
+  const found = verdicts(results(peaks));
+  assert.deepEqual(found["peak reserved bytes, ours / asmjit, median of the churns"], ["pass", 1]);
+  assert.deepEqual(found["peak reserved bytes, ours / asmjit, the worst churn"], ["MISS", 1.2]);
+});
+
+test("metadata of spans is compared with what they use", () => {
+  const found = verdicts(results([trace("million", [side("span", 1, 1, 1000)])]));
+  assert.deepEqual(found["metadata / used bytes, a million live spans"], ["pass", 0.02]);
 });
 
 test("the weakest phase and the worst peak are named", () => {

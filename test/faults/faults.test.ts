@@ -116,6 +116,21 @@ const SCENARIOS: readonly Scenario[] = [
     },
   },
   {
+    name: "release of much, in a block that stays",
+    prepare: (allocator) => {
+      const span = occupy(allocator, 200 * KiB);
+      occupy(allocator);
+      return () => span.release();
+    },
+  },
+  {
+    name: "shrink by much",
+    prepare: (allocator) => {
+      const span = occupy(allocator, 200 * KiB);
+      return () => span.shrink(100);
+    },
+  },
+  {
     name: "shrink to 0",
     prepare: (allocator) => {
       const first = occupy(allocator, 64 * KiB);
