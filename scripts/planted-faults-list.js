@@ -100,7 +100,59 @@ export const plantedFaults = [
     tests: ["semantics/allocation"],
   },
 
+  // --- space ---
+  {
+    name: "a run longer than any class has taken for one that is long enough",
+    file: "src/core/classes.ts",
+    find: "return runClass < Classes.count ? runClass : Classes.count;",
+    replace: "return runClass < Classes.count ? runClass : Classes.count - 1;",
+    tests: ["core/classes", "core/run-index"],
+  },
+  {
+    name: "a large block mapped where room is not lacking",
+    file: "src/core/plan.ts",
+    find: "if (free > capacity * LEAST_FREE) return",
+    replace: "if (free > capacity) return",
+    tests: ["semantics/allocation"],
+  },
+  {
+    name: "what was left over at the end of a block taken for room",
+    file: "src/core/run-index.ts",
+    find: "words[before + Block.leftOver] = count;",
+    replace: "",
+    tests: ["semantics/allocation"],
+  },
+  {
+    name: "chunks taken at once and not linked",
+    file: "src/core/run-index.ts",
+    find: "number + 1 < count ? first + (number + 1) * Unit.integers : 0",
+    replace: "0",
+    tests: ["core/run-index", "semantics/"],
+  },
+
   // --- generations ---
+  {
+    name: "room promised to a table given away",
+    file: "src/core/arena.ts",
+    find: "const needed = end + words[Header.promised]! + unitCount;",
+    replace: "const needed = end + unitCount;",
+    tests: ["core/arena"],
+  },
+  {
+    name: "a promise kept by a block that is gone",
+    file: "src/core/blocks.ts",
+    find: "else if (words[block + Block.spans] !== Spans.none) state.arena.unpromise(generationUnits(capacity));",
+    replace: "",
+    tests: ["semantics/"],
+  },
+  {
+    name: "a second copy that fails, in the middle of a fill",
+    file: "src/engine/mapped-block.ts",
+    find: "this.#memory.copyIn(this.rw + offset, bytes, length);\n  }\n\n  /** Closes",
+    replace:
+      "this.#memory.copyIn(this.rw + offset, bytes, 4);\n    this.#memory.copyIn(this.rw + offset, bytes, length);\n  }\n\n  /** Closes",
+    tests: ["faults/faults"],
+  },
   {
     name: "a generation left in the ledger by a release",
     file: "src/core/generations.ts",
@@ -125,8 +177,8 @@ export const plantedFaults = [
   {
     name: "no mark left by a release through an address",
     file: "src/core/generations.ts",
-    find: "} else if (!isOwn || (spans & Spans.watched) !== 0 || words[entry]! < 0) {",
-    replace: "} else if ((spans & Spans.watched) !== 0 || words[entry]! < 0) {",
+    find: "} else if (!isOwn || (spans & Spans.watched) !== 0 || (table !== 0 && words[entry]! < 0)) {",
+    replace: "} else if ((spans & Spans.watched) !== 0 || (table !== 0 && words[entry]! < 0)) {",
     tests: ["semantics/release"],
   },
   {
@@ -155,8 +207,8 @@ export const plantedFaults = [
   {
     name: "a class off by one",
     file: "src/core/classes.ts",
-    find: "return classOfRun(length + (1 << (octave - 2)) - 1);",
-    replace: "return classOfRun(length + (1 << (octave - 2)) - 1) + 1;",
+    find: "const runClass = EXACT_CLASSES + ((octave - 5) << 3) + (((length - 1) >>> (octave - 3)) & 7);",
+    replace: "const runClass = EXACT_CLASSES + ((octave - 5) << 3) + ((length >>> (octave - 3)) & 7);",
     tests: ["core/classes"],
   },
   {
