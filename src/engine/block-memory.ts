@@ -236,10 +236,10 @@ export class BlockMemory {
 
   /**
    * Moves the blocks to a register that other threads read and write too; from now on the spans ask `owner`.
-   * Precondition: each block has its ledger.
+   * Precondition: each block has its ledger. Cannot fail: what can is in {@link prepare}.
    */
-  share(register: BlockRegister, owner: SpanOwner, journal: JournalStorage): void {
-    this.#attach(register, owner, journal, true);
+  share(register: BlockRegister, owner: SpanOwner, journal: MappingJournal | undefined): void {
+    this.attach(register, owner, journal);
     // A pool's oldest block comes first, since the register keeps this order and a reset keeps the oldest block.
     for (const mapped of new Set([...this.oldest(), ...this.all()])) {
       mapped.owner = owner;
@@ -250,17 +250,22 @@ export class BlockMemory {
     }
   }
 
-  /** Does the same as {@link share} in a thread that attaches, and so has no block yet. */
-  attach(register: BlockRegister, owner: SpanOwner, journal: JournalStorage): void {
-    this.#attach(register, owner, journal, false);
+  /**
+   * Does what may fail of {@link share} and {@link attach}, and changes nothing.
+   * @returns the journal to pass to these
+   * @throws JitError where the system refuses what sharing needs
+   */
+  prepare(journal: JournalStorage, isFirst: boolean): MappingJournal | undefined {
+    this.#memory.sharing?.prepare();
+    return this.#journals?.openJournal(journal, isFirst);
   }
 
-  #attach(register: BlockRegister, owner: SpanOwner, journal: JournalStorage, isFirst: boolean): void {
-    this.#memory.sharing?.prepare();
-    this.#journal = this.#journals?.openJournal(journal, isFirst);
+  /** Does the same as {@link share} in a thread that attaches, and so has no block yet. */
+  attach(register: BlockRegister, owner: SpanOwner, journal: MappingJournal | undefined): void {
+    this.#journal = journal;
     this.#register = register;
     this.#owner = owner;
-    this.#tag = { ...this.#tag, isGuarded: true, journal: this.#journal };
+    this.#tag = { ...this.#tag, isGuarded: true, journal };
   }
 
   /** Drops this thread's objects of blocks that another thread has unmapped, or of all blocks. */

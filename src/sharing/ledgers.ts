@@ -32,7 +32,6 @@ export class SharedLedgers {
     const { core, blocks } = this.#engine;
     for (let block = core.firstBlock(); block !== 0; block = core.nextBlock(block)) {
       if (!admitSpans(core, block)) throw outOfMetadata(blocks.at(block).sizeBytes, core.metadataLimit);
-      generationsOf(core, block);
     }
     const contents = blocks.all().map((mapped) => {
       const starts = this.#startsOf(mapped.block);
@@ -40,6 +39,7 @@ export class SharedLedgers {
     });
     // From here on nothing can fail.
     for (const { mapped, starts, values } of contents) {
+      generationsOf(core, mapped.block);
       makeLedger(core.words, mapped.block, starts, values, (granule, generation, before) => {
         mapped.noteGeneration(granule, generation, before);
       });

@@ -167,10 +167,12 @@ export class SharedEngine implements AllocatorOperations {
   enrol(): void {
     needMuchStack();
     const { core, blocks } = this.engine;
+    const journal = blocks.prepare(this.state.journal, true);
     const given = this.#ledgers.makeAll();
+    // From here on nothing can fail.
     this.state.batches.claim(this.memberId, core.generation, given);
     this.#generations.resume(this.memberId);
-    blocks.share(this.state.register, this, this.state.journal);
+    blocks.share(this.state.register, this, journal);
     this.#length = core.words.length;
     this.#epoch = this.state.epoch;
   }
@@ -178,12 +180,17 @@ export class SharedEngine implements AllocatorOperations {
   /** Joins an allocator that another thread has enrolled. */
   join(): void {
     try {
-      this.engine.blocks.attach(this.state.register, this, this.state.journal);
+      this.#attachBlocks();
       this.#run(() => this.#generations.resume(this.memberId));
     } catch (error) {
       this.#members.leave(this.memberId); // no thread will ever use the number
       throw error;
     }
+  }
+
+  #attachBlocks(): void {
+    const { blocks } = this.engine;
+    blocks.attach(this.state.register, this, blocks.prepare(this.state.journal, false));
   }
 
   /** Ends this thread's part: its views are closed, and its spans can no longer be used here. The allocations stay. */
@@ -198,7 +205,7 @@ export class SharedEngine implements AllocatorOperations {
 
   /** Takes the number of a thread that is over, because all numbers are given. */
   #joinInPlace(): number {
-    this.engine.blocks.attach(this.state.register, this, this.state.journal);
+    this.#attachBlocks();
     const start = this.state.words[Field.lastNumber] ?? 0;
     const isHolder = (number: number): boolean => this.#lock.involves(number);
     const number = succeed(this.#members, start, isHolder, (claimed) => this.#settleAs(claimed));
