@@ -146,11 +146,10 @@ export const plantedFaults = [
     tests: ["semantics/"],
   },
   {
-    name: "a second copy that fails, in the middle of a fill",
+    name: "live code filled in pieces, of which a later one fails",
     file: "src/engine/mapped-block.ts",
-    find: "this.#memory.copyIn(this.rw + offset, bytes, length);\n  }\n\n  /** Closes",
-    replace:
-      "this.#memory.copyIn(this.rw + offset, bytes, 4);\n    this.#memory.copyIn(this.rw + offset, bytes, length);\n  }\n\n  /** Closes",
+    find: "isLive ? length : Math.min(length, COPIED_AT_ONCE_BYTES)",
+    replace: "Math.min(length, COPIED_AT_ONCE_BYTES)",
     tests: ["faults/faults"],
   },
   {
@@ -388,14 +387,14 @@ export const plantedFaults = [
   {
     name: "released code not overwritten",
     file: "src/engine/engine.ts",
-    find: "this.blocks.fill(mapped, granule << mapped.granuleShift, length);",
+    find: "this.blocks.fill(mapped, granule << mapped.granuleShift, length, true);",
     replace: "",
     tests: ["semantics/fill"],
   },
   {
     name: "code not overwritten by a reset",
     file: "src/engine/engine.ts",
-    find: "if (this.#fills) this.blocks.fill(mapped, 0, mapped.sizeBytes);",
+    find: "if (this.#fills) this.blocks.fill(mapped, 0, mapped.sizeBytes, true);",
     replace: "",
     tests: ["semantics/fill", "semantics/retention"],
   },

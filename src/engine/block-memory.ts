@@ -348,10 +348,18 @@ export class BlockMemory {
     this.#journal?.drop(rangesOf(mapped));
   }
 
-  /** Fills a range that is free, or about to be, with the fill pattern. `start` (from the block's) and `length` in bytes. */
-  fill(mapped: MappedBlock, start: number, length: number): void {
+  /**
+   * Fills a range that is free, or about to be, with the fill pattern. `start` (from the block's) and `length` in bytes.
+   * @param isLive whether it is only about to be free: see `MappedBlock.fill`
+   */
+  fill(mapped: MappedBlock, start: number, length: number, isLive = false): void {
     for (let done = 0; done < length; done += FILLED_AT_ONCE_BYTES) {
-      mapped.fill(start + done, Math.min(length - done, FILLED_AT_ONCE_BYTES), this.#options.fillPattern);
+      mapped.fill(
+        start + done,
+        Math.min(length - done, FILLED_AT_ONCE_BYTES),
+        this.#options.fillPattern,
+        isLive,
+      );
     }
     try {
       this.#memory.flushInstructionCache(mapped.rx + start, length);

@@ -211,7 +211,7 @@ export class Engine implements AllocatorOperations {
     // Out of the ledger before it is filled: if this thread stops in between, the allocation is gone, not overwritten.
     const generation = strikeOut(core.words, mapped.block, granule);
     try {
-      this.blocks.fill(mapped, granule << mapped.granuleShift, length);
+      this.blocks.fill(mapped, granule << mapped.granuleShift, length, true);
     } catch (error) {
       restore(core.words, mapped.block, granule, generation);
       throw error;
@@ -248,7 +248,7 @@ export class Engine implements AllocatorOperations {
       const start = (granule + newCount) << mapped.granuleShift;
       shortenEntry(core.words, mapped.block, granule, newCount);
       try {
-        this.blocks.fill(mapped, start, (count - newCount) << mapped.granuleShift);
+        this.blocks.fill(mapped, start, (count - newCount) << mapped.granuleShift, true);
       } catch (error) {
         shortenEntry(core.words, mapped.block, granule, count);
         throw error;
@@ -373,7 +373,7 @@ export class Engine implements AllocatorOperations {
     const kept = policy === "soft" && !this.options.immediateRelease ? this.blocks.oldest() : [];
     this.blocks.removeAllBut(kept);
     for (const mapped of kept) {
-      if (this.#fills) this.blocks.fill(mapped, 0, mapped.sizeBytes);
+      if (this.#fills) this.blocks.fill(mapped, 0, mapped.sizeBytes, true);
       clearBlock(this.core, mapped.block);
       this.blocks.renew(mapped);
     }

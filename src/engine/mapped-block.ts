@@ -15,6 +15,9 @@ const { copyBytes, copyFrom, fillWords, newBytes } = intrinsics;
  */
 const LARGEST_KEPT_VIEW_BYTES = 256 * 1024 * 1024;
 
+/** Bytes of a fill pattern copied per call where nothing is live: enough that the calls do not count, few enough for the heap. */
+const COPIED_AT_ONCE_BYTES = 64 * 1024;
+
 /**
  * Reads and writes one mapped block. Offsets and lengths are bytes within the block, and have been checked.
  * Never leaves engine/: no user of the library ever holds memory that can be unmapped.
@@ -99,17 +102,21 @@ export class MappedBlock {
   }
 
   /**
-   * Fills with a 32-bit word, lowest byte first; `offset` and `length` are multiples of 4. Without a view it is one copy: a
-   * second one that failed would leave live code half filled.
-   * @throws JitError `ERR_OUT_OF_MEMORY` where there is no memory for that copy
+   * Fills with a 32-bit word, lowest byte first; `offset` and `length` are multiples of 4.
+   * @param isLive whether there is live code: without a view it is filled by one copy then, because a second one that
+   *   failed would leave the code half filled
+   * @throws JitError `ERR_OUT_OF_MEMORY` where there is no memory for the copy
    */
-  fill(offset: number, length: number, pattern: number): void {
+  fill(offset: number, length: number, pattern: number, isLive: boolean): void {
     const isDone = this.#access(offset, length, (view, start) => fillWords(view, start, length, pattern));
     if (isDone) return;
-    const bytes = newBytes(length);
+    const pieceBytes = isLive ? length : Math.min(length, COPIED_AT_ONCE_BYTES);
+    const bytes = newBytes(pieceBytes);
     if (bytes === undefined) throw outOfCopies("fill", length);
-    fillWords(bytes, 0, length, pattern);
-    this.#memory.copyIn(this.rw + offset, bytes, length);
+    fillWords(bytes, 0, pieceBytes, pattern);
+    for (let done = 0; done < length; done += pieceBytes) {
+      this.#memory.copyIn(this.rw + offset + done, bytes, Math.min(pieceBytes, length - done));
+    }
   }
 
   /** Closes the view, before the memory is unmapped. A later access opens a new one. */
