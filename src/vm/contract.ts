@@ -4,6 +4,7 @@
  * `vm/` never decides where code goes; it maps, protects and unmaps the ranges it is given.
  */
 import type { Address } from "../ffi/contract.ts";
+import type { RangeMemory } from "./range/contract.ts";
 
 /** The access of a mapping and the way it is made (asmjit's MemoryFlags). All default to false. */
 export interface MemoryFlags {
@@ -219,6 +220,9 @@ export interface VirtualMemory {
    * lost.
    */
   readonly journals?: MappingJournals;
+
+  /** Absent where the system offers no ranges: blocks are then mapped one by one. */
+  readonly ranges?: RangeMemory;
 
   /** Tries every way of making executable memory and undoes each. Never throws. */
   probe(): readonly ProbeStep[];
