@@ -350,8 +350,8 @@ export const plantedFaults = [
   {
     name: "a block left mapped when there is no room for its records",
     file: "src/engine/block-memory.ts",
-    find: "mapped.close();\n      this.#unmap(mapping, sizeBytes);\n      for",
-    replace: "mapped.close();\n      for",
+    find: "mapped.close();\n      this.#unmap(mapping, sizeBytes);\n      this",
+    replace: "mapped.close();\n      this",
     tests: ["faults/"],
   },
   {
@@ -668,8 +668,8 @@ export const plantedFaults = [
   {
     name: "a repair unmaps a block a second time that the journal has unmapped already",
     file: "src/engine/block-memory.ts",
-    find: "if (leaving !== undefined && this.#journal?.leaving !== leaving.rx)",
-    replace: "if (leaving !== undefined)",
+    find: "leaving !== undefined && this.#journal?.leaving !== leaving.rx)",
+    replace: "leaving !== undefined)",
     tests: ["sharing/journal"],
   },
   {

@@ -4,6 +4,7 @@ import { checkStackSize } from "../base/stack.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { resolveOptions } from "../engine/options.ts";
+import { reaches } from "../engine/reach.ts";
 import type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "../engine/options.ts";
 import { refuseValue } from "../engine/refusals.ts";
 import { attachEngine, handleOf, shareEngine } from "../sharing/handle.ts";
@@ -36,7 +37,14 @@ import type { CachePolicy } from "../engine/write-scope.ts";
  */
 export class JitAllocator implements Disposable {
   /** Every option, with the value in force. */
-  readonly options: Readonly<ResolvedJitAllocatorOptions>;
+  get options(): Readonly<ResolvedJitAllocatorOptions> {
+    const { maxReservedSize } = this.#engine;
+    if (this.#options.maxReservedSize !== maxReservedSize)
+      this.#options = Object.freeze({ ...this.#options, maxReservedSize });
+    return this.#options;
+  }
+
+  #options: Readonly<ResolvedJitAllocatorOptions>;
   readonly #memory: VirtualMemory;
   readonly #isAttached: boolean;
   /** An Engine, which takes no lock; a SharedEngine once the allocator is shared or attached. */
@@ -55,9 +63,9 @@ export class JitAllocator implements Disposable {
   constructor(options: JitAllocatorOptions = {}, given?: VirtualMemory, attached?: SharedEngine) {
     checkStackSize("make an allocator");
     const memory = memoryOr(given);
-    this.options = attached?.engine.options ?? resolveOptions(options, memory);
+    this.#options = attached?.engine.options ?? resolveOptions(options, memory);
     this.#memory = memory;
-    this.#engine = attached ?? new Engine(this.options, memory);
+    this.#engine = attached ?? new Engine(this.#options, memory);
     this.#isAttached = attached !== undefined;
   }
 
@@ -328,6 +336,26 @@ export class JitAllocator implements Disposable {
   writeScope(policy?: CachePolicy): WriteScope {
     this.#engine.checkOpen("write");
     return new WriteScope(() => this.#engine, checkPolicy(policy));
+  }
+
+  /**
+   * The range of addresses that all code lies in: of the executable views, in bytes. Reserved with the first block, and kept
+   * until {@link dispose}. Undefined before that, without `useRange`, and where the system offers none or its policy
+   * forbids one, which `jit-allocator doctor` explains.
+   */
+  get range(): { readonly start: Address; readonly size: number } | undefined {
+    const { range } = this.#engine;
+    return range === undefined ? undefined : { start: range.rx, size: range.sizeBytes };
+  }
+
+  /**
+   * Whether a relative call at `from` reaches `to`: within 2 GiB on x86-64, within 128 MiB on AArch64. `from` is the address
+   * of the call instruction. On x86-64 it is true for any two allocations of an allocator that has a {@link range}.
+   *
+   * @throws JitError `ERR_INVALID_ARGUMENT` for what is no address
+   */
+  reaches(from: Address, to: Address): boolean {
+    return reaches(from, to);
   }
 
   /** Counts what is allocated and reserved now. After the disposal every field but `overheadSize` is 0. */

@@ -1,6 +1,8 @@
 /** Maps and unmaps blocks, and keeps the object through which the bytes of each mapped block are reached. */
 import type { Core } from "../core/core.ts";
-import type { BlockRegister, RegisterEntry, SpanOwner } from "./contract.ts";
+import { BlockRange } from "./block-range.ts";
+import type { Belonging } from "./block-range.ts";
+import type { BlockRegister, RangeRecord, RegisterEntry, SpanOwner } from "./contract.ts";
 import { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { JitError } from "../base/errors.ts";
@@ -25,6 +27,8 @@ const FILLED_AT_ONCE_BYTES = 2 ** 30;
 
 /** The blocks of one allocator, as one thread sees them. */
 export class BlockMemory {
+  /** The range in which the blocks lie, where there is one. */
+  readonly range: BlockRange;
   #owner: SpanOwner;
   readonly #core: Core;
   readonly #memory: VirtualMemory;
@@ -51,6 +55,7 @@ export class BlockMemory {
     this.#core = core;
     this.#memory = memory;
     this.#options = options;
+    this.range = new BlockRange(memory, options, core);
     this.#flags = { read: true, write: true, execute: true, largePages: options.useLargePages };
   }
 
@@ -111,6 +116,7 @@ export class BlockMemory {
     for (const mapped of this.all()) {
       if (!mapped.isMapped) throw notMapped();
     }
+    this.range.verify(this.all());
     this.#verifyJournal();
   }
 
@@ -161,19 +167,30 @@ export class BlockMemory {
    */
   add(pool: number, sizeBytes: number, size: number, inPlaceOf: readonly MappedBlock[] = []): void {
     needMuchStack();
-    const mapping = this.#map(sizeBytes);
-    const shift = this.#core.granuleShiftOf(pool);
-    const isShared = this.#register !== undefined;
-    const { rx, rw } = mapping;
-    const mapped = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift, isShared);
     const gone: { readonly pool: number; readonly sizeBytes: number }[] = [];
-    try {
-      if (this.#options.fillUnusedMemory) this.fill(mapped, 0, sizeBytes);
-      for (const replaced of inPlaceOf) {
+    const removeReplaced = (): void => {
+      for (const replaced of inPlaceOf.slice(gone.length)) {
         const poolOfReplaced = this.#core.poolIndexOf(replaced.block);
         this.remove(replaced);
         gone.push({ pool: poolOfReplaced, sizeBytes: replaced.sizeBytes });
       }
+    };
+    let mapping: DualMapping;
+    try {
+      // In a full range the new block may need the addresses of those that it replaces.
+      if (this.range.isFullFor(sizeBytes)) removeReplaced();
+      mapping = this.#map(sizeBytes);
+    } catch (error) {
+      this.#addAll(gone);
+      throw error;
+    }
+    const shift = this.#core.granuleShiftOf(pool);
+    const isShared = this.#register !== undefined;
+    const { rx, rw } = mapping;
+    const mapped = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift, isShared);
+    try {
+      if (this.#options.fillUnusedMemory) this.fill(mapped, 0, sizeBytes);
+      removeReplaced();
       mapped.block = this.#core.addBlock(pool, mapping.rx, mapping.rw, sizeBytes);
       if (mapped.block === 0) throw outOfMetadata(size, this.#core.metadataLimit);
       const entry = this.#register === undefined ? 0 : this.#registerBlock(this.#register, mapped, pool);
@@ -186,9 +203,13 @@ export class BlockMemory {
     } catch (error) {
       mapped.close();
       this.#unmap(mapping, sizeBytes);
-      for (const { pool: poolOfGone, sizeBytes: goneBytes } of gone) this.#addEmpty(poolOfGone, goneBytes);
+      this.#addAll(gone);
       throw error;
     }
+  }
+
+  #addAll(gone: readonly { readonly pool: number; readonly sizeBytes: number }[]): void {
+    for (const { pool, sizeBytes } of gone) this.#addEmpty(pool, sizeBytes);
   }
 
   /**
@@ -234,8 +255,9 @@ export class BlockMemory {
    * Moves the blocks to a register that other threads read and write too; from now on the spans ask `owner`.
    * Precondition: each block has its ledger.
    */
-  share(register: BlockRegister, owner: SpanOwner, journal: JournalStorage): void {
+  share(register: BlockRegister, owner: SpanOwner, journal: JournalStorage, range: RangeRecord): void {
     this.#attach(register, owner, journal, true);
+    this.range.share(range, true);
     // A pool's oldest block comes first, since the register keeps this order and a reset keeps the oldest block.
     for (const mapped of new Set([...this.oldest(), ...this.all()])) {
       mapped.owner = owner;
@@ -247,8 +269,9 @@ export class BlockMemory {
   }
 
   /** Does the same as {@link share} in a thread that attaches, and so has no block yet. */
-  attach(register: BlockRegister, owner: SpanOwner, journal: JournalStorage): void {
+  attach(register: BlockRegister, owner: SpanOwner, journal: JournalStorage, range: RangeRecord): void {
     this.#attach(register, owner, journal, false);
+    this.range.share(range, false);
   }
 
   #attach(register: BlockRegister, owner: SpanOwner, journal: JournalStorage, isFirst: boolean): void {
@@ -309,14 +332,27 @@ export class BlockMemory {
    */
   reclaim(kept: readonly RegisterEntry[], [leaving]: readonly RegisterEntry[]): void {
     // If the journal does not name the leaving block, all of it is still mapped. If it does, it says what is left of it.
-    if (leaving !== undefined && this.#journal?.leaving !== leaving.rx)
+    // In a range nothing is ever left half unmapped: its stretches are wiped, as often as need be.
+    const isInRange = this.range.range !== undefined;
+    if (!isInRange && leaving !== undefined && this.#journal?.leaving !== leaving.rx)
       this.#journal?.take(rangesOf(leaving), leaving.rx);
-    this.#journals?.reclaim(this.#tag.name, kept.flatMap(rangesOf), this.#journal);
+    const keptRanges = [...kept.flatMap(rangesOf), ...this.range.views()];
+    this.#journals?.reclaim(this.#tag.name, keptRanges, this.#journal);
   }
 
   /** Ends a {@link reclaim}: the register has no leaving block any more. */
   settle(kept: readonly RegisterEntry[]): void {
-    this.#journal?.drop(kept.flatMap(rangesOf));
+    this.#journal?.drop([...kept.flatMap(rangesOf), ...this.range.views()]);
+    this.range.sweep();
+  }
+
+  /** Gives the range back. Precondition: there are no blocks. */
+  releaseRange(): void {
+    this.range.release(this.#belonging);
+  }
+
+  get #belonging(): Belonging {
+    return { tag: this.#tag, journal: this.#journal };
   }
 
   /** Unmaps a block and removes it from the core, even if it has allocations. Where the system refuses, nothing changed. */
@@ -324,7 +360,7 @@ export class BlockMemory {
     needMuchStack();
     mapped.close();
     this.#register?.markLeaving(mapped.entry);
-    this.#journal?.take(rangesOf(mapped), mapped.rx);
+    if (this.range.range === undefined) this.#journal?.take(rangesOf(mapped), mapped.rx);
     try {
       this.#unmap(mapped, mapped.sizeBytes);
     } catch (error) {
@@ -359,12 +395,19 @@ export class BlockMemory {
   }
 
   #map(sizeBytes: number): DualMapping {
+    const stretch = this.range.map(sizeBytes, this.#belonging);
+    if (stretch !== undefined) return stretch;
     if (this.#options.useDualMapping) return this.#memory.allocDualMapping(sizeBytes, this.#flags, this.#tag);
     const address = this.#memory.alloc(sizeBytes, this.#flags, this.#tag);
     return { rx: address, rw: address };
   }
 
   #unmap(mapping: DualMapping, sizeBytes: number): void {
+    const { range } = this.range;
+    if (range !== undefined) {
+      this.range.unmap(range, mapping.rx, sizeBytes);
+      return;
+    }
     if (this.#options.useDualMapping) this.#memory.releaseDualMapping(mapping, sizeBytes, this.#tag);
     else this.#memory.release(mapping.rx, sizeBytes, this.#tag);
   }

@@ -21,7 +21,7 @@ import * as stack from "../base/stack.ts";
 import { uniqueName } from "../base/unique.ts";
 import { describeBlock, statisticsOf } from "./statistics.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
-import type { VirtualMemory } from "../vm/contract.ts";
+import type { AddressRange, VirtualMemory } from "../vm/contract.ts";
 import type { CachePolicy } from "./write-scope.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
@@ -383,6 +383,7 @@ export class Engine implements AllocatorOperations {
     needMuchStack();
     this.releaseCount++;
     this.blocks.removeAllBut([]);
+    this.blocks.releaseRange();
     this.closeDown();
   }
 
@@ -391,6 +392,14 @@ export class Engine implements AllocatorOperations {
     this.#isDisposed = true;
     this.#largestSize = 0;
     this.#largestPlainSize = 0;
+  }
+
+  get range(): AddressRange | undefined {
+    return this.blocks.range.range;
+  }
+
+  get maxReservedSize(): number {
+    return this.core.maxReservedBytes;
   }
 
   // --- telling ------------------------------------------------------------------------------------------------

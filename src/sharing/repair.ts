@@ -34,7 +34,10 @@ export function repair(engine: Engine, state: SharedState): void {
   blocks.settle(staying);
   const isForAll = intent === Intent.resetHard || intent === Intent.dispose;
   const isDone = removeBlocks(engine, isForAll ? staying.map(({ block }) => block) : surplus);
-  if (intent === Intent.dispose && isDone) state.isDisposed = true;
+  if (intent === Intent.dispose && isDone) {
+    releaseRange(engine);
+    state.isDisposed = true;
+  }
   state.intent = Intent.none;
   if (engine.options.fillUnusedMemory) fillFree(engine);
   state.countRepair();
@@ -59,6 +62,15 @@ function removeBlocks({ blocks }: Engine, doomed: readonly number[]): boolean {
     }
   }
   return isDone;
+}
+
+/** Gives the range back for a disposal that had begun. Where the system refuses, addresses are lost, and no memory. */
+function releaseRange({ blocks }: Engine): void {
+  try {
+    blocks.releaseRange();
+  } catch (error) {
+    if (!(error instanceof JitError)) throw error;
+  }
 }
 
 /** Fills all free memory: some that was being released may not have been filled yet. */

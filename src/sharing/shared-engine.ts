@@ -26,6 +26,7 @@ import { Field, Intent } from "./layout.ts";
 import { OwnGenerations } from "./own-generations.ts";
 import type { SharedState } from "./shared-state.ts";
 import { leaveToEstate, succeed } from "./succession.ts";
+import type { AddressRange } from "../vm/contract.ts";
 import type { CachePolicy } from "../engine/write-scope.ts";
 
 /** The inside of a shared JitAllocator, in one thread. */
@@ -170,7 +171,7 @@ export class SharedEngine implements AllocatorOperations {
     const given = this.#ledgers.makeAll();
     this.state.batches.claim(this.memberId, core.generation, given);
     this.#generations.resume(this.memberId);
-    blocks.share(this.state.register, this, this.state.journal);
+    blocks.share(this.state.register, this, this.state.journal, this.state.range);
     this.#length = core.words.length;
     this.#epoch = this.state.epoch;
   }
@@ -178,12 +179,17 @@ export class SharedEngine implements AllocatorOperations {
   /** Joins an allocator that another thread has enrolled. */
   join(): void {
     try {
-      this.engine.blocks.attach(this.state.register, this, this.state.journal);
+      this.#attachBlocks();
       this.#run(() => this.#generations.resume(this.memberId));
     } catch (error) {
       this.#members.leave(this.memberId); // no thread will ever use the number
       throw error;
     }
+  }
+
+  #attachBlocks(): void {
+    const { register, journal, range } = this.state;
+    this.engine.blocks.attach(register, this, journal, range);
   }
 
   /** Ends this thread's part: its views are closed, and its spans can no longer be used here. The allocations stay. */
@@ -198,7 +204,7 @@ export class SharedEngine implements AllocatorOperations {
 
   /** Takes the number of a thread that is over, because all numbers are given. */
   #joinInPlace(): number {
-    this.engine.blocks.attach(this.state.register, this, this.state.journal);
+    this.#attachBlocks();
     const start = this.state.words[Field.lastNumber] ?? 0;
     const isHolder = (number: number): boolean => this.#lock.involves(number);
     const number = succeed(this.#members, start, isHolder, (claimed) => this.#settleAs(claimed));
@@ -351,6 +357,14 @@ export class SharedEngine implements AllocatorOperations {
 
   statistics(): Statistics {
     return this.#run(() => statisticsOf(this.engine.core, this.state.usedBytes));
+  }
+
+  get range(): AddressRange | undefined {
+    return this.#run(() => this.engine.range);
+  }
+
+  get maxReservedSize(): number {
+    return this.engine.maxReservedSize;
   }
 
   describeBlocks(): BlockInfo[] {

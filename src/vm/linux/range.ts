@@ -13,6 +13,7 @@
  */
 import { JitError, formatAddress } from "../../base/errors.ts";
 import type { Address } from "../../ffi/contract.ts";
+import { isMainThread } from "../../base/unique.ts";
 import { attempt } from "../attempts.ts";
 import type { MappingTag } from "../contract.ts";
 import type { AddressRange, RangeMemory, RangeRefusal, RangeRequest } from "../range/contract.ts";
@@ -51,6 +52,8 @@ export class LinuxRanges implements RangeMemory {
   readonly #files: SystemFiles;
   /** Where the last range begins: the next one is asked for right below. 0 = none was made yet. */
   #lastStart: Address = 0;
+  /** A range that was given back untouched, for the next allocator: making one takes longer than mapping a block. */
+  #kept: AddressRange | undefined;
   /** Whether a range of this thread could be executed and wiped: the system's policy then allows ranges. */
   #isProven = false;
 
@@ -60,6 +63,8 @@ export class LinuxRanges implements RangeMemory {
   }
 
   reserve(request: RangeRequest): AddressRange | RangeRefusal {
+    const kept = this.#keptFor(request);
+    if (kept !== undefined) return kept;
     return this.#libc.noter.noting(request.tag?.journal, () => {
       try {
         return this.#reserve(request);
@@ -71,10 +76,20 @@ export class LinuxRanges implements RangeMemory {
     });
   }
 
+  /** The range that is kept, where it is what is asked for. Shared allocators get one of their own, which bears their tag. */
+  #keptFor({ sizeBytes, isDual, near, tag }: RangeRequest): AddressRange | undefined {
+    const kept = this.#kept;
+    const isFit = isDual && near === undefined && kept?.sizeBytes === sizeBytes && tag?.isGuarded !== true;
+    if (!isFit) return undefined;
+    this.#kept = undefined;
+    return kept;
+  }
+
   /** @throws StepFailure where the system refuses a step; JitError where there is no room or nothing is near enough */
   #reserve(request: RangeRequest): AddressRange | RangeRefusal {
     const libc = this.#libc;
-    const file = this.#openFile(fileNameOf(request.tag?.name));
+    // The name shows in /proc/self/maps which memory is writable and executable at once.
+    const file = this.#openFile(fileNameOf(request.tag?.name) + (request.isDual ? "" : "-rwx"));
     try {
       const again = request.isDual ? libc.open(`/proc/self/fd/${file}`, Open.CLOEXEC, 0) : file;
       if (again === NO_DESCRIPTOR)
@@ -240,7 +255,14 @@ export class LinuxRanges implements RangeMemory {
     this.#isProven = true;
   }
 
-  release({ rx, rw, sizeBytes }: AddressRange, tag?: MappingTag): void {
+  release(range: AddressRange, tag?: MappingTag, isUntouched = false): void {
+    const { rx, rw, sizeBytes } = range;
+    // One alone, and of the main thread: a worker that ends would leave the addresses behind.
+    const isKeepable = isUntouched && rx !== rw && tag?.isGuarded !== true && isMainThread;
+    if (isKeepable && this.#kept === undefined) {
+      this.#kept = range;
+      return;
+    }
     const totalBytes = rx === rw ? sizeBytes : 2 * sizeBytes;
     const failed = this.#libc.noter.noting(tag?.journal, () => this.#libc.munmap(rw, totalBytes) !== 0);
     if (failed) {
@@ -306,7 +328,9 @@ export class LinuxRanges implements RangeMemory {
 
   adviseLargePages({ rx, rw }: AddressRange, offset: number, sizeBytes: number): void {
     const views = { rx: rx + offset, rw: rw + offset };
-    adviseLargePagesShared(this.#libc, views, sizeBytes, this.#libc.getpagesize(), ALIGNMENT);
+    attempt(() => {
+      adviseLargePagesShared(this.#libc, views, sizeBytes, this.#libc.getpagesize(), ALIGNMENT);
+    });
   }
 
   residentPages({ rw }: AddressRange, offset: number, sizeBytes: number): Uint8Array | undefined {

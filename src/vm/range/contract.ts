@@ -14,7 +14,7 @@
  * journal but reserving and releasing: every other step may be repeated, whatever a thread that died left behind.
  */
 import type { Address } from "../../ffi/contract.ts";
-import type { MappingTag } from "../contract.ts";
+import type { MappingTag } from "../journal/contract.ts";
 
 /** A reserved range: plain data, valid in every thread of the process. */
 export interface AddressRange {
@@ -56,8 +56,12 @@ export interface RangeMemory {
    *   addresses are near enough; `ERR_TOO_MANY_HANDLES`
    */
   reserve(request: RangeRequest): AddressRange | RangeRefusal;
-  /** Gives back a whole range, whatever is committed in it. @param tag as in `VirtualMemory.alloc` */
-  release(range: AddressRange, tag?: MappingTag): void;
+  /**
+   * Gives back a whole range, whatever is committed in it.
+   * @param tag as in `VirtualMemory.alloc`
+   * @param isUntouched whether nothing in it is committed or unclean: it may be kept then for the next allocator
+   */
+  release(range: AddressRange, tag?: MappingTag, isUntouched?: boolean): void;
   /**
    * Makes a stretch usable. @param isUnclean whether it may have been left unclean; it is wiped first then
    * @throws JitError; the stretch is unclean then

@@ -24,6 +24,8 @@ describe("options", () => {
         blockSize: 64 * 1024,
         granularity: 64,
         maxReservedSize: 2048 * MiB,
+        useRange: true,
+        near: undefined,
       });
       assert.equal(fillPattern, allocator.fillPattern);
     });
