@@ -11,7 +11,7 @@ import { attachEngine, handleOf, shareEngine } from "../sharing/handle.ts";
 import type { SharedAllocator } from "../sharing/handle.ts";
 import { SharedEngine } from "../sharing/shared-engine.ts";
 import type { MemberInfo, Membership } from "../sharing/membership.ts";
-import type { SpanToken } from "../engine/contract.ts";
+import type { CodeRange, SpanToken } from "../engine/contract.ts";
 import type { Span } from "../engine/span.ts";
 import type { BlockInfo, Statistics } from "../engine/statistics.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
@@ -343,7 +343,7 @@ export class JitAllocator implements Disposable {
    * until {@link dispose}. Undefined before that, without `useRange`, and where the system offers none or its policy
    * forbids one, which `jit-allocator doctor` explains.
    */
-  get range(): { readonly start: Address; readonly size: number } | undefined {
+  get range(): CodeRange | undefined {
     const { range } = this.#engine;
     return range === undefined ? undefined : { start: range.rx, size: range.sizeBytes };
   }

@@ -84,6 +84,14 @@ export interface RangeRecord {
   isUnclean: boolean;
 }
 
+/** A range of addresses in which all code of an allocator lies: of the executable views. */
+export interface CodeRange {
+  /** The lowest address of the range. */
+  readonly start: Address;
+  /** Bytes. */
+  readonly size: number;
+}
+
 /** The parts that an engine takes over where the allocator is another thread's. */
 export interface SharedParts {
   /** The core's buffer. */

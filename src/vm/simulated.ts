@@ -21,6 +21,8 @@ import type {
   VirtualMemory,
 } from "./contract.ts";
 import { AddressMap } from "./simulated/address-map.ts";
+import { SimulatedRanges } from "./simulated/ranges.ts";
+import type { RangeOperation } from "./simulated/ranges.ts";
 import { makePlacer } from "./simulated/placement.ts";
 import type { SimulatedPlacement } from "./simulated/placement.ts";
 
@@ -36,7 +38,8 @@ export type SimulatedOperation =
   | "openView"
   | "closeView"
   | "copyIn"
-  | "copyOut";
+  | "copyOut"
+  | RangeOperation;
 
 /** How the simulated machine is made. */
 export interface SimulatedMemoryOptions {
@@ -61,6 +64,8 @@ export interface SimulatedMemoryOptions {
   readonly hardened?: boolean;
   /** A runtime that gives no views of native memory, like one with V8's sandbox. Default false. */
   readonly refusesViews?: boolean;
+  /** A system that offers ranges, like Linux. Default false. */
+  readonly hasRanges?: boolean;
 }
 
 /** One live mapping. */
@@ -94,6 +99,7 @@ interface Fault {
 /** {@link VirtualMemory} without a system. Not thread-safe: each thread would have a machine of its own. */
 export class SimulatedMemory implements VirtualMemory {
   readonly name = "simulated";
+  readonly ranges?: SimulatedRanges;
   /** How often each operation was called, failed calls included. */
   readonly calls: Readonly<Record<SimulatedOperation, number>>;
   readonly #calls: Record<SimulatedOperation, number>;
@@ -118,7 +124,9 @@ export class SimulatedMemory implements VirtualMemory {
       totalBytes: options.totalBytes ?? Number.POSITIVE_INFINITY,
       hardened: options.hardened ?? false,
       refusesViews: options.refusesViews ?? false,
+      hasRanges: options.hasRanges ?? false,
     };
+    if (this.#options.hasRanges) this.ranges = this.#makeRanges(pageSize);
     this.#place = makePlacer({
       ...this.#options,
       isFree: (address, sizeBytes) => this.#byAddress.isFree(address, sizeBytes),
@@ -135,6 +143,7 @@ export class SimulatedMemory implements VirtualMemory {
       closeView: 0,
       copyIn: 0,
       copyOut: 0,
+      ...{ reserveRange: 0, releaseRange: 0, commit: 0, decommit: 0, empty: 0, discard: 0 },
     };
     this.calls = this.#calls;
   }
@@ -210,6 +219,10 @@ export class SimulatedMemory implements VirtualMemory {
     const addresses = new Set(kept.map(({ address }) => address));
     for (const mapping of new Set(this.#byAddress.values())) {
       if (mapping.tagName === tagName && !addresses.has(mapping.rx)) this.#remove(mapping);
+    }
+    const { ranges } = this;
+    for (const range of ranges?.all ?? []) {
+      if (!addresses.has(range.rx) && ranges?.find(range.rx, tagName) !== undefined) ranges.release(range);
     }
   }
 
@@ -332,6 +345,35 @@ export class SimulatedMemory implements VirtualMemory {
     const { totalBytes } = this.#options;
     const value = Number.isFinite(totalBytes) ? totalBytes : null;
     return [{ name: "totalBytes", value, unit: "bytes", meaning: "the memory of the simulated machine" }];
+  }
+
+  #makeRanges(pageSize: number): SimulatedRanges {
+    return new SimulatedRanges({
+      pageSize,
+      enter: (operation, syscall) => {
+        this.#enter(operation, syscall);
+      },
+      place: (sizeBytes) => this.#place(sizeBytes),
+      add: (rx, rw, sizeBytes) => {
+        this.#takeBytes(sizeBytes);
+        const flags = { read: true, write: true, execute: true };
+        const mapping: Mapping = {
+          rx,
+          rw,
+          sizeBytes,
+          flags,
+          tagName: undefined,
+          bytes: undefined,
+          openViews: 0,
+        };
+        this.#byAddress.add(rx, mapping);
+        if (rw !== rx) this.#byAddress.add(rw, mapping);
+      },
+      remove: (rx, rw, sizeBytes) => {
+        this.#remove(this.#exactly(rx, rw, sizeBytes));
+      },
+      bytesAt: (address, sizeBytes) => this.alias(address, sizeBytes),
+    });
   }
 
   // ---- Inside ---------------------------------------------------------------------------------------------------
