@@ -1,5 +1,6 @@
 /** Maps and unmaps blocks, and keeps the object through which the bytes of each mapped block are reached. */
 import type { Core } from "../core/core.ts";
+import { eachFreeRun } from "../core/pages.ts";
 import { BlockRange } from "./block-range.ts";
 import type { Belonging } from "./block-range.ts";
 import type { BlockRegister, RangeRecord, RegisterEntry, SpanOwner } from "./contract.ts";
@@ -349,6 +350,21 @@ export class BlockMemory {
   /** Gives the range back. Precondition: there are no blocks. */
   releaseRange(): void {
     this.range.release(this.#belonging);
+  }
+
+  /** Gives the memory of all free pages of a block back to the system. Returns bytes. @throws JitError if it refuses */
+  trim(mapped: MappedBlock): number {
+    needMuchStack();
+    const { words } = this.#core;
+    const { pageSize } = this.#memory.info();
+    return this.range.trim(mapped, (visit) => {
+      eachFreeRun(words, mapped.block, pageSize, visit);
+    });
+  }
+
+  /** Bytes of all blocks for which the system holds memory. */
+  residentBytes(): number {
+    return this.all().reduce((sum, mapped) => sum + this.range.residentBytes(mapped), 0);
   }
 
   get #belonging(): Belonging {

@@ -41,7 +41,7 @@ export interface Belonging {
 
 /** A {@link RangeRecord} of an allocator that one thread has for itself. */
 export function ownRecord(): RangeRecord {
-  return { range: undefined, isRefused: false, isUnclean: false };
+  return { range: undefined, isRefused: false, isUnclean: false, isTrimmed: false };
 }
 
 /** The range of one allocator. */
@@ -73,6 +73,7 @@ export class BlockRange {
     if (isFirst) {
       record.isRefused = this.#record.isRefused;
       record.isUnclean = this.#record.isUnclean;
+      record.isTrimmed = this.#record.isTrimmed;
       record.range = this.#record.range;
     }
     this.#record = record;
@@ -138,6 +139,59 @@ export class BlockRange {
     } finally {
       if (!isClean) this.#record.isUnclean = true;
     }
+  }
+
+  /**
+   * Gives the memory of a block's free pages back to the system. `eachRun` visits their runs, by number.
+   * @returns bytes that the system held there; of all the runs, where it does not say
+   * @throws JitError where the system refuses
+   */
+  trim(
+    { rx, sizeBytes }: { readonly rx: number; readonly sizeBytes: number },
+    eachRun: (visit: (first: number, end: number) => void) => void,
+  ): number {
+    const { ranges } = this.#memory;
+    const { range } = this.#record;
+    if (ranges === undefined || range === undefined) return 0;
+    const { pageSize } = this.#memory.info();
+    const offset = rx - range.rx;
+    const resident = ranges.residentPages(range, offset, sizeBytes);
+    let bytes = 0;
+    eachRun((first, end) => {
+      let count = resident === undefined ? end - first : 0;
+      let lowest = first;
+      let highest = end;
+      if (resident !== undefined) {
+        // Pages that the system does not hold need no call.
+        highest = first;
+        for (let page = first; page < end; page++) {
+          if (((resident[page] ?? 0) & 1) === 0) continue;
+          if (count++ === 0) lowest = page;
+          highest = page + 1;
+        }
+      }
+      if (count === 0) return;
+      this.#record.isTrimmed = true;
+      ranges.discard(range, offset + lowest * pageSize, (highest - lowest) * pageSize);
+      bytes += count * pageSize;
+    });
+    return bytes;
+  }
+
+  /** Whether free memory may read as zero where it was something else before: see {@link trim}. */
+  get isTrimmed(): boolean {
+    return this.#record.isTrimmed;
+  }
+
+  /** Bytes of a block for which the system holds memory; all of them where it does not say. */
+  residentBytes({ rx, sizeBytes }: { readonly rx: number; readonly sizeBytes: number }): number {
+    const { range } = this.#record;
+    if (range === undefined) return sizeBytes;
+    const resident = this.#memory.ranges?.residentPages(range, rx - range.rx, sizeBytes);
+    if (resident === undefined) return sizeBytes;
+    let count = 0;
+    for (const page of resident) count += page & 1;
+    return count * this.#memory.info().pageSize;
   }
 
   /** Makes everything in the range that is no block's as good as untouched. Never throws; what is refused stays unclean. */

@@ -82,6 +82,8 @@ export interface RangeRecord {
   isRefused: boolean;
   /** Whether something in the range that is no block's may have memory, or access. */
   isUnclean: boolean;
+  /** Whether pages of free memory were given back, which read as zero since. */
+  isTrimmed: boolean;
 }
 
 /** A range of addresses in which all code of an allocator lies: of the executable views. */

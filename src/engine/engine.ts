@@ -52,7 +52,10 @@ export class Engine implements AllocatorOperations {
   readonly #fills: boolean;
   /** Bytes: the largest request; 0 once disposed, so that the hot path needs no other check. */
   #largestSize: number;
-  /** The same with one pool, 0 with three and while {@link #warmUp} lasts: requests up to it take the short path. */
+  /**
+   * The same with one pool; 0 with three, while {@link #warmUp} lasts, and where free memory is filled. Requests up to it take
+   * the short path.
+   */
   #largestPlainSize = 0;
   /** Whether releases and shrinks may take the short path: nothing is filled, and {@link #warmUp} is over. */
   #isPlain = false;
@@ -84,7 +87,7 @@ export class Engine implements AllocatorOperations {
   #warmUp(): void {
     if (!needStackAtFirst()) return;
     this.#isPlain = !this.#fills;
-    if (this.#poolCount === 1) this.#largestPlainSize = this.#largestSize;
+    if (this.#poolCount === 1 && !this.#fills) this.#largestPlainSize = this.#largestSize;
   }
 
   // --- allocation ---------------------------------------------------------------------------------------------
@@ -134,9 +137,29 @@ export class Engine implements AllocatorOperations {
     return core.addressOf(block, granule);
   }
 
-  /** Takes room for `size` bytes, which the core then names. Returns true where a block was mapped for it. */
+  /** Does what {@link #takeRoom} does, and fills what was trimmed since it was filled, if free memory is to be filled. */
   #place(size: number): boolean {
     this.#warmUp();
+    const isInNewBlock = this.#takeRoom(size);
+    if (!isInNewBlock && this.#fills && this.blocks.range.isTrimmed) this.#fillTaken();
+    return isInNewBlock;
+  }
+
+  /** Fills the allocation that the core has just made. If that fails, it is released. */
+  #fillTaken(): void {
+    const { block, granule } = this.core;
+    const mapped = this.blocks.at(block);
+    const length = this.core.lengthAt(block, granule) << mapped.granuleShift;
+    try {
+      this.blocks.fill(mapped, granule << mapped.granuleShift, length);
+    } catch (error) {
+      this.core.free(block, granule, true);
+      throw error;
+    }
+  }
+
+  /** Takes room for `size` bytes, which the core then names. Returns true where a block was mapped for it. */
+  #takeRoom(size: number): boolean {
     if (typeof size !== "number" || (size | 0) !== size || size <= 0 || size > this.#largestSize) {
       this.checkOpen("allocate");
       throw refusals.refuseSize(size, this.#largestSize);
@@ -378,6 +401,13 @@ export class Engine implements AllocatorOperations {
     }
   }
 
+  /** Gives the memory of all free pages back to the system. Returns bytes. */
+  trim(): number {
+    needMuchStack();
+    this.checkOpen("trim");
+    return this.blocks.all().reduce((sum, mapped) => sum + this.blocks.trim(mapped), 0);
+  }
+
   dispose(): void {
     if (this.#isDisposed) return;
     needMuchStack();
@@ -405,7 +435,7 @@ export class Engine implements AllocatorOperations {
   // --- telling ------------------------------------------------------------------------------------------------
 
   statistics(): Statistics {
-    return statisticsOf(this.core);
+    return statisticsOf(this.core, this.blocks.residentBytes());
   }
 
   describeBlocks(): BlockInfo[] {

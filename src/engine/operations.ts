@@ -21,6 +21,7 @@ export interface AllocatorOperations extends SpanOwner, WriteScopeOwner {
   verify(): void;
   dispose(): void;
   checkOpen(action: string): void;
+  trim(): number;
   /** The range of all blocks; undefined where there is none, or none yet. */
   readonly range: AddressRange | undefined;
   /** Bytes: what all blocks together may reserve, which may be less than the options say. */

@@ -63,6 +63,8 @@ export const enum Field {
   isRangeRefused = 27,
   /** 1 = parts of the range that are no block's may have memory, or access. */
   isRangeUnclean = 28,
+  /** 1 = pages of free memory were given back, which read as zero since. */
+  isRangeTrimmed = 29,
   count = 32,
 }
 

@@ -52,6 +52,14 @@ export class SharedRangeRecord implements RangeRecord {
     this.#words[Field.isRangeUnclean] = value ? 1 : 0;
   }
 
+  get isTrimmed(): boolean {
+    return this.#words[Field.isRangeTrimmed] !== 0;
+  }
+
+  set isTrimmed(value: boolean) {
+    this.#words[Field.isRangeTrimmed] = value ? 1 : 0;
+  }
+
   /** 32 bits of the record (FNV-1a, of integers), never 0. */
   #hash(): number {
     let hash = 0x811c_9dc5;

@@ -356,11 +356,18 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   statistics(): Statistics {
-    return this.#run(() => statisticsOf(this.engine.core, this.state.usedBytes));
+    return this.#run(() => {
+      const { core, blocks } = this.engine;
+      return statisticsOf(core, blocks.residentBytes(), this.state.usedBytes);
+    });
   }
 
   get range(): AddressRange | undefined {
     return this.#run(() => this.engine.range);
+  }
+
+  trim(): number {
+    return this.#run(() => this.engine.trim());
   }
 
   get maxReservedSize(): number {

@@ -180,7 +180,7 @@ function rangesOf(
     wipe: (range, offset, size) => mortal(() => ranges.wipe(range, offset, size)),
     discard: (range, offset, size) => mortal(() => ranges.discard(range, offset, size)),
     adviseLargePages: () => undefined,
-    residentPages: (range, offset, size) => ranges.residentPages(range, offset, size),
+    residentPages: () => undefined,
   };
 }
 

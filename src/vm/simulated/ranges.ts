@@ -129,13 +129,9 @@ export class SimulatedRanges implements RangeMemory {
     // A hint, which this machine does not heed.
   }
 
-  /** A page is resident where it has a byte other than 0. */
-  residentPages(range: AddressRange, offset: number, sizeBytes: number): Uint8Array {
-    const { pageSize } = this.#host;
-    const bytes = this.#host.bytesAt(range.rx + offset, sizeBytes);
-    return Uint8Array.from({ length: sizeBytes / pageSize }, (_, page) =>
-      bytes.subarray(page * pageSize, (page + 1) * pageSize).some((byte) => byte !== 0) ? 1 : 0,
-    );
+  /** This machine does not say. */
+  residentPages(): undefined {
+    return undefined;
   }
 
   /** Takes the memory of a stretch that is no longer committed. Where that is to fail, the stretch is unclean. */

@@ -190,6 +190,7 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   "JitAllocator.blockSize": onAllocator("blockSize", noArguments),
   "JitAllocator.granularity": onAllocator("granularity", noArguments),
   "JitAllocator.fillPattern": onAllocator("fillPattern", noArguments),
+  "JitAllocator.trim": onAllocator("trim", noArguments),
   "JitAllocator.options": onAllocator("options", noArguments),
   "JitAllocator.range": onAllocator("range", noArguments),
   "JitAllocator.reaches": onAllocator("reaches", ({ span }) => [span.rx, span.rx], isIndex, isIndex),

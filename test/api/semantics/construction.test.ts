@@ -145,6 +145,7 @@ describe("options", () => {
         usedSize: 0,
         reservedSize: 0,
         unusedSize: 0,
+        residentSize: 0,
         overheadSize: 0,
         usedRatio: 0,
         unusedRatio: 0,
