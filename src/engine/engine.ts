@@ -149,9 +149,10 @@ export class Engine implements AllocatorOperations {
   #fillTaken(): void {
     const { block, granule } = this.core;
     const mapped = this.blocks.at(block);
+    const start = granule << mapped.granuleShift;
     const length = this.core.lengthAt(block, granule) << mapped.granuleShift;
     try {
-      this.blocks.fill(mapped, granule << mapped.granuleShift, length);
+      this.blocks.fill(mapped, start, length);
     } catch (error) {
       this.core.free(block, granule, true);
       throw error;
