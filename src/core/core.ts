@@ -19,6 +19,7 @@ import { Holes } from "./holes.ts";
 import { Block, Eager, Header, Link, Pool, Size, Spans, Word } from "./layout.ts";
 import { Status } from "./status.ts";
 import * as store from "./store.ts";
+import * as thrift from "./thrift.ts";
 
 // Constants of this module: an engine looks up and checks an imported function at each use (docs/performance.md).
 const { bitsFrom, lowestBit } = bits;
@@ -26,6 +27,7 @@ const { noteFullWords } = fullWords;
 const { forgetAllocation, shortenEntry } = generations;
 const { freeGranules, lengthFrom, startOf } = granules;
 const { lookUp, poolAt } = store;
+const { hasLeftBounds, moveBounds, noteEmptied } = thrift;
 
 export class Core extends Holes {
   // --- allocation ---------------------------------------------------------------------------------------------
@@ -171,7 +173,7 @@ export class Core extends Holes {
   }
 
   /**
-   * Releases the allocation that begins at `granule`; there must be one. Returns Status.ok or Status.surplusBlock.
+   * Releases the allocation that begins at `granule`; there must be one. Returns ok, sparse or surplusBlock.
    * @param isOwn whether it is released through a span that `alloc` made
    */
   free(block: number, granule: number, isOwn: boolean): Status {
@@ -180,7 +182,7 @@ export class Core extends Holes {
     if (spans === Spans.none || (isOwn && spans === Spans.made)) return this.#releaseAt(block, granule);
     const count = (spans & Spans.ledger) !== 0 ? lengthFrom(words, block, granule) : 0;
     const status = this.#releaseAt(block, granule);
-    if (status === Status.ok) forgetAllocation(this.words, block, granule, count, isOwn);
+    if (status !== Status.surplusBlock) forgetAllocation(this.words, block, granule, count, isOwn);
     return status;
   }
 
@@ -225,7 +227,7 @@ export class Core extends Holes {
     if (inARow === Eager.releases) {
       noteFullWords(words, block, granule, count);
       this.makeDirty(block, granule);
-      return Status.ok;
+      return hasLeftBounds(words, block) ? this.#sparse(block) : Status.ok;
     }
     words[Header.releasesInARow] = inARow + 1;
     // The granules in use before and behind the allocation, as in free-runs.ts.
@@ -255,10 +257,20 @@ export class Core extends Holes {
     const status = this.locateStart(this.addressOf(block, granule));
     if (status !== Status.ok) return status;
     if (this.#isSurplus(block)) return Status.surplusBlock;
+    const tail = words[block + Block.tail]!;
     this.#vacate(block, granule, this.lengthAt(block, granule));
     words[block + Block.live] = 0;
     this.#becameEmpty(block);
-    return Status.ok;
+    if (!noteEmptied(words, block, tail)) return Status.ok;
+    this.block = block;
+    return Status.sparse;
+  }
+
+  /** The use of a block has left its bounds: tells the caller whether to trim it. */
+  #sparse(block: number): Status {
+    if (!moveBounds(this.words, block)) return Status.ok;
+    this.block = block;
+    return Status.sparse;
   }
 
   /**

@@ -38,7 +38,7 @@ export const enum Format {
   /** "JITA" in ASCII: tells an allocator's buffer from any other. */
   magic = 0x4a495441,
   /** Counts up whenever the meaning of a field changes. */
-  version = 3,
+  version = 4,
   /**
    * The highest index the buffer may reach: a place (a granule's number over the whole buffer, 16 times the index of
    * its record) must fit a signed 32-bit integer.
@@ -245,7 +245,12 @@ export const enum Block {
   spans = 24,
   /** The nodes in the rings of the pool's blocks, and of those with dirty words. */
   inPool = 24,
+  /** How often the block was filled again after its use had fallen (thrift.ts). A part of the node `inPool` that is no link. */
+  refills = 25,
   inDirty = 28,
+  /** The bounds of its use, in granules (thrift.ts). Parts of the node `inDirty` that are no links. */
+  trimBelow = 28,
+  trimSpan = 29,
   /** The dirty bits begin right behind the header. */
   dirty = Size.block,
 }

@@ -5,6 +5,7 @@ import { broken } from "./broken.ts";
 import { blockUnits, clearGranules, forgetDirty, generationUnits, layOutBlock, setPadding } from "./block.ts";
 import { treeFind, treeFirst, treeInsert, treeNext, treeRemove } from "./block-tree.ts";
 import { Block, Classes, Format, Header, Link, Lookup, Pool, Pools, Size, Spans, Unit } from "./layout.ts";
+import { armTrim } from "./thrift.ts";
 import { ringInit, ringInsert, ringNext, ringRemove } from "./ring.ts";
 
 /** The largest natural block size (asmjit's largest block): larger blocks only give memory back later. */
@@ -385,6 +386,7 @@ export function enterBlock(words: Int32Array, doubles: Float64Array, block: numb
   words[block + Block.pool] = pool;
   words[block + Block.padding] = words[Header.padding]!;
   layOutBlock(words, block, capacity);
+  armTrim(words, block);
   setPadding(words, block);
   treeInsert(words, doubles, block);
   ringInsert(words, words[pool + Pool.blocks + Link.prev]!, block + Block.inPool);

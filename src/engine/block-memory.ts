@@ -1,6 +1,7 @@
 /** Maps and unmaps blocks, and keeps the object through which the bytes of each mapped block are reached. */
 import type { Core } from "../core/core.ts";
 import { eachFreeRun } from "../core/pages.ts";
+import { disarmTrim } from "../core/thrift.ts";
 import { BlockRange } from "./block-range.ts";
 import type { Belonging } from "./block-range.ts";
 import type { BlockRegister, RangeRecord, RegisterEntry, SpanOwner } from "./contract.ts";
@@ -360,6 +361,22 @@ export class BlockMemory {
     return this.range.trim(mapped, (visit) => {
       eachFreeRun(words, mapped.block, pageSize, visit);
     });
+  }
+
+  /**
+   * Trims a block unasked, because much of it has been released. Where the system refuses, the memory stays; where there is
+   * no range, the block is not looked at again.
+   */
+  trimSparse(block: number): void {
+    if (this.range.range === undefined) {
+      disarmTrim(this.#core.words, block);
+      return;
+    }
+    try {
+      this.trim(this.at(block));
+    } catch {
+      // The release is done. Nothing depends on the memory, and a later trim asks for it again.
+    }
   }
 
   /** Bytes of all blocks for which the system holds memory. */

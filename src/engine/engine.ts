@@ -196,13 +196,19 @@ export class Engine implements AllocatorOperations {
   #releaseOwn(span: Span): boolean {
     if (this.#fills || !this.#identity.isSole(span)) return false;
     const { block } = blockOf(span);
-    if (this.core.free(block, granuleOf(span), true) !== Status.ok) return false;
+    const status = this.core.free(block, granuleOf(span), true);
+    if (status === Status.surplusBlock) return false;
     endSpan(span);
+    if (status === Status.sparse) this.blocks.trimSparse(block);
     return true;
   }
 
-  /** Finishes a release that the core did not: unmaps the surplus block, or throws the refusal. */
+  /** Finishes a release: trims the block, or unmaps it where it is surplus, or throws the refusal. */
   #finishRelease(address: Address, status: Status): void {
+    if (status === Status.sparse) {
+      this.blocks.trimSparse(this.core.block);
+      return;
+    }
     if (status !== Status.surplusBlock) throw this.#refuseAddress("release", address, status);
     this.blocks.remove(this.blocks.at(this.core.block));
   }
@@ -228,6 +234,7 @@ export class Engine implements AllocatorOperations {
     if (!this.#fills || core.isLastOfSurplus(mapped.block)) {
       const status = core.free(mapped.block, granule, isOwn);
       if (status === Status.surplusBlock) this.blocks.remove(mapped);
+      if (status === Status.sparse) this.blocks.trimSparse(mapped.block);
       return;
     }
     const length = core.lengthAt(mapped.block, granule) << mapped.granuleShift;
@@ -239,7 +246,7 @@ export class Engine implements AllocatorOperations {
       restore(core.words, mapped.block, granule, generation);
       throw error;
     }
-    core.free(mapped.block, granule, isOwn);
+    if (core.free(mapped.block, granule, isOwn) === Status.sparse) this.blocks.trimSparse(mapped.block);
   }
 
   shrink(target: Span | Address, newSize: number): void {
