@@ -214,7 +214,8 @@ export class Core extends Holes {
     if (count === 0 || end === words[block + Block.tail]) {
       this.#vacate(block, granule, count === 0 ? lengthFrom(words, block, granule) : count);
       words[block + Block.live] = live;
-      return Status.ok;
+      // A long allocation may have been most of what was in use.
+      return count === 0 && hasLeftBounds(words, block) ? this.#sparse(block) : Status.ok;
     }
     words[block + Block.live] = live;
     words[block + Block.freed] = words[block + Block.freed]! + count;
@@ -227,7 +228,8 @@ export class Core extends Holes {
     if (inARow === Eager.releases) {
       noteFullWords(words, block, granule, count);
       this.makeDirty(block, granule);
-      return hasLeftBounds(words, block) ? this.#sparse(block) : Status.ok;
+      // Now and then is often enough to see how much of the block is in use.
+      return (live & 15) === 0 && hasLeftBounds(words, block) ? this.#sparse(block) : Status.ok;
     }
     words[Header.releasesInARow] = inARow + 1;
     // The granules in use before and behind the allocation, as in free-runs.ts.

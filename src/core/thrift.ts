@@ -1,10 +1,10 @@
 /**
- * When the pages of a block are worth giving back unasked: when its use falls below a quarter, and again each time it has
- * halved since; and when it goes empty after more than a quarter of it was in use.
+ * When the pages of a block are worth giving back unasked: when its use falls below a quarter, and again each time only a
+ * quarter of that is left; and when it goes empty after more than a quarter of it was in use.
  *
  * A block keeps two bounds of its use, in granules: `trimBelow`, and that plus `trimSpan`. A release compares them only
  * where many come in a row; between the bounds it does nothing else. Below, the block is trimmed, and the bounds move: the
- * next trim is due at half the use, and a use of a quarter or more says that the block was filled again, so that the trim
+ * next trim is due at a quarter of the use, and a use of a quarter or more says that the block was filled again, so that the trim
  * was in vain. Of such trims in vain ever fewer follow: after the 1st, 2nd, 4th, 8th … and then every 1,024th time. So a
  * program in a steady state, which fills and empties the same blocks over and over, pays next to nothing.
  */
@@ -44,7 +44,7 @@ export function moveBounds(words: Int32Array, block: number): boolean {
     return false;
   }
   const isDue = isWorthwhile(words[block + Block.refills]!);
-  words[block + Block.trimBelow] = isDue ? used >>> 1 : 0;
+  words[block + Block.trimBelow] = isDue ? used >>> 2 : 0;
   words[block + Block.trimSpan] = quarter - 1 - words[block + Block.trimBelow]!;
   return isDue;
 }

@@ -325,6 +325,7 @@ export class BlockMemory {
     const { block, rx, rw, sizeBytes, granuleShift, entry, serial, isShared } = mapped;
     const renewed = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, granuleShift, isShared);
     renewed.block = block;
+    renewed.wasWritten = mapped.wasWritten;
     this.#enter(renewed, entry, serial);
   }
 
@@ -372,8 +373,11 @@ export class BlockMemory {
       disarmTrim(this.#core.words, block);
       return;
     }
+    const mapped = this.at(block);
+    // Other threads' writes are not known here.
+    if (!mapped.wasWritten && !mapped.isShared) return;
     try {
-      this.trim(this.at(block));
+      this.trim(mapped);
     } catch {
       // The release is done. Nothing depends on the memory, and a later trim asks for it again.
     }

@@ -86,7 +86,7 @@ describe("trim", { skip: needs("linux") }, () => {
     });
   }
 
-  test("comes unasked, when a block falls below a quarter of use, and again with each half", () => {
+  test("comes unasked, when a block falls below a quarter of use, and again with each quarter of that", () => {
     const random = new Random(SEED);
     using allocator = new JitAllocator();
     const all = Array.from({ length: 40_000 }, () => {
