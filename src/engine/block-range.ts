@@ -250,9 +250,16 @@ export class BlockRange {
     return undefined;
   }
 
+  /** The start of the lowest free stretch of that size; -1 where there is none. */
   #gap({ rx, sizeBytes: rangeBytes }: AddressRange, sizeBytes: number): number {
     const { words, doubles } = this.#core;
-    return lowestGap(words, doubles, rx, rx + rangeBytes, sizeBytes);
+    const end = rx + rangeBytes;
+    if (this.#options.useLargePages && sizeBytes >= UNIT_BYTES) {
+      // A large page has to begin at a multiple of its size.
+      const wide = lowestGap(words, doubles, rx, end, sizeBytes + UNIT_BYTES);
+      if (wide !== -1) return Math.ceil(wide / UNIT_BYTES) * UNIT_BYTES;
+    }
+    return lowestGap(words, doubles, rx, end, sizeBytes);
   }
 
   #largestGap(range: AddressRange): number {

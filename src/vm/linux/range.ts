@@ -14,7 +14,7 @@
 import { JitError, formatAddress } from "../../base/errors.ts";
 import type { Address } from "../../ffi/contract.ts";
 import { isMainThread } from "../../base/unique.ts";
-import { attempt } from "../attempts.ts";
+import { attempt, insisting } from "../attempts.ts";
 import type { MappingTag } from "../contract.ts";
 import type { AddressRange, RangeMemory, RangeRefusal, RangeRequest } from "../range/contract.ts";
 import { Errno, errnoName, systemError } from "./errno.ts";
@@ -290,7 +290,8 @@ export class LinuxRanges implements RangeMemory {
 
   decommit(range: AddressRange, offset: number, sizeBytes: number): boolean {
     const address = range.rx + offset;
-    if (this.#libc.mprotect(address, sizeBytes, closedAccess(range)) !== 0) {
+    // Made once more where the foreign function interface refuses, as every call that gives something back.
+    if (insisting(() => this.#libc.mprotect(address, sizeBytes, closedAccess(range)))() !== 0) {
       const asked = `take back ${sizeBytes} bytes at ${formatAddress(address)}`;
       const errno = this.#libc.errno();
       const advice = errno === Errno.ENOMEM ? OUT_OF_MAPPINGS : undefined;
@@ -308,7 +309,7 @@ export class LinuxRanges implements RangeMemory {
 
   /** Gives back the pages of a stretch that can no longer be run, and closes the view through which that was done. */
   #empty({ rw }: AddressRange, offset: number, sizeBytes: number): boolean {
-    const isEmpty = attempt(() => this.#libc.madvise(rw + offset, sizeBytes, Advice.REMOVE)) === 0;
+    const isEmpty = attempt(insisting(() => this.#libc.madvise(rw + offset, sizeBytes, Advice.REMOVE))) === 0;
     return this.#makeNoAccess(rw + offset, sizeBytes) && isEmpty;
   }
 
@@ -317,7 +318,7 @@ export class LinuxRanges implements RangeMemory {
   }
 
   #protects(address: Address, sizeBytes: number, protection: number): boolean {
-    return attempt(() => this.#libc.mprotect(address, sizeBytes, protection)) === 0;
+    return attempt(insisting(() => this.#libc.mprotect(address, sizeBytes, protection))) === 0;
   }
 
   discard({ rw }: AddressRange, offset: number, sizeBytes: number): void {
