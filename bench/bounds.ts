@@ -1,6 +1,6 @@
 /** The bounds that this project has set itself, and the check whether a run keeps them. */
 import { sideOf, type BenchResults, type TraceResult } from "./results.ts";
-import { median } from "./turns.ts";
+import { median, type Side, type SideResult } from "./turns.ts";
 
 /** The name of the figure of `objects-child.ts`, in nanoseconds per operation. */
 export const objectsAlone = "tier, each address in an object of one field";
@@ -30,6 +30,15 @@ export function totalRatio(trace: TraceResult): number | undefined {
   const theirs = sideOf(trace, "asmjit");
   const ours = sideOf(trace, "address");
   return theirs === undefined || ours === undefined ? undefined : theirs.totalMs / ours.totalMs;
+}
+
+/** Peak reserved bytes, this project's over asmjit's. */
+export function reservedRatio(trace: TraceResult): number | undefined {
+  const theirs = sideOf(trace, "asmjit");
+  const ours = sideOf(trace, "address");
+  return theirs === undefined || ours === undefined
+    ? undefined
+    : ours.peakReservedBytes / theirs.peakReservedBytes;
 }
 
 function total(name: string, required: number, aim: number): Bound {
@@ -119,10 +128,8 @@ const peakReserved: Bound = {
   aim: 0.8,
   find(results) {
     const cases = workloadsOf(results).flatMap((trace) => {
-      const theirs = sideOf(trace, "asmjit");
-      const ours = sideOf(trace, "address");
-      if (theirs === undefined || ours === undefined) return [];
-      return [{ value: ours.peakReservedBytes / theirs.peakReservedBytes, detail: trace.name }];
+      const value = reservedRatio(trace);
+      return value === undefined ? [] : [{ value, detail: trace.name }];
     });
     return worst(cases, "less");
   },
@@ -130,63 +137,41 @@ const peakReserved: Bound = {
 
 /** Peak reserved bytes over asmjit's, for each churn. */
 export function churnRatios(traces: readonly TraceResult[]): number[] {
-  return traces.flatMap((trace) => {
-    const theirs = sideOf(trace, "asmjit");
-    const ours = sideOf(trace, "address");
-    if (trace.group !== "churn" || theirs === undefined || ours === undefined) return [];
-    return [ours.peakReservedBytes / theirs.peakReservedBytes];
-  });
+  return traces.flatMap((trace) => (trace.group === "churn" ? (reservedRatio(trace) ?? []) : []));
 }
 
-const medianChurn: Bound = {
-  measure: "peak reserved bytes, ours / asmjit, median of the churns",
-  better: "less",
-  required: 1,
-  aim: 0.9,
-  find({ traces }) {
-    const ratios = churnRatios(traces);
-    return ratios.length === 0 ? undefined : { value: median(ratios) };
-  },
-};
+function churn(
+  which: string,
+  required: number,
+  aim: number,
+  summarize: (ratios: readonly number[]) => number,
+): Bound {
+  return {
+    measure: `peak reserved bytes, ours / asmjit, ${which}`,
+    better: "less",
+    required,
+    aim,
+    find({ traces }) {
+      const ratios = churnRatios(traces);
+      return ratios.length === 0 ? undefined : { value: summarize(ratios) };
+    },
+  };
+}
 
-const worstChurn: Bound = {
-  measure: "peak reserved bytes, ours / asmjit, the worst churn",
-  better: "less",
-  required: 1.1,
-  aim: 1,
-  find({ traces }) {
-    const ratios = churnRatios(traces);
-    return ratios.length === 0 ? undefined : { value: Math.max(...ratios) };
-  },
-};
-
-const spanMetadata: Bound = {
-  measure: "metadata / used bytes, a million live spans",
-  better: "less",
-  required: 0.025,
-  aim: 0.01,
-  find({ traces }) {
-    const spans = sideOf(
-      traces.find((trace) => trace.name === "million"),
-      "span",
-    );
-    return spans === undefined ? undefined : { value: spans.overheadBytes / spans.peakUsedBytes };
-  },
-};
-
-const metadata: Bound = {
-  measure: "metadata / reserved bytes, unit",
-  better: "less",
-  required: 0.025,
-  aim: 0.01,
-  find({ traces }) {
-    const ours = sideOf(
-      traces.find((trace) => trace.name === "unit"),
-      "address",
-    );
-    return ours === undefined ? undefined : { value: ours.overheadBytes / ours.peakReservedBytes };
-  },
-};
+/** The metadata of one side of a trace, as a part of some other bytes. */
+function metadata(measure: string, name: string, side: Side, ofBytes: (side: SideResult) => number): Bound {
+  return {
+    measure: `metadata / ${measure}`,
+    better: "less",
+    required: 0.025,
+    aim: 0.01,
+    find({ traces }) {
+      const trace = traces.find((candidate) => candidate.name === name);
+      const ours = sideOf(trace, side);
+      return ours === undefined ? undefined : { value: ours.overheadBytes / ofBytes(ours) };
+    },
+  };
+}
 
 const steadyGrowth: Bound = {
   measure: "ns per operation, 1,000,000 live over 1,000 live",
@@ -227,10 +212,10 @@ const bounds: readonly Bound[] = [
   weakestPhase,
   spanOverAddress,
   peakReserved,
-  medianChurn,
-  worstChurn,
-  metadata,
-  spanMetadata,
+  churn("median of the churns", 1, 0.9, median),
+  churn("the worst churn", 1.1, 1, (ratios) => Math.max(...ratios)),
+  metadata("reserved bytes, unit", "unit", "address", (ours) => ours.peakReservedBytes),
+  metadata("used bytes, a million live spans", "million", "span", (ours) => ours.peakUsedBytes),
   steadyGrowth,
   micro("write of 256 B over Uint8Array.set", "write 256 B", "Uint8Array.set 256 B", 2.5, 1.5),
   micro(

@@ -4,7 +4,7 @@ import type { TraceWriter } from "./trace-writer.ts";
 import type { Workload } from "./workloads.ts";
 
 /** How a churn looks. Sizes in bytes. */
-export interface ChurnShape {
+interface ChurnShape {
   /** The median of the sizes, which are log-normal. */
   readonly medianSize: number;
   /** The deviation of their logarithm. */
@@ -19,7 +19,7 @@ export interface ChurnShape {
 }
 
 /** Writes a churn: whenever the live bytes reach their mark, which rises and falls, random ones are released. */
-export function writeChurn(trace: TraceWriter, random: Random, shape: ChurnShape): void {
+function writeChurn(trace: TraceWriter, random: Random, shape: ChurnShape): void {
   const ids: number[] = [];
   const sizes: number[] = [];
   let live = 0;

@@ -4,7 +4,7 @@
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { checkBounds, churnRatios, totalRatio } from "./bounds.ts";
+import { checkBounds, churnRatios, reservedRatio, totalRatio } from "./bounds.ts";
 import { drawCharts, type Chart } from "./charts.ts";
 import { repositoryPath, resultsFolder } from "./paths.ts";
 import { figure } from "./report.ts";
@@ -109,10 +109,8 @@ function memorySection(results: BenchResults): string {
       : `\n\nThe churns, ours / asmjit: median ${figure(median(ratios))}, worst ${figure(Math.max(...ratios))}, ` +
         `best ${figure(Math.min(...ratios))} of ${ratios.length} seeds.`;
   const excesses = single.flatMap((trace) => {
-    const theirs = sideOf(trace, "asmjit")?.peakReservedBytes;
-    const ours = sideOf(trace, "address")?.peakReservedBytes;
-    if (theirs === undefined || ours === undefined || ours <= theirs) return [];
-    return [`\`${trace.name}\`, by ${((ours / theirs - 1) * 100).toFixed(1)} %`];
+    const ratio = reservedRatio(trace) ?? 0;
+    return ratio > 1 ? [`\`${trace.name}\`, by ${((ratio - 1) * 100).toFixed(1)} %`] : [];
   });
   if (excesses.length === 0) return `${table}${churn}`;
   return `${table}${churn}\n\nMore is reserved here for ${excesses.join("; ")}: see [how blocks grow](architecture.md#how-blocks-grow).`;

@@ -5,7 +5,7 @@ import { gunzipSync } from "node:zlib";
 import { cacheFolder, recordedTracesFolder } from "./paths.ts";
 import { churnWorkloads } from "./churn.ts";
 import type { TraceGroup } from "./results.ts";
-import { steadyWorkloads, workloads, workloadTrace } from "./workloads.ts";
+import { steadyWorkloads, workloads, workloadTrace, type Workload } from "./workloads.ts";
 
 /** A trace of the benchmark. */
 export interface SuiteTrace {
@@ -31,15 +31,20 @@ const roundsOfWorkload: Readonly<Record<string, number>> = {
   million: 5,
 };
 
-/** Every trace, in the order in which the tables show them. */
-export const suite: readonly SuiteTrace[] = [
-  ...workloads.map((workload) => ({
+/** The traces of made workloads. @param rounds of those that {@link roundsOfWorkload} does not name */
+function made(group: TraceGroup, chosen: readonly Workload[], rounds: number): SuiteTrace[] {
+  return chosen.map((workload) => ({
     name: workload.name,
     summary: workload.summary,
-    group: "workload" as const,
-    rounds: roundsOfWorkload[workload.name] ?? 3,
+    group,
+    rounds: roundsOfWorkload[workload.name] ?? rounds,
     read: () => workloadTrace(workload),
-  })),
+  }));
+}
+
+/** Every trace, in the order in which the tables show them. */
+export const suite: readonly SuiteTrace[] = [
+  ...made("workload", workloads, 3),
   {
     name: "hotspot-javap",
     summary: "what OpenJDK 17 installed and evicted in its code cache",
@@ -54,20 +59,9 @@ export const suite: readonly SuiteTrace[] = [
     rounds: 10_000,
     read: () => readRecorded("v8-tsc"),
   },
-  ...steadyWorkloads.map((workload) => ({
-    name: workload.name,
-    summary: workload.summary,
-    group: "steady" as const,
-    rounds: 3,
-    read: () => workloadTrace(workload),
-  })),
-  ...churnWorkloads.map((workload) => ({
-    name: workload.name,
-    summary: workload.summary,
-    group: "churn" as const,
-    rounds: 1,
-    read: () => workloadTrace(workload),
-  })),
+  ...made("steady", steadyWorkloads, 3),
+  // Their bytes matter, not their time.
+  ...made("churn", churnWorkloads, 1),
 ];
 
 function readRecorded(name: string): Uint8Array {

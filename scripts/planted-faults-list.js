@@ -111,8 +111,8 @@ export const plantedFaults = [
   {
     name: "a large block mapped where room is not lacking",
     file: "src/core/plan.ts",
-    find: "if (free > capacity * LEAST_FREE) return",
-    replace: "if (free > capacity) return",
+    find: "free > capacity * LEAST_FREE ?",
+    replace: "free > capacity ?",
     tests: ["semantics/allocation"],
   },
   {

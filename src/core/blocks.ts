@@ -88,8 +88,8 @@ export function clearBlock(state: State, block: number): void {
 }
 
 /**
- * Lets spans be made in a block: promises its table of generations, which nothing but its first entry makes. Returns false
- * where there is no room for one.
+ * Lets spans be made in a block: promises the room for its table of generations, which is made with its first entry. Returns
+ * false where there is no room for one.
  */
 export function admitSpans(state: State, block: number): boolean {
   if (state.words[block + Block.spans] !== Spans.none) return true;

@@ -68,13 +68,13 @@ function naturalSize(state: State, pool: number, blockSize: number, count: numbe
   const current = words[pool + Pool.current]!;
   free += words[current + Block.capacity]! - words[current + Block.tail]!;
   const have = reserved / blockSize;
-  if (free > capacity * LEAST_FREE) return floorToPowerOfTwo(Math.max(have * SMALL_STEP, 1)) * blockSize;
-  // asmjit's next step from here, two block sizes more than the pool has, or half of that step.
-  const most = have < 2 ? 1 : have + 2 < LEAST_HALVED_STEP ? have + 2 : (have + 2) / 2;
-  const natural = floorToPowerOfTwo(most) * blockSize;
+  const most = free > capacity * LEAST_FREE ? Math.max(have * SMALL_STEP, 1) : nextStep(have);
+  const natural = 2 ** Math.floor(Math.log2(most)) * blockSize;
   return Math.min(natural, Math.max(LARGEST_NATURAL_BLOCK_BYTES, blockSize));
 }
 
-function floorToPowerOfTwo(value: number): number {
-  return 2 ** Math.floor(Math.log2(value));
+/** asmjit's next step from here, two block sizes more than the pool has, or half of that step. */
+function nextStep(have: number): number {
+  if (have < 2) return 1;
+  return have + 2 < LEAST_HALVED_STEP ? have + 2 : (have + 2) / 2;
 }

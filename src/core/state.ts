@@ -59,7 +59,7 @@ export class State {
     for (let index = 0; index < options.poolCount; index++) layOutPool(words, index);
   }
 
-  /** The shared buffer, for the store of another thread. */
+  /** The shared buffer, for the state of another thread. */
   get buffer(): SharedArrayBuffer {
     return this.arena.buffer;
   }
@@ -75,7 +75,7 @@ export class State {
     return this.arena.isFull ? this.buffer.maxByteLength : 0;
   }
 
-  /** The number by which {@link isStoreBuffer} recognizes the buffer. */
+  /** The number by which {@link isStateBuffer} recognizes the buffer. */
   set seal(value: number) {
     this.words[Header.seal] = value;
   }
@@ -83,6 +83,11 @@ export class State {
   /** Makes the views anew, after another thread may have grown the buffer. */
   refreshViews(): void {
     this.arena.refreshViews();
+    this.#takeViews();
+  }
+
+  /** Takes over the views of the arena, which makes new ones when the buffer grows. */
+  #takeViews(): void {
     this.words = this.arena.words;
     this.doubles = this.arena.doubles;
   }
@@ -160,16 +165,14 @@ export class State {
   /** Takes a zeroed chunk, or returns 0. The views `words` and `doubles` may be new ones afterwards. */
   takeUnits(unitCount: number, isBlock: boolean): number {
     const index = this.arena.take(unitCount, isBlock);
-    this.words = this.arena.words;
-    this.doubles = this.arena.doubles;
+    this.#takeViews();
     return index;
   }
 
   /** Promises units (`Arena.promise`). The views `words` and `doubles` may be new ones afterwards. */
   promiseUnits(unitCount: number): boolean {
     const isPromised = this.arena.promise(unitCount);
-    this.words = this.arena.words;
-    this.doubles = this.arena.doubles;
+    this.#takeViews();
     return isPromised;
   }
 }
@@ -178,8 +181,8 @@ function needNothing(): void {
   // The default, until a check is injected.
 }
 
-/** Whether a buffer belongs to a store with these options and that seal. */
-export function isStoreBuffer(buffer: SharedArrayBuffer, options: CoreOptions, seal: number): boolean {
+/** Whether a buffer belongs to a state with these options and that seal. */
+export function isStateBuffer(buffer: SharedArrayBuffer, options: CoreOptions, seal: number): boolean {
   if (buffer.byteLength < (Pools.start + options.poolCount * Size.pool) * 4) return false;
   const words = new Int32Array(buffer, 0, Size.header);
   // In this order: another thread may be growing it.

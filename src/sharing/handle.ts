@@ -1,7 +1,7 @@
 /** Passes an allocator from one thread to another: makes the handle that is sent, and an engine from a handle. */
 import { blockUnits, generationUnits } from "../core/block.ts";
 import { Format, Unit } from "../core/layout.ts";
-import { isStoreBuffer } from "../core/state.ts";
+import { isStateBuffer } from "../core/state.ts";
 import { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
 import { isSharedBuffer } from "../base/intrinsics.ts";
@@ -111,7 +111,7 @@ function checkHandle(handle: unknown, memory: VirtualMemory): SharedAllocator {
   }
   const resolved = resolveOptions(options, memory);
   const seal = sealOf(tagName, resolved);
-  if (!isStoreBuffer(buffer, coreOptionsOf(resolved), seal) || !SharedState.isOne(state, seal)) {
+  if (!isStateBuffer(buffer, coreOptionsOf(resolved), seal) || !SharedState.isOne(state, seal)) {
     throw new JitError(
       "ERR_INVALID_ARGUMENT",
       "Cannot attach: the handle was changed, or is of another version of this library",

@@ -1,9 +1,9 @@
 /** A core whose buffer somebody has written over: each walk ends, and names the invariant that it met broken. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
 import { findBlock } from "../../src/core/blocks.ts";
 import { planBlock } from "../../src/core/plan.ts";
 import { addBlock, indexAll } from "../../src/core/run-index.ts";
-import assert from "node:assert/strict";
-import { describe, test } from "node:test";
 import { Core } from "../../src/core/core.ts";
 import { firstNotFull, lastNotFull } from "../../src/core/full-words.ts";
 import { Bins, Block, Header, Link, Pool, Pools, Unit } from "../../src/core/layout.ts";

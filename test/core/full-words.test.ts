@@ -1,7 +1,7 @@
 /** How far a run of free words goes, whatever of it is known already: beside a look at each word. */
-import { addBlock } from "../../src/core/run-index.ts";
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { addBlock } from "../../src/core/run-index.ts";
 import { Core } from "../../src/core/core.ts";
 import { clearIfFull, firstNotFull, lastNotFull, noteFullWords } from "../../src/core/full-words.ts";
 import { Block } from "../../src/core/layout.ts";

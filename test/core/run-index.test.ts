@@ -1,8 +1,8 @@
 /** The index of free runs, on a core that has no memory: what it enters at once, what it leaves for later, what it drops. */
-import { planBlock } from "../../src/core/plan.ts";
-import { addBlock, removeBlock } from "../../src/core/run-index.ts";
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { planBlock } from "../../src/core/plan.ts";
+import { addBlock, removeBlock } from "../../src/core/run-index.ts";
 import { Core } from "../../src/core/core.ts";
 import { Status } from "../../src/core/status.ts";
 import { verifyStructure } from "../../src/core/verify.ts";
@@ -19,7 +19,7 @@ class Subject {
     padding: false,
     immediateRelease: false,
     blockSize: BLOCK_BYTES,
-    maxReservedSize: 1024 * BLOCK_BYTES,
+    maxReservedSize: 2 ** 33,
   });
   #nextAddress = 2 ** 40;
 
@@ -46,6 +46,13 @@ class Subject {
 }
 
 describe("the index of free runs", () => {
+  test("a small step is no larger than a natural block, whatever a pool has", () => {
+    const subject = new Subject();
+    for (let number = 1; number <= 4; number++) addBlock(subject.core, 0, number * 2 ** 40, 0, 2 ** 30);
+    // All of the current block is free, and a thirty-second of 4 GiB is 128 MiB.
+    assert.equal(planBlock(subject.core, 0, 1, false), 2 ** 26);
+  });
+
   test("a request longer than any class has only takes a hole that holds it", () => {
     const subject = new Subject();
     // Each fills a block but for a granule.
