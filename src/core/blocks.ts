@@ -88,7 +88,7 @@ export function clearBlock(state: State, block: number): void {
 }
 
 /**
- * Lets spans be made in a block: promises the room for its table of generations, which is made with its first entry. Returns
+ * Lets spans be made in a block: promises the room for its table of generations, which is made when an entry may come. Returns
  * false where there is no room for one.
  */
 export function admitSpans(state: State, block: number): boolean {

@@ -27,7 +27,7 @@ const { bitsFrom, lowestBit } = bits;
 const { noteFullWords } = fullWords;
 const { forgetAllocation, shortenEntry } = generations;
 const { freeGranules, lengthFrom, startOf } = granules;
-const { findBlock, lookUp } = blocks;
+const { findBlock, generationsOf, lookUp } = blocks;
 const { indexDirtyWords, joinRun, listRun, makeDirty } = runIndex;
 const { takeElsewhere, takeHole } = holes;
 const { poolAt } = states;
@@ -184,10 +184,14 @@ export class Core extends states.State {
     const words = this.words;
     const spans = words[block + Block.spans]!;
     if (spans === Spans.none || (isOwn && spans === Spans.made)) return this.#releaseAt(block, granule);
-    if (words[block + Block.generations] === 0) this.needRoom(); // the table may be made now
+    const hasTable = words[block + Block.generations] !== 0;
+    if (!hasTable) this.needRoom();
     const count = (spans & Spans.ledger) !== 0 ? lengthFrom(words, block, granule) : 0;
     const status = this.#releaseAt(block, granule);
-    if (status === Status.ok) forgetAllocation(this, block, granule, count, isOwn);
+    if (status === Status.ok) {
+      if (!hasTable) generationsOf(this, block);
+      forgetAllocation(words, block, granule, count, isOwn);
+    }
     return status;
   }
 

@@ -1,7 +1,7 @@
 /**
  * Tells spans whether they are live. A span that `alloc` made and that is released through itself costs nothing: it knows
  * by itself that it was released. For the others each block has a table, with one integer per granule. Its room is
- * promised when the block gets its first span, so that nothing fails later; it is made with its first entry.
+ * promised when the block gets its first span, so that nothing fails later; it is made when an entry may come.
  *
  * The entry at the granule where an allocation begins is
  *
@@ -38,8 +38,12 @@ export function giveGeneration(state: State, block: number, granule: number): nu
   return generation;
 }
 
-/** From now on every release in a block leaves a mark: an allocation has more than one span. */
-export function watchBlock(words: Int32Array, block: number): void {
+/**
+ * From now on every release in a block leaves a mark: an allocation has more than one span. Makes the table for the marks.
+ */
+export function watchBlock(state: State, block: number): void {
+  const words = state.words;
+  generationsOf(state, block);
   words[block + Block.spans] = words[block + Block.spans]! | Spans.watched;
 }
 
@@ -67,27 +71,25 @@ function writeEntry(words: Int32Array, entry: number, generation: number, count:
 }
 
 /**
- * Notes that the allocation that began at a granule was released. In a ledger it had `count` granules.
+ * Notes in the block's table that the allocation that began at a granule was released. In a ledger it had `count` granules.
  * @param isOwn whether it was released through a span that `alloc` made
  */
 export function forgetAllocation(
-  state: State,
+  words: Int32Array,
   block: number,
   granule: number,
   count: number,
   isOwn: boolean,
 ): void {
-  const words = state.words;
-  const table = words[block + Block.generations]!;
-  const entry = table + granule;
+  const entry = words[block + Block.generations]! + granule;
   const spans = words[block + Block.spans]!;
   if ((spans & Spans.ledger) !== 0) {
     words[entry] = 0;
     if (count > 1) words[entry + 1] = 0;
-  } else if (!isOwn || (spans & Spans.watched) !== 0 || (table !== 0 && words[entry]! < 0)) {
+  } else if (!isOwn || (spans & Spans.watched) !== 0 || words[entry]! < 0) {
     const mark = (words[Header.mark]! % 0x7fff_ffff) + 1; // never 0, which means none
     words[Header.mark] = mark;
-    words[generationsOf(state, block) + granule] = mark;
+    words[entry] = mark;
     words[block + Block.spans] = spans | Spans.marked | (isOwn ? 0 : Spans.foreign);
   }
 }

@@ -74,7 +74,8 @@ export class SpanIdentity {
     const mapped = this.#blocks.at(block);
     if ((core.spansOf(block) & (Spans.watched | Spans.ledger)) === 0) {
       if (!admitSpans(core, block)) throw refusals.outOfMetadata(mapped.sizeBytes, core.metadataLimit);
-      watchBlock(core.words, block);
+      core.needRoom(); // the table of generations may be made now
+      watchBlock(core, block);
     }
     return makeChecked(mapped, granule, valueAt(core.words, block, granule));
   }
