@@ -183,7 +183,7 @@ export const plantedFaults = [
   {
     name: "a second span of an allocation that nobody watches",
     file: "src/engine/span-identity.ts",
-    find: "watchBlock(core, block);",
+    find: "watchBlock(core, mapped.block);",
     replace: "",
     tests: ["semantics/release", "function/"],
   },

@@ -72,12 +72,16 @@ export class SpanIdentity {
   makeAnother(block: number, granule: number): Span {
     const core = this.#core;
     const mapped = this.#blocks.at(block);
-    if ((core.spansOf(block) & (Spans.watched | Spans.ledger)) === 0) {
-      if (!admitSpans(core, block)) throw refusals.outOfMetadata(mapped.sizeBytes, core.metadataLimit);
-      core.needRoom(); // the table of generations may be made now
-      watchBlock(core, block);
-    }
+    if ((core.spansOf(block) & (Spans.watched | Spans.ledger)) === 0) this.#watch(mapped);
     return makeChecked(mapped, granule, valueAt(core.words, block, granule));
+  }
+
+  /** Lets an allocation of a block have a second span. @throws JitError `ERR_OUT_OF_MEMORY` */
+  #watch(mapped: MappedBlock): void {
+    const core = this.#core;
+    if (!admitSpans(core, mapped.block)) throw refusals.outOfMetadata(mapped.sizeBytes, core.metadataLimit);
+    core.needRoom(); // the table of generations may be made now
+    watchBlock(core, mapped.block);
   }
 
   /** Whether the allocation that begins at `granule` has that generation. */
