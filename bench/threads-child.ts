@@ -47,7 +47,10 @@ function work({ path, gate: buffer, handles }: ReplayerData): void {
 function main(path: string, threadCount: number, roundCount: number): void {
   const gate = new Int32Array(new SharedArrayBuffer(12));
   // This thread reads the clock and does nothing meanwhile. The reserve is large enough for all workers at their peak.
-  const allocators = Array.from({ length: roundCount }, () => new JitAllocator({ maxReservedSize: 2 ** 32 }));
+  const allocators = Array.from(
+    { length: roundCount },
+    () => new JitAllocator({ useRange: false, maxReservedSize: 2 ** 32 }),
+  );
   const handles = allocators.map((allocator) => allocator.share());
   const data: ReplayerData = { path, gate: gate.buffer, handles };
   for (let thread = 0; thread < threadCount; thread++) {

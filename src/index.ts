@@ -25,7 +25,7 @@ export type { MemberInfo } from "./sharing/membership.ts";
 export type { SharedAllocator } from "./sharing/handle.ts";
 export { Span } from "./engine/span.ts";
 export type { SpanJson } from "./engine/span.ts";
-export type { SpanToken } from "./engine/contract.ts";
+export type { CodeRange, SpanToken } from "./engine/contract.ts";
 export type { BlockInfo, Statistics } from "./engine/statistics.ts";
 export * as VirtMem from "./api/virt-mem.ts";
 export type { DualMapping, HardenedRuntimeInfo, MemoryFlags, MemoryInfo } from "./vm/contract.ts";

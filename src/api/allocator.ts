@@ -4,18 +4,21 @@ import { checkStackSize } from "../base/stack.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { resolveOptions } from "../engine/options.ts";
+import { reaches } from "../engine/reach.ts";
 import type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "../engine/options.ts";
 import { refuseValue } from "../engine/refusals.ts";
 import { attachEngine, handleOf, shareEngine } from "../sharing/handle.ts";
 import type { SharedAllocator } from "../sharing/handle.ts";
-import { SharedEngine } from "../sharing/shared-engine.ts";
+import type { SharedEngine } from "../sharing/shared-engine.ts";
+import { withMember } from "../sharing/membership.ts";
 import type { MemberInfo, Membership } from "../sharing/membership.ts";
-import type { SpanToken } from "../engine/contract.ts";
+import type { CodeRange, SpanToken } from "../engine/contract.ts";
+import { readToken } from "../engine/span-identity.ts";
 import type { Span } from "../engine/span.ts";
 import type { BlockInfo, Statistics } from "../engine/statistics.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
-import { systemMemory } from "../vm/select.ts";
-import { WriteScope, writeByCallback } from "../engine/write-scope.ts";
+import { memoryOr } from "../vm/select.ts";
+import { WriteScope, checkPolicy, writeByCallback } from "../engine/write-scope.ts";
 import type { CachePolicy } from "../engine/write-scope.ts";
 
 /**
@@ -36,7 +39,14 @@ import type { CachePolicy } from "../engine/write-scope.ts";
  */
 export class JitAllocator implements Disposable {
   /** Every option, with the value in force. */
-  readonly options: Readonly<ResolvedJitAllocatorOptions>;
+  get options(): Readonly<ResolvedJitAllocatorOptions> {
+    const { maxReservedSize } = this.#engine;
+    if (this.#options.maxReservedSize !== maxReservedSize)
+      this.#options = Object.freeze({ ...this.#options, maxReservedSize });
+    return this.#options;
+  }
+
+  #options: Readonly<ResolvedJitAllocatorOptions>;
   readonly #memory: VirtualMemory;
   readonly #isAttached: boolean;
   /** An Engine, which takes no lock; a SharedEngine once the allocator is shared or attached. */
@@ -55,9 +65,9 @@ export class JitAllocator implements Disposable {
   constructor(options: JitAllocatorOptions = {}, given?: VirtualMemory, attached?: SharedEngine) {
     checkStackSize("make an allocator");
     const memory = memoryOr(given);
-    this.options = attached?.engine.options ?? resolveOptions(options, memory);
+    this.#options = attached?.engine.options ?? resolveOptions(options, memory);
     this.#memory = memory;
-    this.#engine = attached ?? new Engine(this.options, memory);
+    this.#engine = attached ?? new Engine(this.#options, memory);
     this.#isAttached = attached !== undefined;
   }
 
@@ -117,7 +127,7 @@ export class JitAllocator implements Disposable {
    * estate, number 0, where ended threads left allocations and other threads have their numbers now.
    */
   members(): MemberInfo[] {
-    return this.#engine instanceof Engine ? [] : this.#engine.membership.list();
+    return this.#membership?.list() ?? [];
   }
 
   /**
@@ -131,7 +141,7 @@ export class JitAllocator implements Disposable {
    * @throws JitError `ERR_INVALID_ARGUMENT` where no thread has, or had, that number, or the allocator is not shared
    */
   allocationsOf(memberId: number): Address[] {
-    return this.#sharedBy(memberId).allocationsOf(memberId);
+    return withMember(this.#membership, memberId).allocationsOf(memberId);
   }
 
   /**
@@ -144,7 +154,7 @@ export class JitAllocator implements Disposable {
    * @throws JitError as {@link allocationsOf}; the system's refusal to unmap a block
    */
   releaseAllOf(memberId: number): number {
-    return this.#sharedBy(memberId).releaseAllOf(memberId);
+    return withMember(this.#membership, memberId).releaseAllOf(memberId);
   }
 
   /**
@@ -160,16 +170,11 @@ export class JitAllocator implements Disposable {
    * ```
    */
   adopt(memberId: number): number {
-    return this.#sharedBy(memberId).adopt(memberId);
+    return withMember(this.#membership, memberId).adopt(memberId);
   }
 
-  /** The membership, if it has that number. @throws JitError `ERR_INVALID_ARGUMENT` otherwise */
-  #sharedBy(memberId: unknown): Membership {
-    const membership = this.#engine instanceof SharedEngine ? this.#engine.membership : undefined;
-    if (membership?.has(memberId) === true) return membership;
-    const wanted =
-      membership === undefined ? "the allocator is not shared" : "no thread has, or had, that number";
-    throw refuseValue("look up member", memberId, wanted);
+  get #membership(): Membership | undefined {
+    return this.#engine instanceof Engine ? undefined : this.#engine.membership;
   }
 
   /**
@@ -278,12 +283,7 @@ export class JitAllocator implements Disposable {
    *   `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`; `ERR_OUT_OF_MEMORY` as {@link query}
    */
   spanOf(token: SpanToken): Span {
-    if (typeof token !== "object" || (token as unknown) === null) {
-      throw refuseValue("look up", token, "the token must be one that a span gave");
-    }
-    // Reading the caller's object may run the caller's code, so it is read before anything is looked up.
-    const { rx, generation } = token;
-    return this.#engine.spanOf({ rx, generation });
+    return this.#engine.spanOf(readToken(token));
   }
 
   /**
@@ -330,6 +330,26 @@ export class JitAllocator implements Disposable {
     return new WriteScope(() => this.#engine, checkPolicy(policy));
   }
 
+  /**
+   * The range of addresses that all code lies in: of the executable views, in bytes. Reserved with the first block, and kept
+   * until {@link dispose}. Undefined before that, without `useRange`, and where the system offers none or its policy
+   * forbids one, which `jit-allocator doctor` explains.
+   */
+  get range(): CodeRange | undefined {
+    const { range } = this.#engine;
+    return range === undefined ? undefined : { start: range.rx, size: range.sizeBytes };
+  }
+
+  /**
+   * Whether a relative call at `from` reaches `to`: within 2 GiB on x86-64, within 128 MiB on AArch64. `from` is the address
+   * of the call instruction. On x86-64 it is true for any two allocations of an allocator that has a {@link range}.
+   *
+   * @throws JitError `ERR_INVALID_ARGUMENT` for what is no address
+   */
+  reaches(from: Address, to: Address): boolean {
+    return reaches(from, to);
+  }
+
   /** Counts what is allocated and reserved now. After the disposal every field but `overheadSize` is 0. */
   statistics(): Statistics {
     return this.#engine.statistics();
@@ -354,6 +374,17 @@ export class JitAllocator implements Disposable {
       throw refuseValue("reset with policy", policy, 'the policy is "soft" or "hard"');
     }
     this.#engine.reset(policy);
+  }
+
+  /**
+   * Gives the memory of all pages in which nothing is live back to the system, inside blocks that stay mapped too. Such a
+   * page reads as zero from then on; with `fillUnusedMemory` what `alloc` hands out there is filled before. Returns the
+   * bytes that came back: 0 without a {@link range}. Takes some microseconds a MiB of blocks.
+   *
+   * @throws JitError the system's refusal; what came back before is gone; `ERR_DISPOSED`
+   */
+  trim(): number {
+    return this.#engine.trim();
   }
 
   /**
@@ -385,17 +416,4 @@ export class JitAllocator implements Disposable {
     if (this.#isAttached) this.detach();
     else this.dispose();
   }
-}
-
-/** The memory given, or the system's. `handles.map(JitAllocator.attach)` passes an index for it, hence the check. */
-function memoryOr(given: VirtualMemory | undefined): VirtualMemory {
-  return typeof given === "object" ? given : systemMemory();
-}
-
-function checkPolicy(policy: unknown): CachePolicy {
-  if (policy === undefined) return "default";
-  if (policy !== "default" && policy !== "flush" && policy !== "never") {
-    throw refuseValue("write with cache policy", policy, 'the policy is "default", "flush" or "never"');
-  }
-  return policy;
 }

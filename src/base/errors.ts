@@ -10,7 +10,8 @@ export type JitErrorCode =
   | "ERR_DISPOSED"
   | "ERR_FEATURE_NOT_ENABLED"
   | "ERR_PERMISSION"
-  | "ERR_TOO_MANY_HANDLES";
+  | "ERR_TOO_MANY_HANDLES"
+  | "ERR_OUT_OF_REACH";
 
 /** The details of a refusal by the operating system. */
 export interface SystemFailure {

@@ -1,6 +1,8 @@
 /** Makes names that are unique in this process. */
 import { threadId } from "node:worker_threads";
 
+export { isMainThread } from "node:worker_threads";
+
 /** The key of a counter that all copies of this library in one thread share. */
 const COUNTER = Symbol.for("jit-allocator.names");
 

@@ -19,6 +19,7 @@ const booleanOptions = [
   "disableInitialPadding",
   "useLargePages",
   "alignBlockSizeToLargePage",
+  "useRange",
 ] as const satisfies readonly (keyof JitAllocatorOptions)[];
 
 const numberOptions = [
@@ -26,6 +27,7 @@ const numberOptions = [
   "granularity",
   "fillPattern",
   "maxReservedSize",
+  "near",
 ] as const satisfies readonly (keyof JitAllocatorOptions)[];
 
 function flagName(option: string): string {
@@ -51,7 +53,8 @@ ${booleanOptions.map((option) => `  --${flagName(option)}, --no-${flagName(optio
   --block-size N           bytes, a power of two; K, M and G are understood: 64K
   --granularity N          64, 128 or 256
   --fill-pattern N         32 bits, for example 0xCCCCCCCC
-  --max-reserved-size N    bytes; K, M and G are understood`;
+  --max-reserved-size N    bytes; K, M and G are understood
+  --near N                 an address that calls from the code are to reach`;
 
 /**
  * The allocator's options that the parsed flags ask for; options without a flag are left out. The allocator itself checks

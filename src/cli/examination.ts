@@ -7,7 +7,7 @@ import type { Ffi } from "../ffi/contract.ts";
 import { systemFfi } from "../ffi/select.ts";
 import { flagOf, isGranted, notAllowed, platform, refusalOf } from "../base/platform.ts";
 import type { Platform, ProcessorName } from "../base/platform.ts";
-import { probeStep, probeView } from "../vm/attempts.ts";
+import { probeRange, probeStep, probeView } from "../vm/attempts.ts";
 import type { HardenedRuntimeInfo, MemoryLimit, ProbeStep, VirtualMemory } from "../vm/contract.ts";
 import { systemMemory } from "../vm/select.ts";
 
@@ -120,7 +120,7 @@ export function examine(patient: DoctorPatient): DoctorReport {
       }),
       hardened: askAbout("hardened", () => memory.hardenedRuntimeInfo()),
     },
-    steps: [dual, single, probeView(memory), ...tried, ...failures],
+    steps: [dual, single, probeView(memory), probeRange(memory), ...tried, ...failures],
     limits,
   };
 }

@@ -1,6 +1,6 @@
 /** A block's chunk of the buffer: its size, its layout, and how it is emptied. */
 import { lowBits } from "./bits.ts";
-import { Block, Link, Size, Unit, Word } from "./layout.ts";
+import { Block, Header, Link, Size, Unit, Word } from "./layout.ts";
 import { ringRemove } from "./ring.ts";
 
 /** Groups of 32 words. One more than the words need, so that there is always a clear bit behind the last word to stop at. */
@@ -41,13 +41,13 @@ export function layOutBlock(words: Int32Array, block: number, capacity: number):
   words[block + Block.records] = records;
   // A guard is not free and has stop bits, so that no run and no allocation goes on into it. Before padding it has none:
   // no allocation may seem to begin at the padding, whose own stop bit comes before the first allocation.
-  words[records - Size.record + Word.stop] = words[block + Block.padding] === 0 ? -1 : 0;
+  words[records - Size.record + Word.stop] = words[Header.padding] === 0 ? -1 : 0;
   words[records + (capacity >>> 5) * Size.record + Word.stop] = -1;
 }
 
 /** Marks the padding of an otherwise empty block, and lets the tail begin behind it. */
 export function setPadding(words: Int32Array, block: number): void {
-  const padding = words[block + Block.padding]!;
+  const padding = words[Header.padding]!;
   words[words[block + Block.records]! + Word.stop] = lowBits(padding);
   words[block + Block.freed] = 0;
   words[block + Block.leftOver] = 0;

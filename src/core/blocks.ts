@@ -7,6 +7,7 @@ import { Block, Header, Link, Lookup, Pool, Spans } from "./layout.ts";
 import { ringInsert, ringRemove } from "./ring.ts";
 import { poolAt } from "./state.ts";
 import type { State } from "./state.ts";
+import { armTrim } from "./thrift.ts";
 
 /** The block that the look-up names for an address: mostly the one that holds it, else another block, or index 0. */
 export function lookUp(words: Int32Array, address: number): number {
@@ -147,8 +148,8 @@ export function enterBlock(words: Int32Array, doubles: Float64Array, block: numb
   words[block + Block.granuleShift] = shift;
   words[block + Block.capacity] = capacity;
   words[block + Block.pool] = pool;
-  words[block + Block.padding] = words[Header.padding]!;
   layOutBlock(words, block, capacity);
+  armTrim(words, block);
   setPadding(words, block);
   treeInsert(words, doubles, block);
   ringInsert(words, words[pool + Pool.blocks + Link.prev]!, block + Block.inPool);

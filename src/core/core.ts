@@ -21,6 +21,7 @@ import { Block, Eager, Header, Link, Pool, Size, Spans, Word } from "./layout.ts
 import * as runIndex from "./run-index.ts";
 import * as states from "./state.ts";
 import { Status } from "./status.ts";
+import * as thrift from "./thrift.ts";
 
 // Constants of this module: an engine looks up and checks an imported function at each use (docs/performance.md).
 const { bitsFrom, lowestBit } = bits;
@@ -31,6 +32,7 @@ const { findBlock, generationsOf, lookUp } = blocks;
 const { indexDirtyWords, joinRun, listRun, makeDirty } = runIndex;
 const { takeElsewhere, takeHole } = holes;
 const { poolAt } = states;
+const { hasLeftBounds, moveBounds, noteEmptied } = thrift;
 
 /** The state, and the operations on it that an engine runs for each call. Rarer ones are functions of the other modules. */
 export class Core extends states.State {
@@ -131,7 +133,7 @@ export class Core extends states.State {
     const record = words[block + Block.records]! + ((granule >>> 5) << 1);
     const bit = granule & 31;
     const free = words[record]!;
-    if (granule < words[block + Block.padding]! || granule >= words[block + Block.tail]!) {
+    if (granule < words[Header.padding]! || granule >= words[block + Block.tail]!) {
       return Status.notAllocated;
     }
     if (((free >>> bit) & 1) !== 0) return Status.notAllocated;
@@ -177,7 +179,7 @@ export class Core extends states.State {
   }
 
   /**
-   * Releases the allocation that begins at `granule`; there must be one. Returns Status.ok or Status.surplusBlock.
+   * Releases the allocation that begins at `granule`; there must be one. Returns ok, sparse or surplusBlock.
    * @param isOwn whether it is released through a span that `alloc` made
    */
   free(block: number, granule: number, isOwn: boolean): Status {
@@ -188,7 +190,7 @@ export class Core extends states.State {
     if (!hasTable) this.needRoom();
     const count = (spans & Spans.ledger) !== 0 ? lengthFrom(words, block, granule) : 0;
     const status = this.#releaseAt(block, granule);
-    if (status === Status.ok) {
+    if (status !== Status.surplusBlock) {
       if (!hasTable) generationsOf(this, block);
       forgetAllocation(words, block, granule, count, isOwn);
     }
@@ -223,7 +225,8 @@ export class Core extends states.State {
     if (count === 0 || end === words[block + Block.tail]) {
       this.#vacate(block, granule, count === 0 ? lengthFrom(words, block, granule) : count);
       words[block + Block.live] = live;
-      return Status.ok;
+      // A long allocation may have been most of what was in use.
+      return count === 0 && hasLeftBounds(words, block) ? this.#sparse(block) : Status.ok;
     }
     words[block + Block.live] = live;
     words[block + Block.freed] = words[block + Block.freed]! + count;
@@ -236,7 +239,8 @@ export class Core extends states.State {
     if (inARow === Eager.releases) {
       noteFullWords(words, block, granule, count);
       makeDirty(this, block, granule);
-      return Status.ok;
+      // Now and then is often enough to see how much of the block is in use.
+      return (live & 15) === 0 && hasLeftBounds(words, block) ? this.#sparse(block) : Status.ok;
     }
     words[Header.releasesInARow] = inARow + 1;
     // The granules in use before and behind the allocation, as in free-runs.ts.
@@ -266,10 +270,20 @@ export class Core extends states.State {
     const status = this.locateStart(this.addressOf(block, granule));
     if (status !== Status.ok) return status;
     if (this.#isSurplus(block)) return Status.surplusBlock;
+    const tail = words[block + Block.tail]!;
     this.#vacate(block, granule, this.lengthAt(block, granule));
     words[block + Block.live] = 0;
     this.#becameEmpty(block);
-    return Status.ok;
+    if (!noteEmptied(words, block, tail)) return Status.ok;
+    this.block = block;
+    return Status.sparse;
+  }
+
+  /** The use of a block has left its bounds: tells the caller whether to trim it. */
+  #sparse(block: number): Status {
+    if (!moveBounds(this.words, block)) return Status.ok;
+    this.block = block;
+    return Status.sparse;
   }
 
   /**
@@ -345,7 +359,7 @@ export class Core extends states.State {
   /** Keeps the block as its pool's empty one, untouched again from the padding on. */
   #becameEmpty(block: number): void {
     const words = this.words;
-    const padding = words[block + Block.padding]!;
+    const padding = words[Header.padding]!;
     words[words[block + Block.pool]! + Pool.empty] = block;
     if (words[block + Block.tail] !== padding) clearGranules(words, block);
   }

@@ -38,7 +38,7 @@ export const enum Format {
   /** "JITA" in ASCII: tells an allocator's buffer from any other. */
   magic = 0x4a495441,
   /** Counts up whenever the meaning of a field changes. */
-  version = 4,
+  version = 5,
   /**
    * The highest index the buffer may reach: a place (a granule's number over the whole buffer, 16 times the index of
    * its record) must fit a signed 32-bit integer.
@@ -227,8 +227,8 @@ export const enum Block {
   live = 11,
   /** The index of its pool. */
   pool = 12,
-  /** 1 where granule 0 is padding. */
-  padding = 13,
+  /** How often the block was filled again after its use had fallen (thrift.ts). */
+  refills = 13,
   /** The index of the block's generations (generations.ts), an integer a granule; 0 = it has none, or is promised them. */
   generations = 14,
   /** The lower 32 bits of rx: with them the offset of an address is a difference of integers. */
@@ -253,6 +253,9 @@ export const enum Block {
   /** The nodes in the rings of the pool's blocks, and of those with dirty words. */
   inPool = 24,
   inDirty = 28,
+  /** The bounds of its use, in granules (thrift.ts). Parts of the node `inDirty` that are no links. */
+  trimBelow = 28,
+  trimSpan = 29,
   /** The dirty bits begin right behind the header. */
   dirty = Size.block,
 }

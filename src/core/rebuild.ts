@@ -125,7 +125,7 @@ function rebuildBlock(words: Int32Array, doubles: Float64Array, known: KnownBloc
   words[block + Block.generations] = generations;
   words[block + Block.spans] = Spans.ledger;
   const records = words[block + Block.records]!;
-  let tail = words[block + Block.padding]!;
+  let tail = words[Header.padding]!;
   let used = tail;
   let live = 0;
   readLedger(words, generations, tail, capacity, (granule, count) => {

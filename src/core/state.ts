@@ -152,6 +152,16 @@ export class State {
     return this.doubles[Header.reservedSize]!;
   }
 
+  /** Bytes: what all blocks together may reserve. */
+  get maxReservedBytes(): number {
+    return this.doubles[Header.maxReservedSize]!;
+  }
+
+  /** Lowers what all blocks together may reserve, because the system has fewer addresses than the options want. */
+  limitReserved(sizeBytes: number): void {
+    if (sizeBytes < this.maxReservedBytes) this.doubles[Header.maxReservedSize] = sizeBytes;
+  }
+
   /** All metadata, in bytes: the units that are laid out in the buffer. */
   get overheadBytes(): number {
     return this.words[Header.unitCount]! * Unit.integers * 4;
@@ -209,7 +219,9 @@ export function isSetUp(
     words[Header.poolCount] === options.poolCount &&
     words[Header.padding] === (options.padding ? 1 : 0) &&
     words[Header.immediateRelease] === (options.immediateRelease ? 1 : 0) &&
-    doubles[Header.maxReservedSize] === options.maxReservedSize &&
+    // The system may have had fewer addresses.
+    doubles[Header.maxReservedSize]! <= options.maxReservedSize &&
+    doubles[Header.maxReservedSize]! >= options.blockSize &&
     doubles[Header.blockSize] === options.blockSize
   );
 }

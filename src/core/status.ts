@@ -1,4 +1,4 @@
-/** The result of an operation of the core. An operation that returns any status but `ok` has changed nothing. */
+/** The result of an operation of the core. An operation that returns any status but `ok` and `sparse` has changed nothing. */
 export const enum Status {
   ok,
   /** No block holds the address. */
@@ -9,4 +9,6 @@ export const enum Status {
   interiorAddress,
   /** The block would become empty and is not to be kept: the caller unmaps it, then calls `removeBlock`. */
   surplusBlock,
+  /** Done; and the block, which `block` names, has pages to give back (thrift.ts). */
+  sparse,
 }

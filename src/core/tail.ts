@@ -3,7 +3,7 @@ import { assert } from "../base/assert.ts";
 import { leadingOnes } from "./bits.ts";
 import { checkExtent } from "./broken.ts";
 import { clearFull, setFull } from "./full-words.ts";
-import { Block } from "./layout.ts";
+import { Block, Header } from "./layout.ts";
 
 /**
  * Makes the untouched tail free granules like others: from now on nothing is appended to this block. Returns the granule at
@@ -13,7 +13,7 @@ export function closeTail(words: Int32Array, block: number): number {
   checkExtent(words, block);
   const capacity = words[block + Block.capacity]!;
   const tail = words[block + Block.tail]!;
-  assert(tail >= words[block + Block.padding]! && tail <= capacity, 9, "the tail is not inside its block");
+  assert(tail >= words[Header.padding]! && tail <= capacity, 9, "the tail is not inside its block");
   if (tail === capacity) return tail;
   words[block + Block.tail] = capacity;
   words[block + Block.freed] = words[block + Block.freed]! + capacity - tail;

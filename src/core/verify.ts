@@ -246,7 +246,7 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
   const records = words[block + Block.records]!;
   const capacity = words[block + Block.capacity]!;
   const tail = words[block + Block.tail]!;
-  const padding = words[block + Block.padding]!;
+  const padding = words[Header.padding]!;
   let free = 0;
   let stops = 0;
   for (let word = 0; word < capacity >>> 5; word++) {
@@ -307,7 +307,7 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
  */
 function verifyGenerations(words: Int32Array, block: number, generations: number): void {
   const records = words[block + Block.records]!;
-  const padding = words[block + Block.padding]!;
+  const padding = words[Header.padding]!;
   const tail = words[block + Block.tail]!;
   const spans = words[block + Block.spans]!;
   check(spans !== Spans.none, 14, "a block has generations, and says that it has no spans");

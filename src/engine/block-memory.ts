@@ -1,25 +1,17 @@
 /** Maps and unmaps blocks, and keeps the object through which the bytes of each mapped block are reached. */
-import { ledgerOf } from "../core/blocks.ts";
+import { clearBlock, ledgerOf } from "../core/blocks.ts";
 import { allocFromAnyHole } from "../core/holes.ts";
 import { planBlock } from "../core/plan.ts";
 import { addBlock, removeBlock } from "../core/run-index.ts";
 import type { Core } from "../core/core.ts";
-import type { BlockRegister, RegisterEntry, SpanOwner } from "./contract.ts";
+import { BlockSource, rangesOf } from "./block-source.ts";
+import type { BlockRegister, RangeRecord, SpanOwner } from "./contract.ts";
 import { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { JitError } from "../base/errors.ts";
 import { outOfMetadata, outOfReserve } from "./refusals.ts";
 import { needMuchStack } from "../base/stack.ts";
-import type {
-  DualMapping,
-  JournalStorage,
-  MappedRange,
-  MappingJournal,
-  MappingJournals,
-  MappingTag,
-  MemoryFlags,
-  VirtualMemory,
-} from "../vm/contract.ts";
+import type { DualMapping, MappingJournal, VirtualMemory } from "../vm/contract.ts";
 
 /** The most blocks there can be: each takes at least one of the 2**21 units that the buffer can have. */
 const MOST_BLOCKS = 2 ** 21;
@@ -29,18 +21,16 @@ const FILLED_AT_ONCE_BYTES = 2 ** 30;
 
 /** The blocks of one allocator, as one thread sees them. */
 export class BlockMemory {
+  /** Where the memory of the blocks comes from. */
+  readonly source: BlockSource;
   #owner: SpanOwner;
   readonly #core: Core;
   readonly #memory: VirtualMemory;
   readonly #options: Readonly<ResolvedJitAllocatorOptions>;
-  readonly #flags: MemoryFlags;
   /** By the core's number of the block. */
   readonly #mapped: (MappedBlock | undefined)[] = [];
   /** The register in which the threads of a shared allocator look up its blocks. */
   #register: BlockRegister | undefined;
-  /** The journal of mappings that are not in the register. */
-  #journal: MappingJournal | undefined;
-  #tag: MappingTag;
 
   /** @param tagName the name by which the system tells this allocator's memory from all other */
   constructor(
@@ -51,15 +41,10 @@ export class BlockMemory {
     tagName: string,
   ) {
     this.#owner = owner;
-    this.#tag = { name: tagName, isGuarded: false };
     this.#core = core;
     this.#memory = memory;
     this.#options = options;
-    this.#flags = { read: true, write: true, execute: true, largePages: options.useLargePages };
-  }
-
-  get #journals(): MappingJournals | undefined {
-    return this.#memory.sharing ?? this.#memory.journals;
+    this.source = new BlockSource(core, memory, options, tagName);
   }
 
   /** The mapped block that has the index `block` in the core. */
@@ -115,20 +100,8 @@ export class BlockMemory {
     for (const mapped of this.all()) {
       if (!mapped.isMapped) throw notMapped();
     }
-    this.#verifyJournal();
-  }
-
-  #verifyJournal(): void {
-    const journal = this.#journal;
-    if (journal === undefined) return;
-    if (journal.leaving !== 0 || journal.heldHandles().length > 0)
-      throw new Error("invariant 19 is broken: the journal is in the middle of a call");
-    for (const held of journal.heldRanges()) {
-      const isOver = ({ address, sizeBytes }: MappedRange): boolean =>
-        held.address < address + sizeBytes && address < held.address + held.sizeBytes;
-      if (this.all().flatMap(rangesOf).some(isOver))
-        throw new Error("invariant 19 is broken: the journal holds what is a block's");
-    }
+    this.source.range.verify(this.all());
+    this.source.verifyJournal(this.all().flatMap(rangesOf));
   }
 
   /**
@@ -165,19 +138,30 @@ export class BlockMemory {
    */
   add(pool: number, sizeBytes: number, size: number, inPlaceOf: readonly MappedBlock[] = []): void {
     needMuchStack();
-    const mapping = this.#map(sizeBytes);
-    const shift = this.#core.granuleShiftOf(pool);
-    const isShared = this.#register !== undefined;
-    const { rx, rw } = mapping;
-    const mapped = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift, isShared);
     const gone: { readonly pool: number; readonly sizeBytes: number }[] = [];
-    try {
-      if (this.#options.fillUnusedMemory) this.fill(mapped, 0, sizeBytes);
-      for (const replaced of inPlaceOf) {
+    const removeReplaced = (): void => {
+      for (const replaced of inPlaceOf.slice(gone.length)) {
         const poolOfReplaced = this.#core.poolIndexOf(replaced.block);
         this.remove(replaced);
         gone.push({ pool: poolOfReplaced, sizeBytes: replaced.sizeBytes });
       }
+    };
+    let mapping: DualMapping;
+    try {
+      // In a full range the new block may need the addresses of those that it replaces.
+      if (this.source.range.isFullFor(sizeBytes)) removeReplaced();
+      mapping = this.source.map(sizeBytes);
+    } catch (error) {
+      this.#addAll(gone);
+      throw error;
+    }
+    const shift = this.#core.granuleShiftOf(pool);
+    const isShared = this.#register !== undefined;
+    const { rx, rw } = mapping;
+    const mapped = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift, isShared);
+    try {
+      if (this.#options.fillUnusedMemory) this.fill(mapped, 0, sizeBytes);
+      removeReplaced();
       mapped.block = addBlock(this.#core, pool, mapping.rx, mapping.rw, sizeBytes);
       if (mapped.block === 0) throw outOfMetadata(size, this.#core.metadataLimit);
       const entry = this.#register === undefined ? 0 : this.#registerBlock(this.#register, mapped, pool);
@@ -186,13 +170,17 @@ export class BlockMemory {
         throw outOfMetadata(size, this.#core.metadataLimit);
       }
       this.#enter(mapped, entry, this.#register?.serialOf(entry) ?? 0);
-      this.#journal?.drop(rangesOf(mapped));
+      this.source.noteRegistered(mapped);
     } catch (error) {
       mapped.close();
-      this.#unmap(mapping, sizeBytes);
-      for (const { pool: poolOfGone, sizeBytes: goneBytes } of gone) this.#addEmpty(poolOfGone, goneBytes);
+      this.source.unmap(mapping, sizeBytes);
+      this.#addAll(gone);
       throw error;
     }
+  }
+
+  #addAll(gone: readonly { readonly pool: number; readonly sizeBytes: number }[]): void {
+    for (const { pool, sizeBytes } of gone) this.#addEmpty(pool, sizeBytes);
   }
 
   /**
@@ -236,10 +224,17 @@ export class BlockMemory {
 
   /**
    * Moves the blocks to a register that other threads read and write too; from now on the spans ask `owner`.
-   * Precondition: each block has its ledger. Cannot fail: what can is in {@link prepare}.
+   * Precondition: each block has its ledger. Cannot fail: what can is in `BlockSource.prepare`.
    */
-  share(register: BlockRegister, owner: SpanOwner, journal: MappingJournal | undefined): void {
-    this.attach(register, owner, journal);
+  share(
+    register: BlockRegister,
+    owner: SpanOwner,
+    journal: MappingJournal | undefined,
+    range: RangeRecord,
+  ): void {
+    this.#register = register;
+    this.#owner = owner;
+    this.source.share(journal, range, true);
     // A pool's oldest block comes first, since the register keeps this order and a reset keeps the oldest block.
     for (const mapped of new Set([...this.oldest(), ...this.all()])) {
       mapped.owner = owner;
@@ -250,22 +245,16 @@ export class BlockMemory {
     }
   }
 
-  /**
-   * Does what may fail of {@link share} and {@link attach}, and changes nothing.
-   * @returns the journal to pass to these
-   * @throws JitError where the system refuses what sharing needs
-   */
-  prepare(journal: JournalStorage, isFirst: boolean): MappingJournal | undefined {
-    this.#memory.sharing?.prepare();
-    return this.#journals?.openJournal(journal, isFirst);
-  }
-
   /** Does the same as {@link share} in a thread that attaches, and so has no block yet. */
-  attach(register: BlockRegister, owner: SpanOwner, journal: MappingJournal | undefined): void {
-    this.#journal = journal;
+  attach(
+    register: BlockRegister,
+    owner: SpanOwner,
+    journal: MappingJournal | undefined,
+    range: RangeRecord,
+  ): void {
     this.#register = register;
     this.#owner = owner;
-    this.#tag = { ...this.#tag, isGuarded: true, journal };
+    this.source.share(journal, range, false);
   }
 
   /** Drops this thread's objects of blocks that another thread has unmapped, or of all blocks. */
@@ -302,30 +291,17 @@ export class BlockMemory {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** After a reset: replaces the object that stands for a block, so that earlier spans know that they have ended. */
-  renew(mapped: MappedBlock): void {
+  /** Releases everything in a block, fills it, and replaces the object that stands for it: earlier spans so learn that they have ended. */
+  clear(mapped: MappedBlock): void {
+    if (this.#options.fillUnusedMemory) this.fill(mapped, 0, mapped.sizeBytes, true);
+    clearBlock(this.#core, mapped.block);
     mapped.close();
     mapped.isMapped = false;
     const { block, rx, rw, sizeBytes, granuleShift, entry, serial, isShared } = mapped;
     const renewed = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, granuleShift, isShared);
     renewed.block = block;
+    renewed.wasWritten = mapped.wasWritten;
     this.#enter(renewed, entry, serial);
-  }
-
-  /**
-   * Gives back memory that a dead thread had mapped and not registered, or was about to unmap.
-   * @param leaving the blocks registered as leaving: one at the most, since blocks are unmapped one after the other
-   */
-  reclaim(kept: readonly RegisterEntry[], [leaving]: readonly RegisterEntry[]): void {
-    // If the journal does not name the leaving block, all of it is still mapped. If it does, it says what is left of it.
-    if (leaving !== undefined && this.#journal?.leaving !== leaving.rx)
-      this.#journal?.take(rangesOf(leaving), leaving.rx);
-    this.#journals?.reclaim(this.#tag.name, kept.flatMap(rangesOf), this.#journal);
-  }
-
-  /** Ends a {@link reclaim}: the register has no leaving block any more. */
-  settle(kept: readonly RegisterEntry[]): void {
-    this.#journal?.drop(kept.flatMap(rangesOf));
   }
 
   /** Unmaps a block and removes it from the core, even if it has allocations. Where the system refuses, nothing changed. */
@@ -333,19 +309,19 @@ export class BlockMemory {
     needMuchStack();
     mapped.close();
     this.#register?.markLeaving(mapped.entry);
-    this.#journal?.take(rangesOf(mapped), mapped.rx);
+    this.source.noteLeaving(mapped);
     try {
-      this.#unmap(mapped, mapped.sizeBytes);
+      this.source.unmap(mapped, mapped.sizeBytes);
     } catch (error) {
       this.#register?.markStaying(mapped.entry);
-      this.#journal?.drop(rangesOf(mapped));
+      this.source.noteRegistered(mapped);
       throw error;
     }
     this.#end(mapped);
     this.#mapped[this.#core.blockNumber(mapped.block)] = undefined;
     removeBlock(this.#core, mapped.block);
     this.#register?.remove(mapped.entry);
-    this.#journal?.drop(rangesOf(mapped));
+    this.source.noteGone(mapped);
   }
 
   /**
@@ -374,27 +350,8 @@ export class BlockMemory {
     // An empty range at the end of a block begins outside of it.
     if (mapped.isMapped && length > 0) this.#memory.flushInstructionCache(mapped.rx + start, length);
   }
-
-  #map(sizeBytes: number): DualMapping {
-    if (this.#options.useDualMapping) return this.#memory.allocDualMapping(sizeBytes, this.#flags, this.#tag);
-    const address = this.#memory.alloc(sizeBytes, this.#flags, this.#tag);
-    return { rx: address, rw: address };
-  }
-
-  #unmap(mapping: DualMapping, sizeBytes: number): void {
-    if (this.#options.useDualMapping) this.#memory.releaseDualMapping(mapping, sizeBytes, this.#tag);
-    else this.#memory.release(mapping.rx, sizeBytes, this.#tag);
-  }
 }
 
 function notMapped(): Error {
   return new Error("invariant 15 is broken: a block of the core is not mapped");
-}
-
-/** The ranges of a block's two views; twice the same range where it has one view. */
-function rangesOf({ rx, rw, sizeBytes }: DualMapping & { readonly sizeBytes: number }): MappedRange[] {
-  return [
-    { address: rx, sizeBytes },
-    { address: rw, sizeBytes },
-  ];
 }

@@ -1,5 +1,6 @@
 /** Contracts by which the parts of the engine, and the room above it, know each other without importing each other. */
 import type { Address } from "../ffi/contract.ts";
+import type { AddressRange } from "../vm/contract.ts";
 
 /** A span as it is passed to its owner: the fields that users see. Only the owner knows more (`spanAccess`). */
 export interface SpanHandle {
@@ -69,6 +70,28 @@ export interface BlockRegister {
   markStaying(entry: number): void;
   /** Forgets a block that has been unmapped. */
   remove(entry: number): void;
+}
+
+/**
+ * What the threads of an allocator know of its range (block-range.ts). Each field is read and written with the lock held.
+ */
+export interface RangeRecord {
+  /** The range; undefined = none was reserved yet. Written last, and in one step, by whoever reserves it. */
+  range: AddressRange | undefined;
+  /** Whether the system's policy allows no range: blocks are mapped one by one. */
+  isRefused: boolean;
+  /** Whether something in the range that is no block's may have memory, or access. */
+  isUnclean: boolean;
+  /** Whether pages of free memory were given back, which read as zero since. */
+  isTrimmed: boolean;
+}
+
+/** A range of addresses in which all code of an allocator lies: of the executable views. */
+export interface CodeRange {
+  /** The lowest address of the range. */
+  readonly start: Address;
+  /** Bytes. */
+  readonly size: number;
 }
 
 /** The parts that an engine takes over where the allocator is another thread's. */

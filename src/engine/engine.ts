@@ -1,18 +1,19 @@
 /** One allocator in one thread: the core decides, the virtual memory acts, and an operation that fails changes nothing. */
-import { clearBlock } from "../core/blocks.ts";
 import type { AllocatorOperations } from "./operations.ts";
 import { BlockMemory } from "./block-memory.ts";
+import { BlockTrims } from "./block-trims.ts";
 import type { SharedParts, SpanOwner, SpanToken } from "./contract.ts";
 import type { Core } from "../core/core.ts";
-import { enterInLedger, shortenEntry } from "../core/generations.ts";
-import { restore, strikeOut } from "../core/ledger.ts";
+import { enterInLedger } from "../core/generations.ts";
 import { Status } from "../core/status.ts";
 import { verifyStructure } from "../core/verify.ts";
 import type { JitError } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
+import { fillCutOff, fillReleased, fillTaken } from "./filling.ts";
 import { makeCore } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
+import { refusedAddress } from "./refused-address.ts";
 import * as refusals from "./refusals.ts";
 import { SpanBytes } from "./span-bytes.ts";
 import { SpanIdentity } from "./span-identity.ts";
@@ -22,7 +23,7 @@ import * as stack from "../base/stack.ts";
 import { uniqueName } from "../base/unique.ts";
 import { describeBlock, statisticsOf } from "./statistics.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
-import type { VirtualMemory } from "../vm/contract.ts";
+import type { AddressRange, VirtualMemory } from "../vm/contract.ts";
 import type { CachePolicy } from "./write-scope.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
@@ -40,6 +41,7 @@ const TWO_GIB_LESS_ONE = 0x7fff_ffff;
 export class Engine implements AllocatorOperations {
   readonly core: Core;
   readonly blocks: BlockMemory;
+  readonly trims: BlockTrims;
   readonly isExecutable: boolean;
   readonly options: Readonly<ResolvedJitAllocatorOptions>;
   /** The name by which the system tells this allocator's memory from all other. */
@@ -53,7 +55,10 @@ export class Engine implements AllocatorOperations {
   readonly #fills: boolean;
   /** Bytes: the largest request; 0 once disposed, so that the hot path needs no other check. */
   #largestSize: number;
-  /** The same with one pool, 0 with three and while {@link #warmUp} lasts: requests up to it take the short path. */
+  /**
+   * The same with one pool; 0 with three, while {@link #warmUp} lasts, and where free memory is filled. Requests up to it take
+   * the short path.
+   */
   #largestPlainSize = 0;
   /** Whether releases and shrinks may take the short path: nothing is filled, and {@link #warmUp} is over. */
   #isPlain = false;
@@ -76,6 +81,7 @@ export class Engine implements AllocatorOperations {
     this.#largestSize = TWO_GIB_LESS_ONE - options.granularity + 1;
     this.core = makeCore(options, shared?.buffer);
     this.blocks = new BlockMemory(this, this.core, memory, options, this.tagName);
+    this.trims = new BlockTrims(this.core, this.blocks, memory);
     this.#identity = new SpanIdentity(this.core, this.blocks, this);
     this.#bytes = new SpanBytes(this.#identity, this.blocks);
     this.isExecutable = memory.name !== "simulated";
@@ -85,7 +91,7 @@ export class Engine implements AllocatorOperations {
   #warmUp(): void {
     if (!needStackAtFirst()) return;
     this.#isPlain = !this.#fills;
-    if (this.#poolCount === 1) this.#largestPlainSize = this.#largestSize;
+    if (this.#poolCount === 1 && !this.#fills) this.#largestPlainSize = this.#largestSize;
   }
 
   // --- allocation ---------------------------------------------------------------------------------------------
@@ -135,9 +141,16 @@ export class Engine implements AllocatorOperations {
     return core.addressOf(block, granule);
   }
 
-  /** Takes room for `size` bytes, which the core then names. Returns true where a block was mapped for it. */
+  /** Does what {@link #takeRoom} does, and fills what was trimmed since it was filled, if free memory is to be filled. */
   #place(size: number): boolean {
     this.#warmUp();
+    const isInNewBlock = this.#takeRoom(size);
+    if (!isInNewBlock && this.#fills && this.trims.isTrimmed) fillTaken(this.core, this.blocks);
+    return isInNewBlock;
+  }
+
+  /** Takes room for `size` bytes, which the core then names. Returns true where a block was mapped for it. */
+  #takeRoom(size: number): boolean {
     if (typeof size !== "number" || (size | 0) !== size || size <= 0 || size > this.#largestSize) {
       this.checkOpen("allocate");
       throw refusals.refuseSize(size, this.#largestSize);
@@ -173,13 +186,19 @@ export class Engine implements AllocatorOperations {
   #releaseOwn(span: Span): boolean {
     if (this.#fills || !this.#identity.isSole(span)) return false;
     const { block } = blockOf(span);
-    if (this.core.free(block, granuleOf(span), true) !== Status.ok) return false;
+    const status = this.core.free(block, granuleOf(span), true);
+    if (status === Status.surplusBlock) return false;
     endSpan(span);
+    if (status === Status.sparse) this.trims.trimSparse(block);
     return true;
   }
 
-  /** Finishes a release that the core did not: unmaps the surplus block, or throws the refusal. */
+  /** Finishes a release: trims the block, or unmaps it where it is surplus, or throws the refusal. */
   #finishRelease(address: Address, status: Status): void {
+    if (status === Status.sparse) {
+      this.trims.trimSparse(this.core.block);
+      return;
+    }
     if (status !== Status.surplusBlock) throw this.#refuseAddress("release", address, status);
     this.blocks.remove(this.blocks.at(this.core.block));
   }
@@ -202,21 +221,10 @@ export class Engine implements AllocatorOperations {
   /** Releases the allocation that begins at `granule`; `isOwn` says that it goes through the span that `alloc` made. */
   #free(mapped: MappedBlock, granule: number, isOwn: boolean): void {
     const core = this.core;
-    if (!this.#fills || core.isLastOfSurplus(mapped.block)) {
-      const status = core.free(mapped.block, granule, isOwn);
-      if (status === Status.surplusBlock) this.blocks.remove(mapped);
-      return;
-    }
-    const length = core.lengthAt(mapped.block, granule) << mapped.granuleShift;
-    // Out of the ledger before it is filled: if this thread stops in between, the allocation is gone, not overwritten.
-    const generation = strikeOut(core.words, mapped.block, granule);
-    try {
-      this.blocks.fill(mapped, granule << mapped.granuleShift, length, true);
-    } catch (error) {
-      restore(core.words, mapped.block, granule, generation);
-      throw error;
-    }
-    core.free(mapped.block, granule, isOwn);
+    if (this.#fills && !core.isLastOfSurplus(mapped.block)) fillReleased(core, this.blocks, mapped, granule);
+    const status = core.free(mapped.block, granule, isOwn);
+    if (status === Status.surplusBlock) this.blocks.remove(mapped);
+    if (status === Status.sparse) this.trims.trimSparse(mapped.block);
   }
 
   shrink(target: Span | Address, newSize: number): void {
@@ -244,16 +252,7 @@ export class Engine implements AllocatorOperations {
       else this.#freeSpan(mapped, target);
       return;
     }
-    if (this.#fills) {
-      const start = (granule + newCount) << mapped.granuleShift;
-      shortenEntry(core.words, mapped.block, granule, newCount);
-      try {
-        this.blocks.fill(mapped, start, (count - newCount) << mapped.granuleShift, true);
-      } catch (error) {
-        shortenEntry(core.words, mapped.block, granule, count);
-        throw error;
-      }
-    }
+    if (this.#fills) fillCutOff(core, this.blocks, mapped, granule, count, newCount);
     core.shrink(mapped.block, granule, count, newCount);
   }
 
@@ -266,12 +265,7 @@ export class Engine implements AllocatorOperations {
 
   #refuseAddress(action: string, address: unknown, status: Status): JitError {
     this.checkOpen(action);
-    if (!isIndex(address)) return refusals.refuseAddress(action, address);
-    if (status === Status.unknownAddress) return refusals.refuseUnknownAddress(action, address);
-    if (status === Status.notAllocated) return refusals.refuseFreeAddress(action, address);
-    const { block, granule } = this.core;
-    const size = this.core.lengthAt(block, granule) << this.blocks.at(block).granuleShift;
-    return refusals.refuseInterior(action, address, this.core.addressOf(block, granule), size);
+    return refusedAddress(this.core, action, address, status);
   }
 
   // --- spans --------------------------------------------------------------------------------------------------
@@ -372,11 +366,14 @@ export class Engine implements AllocatorOperations {
     this.releaseCount++;
     const kept = policy === "soft" && !this.options.immediateRelease ? this.blocks.oldest() : [];
     this.blocks.removeAllBut(kept);
-    for (const mapped of kept) {
-      if (this.#fills) this.blocks.fill(mapped, 0, mapped.sizeBytes, true);
-      clearBlock(this.core, mapped.block);
-      this.blocks.renew(mapped);
-    }
+    for (const mapped of kept) this.blocks.clear(mapped);
+  }
+
+  /** Gives the memory of all free pages back to the system. Returns bytes. */
+  trim(): number {
+    needMuchStack();
+    this.checkOpen("trim");
+    return this.trims.trimAll();
   }
 
   dispose(): void {
@@ -384,6 +381,7 @@ export class Engine implements AllocatorOperations {
     needMuchStack();
     this.releaseCount++;
     this.blocks.removeAllBut([]);
+    this.blocks.source.releaseRange();
     this.closeDown();
   }
 
@@ -394,10 +392,18 @@ export class Engine implements AllocatorOperations {
     this.#largestPlainSize = 0;
   }
 
+  get range(): AddressRange | undefined {
+    return this.blocks.source.range.range;
+  }
+
+  get maxReservedSize(): number {
+    return this.core.maxReservedBytes;
+  }
+
   // --- telling ------------------------------------------------------------------------------------------------
 
   statistics(): Statistics {
-    return statisticsOf(this.core);
+    return statisticsOf(this.core, this.trims.residentBytes());
   }
 
   describeBlocks(): BlockInfo[] {

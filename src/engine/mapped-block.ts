@@ -48,6 +48,12 @@ export class MappedBlock {
   /** Whether other threads have the block too: its bytes are then copied by native calls, and no view is kept. */
   isShared: boolean;
 
+  /**
+   * Whether this library has written to the block, from this thread. If not, the system holds no memory for it, but for what
+   * the program writes by itself: not worth a look at each of its pages.
+   */
+  wasWritten = false;
+
   readonly #memory: VirtualMemory;
   #view: Uint8Array | undefined;
   /**
@@ -143,6 +149,7 @@ export class MappedBlock {
    */
   #access(offset: number, length: number, act: (view: Uint8Array, start: number) => void): boolean {
     if (length === 0) return true;
+    this.wasWritten = true;
     if (this.isShared || this.#isViewRefused) {
       this.#checkInside(offset, length);
       return false;

@@ -1,4 +1,5 @@
 import type { Address } from "../ffi/contract.ts";
+import type { AddressRange } from "../vm/contract.ts";
 import type { SpanOwner, SpanToken } from "./contract.ts";
 import type { Span } from "./span.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
@@ -20,4 +21,9 @@ export interface AllocatorOperations extends SpanOwner, WriteScopeOwner {
   verify(): void;
   dispose(): void;
   checkOpen(action: string): void;
+  trim(): number;
+  /** The range of all blocks; undefined where there is none, or none yet. */
+  readonly range: AddressRange | undefined;
+  /** Bytes: what all blocks together may reserve, which may be less than the options say. */
+  readonly maxReservedSize: number;
 }

@@ -3,6 +3,7 @@ import type { CoreOptions } from "../core/state.ts";
 import { JitError, describe } from "../base/errors.ts";
 import { platform } from "../base/platform.ts";
 import type { ProcessorName } from "../base/platform.ts";
+import type { Address } from "../ffi/contract.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
 
 /** The options of an allocator. Every option has a default; an invalid value is refused, never replaced. */
@@ -30,12 +31,30 @@ export interface JitAllocatorOptions {
   granularity?: 64 | 128 | 256;
   /** The unsigned 32-bit word for `fillUnusedMemory`. Default: instructions that trap; 0 on an unknown processor. */
   fillPattern?: number;
-  /** Bytes that all blocks together may reserve: an integer of at least one block. Default 2 GiB. */
+  /**
+   * Bytes that all blocks together may reserve: an integer of at least one block, and with `useRange` of at most 2 GiB.
+   * Default 2 GiB. `allocator.options` has less where the process had no addresses for a range that large.
+   */
   maxReservedSize?: number;
+  /**
+   * Keep everything in one range of addresses, reserved when the first block is mapped, so that every allocation reaches
+   * every other by a relative call. Default true. Where the system offers no range (Windows, macOS), or its policy
+   * forbids one, blocks lie where the system puts them, and `allocator.range` is undefined.
+   */
+  useRange?: boolean;
+  /**
+   * An address that relative calls from anywhere in the range are to reach too: of the runtime's own code, or of a
+   * library. Needs `useRange`. The first allocation throws `ERR_OUT_OF_REACH` where no free addresses are near enough,
+   * and `ERR_FEATURE_NOT_ENABLED` where there is no range. Default: none.
+   */
+  near?: Address | undefined;
 }
 
 /** Every option, with the value in force. */
-export type ResolvedJitAllocatorOptions = Required<JitAllocatorOptions>;
+export type ResolvedJitAllocatorOptions = Required<Omit<JitAllocatorOptions, "near">> & {
+  /** See {@link JitAllocatorOptions.near}. */
+  near: Address | undefined;
+};
 
 /** The names of the options that are on or off. */
 export type BooleanOption = {
@@ -46,8 +65,9 @@ export type BooleanOption = {
 const SMALLEST_BLOCK_BYTES = 64 * 1024;
 const LARGEST_BLOCK_BYTES = 256 * 1024 * 1024;
 const GRANULARITIES: readonly number[] = [64, 128, 256];
-/** 2 GiB, more code than any compiler was seen to keep. Blocks may lie further apart: the system places them. */
+/** 2 GiB, more code than any compiler was seen to keep, and as far as a relative call of x86-64 reaches. */
 const DEFAULT_MAX_RESERVED_BYTES = 2 ** 31;
+const LARGEST_RANGE_BYTES = 2 ** 31;
 
 /** A word that traps when it is executed: four times `int3`, or `brk #0`. */
 const TRAPS: Readonly<Record<ProcessorName, number>> = {
@@ -68,6 +88,8 @@ const DEFAULTS: ResolvedJitAllocatorOptions = {
   granularity: 64,
   fillPattern: TRAPS[platform.processor],
   maxReservedSize: DEFAULT_MAX_RESERVED_BYTES,
+  useRange: true,
+  near: undefined,
 };
 
 /** Checks the options and fills in the defaults. @throws JitError `ERR_INVALID_ARGUMENT` for any that is invalid. */
@@ -95,8 +117,9 @@ export function resolveOptions(
     // Own properties alone: one that somebody added to Object.prototype is no option.
     const value = Object.hasOwn(options, name) ? options[name] : undefined;
     if (value === undefined) continue;
-    if (typeof value !== typeof DEFAULTS[name]) {
-      throw invalid(name, value, typeof DEFAULTS[name] === "boolean" ? "true or false" : "a number");
+    const wanted = name === "near" ? "number" : typeof DEFAULTS[name];
+    if (typeof value !== wanted) {
+      throw invalid(name, value, wanted === "boolean" ? "true or false" : "a number");
     }
     Object.assign(resolved, { [name]: value });
   }
@@ -121,7 +144,20 @@ export function resolveOptions(
       `an integer of at least ${resolved.blockSize}, one block`,
     );
   }
+  checkRange(resolved);
   return Object.freeze(resolved);
+}
+
+/** Checks the options about the range against each other. */
+function checkRange({ useRange, near, maxReservedSize }: ResolvedJitAllocatorOptions): void {
+  if (useRange && maxReservedSize > LARGEST_RANGE_BYTES) {
+    const wanted = `at most ${LARGEST_RANGE_BYTES} (2 GiB), as far as a call reaches, unless useRange is false`;
+    throw invalid("maxReservedSize", maxReservedSize, wanted);
+  }
+  if (near === undefined) return;
+  if (!Number.isSafeInteger(near) || near < 0)
+    throw invalid("near", near, "an address: an integer from 0 on");
+  if (!useRange) throw invalid("near", near, "left out where useRange is false: blocks lie anywhere then");
 }
 
 /** The options that the core needs. */

@@ -36,6 +36,23 @@ export function outOfReserve(size: number, reservedBytes: number, maxReservedSiz
   );
 }
 
+/** No stretch of the range is long enough for a block. */
+export function outOfRange(sizeBytes: number, largestBytes: number): JitError {
+  return new JitError(
+    "ERR_OUT_OF_MEMORY",
+    `Cannot map a block of ${sizeBytes} bytes: the longest free stretch of the range has ${largestBytes}; release code, ` +
+      "allow the process more addresses (RLIMIT_AS, ulimit -v), or pass `useRange: false`",
+  );
+}
+
+/** The allocator was to lie near an address, and there is no range to lie there. */
+export function noRangeNear(near: number, reason: string): JitError {
+  return new JitError(
+    "ERR_FEATURE_NOT_ENABLED",
+    `Cannot reserve a range near ${formatAddress(near)}: ${reason}; leave \`near\` out, and call through a register`,
+  );
+}
+
 /** The system has no addresses for a SharedArrayBuffer. */
 export function outOfAddresses(action: string, maxReservedSize: number, cause: RangeError): JitError {
   return new JitError(

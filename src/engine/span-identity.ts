@@ -177,3 +177,12 @@ export class SpanIdentity {
       : core.lengthAt(block, granule);
   }
 }
+
+/** The fields of a token, read once: reading the caller's object may run the caller's code. @throws JitError */
+export function readToken(token: unknown): SpanToken {
+  if (typeof token !== "object" || token === null) {
+    throw refusals.refuseValue("look up", token, "the token must be one that a span gave");
+  }
+  const { rx, generation } = token as SpanToken;
+  return { rx, generation };
+}

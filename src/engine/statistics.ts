@@ -15,6 +15,11 @@ export interface Statistics {
   /** `reservedSize - usedSize`. */
   unusedSize: number;
   /**
+   * Bytes of all mapped blocks for which the system holds memory: pages that were written, and not given back since
+   * (`trim`). Asked of the system (mincore); `reservedSize` where it does not say: without a range.
+   */
+  residentSize: number;
+  /**
    * Bytes of metadata, which lies outside the mapped blocks; of a shared allocator, including the state that its threads
    * share. Addresses that are only reserved for more metadata do not count. Looking for a hole can make the lists of free
    * runs grow, even if the request is then refused.
@@ -28,8 +33,12 @@ export interface Statistics {
   overheadRatio: number;
 }
 
-/** Counts. @param stateBytes bytes of metadata beside the core's buffer */
-export function statisticsOf(core: Core, stateBytes = 0): Statistics {
+/**
+ * Counts.
+ * @param residentSize bytes of all blocks for which the system holds memory
+ * @param stateBytes bytes of metadata beside the core's buffer
+ */
+export function statisticsOf(core: Core, residentSize: number, stateBytes = 0): Statistics {
   const { words, doubles, blockCount, reservedBytes } = core;
   const overheadSize = core.overheadBytes + stateBytes;
   const usedSize = totalUsedBytes(words, doubles);
@@ -41,6 +50,7 @@ export function statisticsOf(core: Core, stateBytes = 0): Statistics {
     usedSize,
     reservedSize: reservedBytes,
     unusedSize,
+    residentSize,
     overheadSize,
     usedRatio: ratio(usedSize),
     unusedRatio: ratio(unusedSize),

@@ -2,6 +2,7 @@ import { JitError } from "../base/errors.ts";
 import { typedArrayLength } from "../base/intrinsics.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { MappedBlock } from "./mapped-block.ts";
+import { refuseValue } from "./refusals.ts";
 import { spanAccess } from "./span.ts";
 import type { Span } from "./span.ts";
 
@@ -137,4 +138,13 @@ export class WriteScope implements Disposable {
       throw new JitError("ERR_DISPOSED", `Cannot ${action} a write scope: it has ended; make another one`);
     }
   }
+}
+
+/** The cache policy that a caller named. @throws JitError `ERR_INVALID_ARGUMENT` where there is none of that name */
+export function checkPolicy(policy: unknown): CachePolicy {
+  if (policy === undefined) return "default";
+  if (policy !== "default" && policy !== "flush" && policy !== "never") {
+    throw refuseValue("write with cache policy", policy, 'the policy is "default", "flush" or "never"');
+  }
+  return policy;
 }

@@ -15,7 +15,7 @@ export const enum Format {
   /** "JITS" in ASCII: tells this buffer from any other. */
   magic = 0x4a495453,
   /** Counts up whenever the meaning of a field changes. */
-  version = 3,
+  version = 4,
 }
 
 export const enum Field {
@@ -55,6 +55,16 @@ export const enum Field {
    * other two they sleep (lock.ts).
    */
   lock = 16,
+  /** The range of all blocks, as three doubles: the addresses of its two views, and its size in bytes. */
+  range = 20,
+  /** A checksum of the range; 0 = there is none. */
+  rangeCheck = 26,
+  /** 1 = the system's policy allows no range: blocks are mapped one by one. */
+  isRangeRefused = 27,
+  /** 1 = parts of the range that are no block's may have memory, or access. */
+  isRangeUnclean = 28,
+  /** 1 = pages of free memory were given back, which read as zero since. */
+  isRangeTrimmed = 29,
   count = 32,
 }
 

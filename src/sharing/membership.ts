@@ -1,6 +1,6 @@
 /** Tells which threads share an allocator, and what each of them holds. */
 import type { Address } from "../ffi/contract.ts";
-import { refuseHeir } from "../engine/refusals.ts";
+import { refuseHeir, refuseValue } from "../engine/refusals.ts";
 import type { SharedLedgers } from "./ledgers.ts";
 import type { MemberTable } from "./members.ts";
 import { ESTATE } from "./succession.ts";
@@ -77,4 +77,12 @@ export class Membership {
       return this.#ledgers.handOver(member, this.memberId);
     });
   }
+}
+
+/** The membership, if it has that number. @throws JitError `ERR_INVALID_ARGUMENT` otherwise; undefined = nothing is shared */
+export function withMember(membership: Membership | undefined, memberId: unknown): Membership {
+  if (membership?.has(memberId) === true) return membership;
+  const wanted =
+    membership === undefined ? "the allocator is not shared" : "no thread has, or had, that number";
+  throw refuseValue("look up member", memberId, wanted);
 }

@@ -30,12 +30,15 @@ export function repair(engine: Engine, state: SharedState): void {
   const surplus = rebuild(core.words, core.doubles, staying);
   indexAll(core);
   blocks.dropUnmapped(false);
-  blocks.reclaim(staying, leaving);
+  blocks.source.reclaim(staying, leaving);
   for (const { entry } of leaving) register.remove(entry);
-  blocks.settle(staying);
+  blocks.source.settle(staying);
   const isForAll = intent === Intent.resetHard || intent === Intent.dispose;
   const isDone = removeBlocks(engine, isForAll ? staying.map(({ block }) => block) : surplus);
-  if (intent === Intent.dispose && isDone) state.isDisposed = true;
+  if (intent === Intent.dispose && isDone) {
+    releaseRange(engine);
+    state.isDisposed = true;
+  }
   state.intent = Intent.none;
   if (engine.options.fillUnusedMemory) fillFree(engine);
   state.countRepair();
@@ -60,6 +63,15 @@ function removeBlocks({ blocks }: Engine, doomed: readonly number[]): boolean {
     }
   }
   return isDone;
+}
+
+/** Gives the range back for a disposal that had begun. Where the system refuses, addresses are lost, and no memory. */
+function releaseRange({ blocks }: Engine): void {
+  try {
+    blocks.source.releaseRange();
+  } catch (error) {
+    if (!(error instanceof JitError)) throw error;
+  }
 }
 
 /** Fills all free memory: some that was being released may not have been filled yet. */

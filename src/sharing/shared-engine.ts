@@ -25,7 +25,8 @@ import type { ThreadInspector } from "./members.ts";
 import { Field, Intent } from "./layout.ts";
 import { OwnGenerations } from "./own-generations.ts";
 import type { SharedState } from "./shared-state.ts";
-import { leaveToEstate, succeed } from "./succession.ts";
+import { joinInPlace } from "./succession.ts";
+import type { AddressRange } from "../vm/contract.ts";
 import type { CachePolicy } from "../engine/write-scope.ts";
 
 /** The inside of a shared JitAllocator, in one thread. */
@@ -167,12 +168,12 @@ export class SharedEngine implements AllocatorOperations {
   enrol(): void {
     needMuchStack();
     const { core, blocks } = this.engine;
-    const journal = blocks.prepare(this.state.journal, true);
+    const journal = blocks.source.prepare(this.state.journal, true);
     const given = this.#ledgers.makeAll();
     // From here on nothing can fail.
     this.state.batches.claim(this.memberId, core.generation, given);
     this.#generations.resume(this.memberId);
-    blocks.share(this.state.register, this, journal);
+    blocks.share(this.state.register, this, journal, this.state.range);
     this.#length = core.words.length;
     this.#epoch = this.state.epoch;
   }
@@ -190,7 +191,8 @@ export class SharedEngine implements AllocatorOperations {
 
   #attachBlocks(): void {
     const { blocks } = this.engine;
-    blocks.attach(this.state.register, this, blocks.prepare(this.state.journal, false));
+    const { register, journal, range } = this.state;
+    blocks.attach(register, this, blocks.source.prepare(journal, false), range);
   }
 
   /** Ends this thread's part: its views are closed, and its spans can no longer be used here. The allocations stay. */
@@ -206,25 +208,13 @@ export class SharedEngine implements AllocatorOperations {
   /** Takes the number of a thread that is over, because all numbers are given. */
   #joinInPlace(): number {
     this.#attachBlocks();
-    const start = this.state.words[Field.lastNumber] ?? 0;
     const isHolder = (number: number): boolean => this.#lock.involves(number);
-    const number = succeed(this.#members, start, isHolder, (claimed) => this.#settleAs(claimed));
+    const number = joinInPlace(this.state, this.#members, this.#ledgers, isHolder, (claimed, act) => {
+      this.#lock = this.#lockAs(claimed);
+      return this.#run(act);
+    });
     if (number === 0) throw outOfNumbers();
     return number;
-  }
-
-  /**
-   * Settles under the claimed number of a thread that is over; returns 0 then. If that thread has live allocations, a
-   * number without any is better, and is returned instead. If there is no such number, the allocations go to the estate.
-   */
-  #settleAs(number: number): number {
-    this.#lock = this.#lockAs(number);
-    return this.#run(() => {
-      const better = leaveToEstate(number, this.#members, this.#ledgers);
-      if (better !== 0) return better;
-      this.state.words[Field.lastNumber] = number;
-      return 0;
-    });
   }
 
   // --- operations ---------------------------------------------------------------------------------------------
@@ -357,7 +347,22 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   statistics(): Statistics {
-    return this.#run(() => statisticsOf(this.engine.core, this.state.usedBytes));
+    return this.#run(() => {
+      const { core, trims } = this.engine;
+      return statisticsOf(core, trims.residentBytes(), this.state.usedBytes);
+    });
+  }
+
+  get range(): AddressRange | undefined {
+    return this.#run(() => this.engine.range);
+  }
+
+  trim(): number {
+    return this.#run(() => this.engine.trim());
+  }
+
+  get maxReservedSize(): number {
+    return this.engine.maxReservedSize;
   }
 
   describeBlocks(): BlockInfo[] {

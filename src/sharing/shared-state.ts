@@ -1,6 +1,7 @@
 /** The state of a shared allocator: the buffer by which its threads coordinate, and the tables in it. */
 import { GenerationBatches } from "./batches.ts";
 import { Batches, Entry, Field, Format, Intent, Journal } from "./layout.ts";
+import { SharedRangeRecord } from "./range-record.ts";
 import { SharedRegister } from "./register.ts";
 import type { JournalStorage } from "../vm/contract.ts";
 
@@ -32,6 +33,7 @@ export class SharedState {
   readonly batches: GenerationBatches;
   readonly register: SharedRegister;
   readonly journal: JournalStorage;
+  readonly range: SharedRangeRecord;
 
   /** @param views of the buffer; tests pass views that stop at a given write */
   constructor(buffer: SharedArrayBuffer, views = viewsOf(buffer)) {
@@ -41,6 +43,7 @@ export class SharedState {
     this.words = words;
     this.batches = new GenerationBatches(words, owners);
     this.register = new SharedRegister(this.atomics, words, doubles);
+    this.range = new SharedRangeRecord(words, doubles);
     this.journal = { words, doubles, start: Journal.start, integers: Journal.integers };
   }
 

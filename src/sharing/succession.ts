@@ -1,7 +1,8 @@
 /** Gives member numbers again when all were given: a thread that attaches takes the number of a thread that is over. */
-import { Members } from "./layout.ts";
+import { Field, Members } from "./layout.ts";
 import type { SharedLedgers } from "./ledgers.ts";
 import type { MemberTable } from "./members.ts";
+import type { SharedState } from "./shared-state.ts";
 
 /**
  * The number of the estate, which owns the live allocations of threads whose numbers other threads have now. It is no
@@ -40,6 +41,31 @@ export function leaveToEstate(number: number, members: MemberTable, ledgers: Sha
   const better = firstOver(members, number, (each) => !counts.has(each));
   if (better === 0) ledgers.handOver(number, ESTATE);
   return better;
+}
+
+/**
+ * Settles a thread under the number of one that is over, because all numbers are given. If that one has live allocations,
+ * a number without any is better; if there is no such number, the allocations go to the estate.
+ * @param holdsLock as in {@link succeed}
+ * @param runAs takes the lock under a claimed number, calls a function, and lets go
+ * @returns the number; 0 where no member is over
+ */
+export function joinInPlace(
+  state: SharedState,
+  members: MemberTable,
+  ledgers: SharedLedgers,
+  holdsLock: (number: number) => boolean,
+  runAs: (number: number, act: () => number) => number,
+): number {
+  const start = state.words[Field.lastNumber] ?? 0;
+  return succeed(members, start, holdsLock, (claimed) =>
+    runAs(claimed, () => {
+      const better = leaveToEstate(claimed, members, ledgers);
+      if (better !== 0) return better;
+      state.words[Field.lastNumber] = claimed;
+      return 0;
+    }),
+  );
 }
 
 /**

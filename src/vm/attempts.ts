@@ -98,6 +98,33 @@ export function probeView(memory: VirtualMemory): ProbeStep {
   });
 }
 
+/** Bytes: the range that is tried. Small, so that a limit of addresses alone does not stand in its way. */
+const PROBED_RANGE_BYTES = 2 ** 21;
+
+/** Whether blocks can lie in one range: reserves one, uses a page of it, and gives it back. Never throws. */
+export function probeRange(memory: VirtualMemory): ProbeStep {
+  return probeStep("one range for all blocks", () => {
+    const { ranges } = memory;
+    if (ranges === undefined) {
+      const why =
+        "this system offers none: blocks lie where it puts them, and calls between them may not reach";
+      throw new JitError("ERR_FEATURE_NOT_ENABLED", why);
+    }
+    const sizeBytes = PROBED_RANGE_BYTES;
+    const range = ranges.reserve({ sizeBytes, leastBytes: sizeBytes, isDual: true, reachBytes: sizeBytes });
+    if (!("rx" in range))
+      throw new JitError("ERR_FEATURE_NOT_ENABLED", `blocks are mapped one by one: ${range.reason}`);
+    try {
+      const { pageGranularity } = memory.info();
+      ranges.commit(range, 0, pageGranularity, false);
+      ranges.decommit(range, 0, pageGranularity);
+    } finally {
+      ranges.release(range);
+    }
+    return "every allocation reaches every other, and pages come back inside blocks (useRange, trim)";
+  });
+}
+
 function openOrExplain(memory: VirtualMemory, address: number, sizeBytes: number): Uint8Array {
   try {
     return memory.openView(address, sizeBytes);

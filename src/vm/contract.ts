@@ -4,6 +4,11 @@
  * `vm/` never decides where code goes; it maps, protects and unmaps the ranges it is given.
  */
 import type { Address } from "../ffi/contract.ts";
+import type { MappedRange, MappingJournal, MappingTag } from "./journal/contract.ts";
+import type { RangeMemory } from "./range/contract.ts";
+
+export type { AddressRange, RangeMemory } from "./range/contract.ts";
+export type { MappedRange, MappingJournal, MappingTag } from "./journal/contract.ts";
 
 /** The access of a mapping and the way it is made (asmjit's MemoryFlags). All default to false. */
 export interface MemoryFlags {
@@ -79,12 +84,6 @@ export interface ThreadIdentity {
   readonly mark: number;
 }
 
-/** A range of addresses that is in use. */
-export interface MappedRange {
-  readonly address: Address;
-  readonly sizeBytes: number;
-}
-
 /**
  * Shared memory for a journal: `integers` integers of `words`, from index `start` on. Both numbers are multiples of 4;
  * the integers are 0 at first.
@@ -95,35 +94,6 @@ export interface JournalStorage {
   readonly doubles: Float64Array;
   readonly start: number;
   readonly integers: number;
-}
-
-/**
- * The journal of a shared allocator: what a thread has mapped and not registered, so that another thread can give it back
- * when the first dies. There is one for each allocator; the thread that holds the lock writes it.
- */
-export interface MappingJournal {
-  /** The start of the block that is being given back; 0 = none. Set by {@link take}, cleared by {@link drop}. */
-  readonly leaving: Address;
-  /** The ranges that are mapped, and neither registered nor given back. */
-  heldRanges(): MappedRange[];
-  heldHandles(): number[];
-  /** A block is about to be given back: from now on the journal holds its ranges. */
-  take(ranges: readonly MappedRange[], leaving: Address): void;
-  /**
-   * The journal no longer holds these ranges: they belong to a registered block, or are unmapped. No block is being given
-   * back.
-   */
-  drop(ranges: readonly MappedRange[]): void;
-}
-
-/** A mapping's tag: by it a thread that did not make the mapping can find it. */
-export interface MappingTag {
-  /** Letters, digits and hyphens, at most 32 of them. */
-  readonly name: string;
-  /** Whether the mapping must carry the tag from its first instant on, because the thread that makes it may die at any. */
-  readonly isGuarded: boolean;
-  /** The journal in which each call that maps or unmaps the mapping is noted. */
-  readonly journal?: MappingJournal | undefined;
 }
 
 /** Finds the memory that a thread of a shared allocator was mapping or giving back when it died. */
@@ -219,6 +189,9 @@ export interface VirtualMemory {
    * lost.
    */
   readonly journals?: MappingJournals;
+
+  /** Absent where the system offers no ranges: blocks are then mapped one by one. */
+  readonly ranges?: RangeMemory;
 
   /** Tries every way of making executable memory and undoes each. Never throws. */
   probe(): readonly ProbeStep[];

@@ -34,6 +34,8 @@ import type { Noting } from "./noter.ts";
 import { exceededFileLimit, readLimits } from "./linux/limits.ts";
 import { Placement } from "./linux/placement.ts";
 import { probe } from "./linux/probe.ts";
+import { LinuxRanges } from "./linux/range.ts";
+import type { RangeMemory } from "./range/contract.ts";
 import { reserve } from "./linux/reserve.ts";
 import { LinuxSharing } from "./linux/sharing.ts";
 import { ThreadMarks, type MarkCalls } from "./linux/thread-mark.ts";
@@ -58,6 +60,7 @@ export interface LinuxMemoryParts {
 export class LinuxMemory implements VirtualMemory {
   readonly name = "linux";
   readonly sharing: SharingSupport;
+  readonly ranges: RangeMemory;
   readonly #instructionCache: InstructionCache;
   readonly #libc: NotedLibc;
   readonly #files: SystemFiles;
@@ -74,6 +77,7 @@ export class LinuxMemory implements VirtualMemory {
     this.#ffi = parts.ffi;
     this.#placement = new Placement(libc);
     this.#dualMapper = new DualMapper(libc, parts.files, this.#placement);
+    this.ranges = new LinuxRanges(libc, parts.files);
     this.sharing = new LinuxSharing(libc, parts.files, new ThreadMarks(parts.bindMarkCalls), parts.noting);
     this.#instructionCache = parts.instructionCache;
   }

@@ -36,6 +36,11 @@ export function systemMemory(): VirtualMemory {
   return (chosen ??= openers[platform.system]());
 }
 
+/** The memory given, or the system's. `handles.map(JitAllocator.attach)` passes an index for it, hence the check. */
+export function memoryOr(given: VirtualMemory | undefined): VirtualMemory {
+  return typeof given === "object" ? given : systemMemory();
+}
+
 function openLinux(): VirtualMemory {
   const ffi = systemFfi();
   const libc = bindLibc(ffi);

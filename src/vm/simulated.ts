@@ -21,6 +21,9 @@ import type {
   VirtualMemory,
 } from "./contract.ts";
 import { AddressMap } from "./simulated/address-map.ts";
+import { Faults } from "./simulated/faults.ts";
+import { SimulatedRanges } from "./simulated/ranges.ts";
+import type { RangeOperation } from "./simulated/ranges.ts";
 import { makePlacer } from "./simulated/placement.ts";
 import type { SimulatedPlacement } from "./simulated/placement.ts";
 
@@ -36,7 +39,8 @@ export type SimulatedOperation =
   | "openView"
   | "closeView"
   | "copyIn"
-  | "copyOut";
+  | "copyOut"
+  | RangeOperation;
 
 /** How the simulated machine is made. */
 export interface SimulatedMemoryOptions {
@@ -61,6 +65,8 @@ export interface SimulatedMemoryOptions {
   readonly hardened?: boolean;
   /** A runtime that gives no views of native memory, like one with V8's sandbox. Default false. */
   readonly refusesViews?: boolean;
+  /** A system that offers ranges, like Linux. Default false. */
+  readonly hasRanges?: boolean;
 }
 
 /** One live mapping. */
@@ -85,24 +91,31 @@ interface Mapping {
   openViews: number;
 }
 
-interface Fault {
-  readonly operation: SimulatedOperation | "any";
-  remainingCalls: number;
-  readonly code: JitErrorCode;
-}
-
 /** {@link VirtualMemory} without a system. Not thread-safe: each thread would have a machine of its own. */
 export class SimulatedMemory implements VirtualMemory {
   readonly name = "simulated";
-  /** How often each operation was called, failed calls included. */
-  readonly calls: Readonly<Record<SimulatedOperation, number>>;
-  readonly #calls: Record<SimulatedOperation, number>;
+  readonly ranges?: SimulatedRanges;
   readonly #options: Required<Omit<SimulatedMemoryOptions, "totalBytes">> & { readonly totalBytes: number };
   /** Both addresses of a mapping lead to it. */
   readonly #byAddress = new AddressMap<Mapping>();
   readonly #place: (sizeBytes: number) => Address;
   readonly #viewOwners = new Map<Uint8Array, Mapping>();
-  readonly #faults: Fault[] = [];
+  readonly #faults = new Faults<SimulatedOperation>({
+    alloc: 0,
+    release: 0,
+    protect: 0,
+    allocDualMapping: 0,
+    releaseDualMapping: 0,
+    flushInstructionCache: 0,
+    protectJitMemory: 0,
+    openView: 0,
+    closeView: 0,
+    copyIn: 0,
+    copyOut: 0,
+    ...{ reserveRange: 0, releaseRange: 0, commit: 0, decommit: 0, empty: 0, discard: 0 },
+  });
+  /** How often each operation was called, failed calls included. */
+  readonly calls = this.#faults.calls;
   #mappedBytes = 0;
   #peakMappedBytes = 0;
 
@@ -118,25 +131,13 @@ export class SimulatedMemory implements VirtualMemory {
       totalBytes: options.totalBytes ?? Number.POSITIVE_INFINITY,
       hardened: options.hardened ?? false,
       refusesViews: options.refusesViews ?? false,
+      hasRanges: options.hasRanges ?? false,
     };
+    if (this.#options.hasRanges) this.ranges = this.#makeRanges(pageSize);
     this.#place = makePlacer({
       ...this.#options,
       isFree: (address, sizeBytes) => this.#byAddress.isFree(address, sizeBytes),
     });
-    this.#calls = {
-      alloc: 0,
-      release: 0,
-      protect: 0,
-      allocDualMapping: 0,
-      releaseDualMapping: 0,
-      flushInstructionCache: 0,
-      protectJitMemory: 0,
-      openView: 0,
-      closeView: 0,
-      copyIn: 0,
-      copyOut: 0,
-    };
-    this.calls = this.#calls;
   }
 
   // ---- What tests see and do ------------------------------------------------------------------------------------
@@ -179,12 +180,12 @@ export class SimulatedMemory implements VirtualMemory {
     successes: number,
     code: JitErrorCode = "ERR_OUT_OF_MEMORY",
   ): void {
-    this.#faults.push({ operation, remainingCalls: successes, code });
+    this.#faults.failAfter(operation, successes, code);
   }
 
   /** Removes the faults that have not happened yet, and returns their number. */
   clearFaults(): number {
-    return this.#faults.splice(0).length;
+    return this.#faults.clear();
   }
 
   /** A copy of the bytes at any mapped address, through rx or rw. */
@@ -211,6 +212,10 @@ export class SimulatedMemory implements VirtualMemory {
     for (const mapping of new Set(this.#byAddress.values())) {
       if (mapping.tagName === tagName && !addresses.has(mapping.rx)) this.#remove(mapping);
     }
+    const { ranges } = this;
+    for (const range of ranges?.all ?? []) {
+      if (!addresses.has(range.rx) && ranges?.find(range.rx, tagName) !== undefined) ranges.release(range);
+    }
   }
 
   // ---- VirtualMemory --------------------------------------------------------------------------------------------
@@ -224,61 +229,47 @@ export class SimulatedMemory implements VirtualMemory {
   }
 
   alloc(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): Address {
-    this.#enter("alloc", "mmap");
+    this.#faults.enter("alloc", "mmap");
     if (this.#options.hardened && flags.write === true && flags.execute === true) {
-      throw new JitError(
-        "ERR_PERMISSION",
-        "Cannot map memory writable and executable: the machine is hardened",
-        {
-          syscall: "mmap",
-        },
-      );
+      const refusal = "Cannot map memory writable and executable: the machine is hardened";
+      throw new JitError("ERR_PERMISSION", refusal, { syscall: "mmap" });
     }
     this.#takeBytes(sizeBytes);
     const address = this.#place(sizeBytes);
-    this.#byAddress.add(address, {
-      rx: address,
-      rw: address,
-      sizeBytes,
-      flags,
-      tagName: tag?.name,
-      bytes: undefined,
-      openViews: 0,
-    });
+    this.#byAddress.add(address, newMapping(address, address, sizeBytes, flags, tag));
     return address;
   }
 
   release(address: Address, sizeBytes: number): void {
-    this.#enter("release", "munmap");
+    this.#faults.enter("release", "munmap");
     this.#remove(this.#exactly(address, address, sizeBytes));
   }
 
   protect(address: Address, sizeBytes: number, flags: MemoryFlags): void {
-    this.#enter("protect", "mprotect");
+    this.#faults.enter("protect", "mprotect");
     this.#checkPages(address, "address");
     this.#checkPages(sizeBytes, "size");
     this.#locate(address, sizeBytes).mapping.flags = flags;
   }
 
   allocDualMapping(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): DualMapping {
-    this.#enter("allocDualMapping", "mmap");
+    this.#faults.enter("allocDualMapping", "mmap");
     this.#takeBytes(sizeBytes);
     const rx = this.#place(2 * sizeBytes);
     const rw = rx + sizeBytes;
-    const tagName = tag?.name;
-    const mapping: Mapping = { rx, rw, sizeBytes, flags, tagName, bytes: undefined, openViews: 0 };
+    const mapping = newMapping(rx, rw, sizeBytes, flags, tag);
     this.#byAddress.add(rx, mapping);
     this.#byAddress.add(rw, mapping);
     return { rx, rw };
   }
 
   releaseDualMapping({ rx, rw }: DualMapping, sizeBytes: number): void {
-    this.#enter("releaseDualMapping", "munmap");
+    this.#faults.enter("releaseDualMapping", "munmap");
     this.#remove(this.#exactly(rx, rw, sizeBytes));
   }
 
   flushInstructionCache(address: Address, sizeBytes: number): void {
-    this.#enter("flushInstructionCache", "__clear_cache");
+    this.#faults.enter("flushInstructionCache", "__clear_cache");
     const { mapping } = this.#locate(address, sizeBytes);
     if (address < mapping.rx || address >= mapping.rx + mapping.sizeBytes) {
       throw new Error(`simulated memory: the flush of ${formatAddress(address)} names rw; code runs at rx`);
@@ -290,11 +281,11 @@ export class SimulatedMemory implements VirtualMemory {
   }
 
   protectJitMemory(): void {
-    this.#enter("protectJitMemory", "pthread_jit_write_protect_np");
+    this.#faults.enter("protectJitMemory", "pthread_jit_write_protect_np");
   }
 
   openView(address: Address, sizeBytes: number): Uint8Array {
-    this.#enter("openView", "view");
+    this.#faults.enter("openView", "view");
     if (this.#options.refusesViews) {
       throw new JitError("ERR_FEATURE_NOT_ENABLED", "Cannot open a view: the simulated runtime has none");
     }
@@ -306,7 +297,7 @@ export class SimulatedMemory implements VirtualMemory {
   }
 
   closeView(view: Uint8Array): void {
-    this.#enter("closeView", "detach");
+    this.#faults.enter("closeView", "detach");
     const mapping = this.#viewOwners.get(view);
     if (mapping === undefined)
       throw new Error("simulated memory: this view was not opened here, or was closed");
@@ -315,12 +306,12 @@ export class SimulatedMemory implements VirtualMemory {
   }
 
   copyIn(address: Address, bytes: Uint8Array, length: number): void {
-    this.#enter("copyIn", "memcpy");
+    this.#faults.enter("copyIn", "memcpy");
     this.alias(address, length).set(bytes.subarray(0, length));
   }
 
   copyOut(address: Address, copy: Uint8Array): void {
-    this.#enter("copyOut", "memcpy");
+    this.#faults.enter("copyOut", "memcpy");
     copy.set(this.alias(address, copy.length));
   }
 
@@ -334,25 +325,28 @@ export class SimulatedMemory implements VirtualMemory {
     return [{ name: "totalBytes", value, unit: "bytes", meaning: "the memory of the simulated machine" }];
   }
 
-  // ---- Inside ---------------------------------------------------------------------------------------------------
-
-  /** Counts the call, and lets the first fault that is due happen. */
-  #enter(operation: SimulatedOperation, syscall: string): void {
-    this.#calls[operation]++;
-    let due: Fault | undefined;
-    for (const fault of this.#faults) {
-      if (fault.operation !== "any" && fault.operation !== operation) continue;
-      if (fault.remainingCalls === 0) due ??= fault;
-      else fault.remainingCalls--;
-    }
-    if (due === undefined) return;
-    this.#faults.splice(this.#faults.indexOf(due), 1);
-    // 0 is the number of no error on any real system.
-    throw new JitError(due.code, `Cannot ${operation}: the simulated machine was told to fail`, {
-      syscall,
-      errno: 0,
+  #makeRanges(pageSize: number): SimulatedRanges {
+    return new SimulatedRanges({
+      pageSize,
+      enter: (operation, syscall) => {
+        this.#faults.enter(operation, syscall);
+      },
+      place: (sizeBytes) => this.#place(sizeBytes),
+      add: (rx, rw, sizeBytes) => {
+        this.#takeBytes(sizeBytes);
+        const flags = { read: true, write: true, execute: true };
+        const mapping = newMapping(rx, rw, sizeBytes, flags, undefined);
+        this.#byAddress.add(rx, mapping);
+        if (rw !== rx) this.#byAddress.add(rw, mapping);
+      },
+      remove: (rx, rw, sizeBytes) => {
+        this.#remove(this.#exactly(rx, rw, sizeBytes));
+      },
+      bytesAt: (address, sizeBytes) => this.alias(address, sizeBytes),
     });
   }
+
+  // ---- Inside ---------------------------------------------------------------------------------------------------
 
   #takeBytes(sizeBytes: number): void {
     this.#checkPages(sizeBytes, "size");
@@ -411,4 +405,14 @@ export class SimulatedMemory implements VirtualMemory {
 
 function bytesOf(mapping: Mapping): Uint8Array {
   return (mapping.bytes ??= new Uint8Array(mapping.sizeBytes));
+}
+
+function newMapping(
+  rx: Address,
+  rw: Address,
+  sizeBytes: number,
+  flags: MemoryFlags,
+  tag: MappingTag | undefined,
+): Mapping {
+  return { rx, rw, sizeBytes, flags, tagName: tag?.name, bytes: undefined, openViews: 0 };
 }

@@ -10,7 +10,7 @@ import {
 import { combine, type Configuration } from "../support/config.ts";
 import { observe } from "../support/expectations.ts";
 import { someBytes } from "../support/rows.ts";
-import { FALLIBLE_OPERATIONS } from "../support/operations.ts";
+import { FALLIBLE_OPERATIONS, RANGE_OPERATIONS } from "../support/operations.ts";
 
 const KiB = 1024;
 
@@ -32,10 +32,14 @@ const MOST_TEARDOWN_CALLS = 6;
 const FAULT_CODES = ["ERR_OUT_OF_MEMORY", "ERR_PERMISSION", "ERR_TOO_MANY_HANDLES"] as const;
 
 /** A view that cannot be opened now and then is done without; so every call is made to fail, that one too. */
-const CALLS: readonly SimulatedOperation[] = [...FALLIBLE_OPERATIONS, "openView"];
+const CALLS: readonly SimulatedOperation[] = [
+  ...FALLIBLE_OPERATIONS,
+  ...Object.values(RANGE_OPERATIONS),
+  "openView",
+];
 
-/** Machines with views, and without. */
-const MACHINES = [{ refusesViews: false }, { refusesViews: true }] as const;
+/** Machines with views, and without, and one with ranges. */
+const MACHINES = [{ refusesViews: false }, { refusesViews: true }, { hasRanges: true }] as const;
 
 /** Which call of the machine fails, and how. */
 interface Fault {
@@ -298,6 +302,7 @@ describe("a call of the machine that fails", () => {
     allocator.verify();
     allocator[Symbol.dispose]();
     assert.deepEqual(memory.mappings, [], `${where}: every mapping is given back`);
+    assert.deepEqual(memory.ranges?.all ?? [], [], `${where}: and every range`);
     assert.equal(memory.openViewCount, 0, `${where}: every view is closed`);
     return reached;
   }

@@ -18,7 +18,7 @@ import { bindLibc } from "../../src/vm/linux/libc.ts";
 import { bindMarkCalls } from "../../src/vm/linux/thread-mark.ts";
 import { observe } from "../support/expectations.ts";
 import { ADD } from "../support/native-code.ts";
-import { openDescriptors, ownMapLines } from "../support/process-state.ts";
+import { openDescriptors, ownUsedLines } from "../support/process-state.ts";
 import { needs } from "../support/requirements.ts";
 import { someBytes } from "../support/rows.ts";
 import { ThrowingFfi } from "../support/throwing-ffi.ts";
@@ -197,7 +197,7 @@ function afterGrowth(allocator: JitAllocator, operation: () => void): () => void
 
 /** What the process holds of this library. */
 function held(): unknown {
-  return { mappings: ownMapLines().length, descriptors: openDescriptors().length };
+  return { mappings: ownUsedLines().length, descriptors: openDescriptors().length };
 }
 
 describe("an interface that throws, on this machine", { skip: needs("linux") }, () => {

@@ -1,5 +1,5 @@
 /**
- * Runs in a process of its own, under a limit of the system that is met for real: `limits-child.js SCENARIO [ROUNDS]`.
+ * Runs in a process of its own, under a limit of the system that is met for real: `limits-child.js SCENARIO [ROUNDS [below|range]]`.
  * Each scenario meets its limit, sees a typed error with nothing changed, and works again when there is room.
  * Prints the errors as JSON; fails where anything is not as it should be, a mapping or a descriptor lost included.
  */
@@ -9,12 +9,14 @@ import { readFileSync } from "node:fs";
 import { JitAllocator, JitError, toFunction, VirtMem, type JitAllocatorOptions } from "../../src/index.ts";
 import { refuses, throwsJitError } from "../support/expectations.ts";
 import { returnConstant, RUNS_HERE } from "../support/native-code.ts";
-import { mapLineOf, openDescriptors, ownMapLines } from "../support/process-state.ts";
+import { mapLineOf, openDescriptors, ownUsedLines } from "../support/process-state.ts";
 import { Limit, withLimit } from "../support/rlimit.ts";
 import { refuseCall } from "../support/seccomp.ts";
 
 const MiB = 1024 * 1024;
-const [, , scenario = "", rounds = "1"] = process.argv;
+const [, , scenario = "", rounds = "1", rung = "below"] = process.argv;
+/** Most limits are about blocks that are mapped one by one; range.test.ts has those of the range. */
+const useRange = rung === "range";
 
 /** What an error was, for the test to compare. */
 type Seen = Pick<JitError, "code" | "syscall" | "errno">;
@@ -46,7 +48,7 @@ function addressSpaceBytes(): number {
 function readsTooMuch(): void {
   const size = 2040 * MiB; // too much, also where V8 gives back what it holds
   for (const isShared of [false, true]) {
-    using allocator = new JitAllocator({ useDualMapping: false });
+    using allocator = new JitAllocator({ useRange, useDualMapping: false });
     if (isShared) allocator.share();
     const span = allocator.alloc(size);
     span.write(size - 1, Uint8Array.of(7));
@@ -143,7 +145,7 @@ const scenarios: Readonly<Record<string, (allocator: JitAllocator) => void>> = {
       const allocators: JitAllocator[] = [];
       for (let count = 0; count < 1000; count++) {
         try {
-          allocators.push(new JitAllocator());
+          allocators.push(new JitAllocator({ useRange }));
         } catch (error) {
           assert.ok(error instanceof JitError, String(error));
           note(error);
@@ -154,7 +156,7 @@ const scenarios: Readonly<Record<string, (allocator: JitAllocator) => void>> = {
       return allocators;
     });
     for (const allocator of made) allocator.dispose();
-    using allocator = new JitAllocator();
+    using allocator = new JitAllocator({ useRange });
     works(allocator);
   },
 
@@ -292,7 +294,7 @@ const scenarios: Readonly<Record<string, (allocator: JitAllocator) => void>> = {
 
 const run = scenarios[scenario];
 assert.ok(run, `there is no scenario ${scenario}`);
-const configurations: readonly JitAllocatorOptions[] =
+const CHOSEN: readonly JitAllocatorOptions[] =
   scenario === "unmap-without-mappings"
     ? [true, false].map((useDualMapping) => ({
         useDualMapping,
@@ -302,6 +304,7 @@ const configurations: readonly JitAllocatorOptions[] =
     : scenario === "large-pages"
       ? [{ useLargePages: true, alignBlockSizeToLargePage: true }]
       : CONFIGURATIONS;
+const configurations = CHOSEN.map((options) => ({ useRange, ...options }));
 // Loads the library and what a first call opens, and shows that all is well before the limit is met.
 for (const options of scenario === "noexec" ? [] : configurations) {
   using allocator = new JitAllocator(options);
@@ -313,7 +316,7 @@ for (let round = 0; round < Number(rounds); round++) {
     const allocator = new JitAllocator(options);
     run(allocator);
     allocator.dispose();
-    assert.deepEqual(ownMapLines(), [], "every mapping is gone");
+    assert.deepEqual(ownUsedLines(), [], "every mapping is gone");
     if (scenario !== "noexec") assert.deepEqual(openDescriptors(), descriptors, "every descriptor is closed");
   }
 }

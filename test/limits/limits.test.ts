@@ -39,13 +39,23 @@ interface Start {
   /** What comes before its command line. */
   readonly wrapper?: readonly string[];
   readonly isFrugal?: boolean;
+  /** Whether the blocks lie in one range; else they are mapped one by one. */
+  readonly isInRange?: boolean;
 }
 
 function run(scenario: string, start?: Start): Seen[] {
   const wrapper = start?.wrapper ?? [];
   const isFrugal = start?.isFrugal === true;
   const nodeOptions = isFrugal ? FRUGAL : [];
-  const [command, ...args] = [...wrapper, process.execPath, ...nodeOptions, child, scenario, rounds];
+  const [command, ...args] = [
+    ...wrapper,
+    process.execPath,
+    ...nodeOptions,
+    child,
+    scenario,
+    rounds,
+    start?.isInRange === true ? "range" : "below",
+  ];
   const env = { ...process.env, ...(isFrugal ? FRUGAL_MALLOC : {}), NODE_V8_COVERAGE: "" };
   const result = spawnSync(command, args, { encoding: "utf8", env });
   assert.equal(result.signal, null, `${scenario} was ended by ${String(result.signal)}: ${result.stderr}`);
@@ -80,6 +90,12 @@ describe("limits of the process", { skip }, () => {
 
   test("mappings (vm.max_map_count), at each step of making a block", () => {
     assertAll(run("mappings", { isFrugal: true }), OUT_OF_MEMORY);
+  });
+
+  test("mappings, where blocks lie in one range: a change of access makes more", () => {
+    const outOfMappings = { ...OUT_OF_MEMORY, syscall: "mprotect" };
+    for (const scenario of ["mappings", "unmap-without-mappings"])
+      assertAll(run(scenario, { isFrugal: true, isInRange: true }), outOfMappings);
   });
 
   test("mappings, when giving a block back would make one more", () => {

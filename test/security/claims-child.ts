@@ -15,7 +15,7 @@ const MSEAL = 462;
 const allocator = new JitAllocator({ disableInitialPadding: true }); // a span then begins with its page
 const span = allocator.alloc(ADD.length);
 span.write(0, ADD);
-const blockSize = span.rw - span.rx;
+const blockSize = allocator.blockSize;
 
 const actions: Readonly<Record<string, () => unknown>> = {
   /** Where the first code of this process lies. */

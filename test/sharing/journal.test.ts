@@ -31,7 +31,12 @@ function operationsThatMap(): Operation[] {
 
 describe("a thread that dies at any moment of mapping or unmapping loses nothing, by the journal alone", () => {
   for (const operation of operationsThatMap()) {
-    for (const options of [{}, { disableInitialPadding: true, useDualMapping: false }]) {
+    for (const options of [
+      {},
+      { disableInitialPadding: true, useDualMapping: false },
+      { useRange: true },
+      { useRange: true, useDualMapping: false },
+    ]) {
       test(`${operation.name}, ${JSON.stringify(options)}`, () => {
         const { done, undone } = everyMoment(options, operation, "journal");
         assert.ok(done + undone > 0, "it has a moment to die at");

@@ -45,7 +45,7 @@ const NUMBERS: number = Members.count;
 const SMALL: JitAllocatorOptions = { maxReservedSize: 16 * BLOCK };
 
 function setStage(options: JitAllocatorOptions, finding: Finding = "names"): Stage {
-  const machine = new SimulatedMemory();
+  const machine = new SimulatedMemory({ hasRanges: options.useRange === true });
   const memory = memoryOf(machine, new Fate(() => assert.fail("this thread does not die")), finding);
   const allocator = new JitAllocator({ ...SMALL, ...options }, memory);
   // One from before the sharing, without a span and a generation.
@@ -264,6 +264,8 @@ export const CONFIGURATIONS: readonly JitAllocatorOptions[] = [
   { useMultiplePools: true },
   { fillUnusedMemory: true },
   { disableInitialPadding: true, useDualMapping: false },
+  { useRange: true },
+  { useRange: true, fillUnusedMemory: true, useDualMapping: false },
 ];
 
 /** Runs the operation until its moment `fatal`. Returns false where it was done before. */
@@ -346,6 +348,7 @@ function workOn(stage: Stage, operation: Operation): void {
   if (!isDisposed) allocator.verify();
   allocator.dispose();
   assert.deepEqual(machine.mappings, [], "nothing is left mapped");
+  assert.deepEqual(machine.ranges?.all ?? [], [], "nor reserved");
 }
 
 /**

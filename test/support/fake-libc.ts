@@ -7,8 +7,19 @@ import type { Address } from "../../src/ffi/contract.ts";
 import { Errno } from "../../src/vm/linux/errno.ts";
 import { O_TMPFILE } from "../../src/vm/linux/ladder.ts";
 import type { OpenFile, SystemFiles } from "../../src/vm/linux/files.ts";
-import { MAP_FAILED, MapFlag, Memfd, Open, Protection, Resource, Seal } from "../../src/vm/linux/libc.ts";
+import {
+  Advice,
+  MAP_FAILED,
+  MapFlag,
+  Memfd,
+  Open,
+  Protection,
+  Resource,
+  Seal,
+} from "../../src/vm/linux/libc.ts";
 import type { LinuxLibc } from "../../src/vm/linux/libc.ts";
+import { cutAround, inside, joined } from "./fake-mappings.ts";
+import type { FileMapping, MappedFile } from "./fake-mappings.ts";
 
 export const PAGE = 4096;
 export const LARGE_PAGE = 2 * 1024 * 1024;
@@ -48,7 +59,7 @@ export interface FakeMachine {
   temporaryDirectories?: readonly string[];
 }
 
-interface FakeFile {
+interface FakeFile extends MappedFile {
   readonly kind: "memfd" | "shm" | "disk";
   readonly place: string;
   readonly hugetlb: boolean;
@@ -56,13 +67,7 @@ interface FakeFile {
   seals: number;
 }
 
-export interface FakeMapping {
-  start: Address;
-  sizeBytes: number;
-  protection: number;
-  readonly file: FakeFile | undefined;
-  readonly flags: number;
-}
+export type FakeMapping = FileMapping<FakeFile>;
 
 /** errno after a call that went well: POSIX leaves it undefined, so whoever reads it then gets this. */
 const NOISE = 9999;
@@ -79,6 +84,8 @@ export class FakeLibc implements LinuxLibc {
   readonly advised: { address: Address; sizeBytes: number; advice: number }[] = [];
   readonly paths = new Map<string, FakeFile>();
   readonly descriptors = new Map<number, FakeFile>();
+  /** The descriptors that were opened for reading alone. */
+  readonly #readOnly = new Set<number>();
   mappings: FakeMapping[] = [];
   /** What `memcpyIn` was given last. */
   copiedIn: Uint8Array | undefined;
@@ -181,7 +188,8 @@ export class FakeLibc implements LinuxLibc {
         this.#nextAddress += sizeBytes;
       }
     }
-    const mapping: FakeMapping = { start, sizeBytes, protection, file, flags };
+    const isReadOnly = this.#readOnly.has(descriptor);
+    const mapping: FakeMapping = { start, sizeBytes, protection, file, flags, offset, isReadOnly };
     this.mappings.push(mapping);
     this.#watch(mapping);
     return start;
@@ -195,18 +203,50 @@ export class FakeLibc implements LinuxLibc {
 
   mprotect(address: Address, sizeBytes: number, protection: number): number {
     if (this.#begin("mprotect", [address, sizeBytes, protection])) return -1;
-    const mapping = this.mappingAt(address);
-    if (mapping === undefined) return this.#fail(Errno.ENOMEM);
-    mapping.protection = protection;
-    this.#watch(mapping);
+    const cut = cutAround(this.mappings, address, sizeBytes);
+    const changed = inside(cut, address, sizeBytes);
+    if (changed.reduce((sum, mapping) => sum + mapping.sizeBytes, 0) !== sizeBytes)
+      return this.#fail(Errno.ENOMEM);
+    const isWrite = (protection & Protection.WRITE) !== 0;
+    if (isWrite && changed.some(({ isReadOnly }) => isReadOnly)) return this.#fail(Errno.EACCES);
+    for (const mapping of changed) {
+      mapping.protection = protection;
+      this.#watch(mapping);
+    }
+    this.mappings = joined(cut);
     return 0;
   }
 
   madvise(address: Address, sizeBytes: number, advice: number): number {
     if (this.#begin("madvise", [address, sizeBytes, advice])) return -1;
-    if (this.mappingAt(address) === undefined) throw new Error("madvise of what is not mapped");
+    const mapping = this.mappingAt(address);
+    if (mapping === undefined) throw new Error("madvise of what is not mapped");
+    if (advice === Advice.REMOVE) {
+      const isWritable = (mapping.protection & Protection.WRITE) !== 0;
+      if (mapping.file === undefined || !isWritable) return this.#fail(Errno.EACCES);
+      const first = (address - mapping.start + mapping.offset) / PAGE;
+      for (let page = first; page < first + sizeBytes / PAGE; page++) mapping.file.pages.delete(page);
+    }
     this.advised.push({ address, sizeBytes, advice });
     return 0;
+  }
+
+  mincore(address: Address, sizeBytes: number, pages: Uint8Array): number {
+    if (this.#begin("mincore", [address, sizeBytes])) return -1;
+    const mapping = this.mappingAt(address);
+    if (mapping === undefined) return this.#fail(Errno.ENOMEM);
+    const first = (address - mapping.start + mapping.offset) / PAGE;
+    for (let page = 0; page < sizeBytes / PAGE; page++)
+      pages[page] = mapping.file?.pages.has(first + page) === true ? 1 : 0;
+    return 0;
+  }
+
+  /** Gives memory to the page of a file that is mapped at an address, as a write does. */
+  touch(address: Address): void {
+    const mapping = this.mappingAt(address);
+    if (mapping?.file === undefined || (mapping.protection & Protection.WRITE) === 0)
+      throw new Error("a write to what is not mapped writable: SIGSEGV");
+    mapping.file.pages.add(Math.floor((address - mapping.start + mapping.offset) / PAGE));
   }
 
   memfd_create(name: string, flags: number): number {
@@ -218,7 +258,14 @@ export class FakeLibc implements LinuxLibc {
       if ((flags & Memfd.EXEC) !== 0 && this.machine.memfdNoexec === 2) return this.#fail(Errno.EACCES);
     }
     const hugetlb = (flags & Memfd.HUGETLB) !== 0;
-    return this.#openFile({ kind: "memfd", place: "memfd", hugetlb, sizeBytes: 0, seals: 0 });
+    return this.#openFile({
+      kind: "memfd",
+      place: "memfd",
+      hugetlb,
+      sizeBytes: 0,
+      seals: 0,
+      pages: new Set(),
+    });
   }
 
   shm_open(name: string, flags: number, mode: number): number {
@@ -236,12 +283,16 @@ export class FakeLibc implements LinuxLibc {
     if (path.startsWith("/proc/self/fd/")) {
       const again = this.descriptors.get(Number(path.slice("/proc/self/fd/".length)));
       if ((flags & Open.RDWR) !== 0) throw new Error("opened again for writing");
-      return again === undefined ? this.#fail(Errno.ENOENT) : this.#openFile(again);
+      if (again === undefined) return this.#fail(Errno.ENOENT);
+      const descriptor = this.#openFile(again);
+      this.#readOnly.add(descriptor);
+      return descriptor;
     }
     const isNameless = (flags & O_TMPFILE) === O_TMPFILE;
     if (isNameless && this.machine.hasTmpfile === false) return this.#fail(Errno.EOPNOTSUPP);
     const kind = path.startsWith("/dev/shm") ? "shm" : "disk";
-    if (isNameless) return this.#openFile({ kind, place: path, hugetlb: false, sizeBytes: 0, seals: 0 });
+    const empty = { hugetlb: false, sizeBytes: 0, seals: 0, pages: new Set<number>() };
+    if (isNameless) return this.#openFile({ kind, place: path, ...empty });
     return this.#createNamed(path, kind, path.slice(0, path.lastIndexOf("/")));
   }
 
@@ -361,7 +412,7 @@ export class FakeLibc implements LinuxLibc {
 
   #createNamed(path: string, kind: "shm" | "disk", place: string): number {
     if (this.paths.has(path)) return this.#fail(Errno.EEXIST);
-    const file: FakeFile = { kind, place, hugetlb: false, sizeBytes: 0, seals: 0 };
+    const file: FakeFile = { kind, place, hugetlb: false, sizeBytes: 0, seals: 0, pages: new Set() };
     this.paths.set(path, file);
     return this.#openFile(file);
   }
@@ -397,7 +448,8 @@ export class FakeLibc implements LinuxLibc {
       }
       covered += to - from;
       if (mapping.start < from) kept.push({ ...mapping, sizeBytes: from - mapping.start });
-      if (to < mappingEnd) kept.push({ ...mapping, start: to, sizeBytes: mappingEnd - to });
+      const tail = { start: to, sizeBytes: mappingEnd - to, offset: mapping.offset + to - mapping.start };
+      if (to < mappingEnd) kept.push({ ...mapping, ...tail });
     }
     if (covered !== sizeBytes) throw new Error(`${what} hits ${sizeBytes - covered} bytes that are not ours`);
     this.mappings = kept;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { setFlagsFromString } from "node:v8";
 import { JitAllocator, type JitAllocatorOptions, type MemberInfo } from "../../src/index.ts";
 import { Field } from "../../src/sharing/layout.ts";
-import { SHOWS_MAPPINGS, openDescriptors, ownMapLines } from "./process-state.ts";
+import { SHOWS_MAPPINGS, openDescriptors, ownMapLines, ownUsedLines, sizeOfLine } from "./process-state.ts";
 import { Random } from "./random.ts";
 import { MOST_LOOKS, ThreadLoad } from "./thread-load.ts";
 
@@ -84,10 +84,18 @@ export async function killThreads(settings: KillOptions): Promise<KillReport> {
       span.release();
     }
     const lines = allocator.hasOption("useDualMapping") ? 2 : 1;
-    const named = lines * allocator.blocks().length - nameless;
-    if (SHOWS_MAPPINGS) assert.equal(ownMapLines().length, named, "each mapping is a block's");
+    if (!SHOWS_MAPPINGS) {
+      assert.equal(allocator.range, undefined);
+    } else if (allocator.range === undefined) {
+      const named = lines * allocator.blocks().length - nameless;
+      assert.equal(ownMapLines().length, named, "each mapping is a block's");
+    } else {
+      const usedBytes = ownUsedLines().reduce((sum, line) => sum + sizeOfLine(line), 0);
+      const { reservedSize } = allocator.statistics();
+      assert.equal(usedBytes, lines * reservedSize, "what can be accessed is a block's");
+    }
     allocator.dispose();
-    assert.deepEqual(ownMapLines(), []);
+    assert.deepEqual(ownMapLines(), [], "a range that was shared is not kept");
     assert.deepEqual(
       openDescriptors().filter((line) => line.includes("jit-allocator")),
       [],

@@ -13,12 +13,15 @@ import { SharedEngine } from "../../src/sharing/shared-engine.ts";
 import type { ThreadInspector } from "../../src/sharing/members.ts";
 import { Field } from "../../src/sharing/layout.ts";
 import { SharedState, viewsOf } from "../../src/sharing/shared-state.ts";
+import type { RangeRequest } from "../../src/vm/range/contract.ts";
 import type {
+  AddressRange,
   DualMapping,
   MappedRange,
   MappingJournal,
   MappingTag,
   MemoryFlags,
+  RangeMemory,
   VirtualMemory,
 } from "../../src/vm/contract.ts";
 import { Call, Journal, type NotedFunction } from "../../src/vm/journal.ts";
@@ -86,7 +89,9 @@ export function memoryOf(machine: SimulatedMemory, fate: Fate, finding: Finding 
   };
   const noted = notedMemory(machine, mortal);
   const isNoted = finding === "journal";
+  const ranges = rangesOf(machine, fate, isNoted ? noted : undefined);
   return {
+    ...(ranges === undefined ? {} : { ranges }),
     name: "simulated",
     info: () => machine.info(),
     largePageSize: () => machine.largePageSize(),
@@ -131,6 +136,54 @@ export function memoryOf(machine: SimulatedMemory, fate: Fate, finding: Finding 
 const MAPPING = { call: Call.map, failure: -1, isWide: true };
 const UNMAPPING = { call: Call.unmap, failure: -1, isWide: false };
 
+/** What the thread notes of ranges. */
+type RangeNotes = Pick<ReturnType<typeof notedMemory>, "reserveRange" | "releaseRange">;
+
+/** Ranges as one simulated thread uses them. It may die between any two calls of the system that a step is made of. */
+function rangesOf(
+  machine: SimulatedMemory,
+  fate: Fate,
+  noted: RangeNotes | undefined,
+): RangeMemory | undefined {
+  const { ranges } = machine;
+  if (ranges === undefined) return undefined;
+  const mortal = <T>(act: () => T): T => {
+    fate.pass();
+    const result = act();
+    fate.pass();
+    return result;
+  };
+  return {
+    reserve: (request) => noted?.reserveRange(request) ?? mortal(() => ranges.reserve(request)),
+    release: (range, tag) => {
+      if (noted === undefined) mortal(() => ranges.release(range));
+      else noted.releaseRange(range, tag?.journal);
+    },
+    commit: (range, offset, size, isUnclean) => {
+      fate.pass();
+      if (isUnclean) ranges.wipe(range, offset, size);
+      ranges.soil(range, offset, size);
+      fate.pass();
+      ranges.wipe(range, offset, size);
+      ranges.commit(range, offset, size, false);
+      fate.pass();
+    },
+    decommit: (range, offset, size) => {
+      fate.pass();
+      const isClean = ranges.decommit(range, offset, size);
+      ranges.soil(range, offset, size);
+      fate.pass();
+      if (isClean) ranges.wipe(range, offset, size);
+      fate.pass();
+      return isClean;
+    },
+    wipe: (range, offset, size) => mortal(() => ranges.wipe(range, offset, size)),
+    discard: (range, offset, size) => mortal(() => ranges.discard(range, offset, size)),
+    adviseLargePages: () => undefined,
+    residentPages: () => undefined,
+  };
+}
+
 /** The calls of a simulated thread whose results a routine notes: nothing can come between the two. */
 function notedMemory(machine: SimulatedMemory, mortal: <T>(act: () => T) => T) {
   const note = <T>(
@@ -162,7 +215,22 @@ function notedMemory(machine: SimulatedMemory, mortal: <T>(act: () => T) => T) {
     };
     note(journal, UNMAPPING, spanOf(mapping, size), act, () => 0);
   };
+  const releaseRange = (range: AddressRange, journal: MappingJournal | undefined): void => {
+    note(
+      journal,
+      UNMAPPING,
+      spanOf(range, range.sizeBytes),
+      () => machine.ranges?.release(range),
+      () => 0,
+    );
+  };
   return {
+    reserveRange: (request: RangeRequest): AddressRange | undefined => {
+      const act = (): AddressRange | undefined => machine.ranges?.reserve(request);
+      const sizeBytes = request.isDual ? 2 * request.sizeBytes : request.sizeBytes;
+      return note(request.tag?.journal, MAPPING, { address: 0, sizeBytes }, act, (range) => range?.rx ?? -1);
+    },
+    releaseRange,
     alloc: (size: number, flags: MemoryFlags, tag?: MappingTag): Address => {
       const act = (): Address => machine.alloc(size, flags, tag);
       return note(tag?.journal, MAPPING, { address: 0, sizeBytes: size }, act, (address) => address);
@@ -178,6 +246,11 @@ function notedMemory(machine: SimulatedMemory, mortal: <T>(act: () => T) => T) {
       // Both views go at once.
       for (let held; (held = journal.heldRanges().find(isLost)) !== undefined;) {
         const { address } = held;
+        const range = machine.ranges?.find(address);
+        if (range !== undefined) {
+          releaseRange(range, journal);
+          continue;
+        }
         const mapping = machine.mappings.find(({ rx }) => rx === address);
         assert.ok(mapping, "what is held is mapped");
         release(mapping, mapping.sizeBytes, journal);

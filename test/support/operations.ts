@@ -14,6 +14,14 @@ export const FALLIBLE_OPERATIONS: readonly SimulatedOperation[] = [
   "copyOut",
 ];
 
+/** What takes their place on a machine with ranges. */
+export const RANGE_OPERATIONS: Readonly<Partial<Record<SimulatedOperation, SimulatedOperation>>> = {
+  alloc: "reserveRange",
+  release: "empty",
+  allocDualMapping: "commit",
+  releaseDualMapping: "decommit",
+};
+
 /** A call of the machine that fails while an operation is done: the first of its kind, or the one after. */
 export interface PlannedFault {
   readonly call: SimulatedOperation;

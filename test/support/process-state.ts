@@ -29,6 +29,22 @@ export function ownMapLines(): readonly string[] {
   return mapLines().filter((line) => line.includes("jit-allocator-") || line.includes("memfd:jit-allocator"));
 }
 
+/**
+ * Those of them that can be accessed: what blocks have. The rest is addresses alone, of an allocator's range or of the one
+ * that is kept for the next allocator.
+ */
+export function ownUsedLines(): readonly string[] {
+  return ownMapLines().filter((line) => line.split(" ")[1] !== "---s");
+}
+
+/** Bytes of the mapping of a line. */
+export function sizeOfLine(line: string): number {
+  const [start = 0, end = 0] = (line.split(" ", 1)[0] ?? "")
+    .split("-")
+    .map((hex) => Number.parseInt(hex, 16));
+  return end - start;
+}
+
 /** What each open descriptor leads to. */
 export function openDescriptors(): readonly string[] {
   if (!SHOWS_MAPPINGS) return [];

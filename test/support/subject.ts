@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { JitAllocator, JitError, type JitErrorCode, type Span } from "../../src/index.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { AllocatorModel, type BlockView, type ModelAllocation } from "./model.ts";
-import type { Operation, PlannedFault, RunPlan } from "./operations.ts";
+import { RANGE_OPERATIONS, type Operation, type PlannedFault, type RunPlan } from "./operations.ts";
 import { someBytes } from "./rows.ts";
 
 /** Large pages of the simulated machine: small, so that blocks aligned to them stay small too. */
@@ -32,6 +32,8 @@ export class Subject {
 
   constructor(plan: RunPlan) {
     this.memory = new SimulatedMemory({
+      // As for views: no random number is taken.
+      hasRanges: plan.memorySeed % 2 === 1,
       placement: plan.placement,
       seed: plan.memorySeed,
       gapBytes: plan.gapBytes,
@@ -129,7 +131,10 @@ export class Subject {
   ): boolean {
     const fault = this.#fault;
     this.#fault = undefined;
-    if (fault !== undefined) this.memory.failAfter(fault.call, fault.successes, "ERR_PERMISSION");
+    if (fault !== undefined) {
+      const call = (this.memory.ranges && RANGE_OPERATIONS[fault.call]) ?? fault.call;
+      this.memory.failAfter(call, fault.successes, "ERR_PERMISSION");
+    }
     let result: T;
     try {
       result = act();

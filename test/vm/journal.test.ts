@@ -8,7 +8,7 @@ import { WindowsMemory } from "../../src/vm/windows.ts";
 import { everyDeath, type MortalDeed, type MortalSystem } from "../support/deaths-in-calls.ts";
 import { FakeKernel32, GRANULARITY } from "../support/fake-kernel32.ts";
 import { FakeLibSystem } from "../support/fake-libsystem.ts";
-import { FakeLibc, LARGE_PAGE, PAGE, type FakeMachine } from "../support/fake-libc.ts";
+import { FakeLibc, LARGE_PAGE, PAGE, type FakeMachine, type FakeMapping } from "../support/fake-libc.ts";
 import { FakeMarks } from "../support/fake-marks.ts";
 import { linuxOn } from "../support/linux-on.ts";
 
@@ -231,9 +231,11 @@ function linux(machine: FakeMachine): MortalSystem<FakeLibc> {
     leftovers: () => libc.leftovers(),
     occupy: (before) => {
       const free = addressesIn(before).filter((address) => libc.mappingAt(address) === undefined);
-      for (const address of free)
-        libc.mappings.push({ start: address, sizeBytes: PAGE, protection: 0, file: undefined, flags: 0 });
-      const others = libc.mappings.slice(libc.mappings.length - free.length);
+      const others = free.map((start): FakeMapping => {
+        const whatever = { protection: 0, file: undefined, flags: 0, offset: 0, isReadOnly: false };
+        return { start, sizeBytes: PAGE, ...whatever };
+      });
+      libc.mappings.push(...others);
       return () => {
         const isThere = others.every((other) => libc.mappings.includes(other));
         libc.mappings = libc.mappings.filter((mapping) => !others.includes(mapping));

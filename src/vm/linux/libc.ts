@@ -40,8 +40,11 @@ export const Seal = { ADD_SEALS: 1033, SEAL: 0x1, SHRINK: 0x2, GROW: 0x4, FUTURE
 /** `open` and `shm_open` flags; without RDWR a file is opened for reading alone. */
 export const Open = { RDWR: 0o2, CREAT: 0o100, EXCL: 0o200, CLOEXEC: 0o2000000 } as const;
 
-/** `madvise` advice. POPULATE_WRITE exists from Linux 5.14, COLLAPSE from 6.1. */
-export const Advice = { HUGEPAGE: 14, POPULATE_WRITE: 23, COLLAPSE: 25 } as const;
+/**
+ * `madvise` advice. REMOVE gives back the pages of a file, through a view that is shared and writable. POPULATE_WRITE
+ * exists from Linux 5.14, COLLAPSE from 6.1.
+ */
+export const Advice = { REMOVE: 9, HUGEPAGE: 14, POPULATE_WRITE: 23, COLLAPSE: 25 } as const;
 
 /** `getrlimit` resources (the same on every processor this library knows). */
 export const Resource = { FSIZE: 1, NOFILE: 7, AS: 9 } as const;
@@ -66,6 +69,8 @@ export interface LinuxLibc {
   munmap(address: Address, sizeBytes: number): number;
   mprotect(address: Address, sizeBytes: number, protection: number): number;
   madvise(address: Address, sizeBytes: number, advice: number): number;
+  /** Writes one byte a page to `pages`, of which bit 0 says whether the page is in memory. */
+  mincore(address: Address, sizeBytes: number, pages: Uint8Array): number;
   memfd_create(name: string, flags: number): number;
   shm_open(name: string, flags: number, mode: number): number;
   shm_unlink(name: string): number;
@@ -143,6 +148,7 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
   const munmap = insisting(bind("munmap", ["pointer", "pointer"]));
   const mprotect = bind("mprotect", ["pointer", "pointer", "i32"]);
   const madvise = bind("madvise", ["pointer", "pointer", "i32"]);
+  const mincore = bind("mincore", ["pointer", "pointer", "buffer"]);
   const memfdCreate = bind("memfd_create", ["buffer", "u32"]);
   const shmOpen = bind("shm_open", ["buffer", "i32", "u32"]);
   const shmUnlink = insisting(bind("shm_unlink", ["buffer"]));
@@ -166,6 +172,7 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
     munmap: (address, sizeBytes) => munmap(address, sizeBytes),
     mprotect: (address, sizeBytes, protection) => mprotect(address, sizeBytes, protection),
     madvise: (address, sizeBytes, advice) => madvise(address, sizeBytes, advice),
+    mincore: (address, sizeBytes, pages) => mincore(address, sizeBytes, pages),
     memfd_create: (name, flags) => memfdCreate(memfdName.of(name), flags),
     shm_open: (name, flags, mode) => shmOpen(cString(name), flags, mode),
     shm_unlink: (name) => shmUnlink(cString(name)),

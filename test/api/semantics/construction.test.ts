@@ -24,6 +24,8 @@ describe("options", () => {
         blockSize: 64 * 1024,
         granularity: 64,
         maxReservedSize: 2048 * MiB,
+        useRange: true,
+        near: undefined,
       });
       assert.equal(fillPattern, allocator.fillPattern);
     });
@@ -143,6 +145,7 @@ describe("options", () => {
         usedSize: 0,
         reservedSize: 0,
         unusedSize: 0,
+        residentSize: 0,
         overheadSize: 0,
         usedRatio: 0,
         unusedRatio: 0,

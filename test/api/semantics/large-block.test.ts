@@ -33,7 +33,7 @@ test("a block of more than 256 MiB is read and written through views that do not
 });
 
 test("where the metadata has its limit, the message says so", () => {
-  using allocator = new JitAllocator({ maxReservedSize: 2 ** 34 }, new SimulatedMemory());
+  using allocator = new JitAllocator({ useRange: false, maxReservedSize: 2 ** 34 }, new SimulatedMemory());
   const allocate = (): never => {
     for (;;) allocator.alloc(2 ** 28);
   };
@@ -64,7 +64,13 @@ test("an empty block of 2 GiB is filled by a repair, whole and in no piece that 
   let filled = 0;
   const counting: VirtualMemory = { ...memory, copyIn: (_address, _bytes, length) => (filled += length) };
   const allocator = new JitAllocator(
-    { granularity: 256, fillUnusedMemory: true, disableInitialPadding: true, maxReservedSize: 2 ** 32 },
+    {
+      granularity: 256,
+      fillUnusedMemory: true,
+      disableInitialPadding: true,
+      useRange: false,
+      maxReservedSize: 2 ** 32,
+    },
     counting,
   );
   const words = new Int32Array(allocator.share().state);

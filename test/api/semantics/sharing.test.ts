@@ -197,7 +197,10 @@ describe("sharing", () => {
   test("what may become huge is shared like the rest, and no more is kept of it than can be", () => {
     const memory = memoryOf(new SimulatedMemory(), new Fate(() => assert.fail("nobody dies")));
     for (const useMultiplePools of [false, true]) {
-      const allocator = new JitAllocator({ maxReservedSize: 2 ** 45, useMultiplePools }, memory);
+      const allocator = new JitAllocator(
+        { useRange: false, maxReservedSize: 2 ** 45, useMultiplePools },
+        memory,
+      );
       const handle = allocator.share();
       assert.ok(handle.state.byteLength < 64 * 2 ** 20);
       JitAllocator.attach(handle, memory).alloc(64);

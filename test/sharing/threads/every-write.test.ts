@@ -25,5 +25,8 @@ describe("a thread that ends while it repairs leaves the repair to the next", ()
   for (const operation of OPERATIONS) {
     if (operation.needsNumbers === true) continue;
     test(operation.name, () => assert.ok(everyRepair(operation) > 10));
+    test(`${operation.name}, in a range`, () => {
+      assert.ok(everyRepair({ ...operation, options: { ...operation.options, useRange: true } }) > 10);
+    });
   }
 });

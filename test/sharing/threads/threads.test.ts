@@ -9,7 +9,7 @@ import { throwsJitError, wrong } from "../../support/expectations.ts";
 import { killThreads } from "../../support/kill-threads.ts";
 import { ADD, RUNS_HERE } from "../../support/machine-code.ts";
 import { needs } from "../../support/requirements.ts";
-import { ownMapLines } from "../../support/process-state.ts";
+import { ownMapLines, ownUsedLines } from "../../support/process-state.ts";
 import { Random } from "../../support/random.ts";
 import { ThreadLoad } from "../../support/thread-load.ts";
 import type { Command, Reply } from "./command-child.ts";
@@ -92,7 +92,7 @@ describe("an allocator in two threads", () => {
         assert.equal((await worker.do({ what: "readOwn" })).error, "ERR_RELEASED");
         assert.equal((await worker.do({ what: "writeOwn" })).error, "ERR_RELEASED");
       }
-      assert.deepEqual(ownMapLines(), []);
+      assert.deepEqual(ownUsedLines(), []);
     });
   });
 

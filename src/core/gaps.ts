@@ -1,0 +1,42 @@
+/** The addresses of a range that no block has, for an allocator whose blocks all lie in one range. */
+import { treeFirst, treeNext } from "./block-tree.ts";
+import { Block } from "./layout.ts";
+
+/** Visits a gap. Returns true to stop. */
+export type GapVisitor = (start: number, sizeBytes: number) => boolean;
+
+/** Visits the gaps between `start` and `end`, from the lowest on. Blocks outside of the two do not count. */
+export function eachGap(
+  words: Int32Array,
+  doubles: Float64Array,
+  start: number,
+  end: number,
+  visit: GapVisitor,
+): void {
+  let free = start;
+  for (let block = treeFirst(words); block !== 0; block = treeNext(words, doubles, block)) {
+    const rx = doubles[(block >> 1) + Block.rx]!;
+    const size = doubles[(block >> 1) + Block.size]!;
+    if (rx < start || rx >= end) continue;
+    if (rx > free && visit(free, rx - free)) return;
+    free = rx + size;
+  }
+  if (end > free) visit(free, end - free);
+}
+
+/** The start of the lowest gap of at least `sizeBytes`; -1 where there is none. */
+export function lowestGap(
+  words: Int32Array,
+  doubles: Float64Array,
+  start: number,
+  end: number,
+  sizeBytes: number,
+): number {
+  let found = -1;
+  eachGap(words, doubles, start, end, (gap, gapBytes) => {
+    if (gapBytes < sizeBytes) return false;
+    found = gap;
+    return true;
+  });
+  return found;
+}

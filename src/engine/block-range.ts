@@ -1,0 +1,299 @@
+/**
+ * The range in which all blocks of an allocator lie, as one thread sees it. It is reserved when the first block is mapped.
+ * Which stretches of it are in use needs no record of its own: those of the blocks that the core has, and no others.
+ * So a repair, which knows the blocks, can make everything else as good as untouched.
+ */
+import type { Core } from "../core/core.ts";
+import { eachGap, lowestGap } from "../core/gaps.ts";
+import { JitError } from "../base/errors.ts";
+import type {
+  AddressRange,
+  DualMapping,
+  MappedRange,
+  MappingJournal,
+  MappingTag,
+  RangeMemory,
+  VirtualMemory,
+} from "../vm/contract.ts";
+import type { RangeRecord } from "./contract.ts";
+import type { ResolvedJitAllocatorOptions } from "./options.ts";
+import { reachBytes } from "./reach.ts";
+import { noRangeNear, outOfRange } from "./refusals.ts";
+
+/**
+ * Bytes: the largest range, which every relative call of x86-64 crosses, and the smallest that is worth having: one block
+ * of the largest natural size.
+ */
+const LARGEST_BYTES = 2 ** 31;
+const LEAST_BYTES = 2 ** 26;
+
+/** Bytes: a range is a whole number of large pages. */
+const UNIT_BYTES = 2 ** 21;
+
+/** Why there is no range on a system that offers none. */
+const NOT_OFFERED = "this system offers no ranges";
+
+/** What the system is asked with: how it tells this allocator's memory, and where mappings are noted. */
+export interface Belonging {
+  readonly tag: MappingTag;
+  readonly journal: MappingJournal | undefined;
+}
+
+/** A {@link RangeRecord} of an allocator that one thread has for itself. */
+export function ownRecord(): RangeRecord {
+  return { range: undefined, isRefused: false, isUnclean: false, isTrimmed: false };
+}
+
+/** The range of one allocator. */
+export class BlockRange {
+  readonly #memory: VirtualMemory;
+  readonly #options: Readonly<ResolvedJitAllocatorOptions>;
+  readonly #core: Core;
+  #record: RangeRecord = ownRecord();
+
+  constructor(memory: VirtualMemory, options: Readonly<ResolvedJitAllocatorOptions>, core: Core) {
+    this.#memory = memory;
+    this.#options = options;
+    this.#core = core;
+  }
+
+  /** The range; undefined where none was reserved yet, or blocks are mapped one by one. */
+  get range(): AddressRange | undefined {
+    return this.#record.range;
+  }
+
+  /** Both views, for whoever asks what belongs to this allocator. */
+  views(): MappedRange[] {
+    const { range } = this;
+    return range === undefined ? [] : viewsOf(range);
+  }
+
+  /** Moves to a record that other threads read and write too. @param isFirst whether this thread has the range so far */
+  share(record: RangeRecord, isFirst: boolean): void {
+    if (isFirst) {
+      record.isRefused = this.#record.isRefused;
+      record.isUnclean = this.#record.isUnclean;
+      record.isTrimmed = this.#record.isTrimmed;
+      record.range = this.#record.range;
+    }
+    this.#record = record;
+  }
+
+  /** @throws Error where a block does not lie where a block may */
+  verify(blocks: readonly (DualMapping & { readonly sizeBytes: number })[]): void {
+    const { range } = this;
+    if (range === undefined) return;
+    for (const { rx, rw, sizeBytes } of blocks) {
+      const offset = rx - range.rx;
+      const isInside = offset >= 0 && offset + sizeBytes <= range.sizeBytes && rw - range.rw === offset;
+      if (!isInside)
+        throw new Error(
+          "invariant 20 is broken: a block does not lie in the range, at one place in both views",
+        );
+    }
+  }
+
+  /** Whether there is a range, and no stretch of that size is free in it. */
+  isFullFor(sizeBytes: number): boolean {
+    const { range } = this;
+    return range !== undefined && this.#gap(range, sizeBytes) === -1;
+  }
+
+  /**
+   * Makes a stretch of the range usable: the lowest that is free. Reserves the range before that, if there is none.
+   * @returns its views; undefined where the system's policy allows no range: blocks are mapped one by one then
+   * @throws JitError `ERR_OUT_OF_MEMORY` where no stretch of that size is free; as `RangeMemory.reserve` and `commit`
+   */
+  map(sizeBytes: number, belonging: Belonging): DualMapping | undefined {
+    const { ranges } = this.#memory;
+    if (!this.#options.useRange || this.#record.isRefused) return undefined;
+    if (ranges === undefined) {
+      this.#refuse(NOT_OFFERED);
+      return;
+    }
+    const range = this.#record.range ?? this.#reserve(ranges, belonging);
+    if (range === undefined) return undefined;
+    if (this.#record.isUnclean) this.sweep();
+    const start = this.#gap(range, sizeBytes);
+    if (start === -1) throw outOfRange(sizeBytes, this.#largestGap(range));
+    const offset = start - range.rx;
+    try {
+      ranges.commit(range, offset, sizeBytes, this.#record.isUnclean);
+    } catch (error) {
+      this.#record.isUnclean = true;
+      // A policy that the process was given since the range was tried. Without any block there is still a choice.
+      if (this.#core.blockCount > 0 || !isPolicy(error)) throw error;
+      this.release(belonging);
+      this.#refuse(error.message);
+      return;
+    }
+    if (this.#options.useLargePages) ranges.adviseLargePages(range, offset, sizeBytes);
+    return { rx: start, rw: range.rw + offset };
+  }
+
+  /** Takes a block's stretch back. @throws JitError where the system refuses; the block is as it was then */
+  unmap(range: AddressRange, rx: number, sizeBytes: number): void {
+    let isClean = false;
+    try {
+      isClean = this.#memory.ranges?.decommit(range, rx - range.rx, sizeBytes) ?? false;
+    } finally {
+      if (!isClean) this.#record.isUnclean = true;
+    }
+  }
+
+  /**
+   * Gives the memory of a block's free pages back to the system. `eachRun` visits their runs, by number.
+   * @returns bytes that the system held there; of all the runs, where it does not say
+   * @throws JitError where the system refuses
+   */
+  trim(
+    { rx, sizeBytes }: { readonly rx: number; readonly sizeBytes: number },
+    eachRun: (visit: (first: number, end: number) => void) => void,
+  ): number {
+    const { ranges } = this.#memory;
+    const { range } = this.#record;
+    if (ranges === undefined || range === undefined) return 0;
+    const { pageSize } = this.#memory.info();
+    const offset = rx - range.rx;
+    const resident = ranges.residentPages(range, offset, sizeBytes);
+    let bytes = 0;
+    eachRun((first, end) => {
+      let count = resident === undefined ? end - first : 0;
+      let lowest = first;
+      let highest = end;
+      if (resident !== undefined) {
+        // Pages that the system does not hold need no call.
+        highest = first;
+        for (let page = first; page < end; page++) {
+          if (((resident[page] ?? 0) & 1) === 0) continue;
+          if (count++ === 0) lowest = page;
+          highest = page + 1;
+        }
+      }
+      if (count === 0) return;
+      this.#record.isTrimmed = true;
+      ranges.discard(range, offset + lowest * pageSize, (highest - lowest) * pageSize);
+      bytes += count * pageSize;
+    });
+    return bytes;
+  }
+
+  /** Whether free memory may read as zero where it was something else before: see {@link trim}. */
+  get isTrimmed(): boolean {
+    return this.#record.isTrimmed;
+  }
+
+  /** Bytes of a block for which the system holds memory; all of them where it does not say. */
+  residentBytes({ rx, sizeBytes }: { readonly rx: number; readonly sizeBytes: number }): number {
+    const { range } = this.#record;
+    if (range === undefined) return sizeBytes;
+    const resident = this.#memory.ranges?.residentPages(range, rx - range.rx, sizeBytes);
+    if (resident === undefined) return sizeBytes;
+    let count = 0;
+    for (const page of resident) count += page & 1;
+    return count * this.#memory.info().pageSize;
+  }
+
+  /** Makes everything in the range that is no block's as good as untouched. Never throws; what is refused stays unclean. */
+  sweep(): void {
+    const { ranges } = this.#memory;
+    const { range } = this.#record;
+    if (ranges === undefined || range === undefined) return;
+    let isClean = true;
+    this.#eachGap(range, (start, sizeBytes) => {
+      isClean = ranges.wipe(range, start - range.rx, sizeBytes) && isClean;
+    });
+    this.#record.isUnclean = !isClean;
+  }
+
+  /** Gives the whole range back. Precondition: no block lies in it. */
+  release({ tag, journal }: Belonging): void {
+    const { range } = this.#record;
+    if (range === undefined) return;
+    // From the moment at which the record no longer has it, the journal must: a thread may end in between.
+    journal?.take(viewsOf(range), 0);
+    this.#record.range = undefined;
+    try {
+      this.#memory.ranges?.release(range, tag, !this.#record.isUnclean);
+    } catch (error) {
+      this.#record.range = range;
+      journal?.drop(viewsOf(range));
+      throw error;
+    }
+    journal?.drop(viewsOf(range));
+    this.#record.isUnclean = false;
+  }
+
+  #reserve(ranges: RangeMemory, { tag, journal }: Belonging): AddressRange | undefined {
+    const { maxReservedSize, blockSize, near, useDualMapping } = this.#options;
+    // Twice what blocks may take: they come and go in different sizes, and addresses cost nothing.
+    const sizeBytes = Math.min(LARGEST_BYTES, powerOfTwoFrom(Math.max(2 * maxReservedSize, UNIT_BYTES)));
+    const leastBytes = Math.min(sizeBytes, Math.max(LEAST_BYTES, powerOfTwoFrom(blockSize)));
+    const result = ranges.reserve({
+      ...{ sizeBytes, leastBytes, isDual: useDualMapping, near, reachBytes: reachBytes(), tag },
+    });
+    if (!("rx" in result)) {
+      this.#refuse(result.reason);
+      return;
+    }
+    this.#core.limitReserved(result.sizeBytes);
+    this.#record.range = result;
+    journal?.drop(viewsOf(result));
+    return result;
+  }
+
+  /** From now on blocks are mapped one by one. @throws JitError where they were to lie near an address */
+  #refuse(reason: string): undefined {
+    const { near } = this.#options;
+    if (near !== undefined) throw noRangeNear(near, reason);
+    this.#record.isRefused = true;
+    return undefined;
+  }
+
+  /** The start of the lowest free stretch of that size; -1 where there is none. */
+  #gap({ rx, sizeBytes: rangeBytes }: AddressRange, sizeBytes: number): number {
+    const { words, doubles } = this.#core;
+    const end = rx + rangeBytes;
+    if (this.#options.useLargePages && sizeBytes >= UNIT_BYTES) {
+      // A large page has to begin at a multiple of its size.
+      const wide = lowestGap(words, doubles, rx, end, sizeBytes + UNIT_BYTES);
+      if (wide !== -1) return Math.ceil(wide / UNIT_BYTES) * UNIT_BYTES;
+    }
+    return lowestGap(words, doubles, rx, end, sizeBytes);
+  }
+
+  #largestGap(range: AddressRange): number {
+    let largest = 0;
+    this.#eachGap(range, (_start, sizeBytes) => {
+      largest = Math.max(largest, sizeBytes);
+    });
+    return largest;
+  }
+
+  #eachGap({ rx, sizeBytes }: AddressRange, visit: (start: number, sizeBytes: number) => void): void {
+    const { words, doubles } = this.#core;
+    eachGap(words, doubles, rx, rx + sizeBytes, (start, gapBytes) => {
+      visit(start, gapBytes);
+      return false;
+    });
+  }
+}
+
+/** Both views of a range; twice the same where it has one. */
+function viewsOf({ rx, rw, sizeBytes }: AddressRange): MappedRange[] {
+  return [
+    { address: rx, sizeBytes },
+    { address: rw, sizeBytes },
+  ];
+}
+
+/** Whether the system forbids it, and will go on to. */
+function isPolicy(error: unknown): error is JitError {
+  return (
+    error instanceof JitError && (error.code === "ERR_PERMISSION" || error.code === "ERR_FEATURE_NOT_ENABLED")
+  );
+}
+
+function powerOfTwoFrom(bytes: number): number {
+  return 2 ** Math.ceil(Math.log2(bytes));
+}

@@ -1,0 +1,87 @@
+/**
+ * The contract of one range: addresses that an allocator reserves once and whole, and of which it makes stretches usable
+ * as its blocks need them. `VirtualMemory.ranges` has it, where the system offers such ranges.
+ *
+ * The life of a stretch:
+ *  1. untouched: no access, no memory.
+ *  2. {@link RangeMemory.commit}: executable through rx, writable through rw; its pages come as they are written.
+ *  3. {@link RangeMemory.discard}, any number of times: pages go, and read as zero from then on.
+ *  4. {@link RangeMemory.decommit}: untouched again; or, where the system refused a part of that, *unclean*: it can no
+ *     longer be run, but may have memory or be writable. It is made clean when it is committed next, or by
+ *     {@link RangeMemory.wipe}.
+ *
+ * Offsets and sizes are bytes from the start of the range, and multiples of the page size. Nothing here is noted in a
+ * journal but reserving and releasing: every other step may be repeated, whatever a thread that died left behind.
+ */
+import type { Address } from "../../ffi/contract.ts";
+import type { MappingTag } from "../journal/contract.ts";
+
+/** A reserved range: plain data, valid in every thread of the process. */
+export interface AddressRange {
+  /** The start of the executable view. */
+  readonly rx: Address;
+  /** The start of the writable view; equal to `rx` where there is one view, writable and executable at once. */
+  readonly rw: Address;
+  /** Bytes of each view. */
+  readonly sizeBytes: number;
+}
+
+/** What to reserve. */
+export interface RangeRequest {
+  /** Bytes of one view that are wanted: a multiple of {@link leastBytes}. */
+  readonly sizeBytes: number;
+  /** Bytes of one view that would do. Between the two, `sizeBytes` is halved until the system has room. */
+  readonly leastBytes: number;
+  /** True: two views. False: one, writable and executable at once. */
+  readonly isDual: boolean;
+  /** The range lies so that a relative call from anywhere in it reaches this address. */
+  readonly near?: Address | undefined;
+  /** Bytes: how far a relative call of this processor reaches. Matters with `near` alone. */
+  readonly reachBytes: number;
+  readonly tag?: MappingTag | undefined;
+}
+
+/** Why this machine has no range, though it has memory: something that lies below the range may still work. */
+export interface RangeRefusal {
+  /** One line: the native call that was refused, and why. */
+  readonly reason: string;
+}
+
+/** Ranges of one system. Each function does the whole of what it says, or throws and changes nothing, unless it says more. */
+export interface RangeMemory {
+  /**
+   * Reserves a range. No memory is used.
+   * @returns the range, or why the system's policy allows none
+   * @throws JitError `ERR_OUT_OF_MEMORY` where there are no addresses for `leastBytes`; `ERR_OUT_OF_REACH` where no free
+   *   addresses are near enough; `ERR_TOO_MANY_HANDLES`
+   */
+  reserve(request: RangeRequest): AddressRange | RangeRefusal;
+  /**
+   * Gives back a whole range, whatever is committed in it.
+   * @param tag as in `VirtualMemory.alloc`
+   * @param isUntouched whether nothing in it is committed or unclean: it may be kept then for the next allocator
+   */
+  release(range: AddressRange, tag?: MappingTag, isUntouched?: boolean): void;
+  /**
+   * Makes a stretch usable. @param isUnclean whether it may have been left unclean; it is wiped first then
+   * @throws JitError; the stretch is unclean then
+   */
+  commit(range: AddressRange, offset: number, sizeBytes: number, isUnclean: boolean): void;
+  /**
+   * Takes a stretch back, with its memory. It cannot be run from the first step on.
+   * @returns false where the system refused a later step: the stretch is unclean
+   * @throws JitError where the system refused the first step; nothing has changed then
+   */
+  decommit(range: AddressRange, offset: number, sizeBytes: number): boolean;
+  /** Does what {@link decommit} does, to a stretch in any state. Never throws. @returns whether it is untouched now */
+  wipe(range: AddressRange, offset: number, sizeBytes: number): boolean;
+  /** Gives back the memory of a part of a committed stretch, which reads as zero from then on. */
+  discard(range: AddressRange, offset: number, sizeBytes: number): void;
+  /** Asks for large pages for a committed stretch: a hint. Never throws. */
+  adviseLargePages(range: AddressRange, offset: number, sizeBytes: number): void;
+  /**
+   * Which pages of a committed stretch have memory: one byte a page, of which bit 0 counts. Undefined where the system
+   * does not say.
+   */
+  residentPages(range: AddressRange, offset: number, sizeBytes: number): Uint8Array | undefined;
+}
