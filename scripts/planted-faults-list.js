@@ -305,8 +305,8 @@ export const plantedFaults = [
   },
   {
     name: "an unmapped block still found by its address",
-    file: "src/core/blocks.ts",
-    find: "words.fill(0, Lookup.start, Lookup.start + Lookup.entries);",
+    file: "src/core/lookup.ts",
+    find: "    fillFrames(words, doubles, block, 0);",
     replace: "",
     tests: ["semantics/"],
   },

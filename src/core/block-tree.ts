@@ -27,6 +27,17 @@ export function treeFirst(words: Int32Array): number {
   return root === 0 ? 0 : leftmost(words, root);
 }
 
+/** The block with the highest address, or 0. */
+export function treeLast(words: Int32Array): number {
+  let node = words[Header.treeRoot]!;
+  for (let depth = 0, right = node && words[node + Block.right]!; right !== 0; depth++) {
+    if (depth === LONGEST_PATH) endless();
+    node = right;
+    right = words[node + Block.right]!;
+  }
+  return node;
+}
+
 /** The block after `node` in the order of addresses, or 0. Checks that addresses rise, so a walk from the first one ends. */
 export function treeNext(words: Int32Array, doubles: Float64Array, node: number): number {
   const right = words[node + Block.right]!;

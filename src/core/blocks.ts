@@ -2,22 +2,17 @@
 import { assert } from "../base/assert.ts";
 import { blockUnits, clearGranules, forgetDirty, generationUnits, layOutBlock, setPadding } from "./block.ts";
 import { treeFind, treeInsert, treeRemove } from "./block-tree.ts";
-import { broken } from "./broken.ts";
-import { Block, Header, Link, Lookup, Pool, Spans } from "./layout.ts";
+import { Block, Header, Link, Pool, Spans } from "./layout.ts";
+import { enterInLookUp, growLookUp, leaveLookUp } from "./lookup.ts";
 import { ringInsert, ringRemove } from "./ring.ts";
 import { poolAt } from "./state.ts";
 import type { State } from "./state.ts";
 import { armTrim } from "./thrift.ts";
 
-/** The block that the look-up names for an address: mostly the one that holds it, else another block, or index 0. */
-export function lookUp(words: Int32Array, address: number): number {
-  return words[Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1))]!;
-}
-
 /** The block that holds `address`, or 0. */
 export function findBlock(state: State, address: number): number {
   const { words, doubles } = state;
-  const entry = Lookup.start + ((address >>> words[Header.frameShift]!) & (Lookup.entries - 1));
+  const entry = words[Header.lookup]! + ((address >>> words[Header.frameShift]!) & words[Header.lookupMask]!);
   const known = words[entry]!;
   const offset = address - doubles[(known >> 1) + Block.rx]!;
   if (known !== 0 && offset >= 0 && offset < doubles[(known >> 1) + Block.size]!) return known;
@@ -39,6 +34,7 @@ export function createBlock(
   const capacity = sizeBytes / 2 ** shift;
   const block = state.takeUnits(blockUnits(capacity), true);
   if (block === 0) return 0;
+  growLookUp(state, rx, sizeBytes);
   const number = freeNumber(state);
   enterBlock(state.words, state.doubles, block, { pool: poolIndex, rx, rw, sizeBytes, number });
   return block;
@@ -68,7 +64,7 @@ export function forgetBlock(state: State, block: number): void {
   words[Header.blockCount] = words[Header.blockCount]! - 1;
   assert(words[Header.blockCount] >= 0, 4, "fewer blocks are counted than were removed");
   doubles[Header.reservedSize] = doubles[Header.reservedSize]! - doubles[(block >> 1) + Block.size]!;
-  clearLookUp(words);
+  leaveLookUp(state, block);
   const generations = words[block + Block.generations]!;
   if (generations !== 0) state.arena.give(generations, generationUnits(capacity));
   else if (words[block + Block.spans] !== Spans.none) state.arena.unpromise(generationUnits(capacity));
@@ -156,21 +152,5 @@ export function enterBlock(words: Int32Array, doubles: Float64Array, block: numb
   words[Header.blockCount] = words[Header.blockCount]! + 1;
   const reservedSize = doubles[Header.reservedSize]! + place.sizeBytes;
   doubles[Header.reservedSize] = reservedSize;
-  fitFrames(words, reservedSize);
-}
-
-/** Clears the look-up; the tree still knows all blocks and fills it again. */
-export function clearLookUp(words: Int32Array): void {
-  words.fill(0, Lookup.start, Lookup.start + Lookup.entries);
-}
-
-/** Enlarges the frames of the look-up until they cover twice `reservedSize` bytes: blocks side by side, mapped twice. */
-function fitFrames(words: Int32Array, reservedSize: number): void {
-  const before = words[Header.frameShift]!;
-  if (before < Lookup.leastShift) broken(1, `frames of 2**${before} bytes`);
-  let shift = before;
-  while (Lookup.entries * 2 ** shift < 2 * reservedSize) shift += 1;
-  if (shift === before) return;
-  words[Header.frameShift] = shift;
-  clearLookUp(words);
+  enterInLookUp(words, doubles, block);
 }

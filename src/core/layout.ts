@@ -103,13 +103,13 @@ export const enum Header {
   maxIntegers = 24,
   /** Units that are promised to tables of generations (arena.ts). */
   promised = 25,
+  /** The index of the look-up (lookup.ts), the number of its entries less one, and 1 where it is exact. */
+  lookup = 26,
+  lookupMask = 27,
+  isExact = 28,
 }
 
-/**
- * Blocks by address: the entry of each frame of addresses, modulo 1024, names a block that lies there, or 0. These 4 KiB
- * stay in the first-level cache. Frames are as small as possible: where several blocks lie in one, all but one of them
- * are looked up in the tree.
- */
+/** The look-up of an allocator whose blocks lie in 64 MiB, or anywhere (lookup.ts). These 4 KiB stay in the first-level cache. */
 export const enum Lookup {
   start = Size.header,
   entries = 1024,

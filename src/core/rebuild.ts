@@ -8,13 +8,13 @@
 import { rememberChunk } from "./arena.ts";
 import { bitRange } from "./bits.ts";
 import { blockUnits, generationUnits } from "./block.ts";
-import { clearLookUp, enterBlock } from "./blocks.ts";
+import { enterBlock } from "./blocks.ts";
 import type { BlockPlace } from "./blocks.ts";
 import { setFull } from "./full-words.ts";
 import { readLedger } from "./ledger.ts";
 import { Bins, Block, Header, Pool, Pools, Size, Spans, Unit, Word } from "./layout.ts";
 import { ringInit } from "./ring.ts";
-import { layOutPool, poolAt } from "./state.ts";
+import { layOutLookUp, layOutPool, poolAt } from "./state.ts";
 import { closeTail } from "./tail.ts";
 
 /** The facts about a block that a rebuild believes. */
@@ -40,7 +40,7 @@ interface Chunk {
  */
 export function rebuild(words: Int32Array, doubles: Float64Array, blocks: readonly KnownBlock[]): number[] {
   rebuildUnits(words, blocks);
-  clearLookUp(words);
+  layOutLookUp(words);
   words[Header.treeRoot] = 0;
   words[Header.blockCount] = 0;
   doubles[Header.reservedSize] = 0;

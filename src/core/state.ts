@@ -53,7 +53,7 @@ export class State {
     words[Header.poolCount] = options.poolCount;
     words[Header.padding] = options.padding ? 1 : 0;
     words[Header.immediateRelease] = options.immediateRelease ? 1 : 0;
-    words[Header.frameShift] = Lookup.leastShift;
+    layOutLookUp(words);
     doubles[Header.maxReservedSize] = options.maxReservedSize;
     doubles[Header.blockSize] = options.blockSize;
     for (let index = 0; index < options.poolCount; index++) layOutPool(words, index);
@@ -224,6 +224,15 @@ export function isSetUp(
     doubles[Header.maxReservedSize]! >= options.blockSize &&
     doubles[Header.blockSize] === options.blockSize
   );
+}
+
+/** Sets up the look-up (lookup.ts) of an allocator without blocks: a table in the fixed part of the buffer, which is exact. */
+export function layOutLookUp(words: Int32Array): void {
+  words[Header.lookup] = Lookup.start;
+  words[Header.lookupMask] = Lookup.entries - 1;
+  words[Header.frameShift] = Lookup.leastShift;
+  words[Header.isExact] = 1;
+  words.fill(0, Lookup.start, Lookup.start + Lookup.entries);
 }
 
 /** Sets up an empty pool: its granularity, its ring and its lists. */

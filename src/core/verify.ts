@@ -7,6 +7,7 @@ import { blockUnits, generationUnits } from "./block.ts";
 import { broken, checkExtent, mostChunks } from "./broken.ts";
 import { treeFirst, treeNext } from "./block-tree.ts";
 import { classOfRun } from "./classes.ts";
+import { lookUpUnits, verifyLookUp } from "./lookup.ts";
 import { ringNext } from "./ring.ts";
 import {
   Bins,
@@ -14,6 +15,7 @@ import {
   Classes,
   Format,
   Header,
+  Lookup,
   Place,
   Pool,
   Pools,
@@ -38,6 +40,7 @@ export function verifyStructure(words: Int32Array, doubles: Float64Array): void 
   const poolCount = words[Header.poolCount]!;
   check(poolCount === 1 || poolCount === 3, 1, `${poolCount} pools`);
   verifyTree(words, doubles);
+  verifyLookUp(words, doubles);
   verifyUnits(words, doubles);
   for (let index = 0; index < poolCount; index++) {
     const pool = Pools.start + index * Size.pool;
@@ -114,6 +117,7 @@ function verifyUnits(words: Int32Array, doubles: Float64Array): void {
   const fixed = Pools.start + words[Header.poolCount]! * Size.pool;
   claim(0, (fixed + (1 << Unit.shift) - 1) >> Unit.shift, "the fixed part");
   claim(owners, capacity >> Unit.shift, "the owner table");
+  if (words[Header.lookup] !== Lookup.start) claim(words[Header.lookup]!, lookUpUnits(words), "the look-up");
   for (let block = treeFirst(words); block !== 0; block = treeNext(words, doubles, block)) {
     const count = blockUnits(words[block + Block.capacity]!);
     claim(block, count, "a block");

@@ -1,5 +1,6 @@
 /** Repairs a shared allocator after a thread stopped in the middle of an operation. The caller holds the lock. */
 import { indexAll } from "../core/run-index.ts";
+import { restoreLookUp } from "../core/lookup.ts";
 import { rebuild } from "../core/rebuild.ts";
 import { isSetUp } from "../core/state.ts";
 import { granulesOf } from "../core/survey.ts";
@@ -29,6 +30,7 @@ export function repair(engine: Engine, state: SharedState): void {
   const leaving = register.leaving();
   const surplus = rebuild(core.words, core.doubles, staying);
   indexAll(core);
+  restoreLookUp(core);
   blocks.dropUnmapped(false);
   blocks.source.reclaim(staying, leaving);
   for (const { entry } of leaving) register.remove(entry);

@@ -105,7 +105,9 @@ function numeral(text: string): string {
 test("docs/invariants.md explains every invariant that verify() checks, and no other", () => {
   const checked = [
     ...captures(readFromRoot("src/core/verify.ts"), /,\s*(\d+),\s*["`]/g),
+    ...captures(readFromRoot("src/core/lookup.ts"), /broken\((\d+), `the look-up/g),
     ...captures(readFromRoot("src/engine/block-memory.ts"), /invariant (\d+) is broken/g),
+    ...captures(readFromRoot("src/engine/block-source.ts"), /invariant (\d+) is broken/g),
     ...captures(readFromRoot("src/engine/block-range.ts"), /invariant (\d+) is broken/g),
     ...captures(readFromRoot("src/sharing/batches.ts"), /invariant (\d+) is broken/g),
     ...captures(readFromRoot("src/sharing/ledgers.ts"), /check\([^;]*?,\s*(\d+),\s*["`]/g),

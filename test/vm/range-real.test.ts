@@ -177,6 +177,11 @@ describe("a range, really", { skip: needs("linux") }, () => {
     assert.equal(single.rx, single.rw);
     ranges.commit(single, OFFSET, BLOCK, false);
     assert.equal(accessOf(single.rx + OFFSET), "rwxs");
+    assert.match(
+      mapLineOf(single.rx + OFFSET) ?? "",
+      /-rwx(?: \(deleted\))?$/,
+      "whoever reads the maps can tell",
+    );
     memory.copyIn(single.rx + OFFSET, Uint8Array.of(1), 1);
     assert.equal(ranges.decommit(single, OFFSET, BLOCK), true);
     assert.equal(accessOf(single.rx + OFFSET), "---s");
