@@ -35,28 +35,34 @@ export class State {
   words: Int32Array;
   doubles: Float64Array;
   /** The allocator of the buffer's chunks. */
-  readonly arena: Arena;
+  arena: Arena;
   /** The block of the place that the last operation found. */
   block = 0;
   /** The first granule of that place, counted from the block's start. */
   granule = 0;
 
-  /** @param shared the buffer of another state with the same options, to be shared with it */
-  constructor(options: CoreOptions, shared?: SharedArrayBuffer) {
-    this.arena = new Arena(Pools.start + options.poolCount * Size.pool, mostIntegers(options), shared);
+  /**
+   * @param shared the buffer of another state with the same options, to be shared with it
+   * @param spare the buffer of a state that has given it away, to be used instead of a new one if it fits
+   */
+  constructor(options: CoreOptions, shared?: SharedArrayBuffer, spare?: SharedArrayBuffer) {
+    this.arena = new Arena(fixedIntegers(options), mostIntegers(options), shared, spare);
     this.words = this.arena.words;
     this.doubles = this.arena.doubles;
-    if (shared !== undefined) return;
-    const { words, doubles } = this;
-    const shift = 31 - Math.clz32(options.granularity);
-    words[Header.granuleShift] = shift;
-    words[Header.poolCount] = options.poolCount;
-    words[Header.padding] = options.padding ? 1 : 0;
-    words[Header.immediateRelease] = options.immediateRelease ? 1 : 0;
-    layOutLookUp(words);
-    doubles[Header.maxReservedSize] = options.maxReservedSize;
-    doubles[Header.blockSize] = options.blockSize;
-    for (let index = 0; index < options.poolCount; index++) layOutPool(words, index);
+    if (shared === undefined) layOutState(this.words, this.doubles, options);
+  }
+
+  /**
+   * Gives the buffer away, cleared. From then on this is the state of an allocator without blocks, in a buffer that cannot
+   * grow. Precondition: there are no blocks, and no other state has the buffer.
+   */
+  giveBuffer(options: CoreOptions): SharedArrayBuffer {
+    const { buffer, maxReservedBytes } = this;
+    this.words.fill(0, 0, this.words[Header.unitCount]! << Unit.shift);
+    this.arena = new Arena(fixedIntegers(options), 0);
+    this.#takeViews();
+    layOutState(this.words, this.doubles, { ...options, maxReservedSize: maxReservedBytes });
+    return buffer;
   }
 
   /** The shared buffer, for the state of another thread. */
@@ -185,6 +191,24 @@ export class State {
     this.#takeViews();
     return isPromised;
   }
+}
+
+/** The integers that the fixed part of the buffer takes. */
+function fixedIntegers({ poolCount }: CoreOptions): number {
+  return Pools.start + poolCount * Size.pool;
+}
+
+/** Lays out the fixed part of a buffer, which an arena has made: an allocator without blocks. */
+function layOutState(words: Int32Array, doubles: Float64Array, options: CoreOptions): void {
+  const shift = 31 - Math.clz32(options.granularity);
+  words[Header.granuleShift] = shift;
+  words[Header.poolCount] = options.poolCount;
+  words[Header.padding] = options.padding ? 1 : 0;
+  words[Header.immediateRelease] = options.immediateRelease ? 1 : 0;
+  layOutLookUp(words);
+  doubles[Header.maxReservedSize] = options.maxReservedSize;
+  doubles[Header.blockSize] = options.blockSize;
+  for (let index = 0; index < options.poolCount; index++) layOutPool(words, index);
 }
 
 function needNothing(): void {

@@ -10,7 +10,7 @@ import { verifyStructure } from "../core/verify.ts";
 import type { JitError } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
 import { fillCutOff, fillReleased, fillTaken } from "./filling.ts";
-import { makeCore } from "./make-core.ts";
+import { keepBuffer, makeCore } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { refusedAddress } from "./refused-address.ts";
@@ -383,6 +383,7 @@ export class Engine implements AllocatorOperations {
     this.blocks.removeAllBut([]);
     this.blocks.source.releaseRange();
     this.closeDown();
+    if (this.owner === this) keepBuffer(this.core, this.options);
   }
 
   /** Refuses every operation from now on: the blocks are unmapped, or belong to other threads alone. */

@@ -241,4 +241,20 @@ describe("sharing", () => {
     throwsJitError("ERR_INVALID_ARGUMENT", () => new JitAllocator({ blockSize: 2 ** 29 }, memory));
     allocator.dispose();
   });
+
+  test("the buffer of one that was shared is never used again, that of another is", () => {
+    const bufferOf = (allocator: JitAllocator): SharedArrayBuffer => {
+      const { buffer } = allocator.share();
+      allocator.dispose();
+      return buffer;
+    };
+    new JitAllocator({}, new SimulatedMemory()).dispose();
+    const [first, second] = [make(), make()].map(({ allocator }) => bufferOf(allocator));
+    assert.notEqual(first, second);
+    const { allocator, attach } = make();
+    const handle = allocator.share();
+    attach(handle).dispose(); // by the thread that has attached
+    allocator.dispose();
+    assert.notEqual(bufferOf(make().allocator), handle.buffer);
+  });
 });
