@@ -24,6 +24,23 @@ export function eachGap(
   if (end > free) visit(free, end - free);
 }
 
+/** The end of the gap that an address lies in; the address itself where a block begins or lies there. */
+export function gapEnd(
+  words: Int32Array,
+  doubles: Float64Array,
+  start: number,
+  end: number,
+  address: number,
+): number {
+  let found = address;
+  eachGap(words, doubles, start, end, (gap, gapBytes) => {
+    if (address < gap || address >= gap + gapBytes) return gap > address;
+    found = gap + gapBytes;
+    return true;
+  });
+  return found;
+}
+
 /** The start of the lowest gap of at least `sizeBytes`; -1 where there is none. */
 export function lowestGap(
   words: Int32Array,

@@ -277,8 +277,26 @@ export class BlockMemory {
     this.#memory.forgetCode?.(mapped.rx, mapped.sizeBytes);
   }
 
+  /** Removes all blocks in one step, if the source can do that; else returns false, and has changed nothing. */
+  #removeAtOnce(): boolean {
+    needMuchStack();
+    const doomed = this.all();
+    for (const mapped of doomed) mapped.close();
+    if (!this.source.range.unmapAll(doomed)) return false;
+    for (const mapped of doomed) this.#forget(mapped);
+    return true;
+  }
+
+  /** Forgets a block that is no longer mapped. */
+  #forget(mapped: MappedBlock): void {
+    this.#end(mapped);
+    this.#mapped[this.#core.blockNumber(mapped.block)] = undefined;
+    removeBlock(this.#core, mapped.block);
+  }
+
   /** Removes all blocks but `kept`. One that the system refuses to unmap stays; the first error is thrown at the end. */
   removeAllBut(kept: readonly MappedBlock[]): void {
+    if (kept.length === 0 && this.#register === undefined && this.#removeAtOnce()) return;
     const failures: unknown[] = [];
     for (const mapped of this.all()) {
       if (kept.includes(mapped)) continue;
@@ -317,9 +335,7 @@ export class BlockMemory {
       this.source.noteRegistered(mapped);
       throw error;
     }
-    this.#end(mapped);
-    this.#mapped[this.#core.blockNumber(mapped.block)] = undefined;
-    removeBlock(this.#core, mapped.block);
+    this.#forget(mapped);
     this.#register?.remove(mapped.entry);
     this.source.noteGone(mapped);
   }

@@ -4,8 +4,9 @@
  * So a repair, which knows the blocks, can make everything else as good as untouched.
  */
 import type { Core } from "../core/core.ts";
-import { eachGap, lowestGap } from "../core/gaps.ts";
+import { eachGap, gapEnd, lowestGap } from "../core/gaps.ts";
 import { JitError } from "../base/errors.ts";
+import type { Address } from "../ffi/contract.ts";
 import type {
   AddressRange,
   DualMapping,
@@ -17,6 +18,7 @@ import type {
 } from "../vm/contract.ts";
 import type { RangeRecord } from "./contract.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
+import { ReadyStretch } from "./ready-stretch.ts";
 import { reachBytes } from "./reach.ts";
 import { noRangeNear, outOfRange } from "./refusals.ts";
 
@@ -50,6 +52,11 @@ export class BlockRange {
   readonly #options: Readonly<ResolvedJitAllocatorOptions>;
   readonly #core: Core;
   #record: RangeRecord = ownRecord();
+  /** What is usable beyond the blocks; nothing where other threads have the range too. */
+  readonly #ready = new ReadyStretch();
+  /** The highest end that a block has had in this range: what lies above was nobody's. */
+  #highestEnd: Address = 0;
+  #isShared = false;
 
   constructor(memory: VirtualMemory, options: Readonly<ResolvedJitAllocatorOptions>, core: Core) {
     this.#memory = memory;
@@ -70,7 +77,9 @@ export class BlockRange {
 
   /** Moves to a record that other threads read and write too. @param isFirst whether this thread has the range so far */
   share(record: RangeRecord, isFirst: boolean): void {
+    this.#isShared = true;
     if (isFirst) {
+      this.#dropReady();
       record.isRefused = this.#record.isRefused;
       record.isUnclean = this.#record.isUnclean;
       record.isTrimmed = this.#record.isTrimmed;
@@ -118,9 +127,10 @@ export class BlockRange {
     if (start === -1) throw outOfRange(sizeBytes, this.#largestGap(range));
     const offset = start - range.rx;
     try {
-      ranges.commit(range, offset, sizeBytes, this.#record.isUnclean);
+      this.#commit(ranges, range, start, start + sizeBytes);
     } catch (error) {
       this.#record.isUnclean = true;
+      this.#ready.clear();
       // A policy that the process was given since the range was tried. Without any block there is still a choice.
       if (this.#core.blockCount > 0 || !isPolicy(error)) throw error;
       this.release(belonging);
@@ -131,11 +141,68 @@ export class BlockRange {
     return { rx: start, rw: range.rw + offset };
   }
 
-  /** Takes a block's stretch back. @throws JitError where the system refuses; the block is as it was then */
+  /** Makes usable what is not yet, and more behind it, up to the next step. What was a block's before stays closed. */
+  #commit(ranges: RangeMemory, range: AddressRange, start: Address, end: Address): void {
+    const { isUnclean } = this.#record;
+    const isExact = this.#isShared || isUnclean || this.#options.useLargePages || end < this.#highestEnd;
+    const stepEnd = isExact ? end : this.#stepEnd(range, end, ranges.stepBytes);
+    for (const part of this.#ready.missing(start, end, stepEnd))
+      ranges.commit(range, part.start - range.rx, part.end - part.start, isUnclean);
+    this.#ready.use(start, end, stepEnd);
+    this.#highestEnd = Math.max(this.#highestEnd, end);
+  }
+
+  /** The next multiple of a step behind the end of a new block, if no other block comes before it. */
+  #stepEnd({ rx, sizeBytes }: AddressRange, end: Address, stepBytes: number): Address {
+    const { words, doubles } = this.#core;
+    const wanted = stepBytes === 0 ? end : rx + Math.ceil((end - rx) / stepBytes) * stepBytes;
+    return wanted === end ? end : Math.min(wanted, gapEnd(words, doubles, rx, rx + sizeBytes, end));
+  }
+
+  /** Makes what is ready as good as untouched. Never throws; what is refused is unclean. */
+  #dropReady(): void {
+    const { range } = this.#record;
+    const { start, end, isEmpty } = this.#ready;
+    if (range === undefined || isEmpty) return;
+    const isClean = this.#memory.ranges?.wipe(range, start - range.rx, end - start) ?? false;
+    if (!isClean) this.#record.isUnclean = true;
+    this.#ready.clear();
+  }
+
+  /**
+   * Takes the stretches of all blocks back at once, and with them what is ready, where they lie side by side.
+   * @param blocks all that there are, in the order of their addresses
+   * @returns false where they do not, or where the system refuses: nothing has changed then
+   */
+  unmapAll(blocks: readonly { readonly rx: Address; readonly sizeBytes: number }[]): boolean {
+    const { ranges } = this.#memory;
+    const { range } = this.#record;
+    const [first] = blocks;
+    if (ranges === undefined || range === undefined || first === undefined || this.#isShared) return false;
+    let end = first.rx;
+    for (const { rx, sizeBytes } of blocks) {
+      if (rx !== end) return false;
+      end += sizeBytes;
+    }
+    try {
+      this.unmap(range, first.rx, end - first.rx);
+    } catch {
+      return false;
+    }
+    return true;
+  }
+
+  /**
+   * Takes a block's stretch back, and what is ready behind it.
+   * @throws JitError where the system refuses; the block is as it was then
+   */
   unmap(range: AddressRange, rx: number, sizeBytes: number): void {
+    const isReadyToo = this.#ready.start === rx + sizeBytes;
+    const end = isReadyToo ? this.#ready.end : rx + sizeBytes;
     let isClean = false;
     try {
-      isClean = this.#memory.ranges?.decommit(range, rx - range.rx, sizeBytes) ?? false;
+      isClean = this.#memory.ranges?.decommit(range, rx - range.rx, end - rx) ?? false;
+      if (isReadyToo) this.#ready.clear();
     } finally {
       if (!isClean) this.#record.isUnclean = true;
     }
@@ -199,6 +266,7 @@ export class BlockRange {
     const { ranges } = this.#memory;
     const { range } = this.#record;
     if (ranges === undefined || range === undefined) return;
+    this.#ready.clear();
     let isClean = true;
     this.#eachGap(range, (start, sizeBytes) => {
       isClean = ranges.wipe(range, start - range.rx, sizeBytes) && isClean;
@@ -210,6 +278,7 @@ export class BlockRange {
   release({ tag, journal }: Belonging): void {
     const { range } = this.#record;
     if (range === undefined) return;
+    this.#dropReady();
     // From the moment at which the record no longer has it, the journal must: a thread may end in between.
     journal?.take(viewsOf(range), 0);
     this.#record.range = undefined;
@@ -222,6 +291,7 @@ export class BlockRange {
     }
     journal?.drop(viewsOf(range));
     this.#record.isUnclean = false;
+    this.#highestEnd = 0;
   }
 
   #reserve(ranges: RangeMemory, { tag, journal }: Belonging): AddressRange | undefined {

@@ -154,6 +154,7 @@ function rangesOf(
     return result;
   };
   return {
+    stepBytes: ranges.stepBytes,
     reserve: (request) => noted?.reserveRange(request) ?? mortal(() => ranges.reserve(request)),
     release: (range, tag) => {
       if (noted === undefined) mortal(() => ranges.release(range));

@@ -48,6 +48,7 @@ interface Reservation {
 
 /** {@link RangeMemory} on Linux. */
 export class LinuxRanges implements RangeMemory {
+  readonly stepBytes = ALIGNMENT;
   readonly #libc: NotedLibc;
   readonly #files: SystemFiles;
   /** Where the last range begins: the next one is asked for right below. 0 = none was made yet. */

@@ -50,6 +50,11 @@ export interface RangeRefusal {
 /** Ranges of one system. Each function does the whole of what it says, or throws and changes nothing, unless it says more. */
 export interface RangeMemory {
   /**
+   * Bytes that are best made usable at once, from a multiple of it on, where a block needs less and nothing else lies there:
+   * a call costs the same for a page and for as many. A page or less = no more than what is needed.
+   */
+  readonly stepBytes: number;
+  /**
    * Reserves a range. No memory is used.
    * @returns the range, or why the system's policy allows none
    * @throws JitError `ERR_OUT_OF_MEMORY` where there are no addresses for `leastBytes`; `ERR_OUT_OF_REACH` where no free
@@ -68,7 +73,8 @@ export interface RangeMemory {
    */
   commit(range: AddressRange, offset: number, sizeBytes: number, isUnclean: boolean): void;
   /**
-   * Takes a stretch back, with its memory. It cannot be run from the first step on.
+   * Takes a stretch back, with its memory: all of what was committed, or several such side by side. It cannot be run from the
+   * first step on.
    * @returns false where the system refused a later step: the stretch is unclean
    * @throws JitError where the system refused the first step; nothing has changed then
    */

@@ -38,6 +38,8 @@ interface Reserved extends AddressRange {
 
 /** {@link RangeMemory} of a simulated machine. */
 export class SimulatedRanges implements RangeMemory {
+  /** What is no block's is not usable: a stray access is an error here. */
+  readonly stepBytes = 0;
   readonly #host: RangeHost;
   readonly #reserved = new Map<Address, Reserved>();
 
@@ -97,13 +99,15 @@ export class SimulatedRanges implements RangeMemory {
   decommit(range: AddressRange, offset: number, sizeBytes: number): boolean {
     this.#host.enter("decommit", "mprotect");
     const reserved = this.#of(range);
-    const stretch = reserved.committed.find((known) => isSame(known, { offset, sizeBytes }));
-    if (stretch === undefined)
+    const stretch = { offset, sizeBytes };
+    const taken = reserved.committed.filter((known) => overlaps(known, stretch));
+    const takenBytes = taken.reduce((sum, known) => sum + known.sizeBytes, 0);
+    if (takenBytes !== sizeBytes || outside(taken, stretch).length > 0)
       throw new Error(
         `simulated memory: no stretch of ${sizeBytes} bytes at ${formatAddress(range.rx + offset)}`,
       );
-    this.#drop(reserved, stretch);
-    reserved.committed = reserved.committed.filter((other) => other !== stretch);
+    for (const known of taken) this.#drop(reserved, known);
+    reserved.committed = reserved.committed.filter((known) => !taken.includes(known));
     return this.#empty(reserved, stretch);
   }
 
