@@ -165,7 +165,7 @@ export class BlockRange {
     const { start, end, isEmpty } = this.#ready;
     if (range === undefined || isEmpty) return;
     const isClean = this.#memory.ranges?.wipe(range, start - range.rx, end - start) ?? false;
-    if (!isClean) this.#record.isUnclean = true;
+    this.#record.isUnclean ||= !isClean;
     this.#ready.clear();
   }
 
