@@ -47,8 +47,7 @@ export class BlockTrims {
       return;
     }
     const mapped = this.#blocks.at(block);
-    // Other threads' writes are not known here.
-    if (!mapped.wasWritten && !mapped.isShared) return;
+    if (!mayHaveMemory(mapped)) return;
     try {
       this.#trim(mapped);
     } catch {
@@ -63,6 +62,16 @@ export class BlockTrims {
 
   /** Bytes of all blocks for which the system holds memory. */
   residentBytes(): number {
-    return this.#blocks.all().reduce((sum, mapped) => sum + this.#range.residentBytes(mapped), 0);
+    // A look at each page takes longer than all other counts, so that it is only taken where there may be something.
+    const isAsked = (mapped: MappedBlock): boolean =>
+      this.#range.range === undefined || mayHaveMemory(mapped);
+    return this.#blocks
+      .all()
+      .reduce((sum, mapped) => sum + (isAsked(mapped) ? this.#range.residentBytes(mapped) : 0), 0);
   }
+}
+
+/** Whether the system may hold memory for a block: this library has written to it. Other threads' writes are not known here. */
+function mayHaveMemory({ wasWritten, isShared }: MappedBlock): boolean {
+  return wasWritten || isShared;
 }

@@ -16,7 +16,8 @@ export interface Statistics {
   unusedSize: number;
   /**
    * Bytes of all mapped blocks for which the system holds memory: pages that were written, and not given back since
-   * (`trim`). Asked of the system (mincore); `reservedSize` where it does not say: without a range.
+   * (`trim`). Asked of the system (mincore), for the blocks to which this library has written; `reservedSize` where it does
+   * not say: without a range.
    */
   residentSize: number;
   /**
