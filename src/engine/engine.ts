@@ -305,10 +305,8 @@ export class Engine implements AllocatorOperations {
       }
     }
     this.checkOpen("look up");
-    if (!isIndex(rx) || !Number.isInteger(generation)) {
-      throw refusals.refuseValue("look up", rx, "the token must be one that a span gave");
-    }
-    throw refusals.refuseReleased("look up", rx);
+    const isToken = isIndex(rx) && Number.isInteger(generation);
+    throw isToken ? refusals.refuseReleased("look up", rx) : refusals.refuseToken(rx);
   }
 
   tokenOf(span: Span): SpanToken {

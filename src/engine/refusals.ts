@@ -219,3 +219,8 @@ export function refuseRange(action: string, offset: unknown, length: unknown, si
       : `Cannot ${action}: the ${String(wrong[0])} must be an integer from 0 on, and is ${describe(wrong[1])}`,
   );
 }
+
+/** The error for what is no token, although it has the fields of one. */
+export function refuseToken(rx: unknown): JitError {
+  return refuseValue("look up", rx, "the token must be one that a span gave");
+}
