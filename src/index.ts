@@ -16,7 +16,7 @@ export type {
   ResultType,
   Signature,
   TypedFunction,
-} from "./api/function.ts";
+} from "./api/signature.ts";
 export type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "./engine/options.ts";
 export { preload } from "./api/preload.ts";
 export { JitRuntime } from "./api/runtime.ts";

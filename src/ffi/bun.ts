@@ -37,6 +37,7 @@ export interface BunFfiModule {
     symbols: Readonly<Record<string, BunSignature>>,
   ): { readonly symbols: Readonly<Record<string, NativeFunction>> };
   CFunction(target: BunSignature & { readonly ptr: Address }): NativeFunction & { close(): void };
+  ptr(buffer: ArrayBuffer): Address;
   toArrayBuffer(address: Address, offset: number, sizeBytes: number): ArrayBuffer;
   readonly read: { i32(address: Address, offset: number): number };
 }
@@ -122,6 +123,10 @@ class BunFfi implements Ffi {
 
   detach(buffer: ArrayBuffer): void {
     detach(buffer);
+  }
+
+  addressOf(buffer: ArrayBuffer): Address {
+    return this.#bun.ptr(buffer);
   }
 
   callable(address: Address, signature: NativeSignature): NativeCallable {

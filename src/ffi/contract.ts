@@ -84,6 +84,12 @@ export interface Ffi {
   /** Detaches a buffer made by {@link view} from its memory where the runtime can; else does nothing. Never throws. */
   detach(buffer: ArrayBuffer): void;
 
+  /**
+   * The address of a buffer of the runtime's own, which stays where it is as long as it is reachable. Precondition: it has
+   * memory, and is not detached later.
+   */
+  addressOf(buffer: ArrayBuffer): Address;
+
   /** Makes a function that calls the code at `address`. Precondition: the signature has been checked. */
   callable(address: Address, signature: NativeSignature): NativeCallable;
 

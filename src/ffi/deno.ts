@@ -44,7 +44,11 @@ export interface DenoFfiNamespace {
     name: string,
     symbols: Readonly<Record<string, DenoSignature & { readonly optional?: boolean }>>,
   ): { readonly symbols: Readonly<Record<string, NativeFunction | null>>; close(): void };
-  readonly UnsafePointer: { create(address: bigint): DenoPointer };
+  readonly UnsafePointer: {
+    create(address: bigint): DenoPointer;
+    of(buffer: ArrayBuffer): DenoPointer;
+    value(pointer: DenoPointer): bigint | number;
+  };
   readonly UnsafePointerView: (new (pointer: DenoPointer) => { getInt32(): number }) & {
     getArrayBuffer(pointer: DenoPointer, sizeBytes: number): ArrayBuffer;
   };
@@ -141,6 +145,11 @@ class DenoFfi implements Ffi {
 
   detach(buffer: ArrayBuffer): void {
     detach(buffer);
+  }
+
+  addressOf(buffer: ArrayBuffer): Address {
+    const { UnsafePointer } = this.#deno;
+    return Number(UnsafePointer.value(UnsafePointer.of(buffer)));
   }
 
   callable(address: Address, signature: NativeSignature): NativeCallable {

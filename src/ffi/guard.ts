@@ -113,6 +113,10 @@ class GuardedFfi implements Ffi {
     this.#ffi.detach(buffer);
   }
 
+  addressOf(buffer: ArrayBuffer): Address {
+    return this.#try(`ask for a buffer's address through ${this.name}`, () => this.#ffi.addressOf(buffer));
+  }
+
   callable(address: Address, signature: NativeSignature): NativeCallable {
     return this.#try(`make a function of code through ${this.name}`, () =>
       this.#ffi.callable(address, signature),

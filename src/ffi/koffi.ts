@@ -38,6 +38,7 @@ export interface KoffiModule {
   proto(result: string, parameters: readonly string[]): KoffiType;
   decode(address: Address, type: KoffiType): NativeFunction;
   view(address: Address, sizeBytes: number): ArrayBuffer;
+  address(buffer: ArrayBuffer): bigint;
   errno(): number;
 }
 
@@ -155,6 +156,10 @@ class KoffiFfi implements Ffi {
 
   detach(buffer: ArrayBuffer): void {
     detach(buffer);
+  }
+
+  addressOf(buffer: ArrayBuffer): Address {
+    return Number(this.#koffi.address(buffer));
   }
 
   callable(address: Address, signature: NativeSignature): NativeCallable {

@@ -121,6 +121,10 @@ class NodeFfi implements Ffi {
     this.#koffi.detach(buffer);
   }
 
+  addressOf(buffer: ArrayBuffer): Address {
+    return this.#koffi.addressOf(buffer);
+  }
+
   callable(address: Address, signature: NativeSignature): NativeCallable {
     const callable = this.#koffi.callable(address, signature);
     const { parameters } = signature;

@@ -10,7 +10,7 @@ function recordingDeno(): { deno: DenoFfiNamespace; parameters: (readonly string
   const parameters: (readonly string[])[] = [];
   const deno: DenoFfiNamespace = {
     dlopen: () => ({ symbols: {}, close: () => undefined }),
-    UnsafePointer: { create: () => ({}) },
+    UnsafePointer: { create: () => ({}), of: () => ({}), value: () => 0n },
     UnsafePointerView: class {
       static getArrayBuffer(): ArrayBuffer {
         return new ArrayBuffer(8);

@@ -1,12 +1,14 @@
 /**
  * Functions that get libraries of absolute symbols, in a process whose random numbers are the same everywhere. Prints what
  * was wrong, nothing if nothing was. `workers`: two threads at once. `one`: one thread, one function after the other.
- * `left`: prints how many mappings of this library are left in the end.
+ * `left`, `left-of-own`: prints how many mappings of this library are left in the end; of functions that share a stub, or
+ * have one native function each, as where there can be no stubs.
  */
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { systemFfi } from "../../src/ffi/select.ts";
 import { JitAllocator, toFunction } from "../../src/index.ts";
 
 /** More calls than any interface waits for before it makes a library. */
@@ -23,10 +25,14 @@ Math.random = () => 0.25;
 function callOften(allocator: JitAllocator, code: Uint8Array, wanted: number): string | undefined {
   const span = allocator.alloc(code.length);
   span.write(0, code);
-  const call = toFunction(span, { parameters: ["f64"], result: "f64" });
+  const signature = { parameters: ["f64"], result: "f64" } as const;
+  const call =
+    process.argv[2] === "left-of-own"
+      ? systemFfi().callable(span.rx, signature).call
+      : toFunction(span, signature);
   for (let count = 1; count <= CALLS; count++) {
     const result = call(3);
-    if (result !== wanted) return `call ${count} gave ${result}, not ${wanted}`;
+    if (result !== wanted) return `call ${count} gave ${String(result)}, not ${wanted}`;
   }
   return undefined;
 }
@@ -50,7 +56,7 @@ if (!isMainThread) {
   for (const worker of workers) worker.postMessage("go");
   for (const [result] of await results) if (result !== "right") console.log(result);
   for (const worker of workers) worker.postMessage("end");
-} else if (process.argv[2] === "left") {
+} else if (process.argv[2]?.startsWith("left") === true) {
   // Two allocators, whose functions may be in one library: it goes with the last of them.
   const allocators = [new JitAllocator(), new JitAllocator()];
   for (const allocator of allocators) console.log(callOften(allocator, DOUBLE, 6) ?? "right");

@@ -54,6 +54,11 @@ export class ThrowingFfi implements Ffi {
     this.#inner.detach(buffer);
   }
 
+  addressOf(buffer: ArrayBuffer): Address {
+    this.#pass("addressOf");
+    return this.#inner.addressOf(buffer);
+  }
+
   callable(address: Address, signature: NativeSignature): NativeCallable {
     this.#pass("callable");
     const inner = this.#inner.callable(address, signature);
@@ -95,6 +100,7 @@ export function interfaceTo(
     errno,
     view: (_address, sizeBytes) => new ArrayBuffer(sizeBytes),
     detach: () => undefined,
+    addressOf: () => 4096,
     callable: () => ({ call: code, close: () => undefined }),
   };
 }

@@ -51,6 +51,10 @@ class FakeFfi implements Ffi {
     this.calls.push("detach");
   }
 
+  addressOf(): Address {
+    return 4096;
+  }
+
   callable(address: Address): ReturnType<Ffi["callable"]> {
     const call = this.#record(`call ${address}`);
     return { call, fast: call, close: () => undefined };

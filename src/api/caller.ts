@@ -1,0 +1,198 @@
+/**
+ * Calls code of one signature: what its callables share, and the callables themselves.
+ *
+ * Native is one function for a signature and a thread. It is bound to a stub, which jumps to the address in its cell
+ * (engine/stubs.ts). A callable is a closure that checks its arguments and that its span is live, stores the address of
+ * its code in the cell, and calls that function. Nothing native belongs to a single callable.
+ */
+import { argumentNames, compile } from "../base/generated.ts";
+import { isTypedArray } from "../base/intrinsics.ts";
+import { platform } from "../base/platform.ts";
+import type { SpanOwner } from "../engine/contract.ts";
+import type { Span } from "../engine/span.ts";
+import { cellValue, Stubs, type Stub } from "../engine/stubs.ts";
+import type { Address, NativeCallable, NativeFunction, NativeType } from "../ffi/contract.ts";
+import { refusedCall, systemFfi } from "../ffi/select.ts";
+import { systemMemory } from "../vm/select.ts";
+import { argumentCheck, SHORTCUTS, tooManyArguments } from "./argument-checks.ts";
+import type { CheckedSignature } from "./signature.ts";
+
+let stubs: Stubs | undefined;
+
+/** A stub of this thread; undefined where there can be none. */
+function takeStub(): Stub | undefined {
+  stubs ??= new Stubs(systemMemory(), systemFfi(), platform.processor);
+  return stubs.take();
+}
+
+/** Returns the release count of the span's allocator. @throws JitError `ERR_RELEASED` where the span is not live */
+export type CheckLive = (code: Span) => number;
+
+/** Makes a callable; `address` is the value of a cell. Precondition: the span is live. */
+type MakeCallable = (code: Span, owner: SpanOwner, address: number) => NativeFunction;
+
+/** Puts the checks before the calls of a native function that reads the address of the code from `cell`. */
+type Bind = (target: NativeCallable, cell: Float64Array) => MakeCallable;
+
+/** The cell of a function that has no stub, and reads none. */
+const NO_CELL = new Float64Array(1);
+
+/** Makes the callables of one signature in one thread. */
+export class Caller {
+  readonly #signature: CheckedSignature;
+  readonly #checkLive: CheckLive;
+  readonly #take: () => Stub | undefined;
+  #target: NativeCallable | undefined;
+  #cell: Float64Array | undefined;
+  #make: MakeCallable | undefined;
+  #isFast = false;
+  #bindSlow: Bind | undefined;
+
+  /** @param take takes a stub; tests pass their own */
+  constructor(signature: CheckedSignature, checkLive: CheckLive, take = takeStub) {
+    this.#signature = signature;
+    this.#checkLive = checkLive;
+    this.#take = take;
+  }
+
+  /** Makes a callable of the code at `rx`. @throws JitError `ERR_FEATURE_NOT_ENABLED` where native code cannot be called */
+  functionOf(code: Span, owner: SpanOwner, rx: Address): NativeFunction {
+    const make = this.#make;
+    if (make !== undefined && (this.#isFast || this.#target?.fast === undefined))
+      return make(code, owner, cellValue(rx));
+    return this.#prepare(rx)(code, owner, cellValue(rx));
+  }
+
+  /** Makes what the callables share, or makes it anew now that there is a fast way to call. */
+  #prepare(rx: Address): MakeCallable {
+    if (this.#target === undefined || this.#cell === undefined) {
+      const stub = this.#take();
+      if (stub === undefined) {
+        // No stub can be made here: the code gets a native function of its own.
+        const target = systemFfi().callable(rx, this.#signature);
+        this.#bindSlow ??= makeBind(this.#signature, target.fast !== undefined, this.#checkLive);
+        return this.#bindSlow(target, NO_CELL);
+      }
+      this.#target = systemFfi().callable(stub.address, this.#signature);
+      this.#cell = stub.cell;
+    }
+    this.#isFast = this.#target.fast !== undefined;
+    this.#make = makeBind(this.#signature, this.#isFast, this.#checkLive)(this.#target, this.#cell);
+    return this.#make;
+  }
+}
+
+/** How many texts {@link makeBind} has compiled. */
+let textCount = 0;
+
+/**
+ * Compiles the checks of a signature. For two parameters of the types i32 and f64, where the target has no fast way to
+ * call yet, it is:
+ *
+ * ```text
+ * return (code, owner, address) => {
+ *   let releaseCount = owner.releaseCount;
+ *   return (a0, a1, surplus = undefined) => {
+ *     if (!(typeof a0 === "number" && (a0 | 0) === a0)) checks[0](a0);
+ *     if (!(typeof a1 === "number")) checks[1](a1);
+ *     if (surplus !== undefined) refuseSurplus();
+ *     if (owner.releaseCount !== releaseCount) releaseCount = checkLive(code);
+ *     try {
+ *       cell[0] = address;
+ *       const { fast } = target;
+ *       if (fast === undefined) return target.call(a0, a1);
+ *       return fast(a0, a1);
+ *     } catch (error) {
+ *       throw refusedCall(error);
+ *     }
+ *   };
+ * };
+ * ```
+ *
+ * Where the target has one, `fast` is taken from it once, and calls have nothing to choose.
+ *
+ * Nothing can come between the check that the span is live, the store and the jump through the cell, so that the jump
+ * never leads to what was released, or to the code of another callable:
+ * - The cell is this thread's alone, and nothing else writes it. JavaScript of one thread runs to its end; what is queued
+ *   meanwhile (finalizers, signals, messages) runs after it.
+ * - The arguments have been checked. To convert what is left, numbers, bigints and real views of memory, a foreign
+ *   function interface reads no property and calls no method that a caller could have given them.
+ * - A thread that is terminated on the way does not go on. Code that calls back into JavaScript has left the stub long
+ *   before; so callables may be called from below each other.
+ *
+ * In a shared allocator another thread may release the span after the check. It must not: code that is released must not
+ * be running, or be about to.
+ *
+ * A call looks up whether the span is live only if anything was released since the last call. The parameter `surplus`
+ * catches a call with too many arguments; its default value keeps it out of the function's `length`.
+ *
+ * The checks cost a call little or nothing, for three reasons:
+ * - Compilers leave out a branch that was never taken. `releaseCount` begins as the allocator's, since the span is known
+ *   to be live then, so the first call looks nothing up.
+ * - Compilers treat as a constant whatever is written once: a `const`, and the target's `fast`, which is added only when
+ *   there is a fast way ({@link NativeCallable.fast}). A variable that is undefined at first would be loaded at each call.
+ * - V8 caches compiled code by its text, and would share call sites among signatures. The number makes each text unique,
+ *   so that a call site only ever calls one native function.
+ */
+function makeBind({ parameters: types }: CheckedSignature, isFast: boolean, checkLive: CheckLive): Bind {
+  const checks = types.map(argumentCheck);
+  const refuseSurplus = (): never => {
+    throw tooManyArguments(types.length);
+  };
+  const names = argumentNames(types.length);
+  const list = names.join(", ");
+  const lines = names.map((name, index) => {
+    const shortcut = SHORTCUTS[types[index] ?? "void"]?.(name);
+    return `${shortcut === undefined ? "" : `if (!(${shortcut})) `}checks[${index}](${name});`;
+  });
+  const [start, choice] = isFast
+    ? ["const { fast } = target;", ""]
+    : ["", `const { fast } = target; if (fast === undefined) return target.call(${list});`];
+  const make = compile<(...values: unknown[]) => Bind>(
+    ["checks", "refuseSurplus", "checkLive", "isTypedArray", "refusedCall"],
+    `return (target, cell) => {
+      ${start}
+      return (code, owner, address) => {
+        let releaseCount = owner.releaseCount;
+        return (${[...names, "surplus = undefined"].join(", ")}) => {
+          ${lines.join("\n")}
+          if (surplus !== undefined) refuseSurplus();
+          if (owner.releaseCount !== releaseCount) releaseCount = checkLive(code);
+          try {
+            cell[0] = address;
+            ${choice}
+            return fast(${list});
+          } catch (error) {
+            throw refusedCall(error);
+          }
+        };
+      };
+    }; // ${textCount++}`,
+  );
+  if (make !== undefined) return make(checks, refuseSurplus, checkLive, isTypedArray, refusedCall);
+  return bindSlowly(types, checks, refuseSurplus, checkLive);
+}
+
+/** {@link makeBind} where the process may not compile text. */
+function bindSlowly(
+  types: readonly NativeType[],
+  checks: readonly ((value: unknown) => void)[],
+  refuseSurplus: () => never,
+  checkLive: CheckLive,
+): Bind {
+  return (target, cell) => (code, _owner, address) => {
+    const callable: NativeFunction = (...args) => {
+      for (const [index, check] of checks.entries()) check(args[index]);
+      if (args[types.length] !== undefined) refuseSurplus();
+      const { fast = target.call } = target;
+      checkLive(code);
+      try {
+        cell[0] = address;
+        return fast(...args);
+      } catch (error) {
+        throw refusedCall(error);
+      }
+    };
+    return Object.defineProperty(callable, "length", { value: types.length });
+  };
+}

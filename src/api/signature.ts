@@ -1,0 +1,183 @@
+/** Signatures of machine code: their types, and what this thread has made for each. */
+import type { Address, NativeType } from "../ffi/contract.ts";
+import { refuseValue } from "../engine/refusals.ts";
+
+/** The TypeScript type of each type in a signature. */
+export interface NativeValues {
+  /** Results only. */
+  void: void;
+  /** −128 to 127. */
+  i8: number;
+  /** 0 to 255. */
+  u8: number;
+  /** −32,768 to 32,767. */
+  i16: number;
+  /** 0 to 65,535. */
+  u16: number;
+  /** −2**31 to 2**31 − 1. */
+  i32: number;
+  /** 0 to 2**32 − 1. */
+  u32: number;
+  /** Any number, rounded to the nearest single-precision number. */
+  f32: number;
+  /** Any number. */
+  f64: number;
+  /** −2n**63n to 2n**63n − 1n. */
+  i64: bigint;
+  /** 0n to 2n**64n − 1n. */
+  u64: bigint;
+  /** 0 to 2**53 − 1. */
+  pointer: Address;
+  /** Parameters only. The code gets the address of its first byte, valid while the call lasts. */
+  buffer: ArrayBufferView | ArrayBuffer;
+}
+
+/** The types a parameter can have. */
+export type ParameterType = Exclude<keyof NativeValues, "void">;
+/** The types a result can have. */
+export type ResultType = Exclude<keyof NativeValues, "buffer">;
+
+/**
+ * The parameters and the result of a piece of machine code, which follows the platform's C calling convention.
+ *
+ * | type | in TypeScript |
+ * |---|---|
+ * | `void` | undefined; results only |
+ * | `i8` `u8` `i16` `u16` `i32` `u32` | number, an integer in the range of the type |
+ * | `f32` `f64` | number |
+ * | `i64` `u64` | bigint in the range of the type |
+ * | `pointer` | Address: an integer from 0 to 2**53 − 1 |
+ * | `buffer` | a TypedArray, DataView or ArrayBuffer; parameters only. The code gets its address, valid during the call |
+ */
+export interface Signature {
+  /** In the order of the arguments; at most 32. */
+  readonly parameters: readonly ParameterType[];
+  /** `void` where there is none. */
+  readonly result: ResultType;
+}
+
+/** The arguments that a list of parameter types describes. */
+export type ArgumentsOf<P extends readonly ParameterType[]> = {
+  -readonly [I in keyof P]: P[I] extends ParameterType ? NativeValues[P[I]] : never;
+};
+
+/** The function that a signature describes: its arguments and its result are inferred. */
+export type TypedFunction<S extends Signature> = (
+  ...args: ArgumentsOf<S["parameters"]>
+) => NativeValues[S["result"]];
+
+const PARAMETER_TYPES: readonly NativeType[] = [
+  "i8",
+  "u8",
+  "i16",
+  "u16",
+  "i32",
+  "u32",
+  "pointer",
+  "i64",
+  "u64",
+  "f32",
+  "f64",
+  "buffer",
+];
+const RESULT_TYPES: readonly NativeType[] = [...PARAMETER_TYPES.filter((type) => type !== "buffer"), "void"];
+
+/** More than any compiler passes, and few enough for every foreign function interface. */
+const MOST_PARAMETERS = 32;
+
+/**
+ * The most signatures, and the most places in their tree, that are kept. A program has some dozens of signatures. One that
+ * makes them without end (a fuzzer, a binding generator) must not keep all of them, at some 5 KB each.
+ */
+const MOST_SIGNATURES = 512;
+const MOST_PLACES = 4096;
+
+/** A signature that has been checked. Nobody else has it, so that no getter of a caller's is ever read again. */
+export interface CheckedSignature {
+  readonly parameters: readonly NativeType[];
+  readonly result: NativeType;
+}
+
+/** A place in the tree of signatures. */
+interface Place<V> {
+  /** The types on the way from the root. */
+  readonly parameters: readonly NativeType[];
+  /** The places after one more parameter. */
+  readonly next: Map<unknown, Place<V>>;
+  readonly byResult: Map<unknown, V>;
+}
+
+/**
+ * What a thread has made for each signature. The types of a signature lead through a tree of maps to it. So they are
+ * checked on the way: one that leads nowhere is unknown, or met for the first time.
+ */
+export class SignatureTable<V> {
+  readonly #make: (signature: CheckedSignature) => V;
+  #root: Place<V> = newPlace([]);
+  #signatureCount = 0;
+  #placeCount = 0;
+
+  /** @param make makes what is kept for a signature */
+  constructor(make: (signature: CheckedSignature) => V) {
+    this.#make = make;
+  }
+
+  /**
+   * What was made for the signature, or is made now. Reads each part of `signature` once.
+   * @throws JitError `ERR_INVALID_ARGUMENT` for an invalid signature
+   */
+  of(signature: unknown): V {
+    if (typeof signature !== "object" || signature === null) {
+      throw refuseValue("call code with signature", signature, "a signature is { parameters, result }");
+    }
+    const { parameters, result } = signature as Partial<Record<"parameters" | "result", unknown>>;
+    const count: unknown = Array.isArray(parameters) ? parameters.length : undefined;
+    if (!Array.isArray(parameters) || typeof count !== "number" || !(count <= MOST_PARAMETERS)) {
+      throw refuseValue(
+        "call code with parameters",
+        parameters,
+        `they are an array of at most ${MOST_PARAMETERS}`,
+      );
+    }
+    let place = this.#root;
+    for (let index = 0; index < count; index++) {
+      const type: unknown = parameters[index];
+      place = place.next.get(type) ?? this.#grow(place, type);
+    }
+    return place.byResult.get(result) ?? this.#add(place, result);
+  }
+
+  #grow(place: Place<V>, type: unknown): Place<V> {
+    const checked = checkType("parameter", type, PARAMETER_TYPES);
+    const next = newPlace<V>([...place.parameters, checked]);
+    this.#placeCount++;
+    place.next.set(checked, next);
+    return next;
+  }
+
+  #add(place: Place<V>, result: unknown): V {
+    const { parameters } = place;
+    const checked = checkType("result", result, RESULT_TYPES);
+    const made = this.#make({ parameters, result: checked });
+    if (this.#signatureCount >= MOST_SIGNATURES || this.#placeCount >= MOST_PLACES) {
+      // Emptied all at once: to track the least recently used would make every look-up cost more.
+      this.#root = newPlace([]);
+      this.#signatureCount = this.#placeCount = 0;
+      return made;
+    }
+    this.#signatureCount++;
+    place.byResult.set(checked, made);
+    return made;
+  }
+}
+
+function newPlace<V>(parameters: readonly NativeType[]): Place<V> {
+  return { parameters, next: new Map(), byResult: new Map() };
+}
+
+function checkType(what: string, type: unknown, known: readonly NativeType[]): NativeType {
+  const found = known.find((candidate) => candidate === type);
+  if (found === undefined)
+    throw refuseValue(`call code with ${what}`, type, `it is one of ${known.join(" ")}`);
+  return found;
+}

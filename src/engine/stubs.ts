@@ -1,0 +1,192 @@
+/**
+ * Stubs: machine code through which any number of callables share one native function.
+ *
+ * Making a native function takes a foreign function interface 3 to 20 µs. So a thread makes one for each signature, bound
+ * to a stub, which jumps to the address that stands in a cell of data. A callable stores the address of its code there
+ * and calls the native function: arguments and return address are where the code expects them.
+ *
+ * ```text
+ * cell   ┌ a double: 1 + address × 2⁻⁵² ┐   memory of the JavaScript heap, readable and writable, never executable
+ *        └──────────────▲───────────────┘
+ * stub   ┌──────────────┴──────────────────────────────────────┐   readable and executable, never writable
+ *        │ load the cell, drop its upper 12 bits, jump         │
+ *        └─────────────────────────────────────────────────────┘
+ * ```
+ *
+ * The address is the fraction of a double, so that one store of a number puts it there: two stores of 32 bits would each
+ * be as fast, but the processor could not forward them to the one load of 64. The exponent makes the double a normal
+ * number. The bits of an address alone would be a denormal one, which a process in flush-to-zero mode reads as 0.
+ *
+ * A thread's page of stubs stays mapped until the process ends, one page for 128 signatures: nothing tells when the last
+ * callable can no longer run. Stubs themselves are used again when no callable can reach them.
+ */
+import { JitError } from "../base/errors.ts";
+import type { ProcessorName } from "../base/platform.ts";
+import type { Address, Ffi } from "../ffi/contract.ts";
+import type { VirtualMemory } from "../vm/contract.ts";
+
+/** A stub, and the cell that it jumps through. */
+export interface Stub {
+  /** The address of its code. */
+  readonly address: Address;
+  /**
+   * One element, an address as {@link cellValue} writes it. Whatever calls the stub must hold this very object: when it is
+   * collected, the stub is given to another signature.
+   */
+  readonly cell: Float64Array;
+}
+
+/** The number that stands for an address (an integer from 0 to 2**52 − 1) in a cell. */
+export function cellValue(address: Address): number {
+  return 1 + address * 2 ** -52;
+}
+
+/** Bytes of a stub with what fills it up: two stubs share a cache line. */
+const STUB_BYTES = 32;
+/** The stubs of a page of 4 KiB. Larger pages have no more: few threads have more signatures. */
+const STUBS_PER_PAGE = 128;
+const CELL_BYTES = Float64Array.BYTES_PER_ELEMENT;
+
+/** A stub's code: instructions, and where the address of the cell stands among them, in bytes. */
+interface StubCode {
+  readonly code: Uint8Array;
+  readonly cellAt: number;
+  /** One byte after the other, they trap. */
+  readonly filler: Uint8Array;
+}
+
+/** r11 is what both calling conventions let a call change on its way to the callee, and no argument stands in it. */
+const X64: StubCode = {
+  code: Uint8Array.of(
+    ...[0x49, 0xbb, 0, 0, 0, 0, 0, 0, 0, 0], // mov r11, the cell
+    ...[0x4d, 0x8b, 0x1b], //                   mov r11, [r11]
+    ...[0x49, 0xc1, 0xe3, 0x0c], //             shl r11, 12
+    ...[0x49, 0xc1, 0xeb, 0x0c], //             shr r11, 12
+    ...[0x41, 0xff, 0xe3], //                   jmp r11
+  ),
+  cellAt: 2,
+  filler: Uint8Array.of(0xcc),
+};
+
+/** x16 is the register that linkers' veneers use; a jump through it passes for a call where branch targets are checked. */
+const ARM64: StubCode = {
+  code: new Uint8Array(
+    Uint32Array.of(
+      0x5800_0090, // ldr  x16, the cell: the 8 bytes after the code
+      0xf940_0210, // ldr  x16, [x16]
+      0xd340_ce10, // ubfx x16, x16, #0, #52
+      0xd61f_0200, // br   x16
+      ...[0, 0],
+    ).buffer,
+  ),
+  cellAt: 16,
+  filler: Uint8Array.of(0x00, 0x00, 0x20, 0xd4), // brk #0
+};
+
+const STUB_CODES: Readonly<Record<ProcessorName, StubCode | undefined>> = {
+  x64: X64,
+  arm64: ARM64,
+  other: undefined,
+};
+
+/** A stub that nobody uses. */
+interface FreeStub {
+  readonly address: Address;
+  readonly cells: ArrayBuffer;
+  readonly index: number;
+}
+
+/** What stubs are made with. */
+export type StubMemory = Pick<
+  VirtualMemory,
+  | "info"
+  | "alloc"
+  | "protect"
+  | "release"
+  | "allocDualMapping"
+  | "releaseDualMapping"
+  | "copyIn"
+  | "flushInstructionCache"
+>;
+
+/** The stubs of one thread. */
+export class Stubs {
+  readonly #memory: StubMemory;
+  readonly #ffi: Pick<Ffi, "addressOf">;
+  readonly #code: StubCode | undefined;
+  readonly #free: FreeStub[] = [];
+  readonly #unreachable = new FinalizationRegistry<FreeStub>((stub) => this.#free.push(stub));
+  #isRefused = false;
+
+  constructor(memory: StubMemory, ffi: Pick<Ffi, "addressOf">, processor: ProcessorName) {
+    this.#memory = memory;
+    this.#ffi = ffi;
+    this.#code = STUB_CODES[processor];
+  }
+
+  /** A stub that nothing else uses; undefined where this process can have none: the caller has another way. */
+  take(): Stub | undefined {
+    if (this.#free.length === 0) this.#makePage();
+    const free = this.#free.pop();
+    if (free === undefined) return undefined;
+    const { address, cells, index } = free;
+    const cell = new Float64Array(cells, index * CELL_BYTES, 1);
+    this.#unreachable.register(cell, free);
+    return { address, cell };
+  }
+
+  #makePage(): void {
+    if (this.#code === undefined || this.#isRefused) return;
+    // Not a typed array with memory of its own: engines keep that of short ones in their heaps, and may move it.
+    const cells = new ArrayBuffer(STUBS_PER_PAGE * CELL_BYTES);
+    try {
+      const { pageGranularity } = this.#memory.info();
+      const code = pageOf(this.#code, this.#ffi.addressOf(cells), pageGranularity);
+      const address = this.#publish(code);
+      // The last one is taken first.
+      for (let index = STUBS_PER_PAGE - 1; index >= 0; index--)
+        this.#free.push({ address: address + index * STUB_BYTES, cells, index });
+    } catch (error) {
+      if (!(error instanceof JitError)) throw error;
+      // Where there was no room there may be some later; a policy stays.
+      this.#isRefused = error.code !== "ERR_OUT_OF_MEMORY";
+    }
+  }
+
+  /** Maps the code. It is never writable and executable at once, and has one view wherever the system allows that. */
+  #publish(code: Uint8Array): Address {
+    const memory = this.#memory;
+    const address = memory.alloc(code.length, { read: true, write: true });
+    try {
+      memory.copyIn(address, code, code.length);
+      memory.protect(address, code.length, { read: true, execute: true });
+      memory.flushInstructionCache(address, code.length);
+      return address;
+    } catch (error) {
+      memory.release(address, code.length);
+      if (!(error instanceof JitError)) throw error;
+    }
+    // What was written may not become executable (SELinux, MDWE): two views, as for other code.
+    const mapping = memory.allocDualMapping(code.length, {});
+    try {
+      memory.copyIn(mapping.rw, code, code.length);
+      memory.flushInstructionCache(mapping.rx, code.length);
+      return mapping.rx;
+    } catch (error) {
+      memory.releaseDualMapping(mapping, code.length);
+      throw error;
+    }
+  }
+}
+
+/** A page of stubs, each with its own cell of those that begin at `cells`. */
+function pageOf({ code, cellAt, filler }: StubCode, cells: Address, sizeBytes: number): Uint8Array {
+  const page = new Uint8Array(sizeBytes);
+  for (let at = 0; at < sizeBytes; at += filler.length) page.set(filler, at);
+  const view = new DataView(page.buffer);
+  for (let index = 0; index < STUBS_PER_PAGE; index++) {
+    page.set(code, index * STUB_BYTES);
+    view.setBigUint64(index * STUB_BYTES + cellAt, BigInt(cells + index * CELL_BYTES), true);
+  }
+  return page;
+}
