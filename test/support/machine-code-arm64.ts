@@ -37,6 +37,11 @@ export function jumpFrom(rx: number, target: number): Uint8Array {
   return words(0x1400_0000 | (((target - rx) / 4) & 0x3ff_ffff));
 }
 
+/** `ldr x16, target; br x16`: code that runs anywhere, with the arguments it was called with. */
+export function jumpFar(target: number): Uint8Array {
+  return words(0x5800_0050, 0xd61f_0200, target % 2 ** 32, Math.floor(target / 2 ** 32));
+}
+
 /**
  * x0 = where, x1 = how many.
  * `fmov d0, xzr; cbz x1, end; next: ldr d1, [x0], #8; fadd d0, d0, d1; subs x1, x1, #1; b.ne next; end: ret`

@@ -51,6 +51,12 @@ export function jumpFrom(rx: number, target: number): Uint8Array {
   return Uint8Array.of(0xe9, ...int32(target - (rx + 5)));
 }
 
+/** `mov r11, target; jmp r11`: code that runs anywhere, with the arguments it was called with. */
+export function jumpFar(target: number): Uint8Array {
+  const address = new Uint8Array(BigUint64Array.of(BigInt(target)).buffer);
+  return Uint8Array.of(0x49, 0xbb, ...address, 0x41, 0xff, 0xe3);
+}
+
 /**
  * Adds up 64-bit floats: the first parameter is where, the second how many; on Windows rcx for rdi and rdx for rsi.
  * `xorpd xmm0, xmm0; test rsi, rsi; jz end; next: addsd xmm0, [rdi]; add rdi, 8; dec rsi; jnz next; end: ret`

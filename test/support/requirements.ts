@@ -2,6 +2,7 @@
  * What some tests need of the machine they run on. A test that cannot run says so by the reason it is skipped with:
  * `describe("…", { skip: needs("linux") }, …)`. There is no other way in which a test asks for its machine.
  */
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -30,6 +31,10 @@ const requirements = {
     reason: "its machine code is x86-64 in the System V calling convention",
   },
   bash: { isMet: () => !isWindows, reason: "it sets limits in a shell, and this system has no bash" },
+  gcc: {
+    isMet: hasNativeGcc,
+    reason: "it compares with C, and there is no gcc here that compiles for this processor and Linux",
+  },
   koffi: {
     isMet: () => platform.runtime === "node",
     reason: "it is about koffi, and this runtime has an interface of its own",
@@ -63,6 +68,13 @@ const requirements = {
 export function needs(...names: readonly (keyof typeof requirements)[]): string | false {
   const lacking = names.filter((name) => !requirements[name].isMet());
   return lacking.length === 0 ? false : lacking.map((name) => requirements[name].reason).join("; ");
+}
+
+function hasNativeGcc(): boolean {
+  if (platform.system !== "linux") return false;
+  const { stdout, status } = spawnSync("gcc", ["-dumpmachine"], { encoding: "utf8" });
+  const processor = platform.processor === "x64" ? "x86_64-" : "aarch64-";
+  return status === 0 && stdout.startsWith(processor) && stdout.includes("linux");
 }
 
 function canLinkFolders(): boolean {
