@@ -8,7 +8,7 @@ export { JitAllocator } from "./api/allocator.ts";
 export { JitError } from "./base/errors.ts";
 export type { JitErrorCode, JitErrorJson, SystemFailure } from "./base/errors.ts";
 export type { Address } from "./ffi/contract.ts";
-export { toFunction } from "./api/function.ts";
+export { signature, toFunction } from "./api/function.ts";
 export type {
   ArgumentsOf,
   NativeValues,

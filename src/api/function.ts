@@ -1,11 +1,16 @@
 /** Makes machine code callable as a typed function. */
 import { JitError } from "../base/errors.ts";
-import type { NativeFunction } from "../ffi/contract.ts";
 import { refuseReleased, refuseValue } from "../engine/refusals.ts";
 import { spanAccess } from "../engine/span.ts";
 import type { Span } from "../engine/span.ts";
 import { Caller } from "./caller.ts";
-import { SignatureTable, type Signature, type TypedFunction } from "./signature.ts";
+import {
+  SignatureTable,
+  type ArgumentsOf,
+  type NativeValues,
+  type Signature,
+  type TypedFunction,
+} from "./signature.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
 const { isSpan, rx: rxOf, block: blockOf } = spanAccess;
@@ -32,7 +37,11 @@ const callers = new SignatureTable<Caller>((signature) => new Caller(signature, 
  * add(2, 3); // 5
  * ```
  */
-export function toFunction<const S extends Signature>(code: Span, signature: S): TypedFunction<S> {
+export function toFunction<const S extends Signature>(
+  code: Span,
+  signature: S,
+  // Written out, because an editor shows the name of a type alias in place of what it stands for.
+): (...args: ArgumentsOf<S["parameters"]>) => NativeValues[S["result"]] {
   if (!isSpan(code))
     throw refuseValue("call", code, "the code must be a Span; query(address) makes one of an address");
   const caller = callers.of(signature);
@@ -44,8 +53,25 @@ export function toFunction<const S extends Signature>(code: Span, signature: S):
       "Cannot call code in simulated memory: it is not executable",
     );
   }
-  const made: NativeFunction = caller.functionOf(code, owner, rxOf(code));
-  return made as TypedFunction<S>;
+  return caller.functionOf(code, owner, rxOf(code)) as TypedFunction<S>;
+}
+
+/**
+ * Checks a signature and returns it, with the types of its literals: for signatures that are kept, or used more than once.
+ * Without it TypeScript takes the types in a variable for any `string`.
+ *
+ * @param types the signature
+ * @returns `types` itself
+ * @throws JitError `ERR_INVALID_ARGUMENT` for an invalid signature
+ * @example
+ * ```ts
+ * const binary = signature({ parameters: ["i32", "i32"], result: "i32" });
+ * const add = toFunction(span, binary); // (a: number, b: number) => number
+ * ```
+ */
+export function signature<const S extends Signature>(types: S): S {
+  callers.of(types);
+  return types;
 }
 
 /** Returns the release count of the span's allocator. @throws JitError `ERR_RELEASED` where the span is not live */

@@ -56,10 +56,33 @@ export interface Signature {
   readonly result: ResultType;
 }
 
-/** The arguments that a list of parameter types describes. */
-export type ArgumentsOf<P extends readonly ParameterType[]> = {
-  -readonly [I in keyof P]: P[I] extends ParameterType ? NativeValues[P[I]] : never;
+/** Names for arguments, as an editor shows them. Few compilers pass more, and those are called `args_0` and so on. */
+interface Named {
+  0: [];
+  1: [a: 0];
+  2: [a: 0, b: 0];
+  3: [a: 0, b: 0, c: 0];
+  4: [a: 0, b: 0, c: 0, d: 0];
+  5: [a: 0, b: 0, c: 0, d: 0, e: 0];
+  6: [a: 0, b: 0, c: 0, d: 0, e: 0, f: 0];
+  7: [a: 0, b: 0, c: 0, d: 0, e: 0, f: 0, g: 0];
+  8: [a: 0, b: 0, c: 0, d: 0, e: 0, f: 0, g: 0, h: 0];
+  9: [a: 0, b: 0, c: 0, d: 0, e: 0, f: 0, g: 0, h: 0, i: 0];
+  10: [a: 0, b: 0, c: 0, d: 0, e: 0, f: 0, g: 0, h: 0, i: 0, j: 0];
+  11: [a: 0, b: 0, c: 0, d: 0, e: 0, f: 0, g: 0, h: 0, i: 0, j: 0, k: 0];
+  12: [a: 0, b: 0, c: 0, d: 0, e: 0, f: 0, g: 0, h: 0, i: 0, j: 0, k: 0, l: 0];
+  13: [a: 0, b: 0, c: 0, d: 0, e: 0, f: 0, g: 0, h: 0, i: 0, j: 0, k: 0, l: 0, m: 0];
+}
+
+/** The arguments of parameters `P`, with the names of the tuple `N`. */
+type NamedArguments<N extends readonly unknown[], P extends readonly ParameterType[]> = {
+  [I in keyof N]: I extends keyof P ? (P[I] extends ParameterType ? NativeValues[P[I]] : never) : never;
 };
+
+/** The arguments that a list of parameter types describes. */
+export type ArgumentsOf<P extends readonly ParameterType[]> = P["length"] extends keyof Named
+  ? NamedArguments<Named[P["length"]], P>
+  : { -readonly [I in keyof P]: P[I] extends ParameterType ? NativeValues[P[I]] : never };
 
 /** The function that a signature describes: its arguments and its result are inferred. */
 export type TypedFunction<S extends Signature> = (

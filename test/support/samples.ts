@@ -21,7 +21,7 @@ const STATEMENT_WITH_RESULT = /^(\s*)(\S.*);\s+\/\/ (-?\d[\d._]*n?|true|false|un
  * a file in a folder of its own below `dist/`.
  */
 const SURROUNDINGS = `
-import { JitAllocator, JitError, JitRuntime, Span, VirtMem, preload, toFunction } from "jit-allocator";
+import { JitAllocator, JitError, JitRuntime, Span, VirtMem, preload, signature, toFunction } from "jit-allocator";
 import { readTrace } from "../src/cli/trace.js";
 import { SimulatedMemory } from "../src/vm/simulated.js";
 const memory = new SimulatedMemory();

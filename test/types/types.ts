@@ -5,6 +5,7 @@
  */
 import {
   JitAllocator,
+  signature,
   toFunction,
   type Address,
   type JitAllocatorOptions,
@@ -57,6 +58,31 @@ export function aNamedSignatureIsInferredToo(): void {
   check<Same<typeof root, TypedFunction<typeof signature>>>();
   check<Same<Parameters<typeof root>, [number]>>();
 }
+
+export function signatureKeepsWhatTypesThereAre(): void {
+  const dot = signature({ parameters: ["buffer", "pointer"], result: "f64" });
+  check<Same<typeof dot, { readonly parameters: readonly ["buffer", "pointer"]; readonly result: "f64" }>>();
+  check<Same<Parameters<TypedFunction<typeof dot>>[1], number>>();
+  // @ts-expect-error there is no such type
+  signature({ parameters: ["i33"], result: "void" });
+  // @ts-expect-error buffers are parameters only
+  signature({ parameters: [], result: "buffer" });
+  const widened = { parameters: ["i32"], result: "i32" };
+  // @ts-expect-error in a variable the types are any string
+  toFunction(span, widened);
+}
+
+export function aGenericSignatureIsPassedOn<S extends Signature>(kept: S): TypedFunction<S> {
+  return toFunction(span, signature(kept));
+}
+
+export function moreArgumentsThanHaveNamesAreInferredToo(): void {
+  type Fifteen = TypedFunction<{ parameters: [...Eight, ...Seven]; result: "void" }>;
+  check<Same<Parameters<Fifteen>["length"], 15>>();
+  check<Same<Parameters<Fifteen>[14], bigint>>();
+}
+type Eight = ["i8", "i8", "i8", "i8", "i8", "i8", "i8", "i8"];
+type Seven = ["f64", "f64", "f64", "f64", "f64", "f64", "u64"];
 
 export function wrongCallsDoNotCompile(): void {
   const add = toFunction(span, { parameters: ["i32", "i64"], result: "i32" });

@@ -1,7 +1,14 @@
 /** toFunction: what it refuses, so that no call reaches code with what the code does not expect. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { JitAllocator, JitError, toFunction, type Signature, type Span } from "../../../src/index.ts";
+import {
+  JitAllocator,
+  JitError,
+  signature,
+  toFunction,
+  type Signature,
+  type Span,
+} from "../../../src/index.ts";
 import { SimulatedMemory } from "../../../src/vm/simulated.ts";
 import { throwsJitError, wrong } from "../../support/expectations.ts";
 import * as machineCode from "../../support/native-code.ts";
@@ -220,6 +227,20 @@ describe("signatures that are not right: ERR_INVALID_ARGUMENT", { skip }, () => 
         toFunction(wrong(code), { parameters: [], result: "void" }),
       );
     }
+  });
+
+  test("signature() gives back what it was given, and refuses what toFunction refuses", () => {
+    const types = { parameters: ["i32", "buffer"], result: "u8" } as const;
+    assert.equal(signature(types), types);
+    for (const [parameters, result] of [
+      [["i33"], "void"],
+      [[], "buffer"],
+      [["void"], "void"],
+      [{ length: 1, 0: "i32" }, "void"],
+      [new Array(33).fill("i32"), "void"],
+    ])
+      throwsJitError("ERR_INVALID_ARGUMENT", () => signature(wrong({ parameters, result })));
+    throwsJitError("ERR_INVALID_ARGUMENT", () => signature(wrong(null)));
   });
 
   test("a signature changed afterwards changes nothing", () => {

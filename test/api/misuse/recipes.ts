@@ -4,6 +4,7 @@ import {
   JitError,
   JitRuntime,
   preload,
+  signature,
   Span,
   toFunction,
   VirtMem,
@@ -446,10 +447,15 @@ export const moduleRecipes: Readonly<Record<string, Recipe>> = {
     allows: [anything, anything],
     call: (_self, given) => Reflect.construct(WriteScope, given) as unknown,
   },
+  signature: {
+    args: () => [{ parameters: [], result: "void" }],
+    allows: [nothing],
+    call: (_self, [types]) => signature(wrong<Signature>(types)),
+  },
   toFunction: {
     args: ({ span }) => [span, { parameters: [], result: "void" }],
     allows: [isLiveSpan, nothing],
-    call: (_self, [code, signature]) => toFunction(wrong(code), wrong<Signature>(signature)),
+    call: (_self, [code, types]) => toFunction(wrong(code), wrong<Signature>(types)),
   },
   "toFunction parameters": {
     args: ({ span }) => [span, []],
