@@ -9,6 +9,7 @@ export { JitError } from "./base/errors.ts";
 export type { JitErrorCode, JitErrorJson, SystemFailure } from "./base/errors.ts";
 export type { Address } from "./ffi/contract.ts";
 export { signature, toFunction } from "./api/function.ts";
+export type { FunctionOptions } from "./api/function.ts";
 export type {
   ArgumentsOf,
   NativeValues,

@@ -1,4 +1,5 @@
 import { JitAllocator } from "./allocator.ts";
+import { nameCode } from "./code-names.ts";
 import { JitError } from "../base/errors.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
@@ -164,6 +165,7 @@ export class JitRuntime implements Disposable {
       throw error;
     }
     this.#added.set(span.rx, { span, name });
+    if (name !== undefined) nameCode(span, name);
     return span;
   }
 }

@@ -16,6 +16,8 @@ export interface Platform {
   readonly runtimeVersion: string;
   readonly system: SystemName;
   readonly processor: ProcessorName;
+  /** Whether the process was started to write a CPU profile (`--cpu-prof`, `--prof`), on its command line or by NODE_OPTIONS. */
+  readonly isProfiled: boolean;
   /** The fact by which each was detected, for people. */
   readonly evidence: { readonly runtime: string; readonly system: string; readonly processor: string };
 }
@@ -37,6 +39,7 @@ function detect(): Platform {
     runtimeVersion: versions[runtime] ?? "unknown",
     system,
     processor,
+    isProfiled: isProfiled(runtime),
     evidence: {
       runtime:
         runtime === "node"
@@ -46,6 +49,14 @@ function detect(): Platform {
       processor: `process.arch is ${JSON.stringify(process.arch)}`,
     },
   };
+}
+
+function isProfiled(runtime: RuntimeName): boolean {
+  // Deno would ask the user for the variable, and has no such flag.
+  const fromEnvironment = runtime === "deno" ? "" : (process.env["NODE_OPTIONS"] ?? "");
+  return [...process.execArgv, ...fromEnvironment.split(/\s+/)].some((flag) =>
+    /^--(?:cpu-)?prof$/.test(flag),
+  );
 }
 
 /** A permission that a runtime may withhold from a program. */

@@ -198,6 +198,14 @@ export function refuseReleased(action: string, rx: number): JitError {
   );
 }
 
+/** A span has been shrunk so far that the code at `offset` is no longer in it. Sizes in bytes. */
+export function refuseEntry(rx: number, offset: number, size: number): JitError {
+  return new JitError(
+    "ERR_RELEASED",
+    `Cannot call the code at ${formatAddress(rx)} + ${offset}: the span was shrunk to ${size} bytes`,
+  );
+}
+
 export function refuseDisposed(action: string): JitError {
   return new JitError("ERR_DISPOSED", `Cannot ${action}: the allocator has been disposed; make another one`);
 }

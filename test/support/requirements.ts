@@ -49,6 +49,10 @@ const requirements = {
       "Deno 2.9 ends a worker between two turns of its event loop only: in the middle of something its thread goes on " +
       "after terminate() has returned",
   },
+  cpuProfile: {
+    isMet: () => platform.runtime === "node",
+    reason: "it reads the file of --cpu-prof, which Deno does not know and Bun writes in its own way",
+  },
   withoutProc: {
     isMet: () => platform.runtime !== "bun",
     reason: "Bun 1.4 does not start where there is no /proc",

@@ -457,6 +457,20 @@ export const moduleRecipes: Readonly<Record<string, Recipe>> = {
     allows: [isLiveSpan, nothing],
     call: (_self, [code, types]) => toFunction(wrong(code), wrong<Signature>(types)),
   },
+  "toFunction options": {
+    args: ({ span }) => [span, "name", 0],
+    allows: [
+      isLiveSpan,
+      (value) => typeof value === "string" || value === undefined,
+      (value) => value === undefined || isIn(0, 127)(value),
+    ],
+    call: (_self, [code, name, offset]) =>
+      toFunction(
+        wrong(code),
+        { parameters: [], result: "void" },
+        { name: wrong(name), offset: wrong(offset) },
+      ),
+  },
   "toFunction parameters": {
     args: ({ span }) => [span, []],
     allows: [isLiveSpan, (value) => Array.isArray(value) && value.length === 0],
