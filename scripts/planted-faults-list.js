@@ -429,8 +429,8 @@ export const plantedFaults = [
   {
     name: "a function called after the release of its code",
     file: "src/api/function.ts",
-    find: "if (!owner.isLive(code)) throw",
-    replace: "if (code.rx === 0) throw",
+    find: "if (!owner.isLive(span)) throw",
+    replace: "if (rxOf(span) === 0) throw",
     tests: ["function/"],
   },
 
