@@ -1,4 +1,5 @@
 /** What the system says this process holds: Linux alone does, others seem to hold nothing. */
+import assert from "node:assert/strict";
 import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 import { platform } from "../../src/base/platform.ts";
 
@@ -35,6 +36,19 @@ export function ownMapLines(): readonly string[] {
  */
 export function ownUsedLines(): readonly string[] {
   return ownMapLines().filter((line) => line.split(" ")[1] !== "---s");
+}
+
+/** An address with at least so many bytes of free addresses around it. */
+export function addressAmid(freeBytes: number): number {
+  let end = 0;
+  for (const line of mapLines()) {
+    const [start = 0, next = 0] = (line.split(" ", 1)[0] ?? "")
+      .split("-")
+      .map((hex) => Number.parseInt(hex, 16));
+    if (end !== 0 && start - end >= freeBytes) return end + Math.floor((start - end) / 2);
+    end = next;
+  }
+  return assert.fail(`${freeBytes} free bytes of addresses are nowhere`);
 }
 
 /** Bytes of the mapping of a line. */
