@@ -5,6 +5,8 @@
  */
 import { LinuxMemory } from "../../src/vm/linux.ts";
 import { ClearedCache } from "../../src/vm/linux/instruction-cache.ts";
+import { LinuxRanges } from "../../src/vm/linux/range.ts";
+import { systemMemory } from "../../src/vm/select.ts";
 
 /** The system cannot run a program of the emulated processor: tests start this one, which starts the emulator. */
 const launcher = process.env["JIT_ALLOCATOR_TEST_LAUNCHER"];
@@ -24,23 +26,34 @@ if (process.env["JIT_ALLOCATOR_TEST_STALE_CODE"] === "1") keepTranslationsFresh(
 function keepTranslationsFresh(): void {
   /* eslint-disable @typescript-eslint/unbound-method -- each is called with the `this` it belongs to */
   const { allocDualMapping, releaseDualMapping } = LinuxMemory.prototype;
+  const { reserve, release } = LinuxRanges.prototype;
   const { flush } = ClearedCache.prototype;
   /* eslint-enable @typescript-eslint/unbound-method */
-  /** The executable views, and how to change their protection. Other memory is written where it is executed. */
-  const views = new Map<number, { readonly end: number; readonly memory: LinuxMemory }>();
+  /** The executable views: where each ends. Other memory is written where it is executed. */
+  const views = new Map<number, number>();
 
   LinuxMemory.prototype.allocDualMapping = function (...args) {
     const mapping = allocDualMapping.apply(this, args);
-    views.set(mapping.rx, { end: mapping.rx + args[0], memory: this });
+    views.set(mapping.rx, mapping.rx + args[0]);
     return mapping;
   };
   LinuxMemory.prototype.releaseDualMapping = function (...args) {
     releaseDualMapping.apply(this, args);
     views.delete(args[0].rx);
   };
+  LinuxRanges.prototype.reserve = function (request) {
+    const range = reserve.call(this, request);
+    if ("rx" in range && range.rx !== range.rw) views.set(range.rx, range.rx + range.sizeBytes);
+    return range;
+  };
+  LinuxRanges.prototype.release = function (...args) {
+    release.apply(this, args);
+    views.delete(args[0].rx);
+  };
   ClearedCache.prototype.flush = function (address, sizeBytes) {
     flush.call(this, address, sizeBytes);
-    for (const [rx, { end, memory }] of views) {
+    const memory = systemMemory();
+    for (const [rx, end] of views) {
       if (address < rx || address >= end) continue;
       const { pageSize } = memory.info();
       const first = address - (address % pageSize);
