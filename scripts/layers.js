@@ -91,7 +91,7 @@ const others = [
   },
   {
     files: "examples/",
-    imports: ["examples/", "jit-allocator", "@defasm/core", "node:*"],
+    imports: ["examples/", "jit-allocator", "@defasm/core", "iced-x86", "node:*"],
     reason: "an example imports the library the way its users do",
   },
 ];

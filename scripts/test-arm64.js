@@ -29,6 +29,7 @@ const PROCESSOR_TESTS = [
   "examples/brainf-programs",
   "examples/brainf-reach",
   "examples/brainf-tiers",
+  "examples/query-filter",
   "function/",
   "process/",
   "runtime/",
