@@ -43,7 +43,8 @@ writeFileSync(
       // A sample shows how a value is made, not always what becomes of it.
       noUnusedLocals: false,
     },
-    include: ["*.ts"],
+    // @defasm/core ships no types; the page on assemblers says where those of the examples are.
+    include: ["*.ts", "../../examples/defasm-core.d.ts"],
     // What is compiled lies where its output goes, and that is left out unless told otherwise.
     exclude: [],
   }),
