@@ -10,6 +10,8 @@ export interface MarkMachine {
   readonly hasGettid?: boolean;
   readonly hasFutex?: boolean;
   readonly hasMalloc?: boolean;
+  /** The error numbers that calls of the runtime's own leave, one after the other, before the look at a wait's. */
+  readonly others?: number[];
 }
 
 /** FUTEX_OWNER_DIED. */
@@ -36,7 +38,14 @@ export class FakeMarks {
   }
 
   calls(id: number): MarkCalls {
-    const { word = 0, lockStatus = 0, hasGettid = true, hasFutex = true, hasMalloc = true } = this.#machine;
+    const {
+      word = 0,
+      lockStatus = 0,
+      hasGettid = true,
+      hasFutex = true,
+      hasMalloc = true,
+      others = [],
+    } = this.#machine;
     let errno = 0;
     return {
       malloc: (sizeBytes) => {
@@ -65,7 +74,7 @@ export class FakeMarks {
         return -1;
       },
       gettid: () => (hasGettid ? id : -1),
-      errno: () => errno,
+      errno: () => others.shift() ?? errno,
     };
   }
 }

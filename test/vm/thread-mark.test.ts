@@ -51,6 +51,24 @@ describe("the marks of threads", () => {
     assert.equal(blind.isAlive(identity), undefined);
   });
 
+  test("what calls of the runtime's own leave as the error number is no answer", () => {
+    const left: readonly number[][] = [
+      [Errno.EMFILE],
+      [Errno.EAGAIN],
+      [Errno.EAGAIN, Errno.EMFILE, Errno.EAGAIN],
+    ];
+    for (const others of left) {
+      const process = new FakeMarks({ others });
+      const [first, second] = [process.threadWith(100), process.threadWith(101)];
+      const identity = first.current();
+      assert.ok(identity);
+      assert.equal(second.isAlive(identity), true);
+      process.end(100);
+      others.push(Errno.EMFILE, Errno.ETIMEDOUT);
+      assert.equal(second.isAlive(identity), false);
+    }
+  });
+
   test("without robust mutexes there is a number and no mark; without numbers, nothing", () => {
     const refused = { lockStatus: Errno.EOPNOTSUPP };
     assert.deepEqual(new FakeMarks(refused).threadWith(100).current(), { id: 100, mark: 0 });

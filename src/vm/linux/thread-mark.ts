@@ -32,6 +32,13 @@ const FUTEX_NUMBERS: Readonly<Record<ProcessorName, number | undefined>> = {
 /** glibc before 2.34 has these functions in a library of their own. */
 const LIBRARIES = [...LINUX_LIBC_NAMES, "libpthread.so.0"];
 
+/**
+ * How often a thread is looked at, until two answers in a row are the same. Between a call and the look at its error number
+ * the runtime may make calls of its own, which leave theirs: JavaScriptCore reads /proc to see how much memory is used, and
+ * where no descriptor is left that is EMFILE.
+ */
+const MOST_LOOKS = 8;
+
 /** The calls that marks need; a function that is missing fails with ENOSYS. */
 export interface MarkCalls {
   /** The address of that many bytes, which nobody frees; 0 = no memory. */
@@ -128,11 +135,14 @@ export class ThreadMarks {
   /** Whether the thread with that mark still runs; undefined where that cannot be found out. */
   isAlive({ id, mark }: ThreadIdentity): boolean | undefined {
     const calls = this.#all();
-    // The word had the expected value (the wait timed out or was interrupted): the thread still holds its mutex.
-    if (calls.futexWait(mark, id) === 0) return true;
-    const errno = calls.errno();
-    if (errno === Errno.ETIMEDOUT || errno === Errno.EINTR) return true;
-    return errno === Errno.EAGAIN ? false : undefined;
+    let answer: boolean | undefined;
+    for (let look = 0; look < MOST_LOOKS; look++) {
+      if (calls.futexWait(mark, id) === 0) return true;
+      const before = answer;
+      answer = meaningOf(calls.errno());
+      if (answer !== undefined && answer === before) return answer;
+    }
+    return undefined;
   }
 
   #all(): MarkCalls {
@@ -152,4 +162,11 @@ export class ThreadMarks {
     const id = isSecond ? second : first;
     return id > 0 && (known <= 0 || id === known) ? { id, mark: isSecond ? mutex + 4 : mutex } : undefined;
   }
+}
+
+/** What the error number of a vain wait says: whether the thread lives; undefined where it says nothing. */
+function meaningOf(errno: number): boolean | undefined {
+  // The word had the expected value (the wait timed out or was interrupted): the thread still holds its mutex.
+  if (errno === Errno.ETIMEDOUT || errno === Errno.EINTR) return true;
+  return errno === Errno.EAGAIN ? false : undefined;
 }
