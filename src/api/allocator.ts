@@ -1,7 +1,6 @@
 import { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
 import { checkStackSize } from "../base/stack.ts";
-import { rehearse } from "../engine/rehearsal.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { resolveOptions } from "../engine/options.ts";
@@ -68,7 +67,6 @@ export class JitAllocator implements Disposable {
     const memory = memoryOr(given);
     this.#options = attached?.engine.options ?? resolveOptions(options, memory);
     this.#memory = memory;
-    if (attached === undefined) rehearse(this.#options);
     this.#engine = attached ?? new Engine(this.#options, memory);
     this.#isAttached = attached !== undefined;
   }

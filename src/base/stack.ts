@@ -16,36 +16,31 @@ const PARAMETERS = 512;
 /**
  * How many probes deep the stack must reach for a first call: V8 needs 40 KiB to compile a function, which it does when the
  * function is called. System calls, and the making of errors, need less. JavaScriptCore keeps a part of the stack for
- * itself.
+ * itself, and takes seconds to compile twelve probes within each other, in which no worker can end.
  */
 const TIMES = platform.runtime === "bun" ? 3 : 12;
 
-/** After so many operations of a thread on shared allocators, every function that they usually call has been called. */
+/** After so many operations of a thread, every function that operations usually call has been called. */
 const FIRST_OPERATIONS = 1000;
 
 /** A probe takes about as much stack as so many nested calls of {@link descend}. */
 const CALLS = 64;
 
-const [enough, probe] = compile<
-  (zero: Int32Array, never: () => void) => [() => void, (more: number) => void]
->(["zero", "never"], textOfProbes())?.(new Int32Array(1), () => undefined) ?? [
-  () => descend(CALLS),
-  (more: number) => descend(CALLS * (more + 1)),
-];
+const [enough, muchMore] = compile<(zero: Int32Array, never: () => void) => [() => void, () => void]>(
+  ["zero", "never"],
+  textOfProbes(),
+)?.(new Int32Array(1), () => undefined) ?? [() => descend(CALLS), () => descend(CALLS * TIMES)];
 
 /**
- * The text of two probes. Compilers inline the first into the caller and leave only the comparison. The compiled code still
- * checks for the stack that the probe would take interpreted, in case of a deoptimization; the comparison keeps one
- * possible. The second calls itself so many times more, so that the parameters need to be read only once.
+ * The text of nested probes, each of which calls the one before. Compilers inline them into the caller and leave only the
+ * comparison. The compiled code still checks for the stack that the probes would take interpreted, in case of a
+ * deoptimization; the comparison keeps one possible.
  */
 function textOfProbes(): string {
   const parameters = argumentNames(PARAMETERS).join(", ");
-  return `return [(${parameters}) => { if (zero[0] !== 0) never(a0); },
-    function probe(${parameters}) { if (a0 > 0) probe(a0 - 1); }];`;
-}
-
-function muchMore(): void {
-  probe(TIMES - 1);
+  let text = `const probe1 = (${parameters}) => { if (zero[0] !== 0) never(a0); };\n`;
+  for (let i = 2; i <= TIMES; i++) text += `const probe${i} = (${parameters}) => { probe${i - 1}(); };\n`;
+  return `${text} return [probe1, probe${TIMES}];`;
 }
 
 /** The probe where no function can be made from text: nested calls. */
@@ -69,14 +64,14 @@ export function needStack(): void {
 }
 
 /**
- * Checks for more stack in a thread's first operations on shared allocators, whose functions are not compiled yet: 2 to 4 µs
- * each. Other allocators have a rehearsal instead (engine/rehearsal.ts). Throws the engine's RangeError where there is not
- * enough room.
+ * Checks for more stack in the first operations of a thread, whose functions are not compiled yet. Returns false for each
+ * of these, then true: the check is no longer needed. Throws the engine's RangeError where there is not enough room.
  */
-export function needStackAtFirst(): void {
-  if (operations >= FIRST_OPERATIONS) return;
+export function needStackAtFirst(): boolean {
+  if (operations >= FIRST_OPERATIONS) return true;
   muchMore();
   operations += 1; // not for refused operations, which have called nothing
+  return false;
 }
 
 /** The most calls of this library between the caller and the check that needs most stack. */

@@ -46,9 +46,10 @@ export class BlockTrims {
       disarmTrim(this.#core.words, block);
       return;
     }
+    const mapped = this.#blocks.at(block);
+    if (!mayHaveMemory(mapped)) return;
     try {
-      const mapped = this.#blocks.at(block);
-      if (mayHaveMemory(mapped)) this.#trim(mapped);
+      this.#trim(mapped);
     } catch {
       // The release is done. Nothing depends on the memory, and a later trim asks for it again.
     }

@@ -28,7 +28,7 @@ import type { CachePolicy } from "./write-scope.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
 const { isIndex } = refusals;
-const { needMuchStack, needStack } = stack;
+const { needMuchStack, needStack, needStackAtFirst } = stack;
 const { block: blockOf, granule: granuleOf, isChecked, end: endSpan } = spanAccess;
 
 /** 2 GiB - 1: a request is at most 2 GiB less a granule (asmjit). No power, which engines would keep as a double. */
@@ -55,8 +55,13 @@ export class Engine implements AllocatorOperations {
   readonly #fills: boolean;
   /** Bytes: the largest request; 0 once disposed, so that the hot path needs no other check. */
   #largestSize: number;
-  /** The same with one pool; 0 with three, and where free memory is filled. Requests up to it take the short path. */
-  #largestPlainSize: number;
+  /**
+   * The same with one pool; 0 with three, while {@link #warmUp} lasts, and where free memory is filled. Requests up to it take
+   * the short path.
+   */
+  #largestPlainSize = 0;
+  /** Whether releases and shrinks may take the short path: nothing is filled, and {@link #warmUp} is over. */
+  #isPlain = false;
   readonly #granuleMask: number;
   #isDisposed = false;
   /**
@@ -74,13 +79,19 @@ export class Engine implements AllocatorOperations {
     this.#fills = options.fillUnusedMemory;
     this.#granuleMask = options.granularity - 1;
     this.#largestSize = TWO_GIB_LESS_ONE - options.granularity + 1;
-    this.#largestPlainSize = this.#poolCount === 1 && !this.#fills ? this.#largestSize : 0;
     this.core = makeCore(options, shared?.buffer);
     this.blocks = new BlockMemory(this, this.core, memory, options, this.tagName);
     this.trims = new BlockTrims(this.core, this.blocks, memory);
     this.#identity = new SpanIdentity(this.core, this.blocks, this);
     this.#bytes = new SpanBytes(this.#identity, this.blocks);
     this.isExecutable = memory.name !== "simulated";
+  }
+
+  /** Sends the first operations, which call most functions for the first time, the long way: it checks for more stack. */
+  #warmUp(): void {
+    if (!needStackAtFirst()) return;
+    this.#isPlain = !this.#fills;
+    if (this.#poolCount === 1 && !this.#fills) this.#largestPlainSize = this.#largestSize;
   }
 
   // --- allocation ---------------------------------------------------------------------------------------------
@@ -132,10 +143,9 @@ export class Engine implements AllocatorOperations {
 
   /** Does what {@link #takeRoom} does, and fills what was trimmed since it was filled, if free memory is to be filled. */
   #place(size: number): boolean {
-    const isFilled = this.#fills && this.trims.isTrimmed;
-    if (isFilled) needMuchStack(); // what is filled is filled when the room is taken
+    this.#warmUp();
     const isInNewBlock = this.#takeRoom(size);
-    if (!isInNewBlock && isFilled) fillTaken(this.core, this.blocks);
+    if (!isInNewBlock && this.#fills && this.trims.isTrimmed) fillTaken(this.core, this.blocks);
     return isInNewBlock;
   }
 
@@ -161,7 +171,7 @@ export class Engine implements AllocatorOperations {
   release(target: Span | Address): void {
     needStack();
     this.releaseCount++;
-    if (typeof target === "number" && !this.#fills) {
+    if (typeof target === "number" && this.#isPlain) {
       const status = this.core.release(target);
       if (status !== Status.ok) this.#finishRelease(target, status);
     } else {
@@ -194,6 +204,7 @@ export class Engine implements AllocatorOperations {
   }
 
   #releaseTarget(target: Span | Address): void {
+    if (!this.#isPlain) this.#warmUp();
     if (typeof target !== "number") {
       if (!this.#releaseOwn(target)) this.#freeSpan(this.#identity.liveBlock(target, "release"), target);
     } else {
@@ -218,11 +229,12 @@ export class Engine implements AllocatorOperations {
 
   shrink(target: Span | Address, newSize: number): void {
     needStack();
-    const isPlain = typeof target === "number" && typeof newSize === "number" && !this.#fills;
+    const isPlain = typeof target === "number" && typeof newSize === "number" && this.#isPlain;
     if (!isPlain || !this.core.shrinkShort(target, newSize)) this.#shrinkTarget(target, newSize);
   }
 
   #shrinkTarget(target: Span | Address, newSize: number): void {
+    this.#warmUp();
     const core = this.core;
     const isAddress = typeof target === "number";
     const mapped = isAddress
@@ -260,6 +272,7 @@ export class Engine implements AllocatorOperations {
 
   query(rx: Address): Span {
     needStack();
+    this.#warmUp();
     if (typeof rx === "number" && this.core.begins(rx)) this.core.noteStart(rx);
     else this.#locate(rx);
     return this.#identity.makeAnother(this.core.block, this.core.granule);
@@ -284,6 +297,7 @@ export class Engine implements AllocatorOperations {
   /** The span of the allocation that a token names. */
   spanOf({ rx, generation }: SpanToken): Span {
     needStack();
+    this.#warmUp();
     if (isIndex(rx) && this.core.locateStart(rx) === Status.ok) {
       const { block, granule } = this.core;
       if (this.#identity.hasGeneration(block, granule, generation)) {
@@ -297,6 +311,7 @@ export class Engine implements AllocatorOperations {
 
   tokenOf(span: Span): SpanToken {
     needStack();
+    this.#warmUp();
     return this.#identity.tokenOf(span);
   }
 
@@ -330,6 +345,7 @@ export class Engine implements AllocatorOperations {
 
   writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void {
     needStack();
+    this.#warmUp(); // before anything is written: the shrink at the end may need as much stack
     const length = this.#bytes.writeBack(span, code, kept, policy);
     // The shrink comes last: if the flush fails, the span is as long as it was.
     if (length !== undefined) this.#shrinkTarget(span, length);
