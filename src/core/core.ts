@@ -228,7 +228,7 @@ export class Core extends states.State {
       this.#vacate(block, granule, count === 0 ? lengthFrom(words, block, granule) : count);
       words[block + Block.live] = live;
       // A long allocation may have been most of what was in use.
-      return count === 0 && hasLeftBounds(words, block) ? this.#sparse(block) : Status.ok;
+      return count === 0 ? this.#sparse(block) : Status.ok;
     }
     words[block + Block.live] = live;
     words[block + Block.freed] = words[block + Block.freed]! + count;
@@ -242,7 +242,7 @@ export class Core extends states.State {
       noteFullWords(words, block, granule, count);
       makeDirty(this, block, granule);
       // Now and then is often enough to see how much of the block is in use.
-      return (live & 15) === 0 && hasLeftBounds(words, block) ? this.#sparse(block) : Status.ok;
+      return (live & 15) === 0 ? this.#sparse(block) : Status.ok;
     }
     words[Header.releasesInARow] = inARow + 1;
     // The granules in use before and behind the allocation, as in free-runs.ts.
@@ -281,9 +281,10 @@ export class Core extends states.State {
     return Status.sparse;
   }
 
-  /** The use of a block has left its bounds: tells the caller whether to trim it. */
+  /** Tells the caller whether to trim a block: its use has left its bounds. Out of line: inlined, it costs a release 1 ns. */
   #sparse(block: number): Status {
-    if (!moveBounds(this.words, block)) return Status.ok;
+    const words = this.words;
+    if (!hasLeftBounds(words, block) || !moveBounds(words, block)) return Status.ok;
     this.block = block;
     return Status.sparse;
   }
