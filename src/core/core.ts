@@ -34,7 +34,7 @@ const { lookUp } = lookups;
 const { indexDirtyWords, joinRun, listRun, makeDirty } = runIndex;
 const { takeElsewhere, takeHole } = holes;
 const { poolAt } = states;
-const { hasLeftBounds, moveBounds, noteEmptied } = thrift;
+const { hasLeftBounds, moveBounds, noteEmptied, spaceLooks } = thrift;
 
 /** The state, and the operations on it that an engine runs for each call. Rarer ones are functions of the other modules. */
 export class Core extends states.State {
@@ -223,12 +223,13 @@ export class Core extends states.State {
     const count = 32 - Math.clz32(last); // 0 where the allocation is longer than 32 granules
     const end = granule + count;
     const live = words[block + Block.live]! - 1;
-    if (live === 0 || begins === 0) return this.#releaseLast(block, granule);
-    if (count === 0 || end === words[block + Block.tail]) {
-      this.#vacate(block, granule, count === 0 ? lengthFrom(words, block, granule) : count);
+    if ((live & words[block + Block.lookMask]!) === 0 || begins === 0 || count === 0) {
+      return this.#releaseAndLook(block, granule);
+    }
+    if (end === words[block + Block.tail]) {
+      this.#vacate(block, granule, count);
       words[block + Block.live] = live;
-      // A long allocation may have been most of what was in use.
-      return count === 0 ? this.#sparse(block) : Status.ok;
+      return Status.ok;
     }
     words[block + Block.live] = live;
     words[block + Block.freed] = words[block + Block.freed]! + count;
@@ -241,8 +242,7 @@ export class Core extends states.State {
     if (inARow === Eager.releases) {
       noteFullWords(words, block, granule, count);
       makeDirty(this, block, granule);
-      // Now and then is often enough to see how much of the block is in use.
-      return (live & 15) === 0 ? this.#sparse(block) : Status.ok;
+      return Status.ok;
     }
     words[Header.releasesInARow] = inARow + 1;
     // The granules in use before and behind the allocation, as in free-runs.ts.
@@ -265,6 +265,19 @@ export class Core extends states.State {
     return Status.ok;
   }
 
+  /** Releases the allocation that begins at `granule`, if there is one, and looks whether the block has become sparse. */
+  #releaseAndLook(block: number, granule: number): Status {
+    const words = this.words;
+    const live = words[block + Block.live]! - 1;
+    if (live === 0 || !this.#beginsAt(block, granule)) return this.#releaseLast(block, granule);
+    this.#vacate(block, granule, lengthFrom(words, block, granule));
+    words[block + Block.live] = live;
+    spaceLooks(words, block);
+    if (!hasLeftBounds(words, block) || !moveBounds(words, block)) return Status.ok;
+    this.block = block;
+    return Status.sparse;
+  }
+
   /** Releases the block's last allocation, if it begins at `granule`; else returns notAllocated or interiorAddress. */
   #releaseLast(block: number, granule: number): Status {
     const words = this.words;
@@ -277,14 +290,6 @@ export class Core extends states.State {
     words[block + Block.live] = 0;
     this.#becameEmpty(block);
     if (!noteEmptied(words, block, tail)) return Status.ok;
-    this.block = block;
-    return Status.sparse;
-  }
-
-  /** Tells the caller whether to trim a block: its use has left its bounds. Out of line: inlined, it costs a release 1 ns. */
-  #sparse(block: number): Status {
-    const words = this.words;
-    if (!hasLeftBounds(words, block) || !moveBounds(words, block)) return Status.ok;
     this.block = block;
     return Status.sparse;
   }

@@ -227,8 +227,8 @@ export const enum Block {
   live = 11,
   /** The index of its pool. */
   pool = 12,
-  /** How often the block was filled again after its use had fallen (thrift.ts). */
-  refills = 13,
+  /** A release looks at the block's use where the live allocations left have none of these bits (thrift.ts). */
+  lookMask = 13,
   /** The index of the block's generations (generations.ts), an integer a granule; 0 = it has none, or is promised them. */
   generations = 14,
   /** The lower 32 bits of rx: with them the offset of an address is a difference of integers. */
@@ -253,9 +253,9 @@ export const enum Block {
   /** The nodes in the rings of the pool's blocks, and of those with dirty words. */
   inPool = 24,
   inDirty = 28,
-  /** The bounds of its use, in granules (thrift.ts). Parts of the node `inDirty` that are no links. */
-  trimBelow = 28,
-  trimSpan = 29,
+  /** The lower bound of its use, in granules, and how often it was filled again after its use had fallen (thrift.ts). */
+  trimBelow = 28, // parts of the node `inDirty` that are no links
+  refills = 29,
   /** The dirty bits begin right behind the header. */
   dirty = Size.block,
 }
