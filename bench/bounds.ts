@@ -70,6 +70,17 @@ function micro(measure: string, over: string, under: string, required: number, a
   };
 }
 
+/** A bound on a figure itself. */
+function single(name: string, required: number, aim: number): Bound {
+  return {
+    measure: name,
+    better: "less",
+    required,
+    aim,
+    find: ({ micro }) => micro.find((result) => result.name === name),
+  };
+}
+
 /** The traces that the bounds are about. */
 function workloadsOf(results: BenchResults): TraceResult[] {
   return results.traces.filter((trace) => trace.group === "workload");
@@ -206,7 +217,8 @@ const bounds: readonly Bound[] = [
   total("unit", 5, 10),
   total("tier", 30, 60),
   total("frag", 120, 300),
-  total("hotspot-javap", 2.5, 5),
+  total("hotspot-javap", 3.5, 5),
+  total("v8-tsc", 1, 1.5),
   total("million", 0.7, 1.3),
   total("lifo", 0.5, 1),
   weakestPhase,
@@ -226,6 +238,17 @@ const bounds: readonly Bound[] = [
     1.05,
   ),
   nativeCalls,
+  single("map a block and give it back: one range", 8, 5),
+  single("make an allocator, allocate, dispose: one range", 32, 12),
+  single("distance of the furthest two of 1.9 GiB, MiB: one range", 2047, 2047),
+  single("mappings of 1.9 GiB: one range", 6, 4),
+  micro(
+    "resident after trim over the pages that hold what is live",
+    "resident after trim, MiB: one range",
+    "pages that hold what is live, MiB: one range",
+    1.25,
+    1.05,
+  ),
 ];
 
 /** Checks a run against the bounds; bounds without figures are left out. */
