@@ -19,7 +19,11 @@ interface Source {
 const LIFECYCLES = 2000;
 
 /** Runs every small measurement `turns` times, in turns. */
-export function runMicro(turns: number, driver: AsmjitDriver | undefined): MicroResult[] {
+export function runMicro(
+  turns: number,
+  driver: AsmjitDriver | undefined,
+  onRun: (what: string) => void,
+): MicroResult[] {
   const coldPath = join(cacheFolder, "cold.trace");
   writeFileSync(coldPath, workloadTrace(coldWorkload));
   const tier = suite.find(({ name }) => name === "tier");
@@ -47,7 +51,8 @@ export function runMicro(turns: number, driver: AsmjitDriver | undefined): Micro
 
   const found = new Map<string, { unit: string; ofTurns: number[] }>();
   for (let turn = 0; turn < turns; turn++) {
-    for (const { unit, run } of sources) {
+    for (const [index, { unit, run }] of sources.entries()) {
+      onRun(`turn ${turn + 1} of ${turns}, small measurement ${index + 1} of ${sources.length}`);
       for (const [name, value] of Object.entries(run())) {
         const figures = found.get(name) ?? { unit, ofTurns: [] };
         figures.ofTurns.push(value);

@@ -1,5 +1,7 @@
 /** Prints results: as tables for the terminal, and as CSV. */
 import { checkBounds, totalRatio } from "./bounds.ts";
+import { tableLines } from "../src/cli/table.ts";
+import { columnsOf } from "../src/cli/terminal.ts";
 import { sideOf, type BenchResults, type MicroResult, type TraceResult } from "./results.ts";
 import type { Side } from "./turns.ts";
 
@@ -15,20 +17,7 @@ export function figure(value: number | undefined): string {
 
 /** Rows as aligned columns: the first to the left, the others to the right. */
 function columns(rows: readonly (readonly string[])[]): string {
-  const widths: number[] = [];
-  for (const row of rows) {
-    row.forEach((cell, column) => (widths[column] = Math.max(widths[column] ?? 0, cell.length)));
-  }
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) =>
-          column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
-        )
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
+  return tableLines(rows, { align: ["left", "right"], columns: columnsOf(process.stdout) }).join("\n");
 }
 
 /** One trace: nanoseconds per operation of each side in each phase, the ratio, and the bytes. */

@@ -5,6 +5,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { Progress, standardError } from "../src/cli/progress.ts";
 import { buildAsmjitDriver, howToGetAsmjit } from "./asmjit.ts";
 import { checkBounds } from "./bounds.ts";
 import { runThreads } from "./threads.ts";
@@ -86,7 +87,10 @@ function main(): number {
     const path = placeTrace(trace);
     const usual = values.rounds === undefined ? trace.rounds : Number(values.rounds);
     const rounds = values.quick ? Math.min(2, usual) : usual;
-    const results = runTurns(path, { sides, turns, rounds, allocatorFlags, driver });
+    using progress = new Progress(standardError);
+    const onRun = (what: string): void => progress.show(() => `${trace.name}: ${what}`);
+    const results = runTurns(path, { sides, turns, rounds, allocatorFlags, driver, onRun });
+    progress[Symbol.dispose]();
     const operations = (results[0]?.phases ?? []).reduce((sum, phase) => sum + phase.operations, 0);
     const { name, summary, group } = trace;
     const result: TraceResult = { name, summary, group, operations, rounds, sides: results };
@@ -94,11 +98,14 @@ function main(): number {
     print(`${traceTable(result)}\n`);
   }
 
-  const micro = wanted === undefined || wanted.includes("micro") ? runMicro(turns, driver) : [];
+  const progress = new Progress(standardError);
+  const onRun = (what: string): void => progress.show(() => what);
+  const micro = wanted === undefined || wanted.includes("micro") ? runMicro(turns, driver, onRun) : [];
   const tier = suite.find((trace) => trace.name === "tier");
   if (tier !== undefined && (wanted === undefined || wanted.includes("threads"))) {
-    micro.push(...runThreads(tier, turns, driver));
+    micro.push(...runThreads(tier, turns, driver, onRun));
   }
+  progress[Symbol.dispose]();
   if (micro.length > 0) print(`small measurements\n${microTable(micro)}\n`);
 
   const results: BenchResults = { environment, turns, allocatorFlags, traces, micro };

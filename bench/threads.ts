@@ -22,6 +22,7 @@ export function runThreads(
   trace: SuiteTrace,
   turns: number,
   driver: AsmjitDriver | undefined,
+  onRun: (what: string) => void,
 ): MicroResult[] {
   const path = placeTrace(trace);
   const operations = trace
@@ -43,7 +44,8 @@ export function runThreads(
   });
   const found = sources.map((source) => ({ ...source, ofTurns: [] as number[] }));
   for (let turn = 0; turn < turns; turn++) {
-    for (const { run: runOnce, threads, ofTurns } of found) {
+    for (const { name, run: runOnce, threads, ofTurns } of found) {
+      onRun(`turn ${turn + 1} of ${turns}, ${name}`);
       ofTurns.push((runOnce() * 1e6) / (operations * threads));
     }
   }

@@ -49,6 +49,8 @@ export interface TurnOptions {
   /** Flags for both sides; both understand the same names. */
   readonly allocatorFlags: readonly string[];
   readonly driver: AsmjitDriver | undefined;
+  /** Called before each run of a side: `turn 2 of 5, asmjit`. */
+  readonly onRun?: (what: string) => void;
 }
 
 /** Runs the trace at `path`. The side of asmjit is left out where there is no driver. */
@@ -56,7 +58,10 @@ export function runTurns(path: string, options: TurnOptions): SideResult[] {
   const sides = options.sides.filter((side) => side !== "asmjit" || options.driver !== undefined);
   const outputs = new Map<Side, ReplayOutput[]>(sides.map((side) => [side, []]));
   for (let turn = 0; turn < options.turns; turn++) {
-    for (const side of sides) outputs.get(side)?.push(runOnce(side, path, options));
+    for (const side of sides) {
+      options.onRun?.(`turn ${turn + 1} of ${options.turns}, ${side}`);
+      outputs.get(side)?.push(runOnce(side, path, options));
+    }
   }
   return sides.map((side) => summarize(side, outputs.get(side) ?? []));
 }

@@ -13,6 +13,7 @@ import {
   type Program,
   type RunKind,
 } from "../test/support/simulation.ts";
+import { Progress, standardError } from "../src/cli/progress.ts";
 import type { FuzzJob, FuzzResult } from "./runs-worker.ts";
 import { shrink } from "./shrink.ts";
 import { fuzzThreads, MOST_THREADS } from "./threads.ts";
@@ -36,6 +37,8 @@ compares each answer with a naive model's. verify() walks the structure on the w
 /** A run takes a second at the most. One that takes this long hangs. */
 const HANG_MS = 60_000;
 const PROGRESS_MS = 10_000;
+/** How often the progress is shown. */
+const TELL_MS = 500;
 /** The folder of failing programs, beside other generated files. */
 const FAILURES = ".cache/fuzz";
 
@@ -121,20 +124,25 @@ async function fuzz(job: Omit<FuzzJob, "progress">, shrinks: boolean): Promise<n
   const startMs = performance.now();
   let lastDone = -1;
   let quietMs = 0;
+  const shown = new Progress(standardError);
   const result = await new Promise<FuzzResult | "hangs">((resolve, reject) => {
+    const teller = setInterval(() => {
+      shown.show(() => `${count(doneOperations[0] ?? 0)} of ${count(job.operationCount)} operations`);
+    }, TELL_MS);
     const timer = setInterval(() => {
       const done = doneOperations[0] ?? 0;
       quietMs = done === lastDone ? quietMs + PROGRESS_MS : 0;
       lastDone = done;
-      if (process.stderr.isTTY) process.stderr.write(`\r${done.toLocaleString("en-US")} operations`);
       if (quietMs >= HANG_MS) resolve("hangs");
     }, PROGRESS_MS);
     worker.once("message", resolve);
     worker.once("error", reject);
     void once(worker).finally(() => {
       clearInterval(timer);
+      clearInterval(teller);
     });
   }).finally(() => worker.terminate());
+  shown[Symbol.dispose]();
   const seconds = (performance.now() - startMs) / 1000;
   if (result === "hangs") {
     const kind = job.kind === undefined ? "" : ` --kind ${job.kind}`;

@@ -7,6 +7,8 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { draw } from "../bench/charts.ts";
 import { readInteger, UsageError } from "../src/cli/args.ts";
+import { Progress, standardError } from "../src/cli/progress.ts";
+import { tableLines } from "../src/cli/table.ts";
 import { JitAllocator, type JitAllocatorOptions } from "../src/index.ts";
 import { readCommandLine } from "../test/support/command-line.ts";
 import { Random } from "../test/support/random.ts";
@@ -92,7 +94,10 @@ function readMinutes(text: string): number {
 }
 
 async function takeSamples(): Promise<void> {
+  using progress = new Progress(standardError);
   while (performance.now() - startMs < durationMs) {
+    const minutesLeft = (durationMs - (performance.now() - startMs)) / 60_000;
+    progress.show(() => `${minutesLeft.toFixed(1)} of ${minutes} minutes left`);
     await new Promise((resolve) => setTimeout(resolve, durationMs / SAMPLE_COUNT));
     samples.push(await sample(workers));
   }
@@ -175,17 +180,19 @@ function report(): number {
     `${operations.toLocaleString("en-US")} operations in ${seconds} s by ${workers.length} threads on one allocator (${Math.round(operations / seconds).toLocaleString("en-US")} a second)`,
   );
   let grown = 0;
+  const rows: string[][] = [];
   for (const name of ["residentMiB", "heapMiB", "mappings", "descriptors"] as const) {
     const first = mean(warm.slice(0, third), name);
     const last = mean(warm.slice(-third), name);
     const growth = last / first;
     if (growth > GROWTH_LIMIT) grown++;
     const all = samples.map((one) => one[name]);
-    console.log(
-      `${name.padEnd(12)} first ${first.toFixed(1)}, last ${last.toFixed(1)} (${growth.toFixed(3)} times), ` +
-        `least ${Math.min(...all).toFixed(1)}, most ${Math.max(...all).toFixed(1)}${growth > GROWTH_LIMIT ? "  GROWS" : ""}`,
-    );
+    const cells = [first.toFixed(1), last.toFixed(1), growth.toFixed(3)];
+    const bounds = [Math.min(...all).toFixed(1), Math.max(...all).toFixed(1)];
+    rows.push([name, ...cells, ...bounds, growth > GROWTH_LIMIT ? "GROWS" : ""]);
   }
+  const head = ["", "first", "last", "times", "least", "most", ""];
+  console.log(tableLines([head, ...rows], { align: ["left", "right"] }).join("\n"));
   const left = readFileSync("/proc/self/maps", "utf8")
     .split("\n")
     .filter((line) => line.includes("jit-allocator")).length;

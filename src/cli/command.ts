@@ -13,6 +13,8 @@ export interface CommandIo {
   readonly columns?: number | undefined;
   /** The columns of the terminal that stderr is. */
   readonly stderrColumns?: number | undefined;
+  /** Whether stderr is a terminal: progress is shown there, and nowhere else. */
+  readonly isStderrTerminal?: boolean;
   /** True where stdout is a terminal that shows colour (and NO_COLOR is not set). */
   readonly color: boolean;
   /** True where stderr shows colour, for commands whose report goes there; absent: no colour. */

@@ -13,6 +13,8 @@ import { readArgs, readInteger, UsageError } from "./args.ts";
 import type { BlockPicture } from "./block-map.ts";
 import { blockMapLegend, count, formatBytes, renderBlockMap } from "./block-map.ts";
 import type { Command, CommandIo } from "./command.ts";
+import { Progress, progressOn } from "./progress.ts";
+import { tableLines } from "./table.ts";
 import { wrap } from "./wrap.ts";
 import { inputOf, readFile, unreadable, UnreadableFile } from "./files.ts";
 
@@ -206,18 +208,13 @@ async function run(program: Program, options: RunOptions): Promise<Run> {
   }
 }
 
-/** Runs the program by the interpreter alone. After a second, prints what takes so long. */
+/** Runs the program by the interpreter alone. Shows for how long. */
 async function compare(program: Program, options: RunOptions, io: CommandIo | undefined): Promise<Run> {
-  let hasSpoken = false;
+  if (io === undefined) return await run(program, options);
+  using progress = new Progress(progressOn(io));
   const onSlice = (milliseconds: number): void => {
-    if (hasSpoken || milliseconds < 1000) return;
-    hasSpoken = true;
-    io?.stderr(
-      wrap(
-        "Interpreting it once more without the compiler, to compare (Ctrl-C ends that) …\n",
-        io.stderrColumns,
-      ),
-    );
+    const seconds = (milliseconds / 1000).toFixed(1);
+    progress.show(() => `Interpreting without the compiler, to compare (Ctrl-C ends it): ${seconds} s`);
   };
   return await run(program, { ...options, onSlice });
 }
@@ -245,13 +242,13 @@ function render(result: Result, { stderrColor: isColored = false, stderrColumns 
       : `${count(functions, "function")}, ${formatBytes(codeBytes)} of ${backend.name} code`;
   const keptShare = askedBytes === 0 ? "" : ` (${Math.round((100 * keptBytes) / askedBytes)}%)`;
   const rows = [
-    ["compiled", compiled],
-    ["asked", formatBytes(askedBytes)],
-    ["kept", `${formatBytes(keptBytes)} after the shrink${keptShare}`],
-    ["with compiler", describeTime(first) + ratio],
-    ["interpreted", comparison === undefined ? "not run" : describeTime(comparison)],
-  ] as const;
-  const table = rows.map(([label, text]) => `${bold(label.padEnd(14))}${text}\n`).join("");
+    [bold("compiled"), compiled],
+    [bold("asked"), formatBytes(askedBytes)],
+    [bold("kept"), `${formatBytes(keptBytes)} after the shrink${keptShare}`],
+    [bold("with compiler"), describeTime(first) + ratio],
+    [bold("interpreted"), comparison === undefined ? "not run" : describeTime(comparison)],
+  ];
+  const table = `${tableLines(rows).join("\n")}\n`;
   const maps = first.blocks.map((block, index) =>
     green(renderBlockMap(block, `block ${index + 1}`, stderrColumns)),
   );

@@ -2,6 +2,7 @@
 import { readArgs } from "./args.ts";
 import type { Command, CommandIo } from "./command.ts";
 import { examine, thisMachine } from "./examination.ts";
+import { tableLines } from "./table.ts";
 import { wrap } from "./wrap.ts";
 import type { DoctorPatient, DoctorReport } from "./examination.ts";
 
@@ -81,14 +82,13 @@ function render(report: DoctorReport, color: boolean): string {
   }
   if (report.steps.length !== 0) {
     lines.push("", heading("Tried"));
-    const width = Math.max(...report.steps.map(({ name }) => name.length));
-    for (const { ok, name, detail } of report.steps)
-      lines.push(`  ${mark(ok)}  ${name.padEnd(width)}  ${detail}`);
+    lines.push(...table(report.steps.map(({ ok, name, detail }) => [mark(ok), name, detail])));
   }
   if (report.limits.length !== 0) {
-    const rows = report.limits.map(({ name, value, unit, meaning }): [string, string] => [
+    const rows = report.limits.map(({ name, value, unit, meaning }) => [
       name,
-      `${(value === null ? "unlimited" : typeof value === "string" ? value : `${value} ${unit}`).padEnd(22)}  ${meaning}`,
+      value === null ? "unlimited" : typeof value === "string" ? value : `${value} ${unit}`,
+      meaning,
     ]);
     lines.push("", heading("Limits"), ...table(rows));
   }
@@ -96,7 +96,6 @@ function render(report: DoctorReport, color: boolean): string {
   return `${lines.join("\n")}\n`;
 }
 
-function table(rows: readonly (readonly [string, string])[]): readonly string[] {
-  const width = Math.max(...rows.map(([name]) => name.length));
-  return rows.map(([name, value]) => `  ${name.padEnd(width)}  ${value}`);
+function table(rows: readonly (readonly string[])[]): readonly string[] {
+  return tableLines(rows, { indent: 2 });
 }

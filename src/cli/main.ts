@@ -7,8 +7,9 @@ import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { readStandardInput } from "./files.ts";
 import { replay } from "./replay.ts";
+import { tableLines } from "./table.ts";
 import { columnsOf, showsColor } from "./terminal.ts";
-import { VERSION } from "./version.ts";
+import { describeVersions, versions } from "./version.ts";
 import { wrap } from "./wrap.ts";
 
 const commands: readonly Command[] = [demo, doctor, replay];
@@ -16,16 +17,18 @@ const commands: readonly Command[] = [demo, doctor, replay];
 /** The pseudo-command `help`, for the list of commands. */
 const HELP_SUMMARY = { name: "help", summary: "print this text, or with a COMMAND its own" };
 
-const widestName = Math.max(...commands.map(({ name }) => name.length));
-
 const help = `Usage: jit-allocator [--help] [--version] COMMAND
 
 Commands:
-${[...commands, HELP_SUMMARY].map(({ name, summary }) => `  ${name.padEnd(widestName)}  ${summary}`).join("\n")}
+${tableLines(
+  [...commands, HELP_SUMMARY].map(({ name, summary }) => [name, summary]),
+  { indent: 2 },
+).join("\n")}
 
 Options:
   --help, -h     print this text; after a command, the command's own
-  --version, -v  print the version
+  --version, -v  print the version, the runtime and how it calls native code;
+                 with --json as JSON
 
 A terminal is shown colours, unless NO_COLOR is set or TERM is dumb.
 FORCE_COLOR shows them everywhere; FORCE_COLOR=0 shows none.
@@ -47,12 +50,14 @@ async function main(args: readonly string[], io: CommandIo): Promise<number> {
   const name = Object.hasOwn(ALIASES, given) ? ALIASES[given] : given;
   if (name === "help") return await main([...rest, "--help"], io);
   if (name === "--help" || name === "--version") {
-    const extra = rest.find((word) => word !== "--help");
+    const isJson = name === "--version" && rest.includes("--json");
+    const extra = rest.find((word) => word !== "--help" && !(isJson && word === "--json"));
     if (extra !== undefined) {
       say(`: unexpected argument ${JSON.stringify(extra)} after ${given}`);
       return 2;
     }
-    io.stdout(name === "--help" ? wrap(help, io.columns) : `${VERSION}\n`);
+    if (name === "--help") io.stdout(wrap(help, io.columns));
+    else io.stdout(isJson ? `${JSON.stringify(versions())}\n` : `${describeVersions(versions())}\n`);
     return 0;
   }
   const command = commands.find((candidate) => candidate.name === given);
@@ -96,6 +101,7 @@ process.exitCode = await main(process.argv.slice(2), {
   isStdinTerminal: process.stdin.isTTY,
   columns: columnsOf(process.stdout),
   stderrColumns: columnsOf(process.stderr),
+  isStderrTerminal: process.stderr.isTTY,
   color: showsColor(process.stdout),
   stderrColor: showsColor(process.stderr),
 });

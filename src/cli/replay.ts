@@ -18,6 +18,8 @@ import {
   type ReplayApi,
   type ReplayPeak,
 } from "./replay-rounds.ts";
+import { Progress, progressOn } from "./progress.ts";
+import { tableLines } from "./table.ts";
 import { wrap } from "./wrap.ts";
 import { lineOfOperation, readTrace, TraceError, type Trace } from "./trace.ts";
 
@@ -99,7 +101,7 @@ function parseRequest(args: readonly string[]): ReplayRequest | undefined {
   return { path, rounds, api, json: values["json"] === true, options: allocatorOptions(values) };
 }
 
-function replayTrace(trace: Trace, request: ReplayRequest): ReplayReport {
+function replayTrace(trace: Trace, request: ReplayRequest, progress: Progress): ReplayReport {
   // The peaks are measured first, so that an operation that the allocator refuses is found, and named, before anything is
   // timed.
   const replay = makeReplay(request.api, trace);
@@ -107,6 +109,7 @@ function replayTrace(trace: Trace, request: ReplayRequest): ReplayReport {
   let best: Float64Array | undefined;
   let bestTotal = Infinity;
   for (let round = 0; round < request.rounds; round++) {
+    progress.show(() => `round ${round + 1} of ${request.rounds}`);
     const nanoseconds = timeRound(replay, request.options);
     const total = nanoseconds.reduce((sum, phase) => sum + phase, 0);
     if (total < bestTotal) {
@@ -134,39 +137,42 @@ function rounded(value: number, digits: number): number {
   return Number(value.toFixed(digits));
 }
 
-function table(result: ReplayReport, request: ReplayRequest, trace: Trace): string {
+function table(
+  result: ReplayReport,
+  request: ReplayRequest,
+  trace: Trace,
+  columns: number | undefined,
+): string {
   const { api, rounds } = request;
   const count = (value: number): string => value.toLocaleString("en-US");
   const total = trace.operationCount;
   const rows = result.phases.map(({ name, n, ns }) => [name, count(n), ns.toFixed(1)]);
   rows.push(["total", count(total), (total === 0 ? 0 : (result.total_ms * 1e6) / total).toFixed(1)]);
-  const header = ["phase", "operations", "ns each"];
-  const widths = header.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => (row[column] ?? "").length)),
-  );
-  const line = (row: readonly string[]): string =>
-    row
-      .map((cell, column) =>
-        column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
-      )
-      .join("  ");
+  const phases = tableLines([["phase", "operations", "ns each"], ...rows], {
+    align: ["left", "right"],
+    columns,
+  });
   const share = result.peak_reserved === 0 ? 0 : (100 * result.overhead) / result.peak_reserved;
   return `${[
     `${count(total)} operations on the ${api} API, best of ${rounds} round${rounds === 1 ? "" : "s"}: ${result.total_ms.toFixed(3)} ms`,
     "",
-    line(header),
-    ...rows.map(line),
+    ...phases,
     "",
-    `peak used      ${count(result.peak_used)} bytes`,
-    `peak reserved  ${count(result.peak_reserved)} bytes`,
-    `metadata       ${count(result.overhead)} bytes, ${share.toFixed(2)}% of the reserved`,
+    ...tableLines([
+      ["peak used", `${count(result.peak_used)} bytes`],
+      ["peak reserved", `${count(result.peak_reserved)} bytes`],
+      ["metadata", `${count(result.overhead)} bytes, ${share.toFixed(2)}% of the reserved`],
+    ]),
   ].join("\n")}\n`;
 }
 
-/** Prints what went wrong, on stderr. @returns the exit code. */
-function explain(error: unknown, bytes: Uint8Array, path: string, io: CommandIo): number {
+/** Prints what went wrong: on stderr, or as JSON. @returns the exit code. */
+function explain(error: unknown, bytes: Uint8Array, { path, json }: ReplayRequest, io: CommandIo): number {
   const name = path === "-" ? "standard input" : path;
-  const say = (what: string): void => io.stderr(wrap(`jit-allocator replay: ${what}\n`, io.stderrColumns));
+  const say = (message: string): void => {
+    if (json) io.stdout(`${JSON.stringify({ error: { message } })}\n`);
+    else io.stderr(wrap(`jit-allocator replay: ${message}\n`, io.stderrColumns));
+  };
   if (error instanceof UnreadableFile) {
     say(error.message);
     return 1;
@@ -210,13 +216,17 @@ export const replay: Command = {
     try {
       bytes = request.path === "-" ? inputOf("the trace", io) : readFile(request.path);
       const trace = readTrace(request.path, bytes);
-      const result = replayTrace(trace, request);
+      using progress = new Progress(progressOn(io));
+      const result = replayTrace(trace, request, progress);
+      progress[Symbol.dispose]();
       io.stdout(
-        request.json ? `${JSON.stringify(result)}\n` : wrap(table(result, request, trace), io.columns),
+        request.json
+          ? `${JSON.stringify(result)}\n`
+          : wrap(table(result, request, trace, io.columns), io.columns),
       );
       return 0;
     } catch (error) {
-      return explain(error, bytes, request.path, io);
+      return explain(error, bytes, request, io);
     }
   },
 };

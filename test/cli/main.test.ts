@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { platform } from "../../src/base/platform.ts";
+import { systemFfi } from "../../src/ffi/select.ts";
 import { mainPath, runCli, runCliInShell, startCli } from "../support/cli.ts";
 import { runWithFlags, startOf } from "../support/flags.ts";
 import { needs } from "../support/requirements.ts";
@@ -36,13 +37,29 @@ test("without a command the help goes to stderr, and the exit code is 2", () => 
   assert.match(stderr, /^Usage: jit-allocator/);
 });
 
-test("--version is the package's", () => {
+test("--version is the package's, with the runtime and how it calls native code", () => {
   const manifest: unknown = JSON.parse(
     readFileSync(new URL("../../../package.json", import.meta.url), "utf8"),
   );
   assert.ok(typeof manifest === "object" && manifest !== null && "version" in manifest);
+  const { runtime, runtimeVersion, system, processor } = platform;
+  const { name, version } = systemFfi();
   for (const flag of ["--version", "-v"]) {
-    assert.deepEqual(runCli([flag]), { status: 0, stdout: `${String(manifest.version)}\n`, stderr: "" });
+    assert.deepEqual(runCli([flag]), {
+      status: 0,
+      stdout: `${String(manifest.version)} (${runtime} ${runtimeVersion}, ${name} ${version}, ${system} ${processor})\n`,
+      stderr: "",
+    });
+    const { status, stdout, stderr } = runCli([flag, "--json"]);
+    assert.equal(status, 0);
+    assert.equal(stderr, "");
+    assert.deepEqual(JSON.parse(stdout), {
+      version: manifest.version,
+      runtime: { name: runtime, version: runtimeVersion },
+      ffi: { name, version },
+      system,
+      processor,
+    });
   }
 });
 

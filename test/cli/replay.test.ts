@@ -115,13 +115,20 @@ test("an empty trace has nothing to show, and is no error", async () => {
   assert.deepEqual(result, { total_ms: 0, peak_reserved: 0, peak_used: 0, overhead: 0, phases: [] });
 });
 
-test("a line that cannot be run is named, and nothing is printed", async () => {
+test("a line that cannot be run is named: on stderr, or in the JSON", async () => {
   const path = traceFile("a 1 64\nf 1\nf 1\n");
-  assert.deepEqual(await run(path, "--json"), {
-    code: 1,
-    stdout: "",
-    stderr: `jit-allocator replay: ${path}: line 3: ID 1 was released already\n`,
-  });
+  const message = `${path}: line 3: ID 1 was released already`;
+  const stderr = `jit-allocator replay: ${message}\n`;
+  assert.deepEqual(await run(path), { code: 1, stdout: "", stderr });
+  const inJson = await run(path, "--json");
+  assert.deepEqual(
+    { ...inJson, stdout: JSON.parse(inJson.stdout) as unknown },
+    {
+      code: 1,
+      stdout: { error: { message } },
+      stderr: "",
+    },
+  );
 });
 
 test("an operation that the allocator refuses is named by its line", async () => {
