@@ -63,7 +63,8 @@ function isProfiled(runtime: RuntimeName): boolean {
 export type Permission =
   | { readonly name: "read"; readonly path: string }
   | { readonly name: "env"; readonly variable: string }
-  | { readonly name: "sys"; readonly kind: "osRelease" };
+  | { readonly name: "sys"; readonly kind: "osRelease" }
+  | { readonly name: "ffi" };
 
 /**
  * Whether a permission is granted already, so that using it does not prompt the user: on a terminal, Deno stops the program

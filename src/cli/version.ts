@@ -1,6 +1,6 @@
 /** The version of the package, and what it runs on. */
 import { systemFfi } from "../ffi/select.ts";
-import { platform } from "../base/platform.ts";
+import { isGranted, platform } from "../base/platform.ts";
 
 /**
  * The version of the package. Written out, because a process may not be allowed to read package.json; a test compares the
@@ -34,6 +34,7 @@ export function describeVersions({ version, runtime, ffi, system, processor }: V
 }
 
 function versionOfFfi(): Versions["ffi"] {
+  if (!isGranted({ name: "ffi" })) return null; // a version is not worth a question to the user
   try {
     const { name, version } = systemFfi();
     return { name, version };
