@@ -44,6 +44,19 @@ export const rooms = [
     ],
   },
   {
+    name: "insight",
+    job: "what people look at: names, announcing to gdb and perf, snapshots, traces, disassembly",
+    imports: [
+      "sharing/",
+      "engine/",
+      "vm/select.ts",
+      "vm/contract.ts",
+      "ffi/select.ts",
+      "ffi/contract.ts",
+      "base/",
+    ],
+  },
+  {
     name: "sharing",
     job: "one allocator in many threads: the lock, the members, the register, the repair",
     imports: ["engine/", "core/", "vm/contract.ts", "ffi/contract.ts", "base/"],
@@ -80,6 +93,8 @@ const exceptions = [
   { files: "src/cli/demo.ts", imports: ["examples/brainf/"] },
   { files: "src/ffi/koffi.ts", imports: ["koffi"] },
   { files: "src/ffi/bun.ts", imports: ["bun:ffi"] },
+  { files: "src/insight/iced.ts", imports: ["iced-x86"] },
+  { files: "src/insight/capstone.ts", imports: ["@alexaltea/capstone-js"] },
 ];
 
 /** The boundaries of files outside the rooms. */

@@ -30,5 +30,15 @@ export type { CodeRange, SpanToken } from "./engine/contract.ts";
 export type { BlockInfo, Statistics } from "./engine/statistics.ts";
 export * as VirtMem from "./api/virt-mem.ts";
 export type { DualMapping, HardenedRuntimeInfo, MemoryFlags, MemoryInfo } from "./vm/contract.ts";
+export { disassemble } from "./insight/disassembly.ts";
+export type {
+  CodeBytes,
+  DecodedInstruction,
+  DisassemblyOptions,
+  Instruction,
+  InstructionDecoder,
+} from "./insight/disassembly.ts";
+export { formatInstructions } from "./insight/listing.ts";
+export type { ListingOptions } from "./insight/listing.ts";
 export { WriteScope } from "./engine/write-scope.ts";
 export type { CachePolicy } from "./engine/write-scope.ts";
