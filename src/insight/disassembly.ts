@@ -26,6 +26,7 @@ export interface InstructionDecoder {
 
 /** An instruction at its own address. */
 export interface Instruction extends DecodedInstruction {
+  /** The address at which it runs. */
   readonly address: Address;
   /** A copy. */
   readonly bytes: Uint8Array;
@@ -35,7 +36,9 @@ export interface Instruction extends DecodedInstruction {
 
 /** Machine code with its address: what `JitRuntime.codeOf` returns, or bytes that are about to be placed. */
 export interface CodeBytes {
+  /** The address of the first byte. */
   readonly rx: Address;
+  /** The code, and nothing else. */
   readonly bytes: Uint8Array;
 }
 
