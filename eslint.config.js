@@ -87,7 +87,7 @@ export default defineConfig(
 
   // The layers of docs/architecture.md.
   {
-    files: ["src/**/*.ts", "examples/**/*.ts"],
+    files: ["src/**/*.ts", "package/**/*.ts", "examples/**/*.ts"],
     plugins: { layers: { rules: { imports: layerRule } } },
     rules: { "layers/imports": "error" },
   },

@@ -105,6 +105,11 @@ const others = [
     reason: "the entry is nothing but exports, and knows no command",
   },
   {
+    files: "package/",
+    imports: ["src/index.ts", "src/cli/main.ts"],
+    reason: "what package.json names is the entry and the command, and nothing of its own",
+  },
+  {
     files: "examples/",
     imports: ["examples/", "jit-allocator", "@defasm/core", "iced-x86", "node:*"],
     reason: "an example imports the library the way its users do",

@@ -23,9 +23,6 @@ export interface CommandIo {
 
 /** A subcommand of `jit-allocator`. */
 export interface Command {
-  readonly name: string;
-  /** One line, for the list of commands. */
-  readonly summary: string;
   /** The whole text of `--help`. */
   readonly help: string;
   /**

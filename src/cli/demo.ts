@@ -49,8 +49,6 @@ was wrong, ${EXIT_INTERRUPTED} the run was interrupted.
 
 /** The command. */
 export const demo: Command = {
-  name: "demo",
-  summary: "run a Brainf*** program by a just-in-time compiler",
   help: HELP,
   run: runDemo,
 };

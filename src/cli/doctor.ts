@@ -21,8 +21,6 @@ Exit codes: 0 machine code can be made and run here, 1 it cannot,
 
 /** The command. */
 export const doctor: Command = {
-  name: "doctor",
-  summary: "what this machine and runtime can do, and why not",
   help: HELP,
   run: (args, io) => runDoctor(args, io, thisMachine),
 };

@@ -3,16 +3,37 @@
 import { JitError } from "../index.ts";
 import { UsageError } from "./args.ts";
 import type { Command, CommandIo } from "./command.ts";
-import { demo } from "./demo.ts";
-import { doctor } from "./doctor.ts";
 import { readStandardInput } from "./files.ts";
-import { replay } from "./replay.ts";
 import { tableLines } from "./table.ts";
 import { columnsOf, showsColor } from "./terminal.ts";
 import { describeVersions, versions } from "./version.ts";
 import { wrap } from "./wrap.ts";
 
-const commands: readonly Command[] = [demo, doctor, replay];
+interface CommandEntry {
+  readonly name: string;
+  /** One line, for the list of commands. */
+  readonly summary: string;
+  /** A command is loaded when it is asked for. */
+  readonly load: () => Promise<Command>;
+}
+
+const commands: readonly CommandEntry[] = [
+  {
+    name: "demo",
+    summary: "run a Brainf*** program by a just-in-time compiler",
+    load: async () => (await import("./demo.ts")).demo,
+  },
+  {
+    name: "doctor",
+    summary: "what this machine and runtime can do, and why not",
+    load: async () => (await import("./doctor.ts")).doctor,
+  },
+  {
+    name: "replay",
+    summary: "run an allocation trace and print what each phase costs",
+    load: async () => (await import("./replay.ts")).replay,
+  },
+];
 
 /** The pseudo-command `help`, for the list of commands. */
 const HELP_SUMMARY = { name: "help", summary: "print this text, or with a COMMAND its own" };
@@ -68,7 +89,7 @@ async function main(args: readonly string[], io: CommandIo): Promise<number> {
     return 2;
   }
   try {
-    return await command.run(rest, io);
+    return await (await command.load()).run(rest, io);
   } catch (error) {
     if (error instanceof UsageError) {
       say(` ${given}: ${error.message} (see jit-allocator ${given} --help)`);

@@ -203,8 +203,6 @@ function explain(error: unknown, bytes: Uint8Array, { path, json }: ReplayReques
 
 /** The command. */
 export const replay: Command = {
-  name: "replay",
-  summary: "run an allocation trace and print what each phase costs",
   help,
   run(args: readonly string[], io: CommandIo): number {
     const request = parseRequest(args);

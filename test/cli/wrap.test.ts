@@ -35,14 +35,14 @@ async function printed(command: Command, args: readonly string[], columns?: numb
 describe("in a terminal", () => {
   for (const columns of WIDTHS) {
     it(`of ${columns} columns nothing is wider, and the words are the same`, async () => {
-      const all: readonly (readonly [Command, readonly string[]])[] = [
-        [doctor, []],
-        ...[doctor, demo, replay].map((command) => [command, ["--help"]] as const),
+      const all: readonly (readonly [string, Command, readonly string[]])[] = [
+        ["doctor", doctor, []],
+        ...Object.entries({ doctor, demo, replay }).map(([name, one]) => [name, one, ["--help"]] as const),
       ];
-      for (const [command, args] of all) {
+      for (const [name, command, args] of all) {
         const text = await printed(command, args, columns);
         const longestWord = Math.max(...words(text).map(widthOf));
-        assert.ok(widest(text) <= Math.max(columns, longestWord), `${command.name}: ${text}`);
+        assert.ok(widest(text) <= Math.max(columns, longestWord), `${name}: ${text}`);
         assert.deepEqual(words(text), words(await printed(command, args)));
       }
       assert.ok(widest(await printed(demo, ["hello", "--no-compare"], columns)) <= columns);

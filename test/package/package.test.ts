@@ -1,7 +1,16 @@
 /** What a stranger gets: the package is packed, looked into, compiled against and run. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, describe, test } from "node:test";
@@ -35,15 +44,22 @@ function npmProgram(): string {
 
 interface PackReport {
   readonly filename: string;
+  readonly size: number;
   readonly files: readonly { readonly path: string }[];
 }
 
-// The build has been made (this file is part of it): packing must not make it again under the other tests.
+// The build has been made (this file is part of it). What a release adds to it is made elsewhere: the other tests run
+// from `dist/`.
+const stage = path.join(workspace, "stage");
+for (const part of ["package.json", "README.md", "LICENSE", "CHANGELOG.md", "examples/brainf/programs"]) {
+  cpSync(path.join(root, part), path.join(stage, part), { recursive: true });
+}
+run(path.join(root, "scripts/bundle.js"), [path.join(stage, "dist/package")], root);
 const [report] = JSON.parse(
-  run(npmProgram(), ["pack", "--ignore-scripts", "--json", "--pack-destination", workspace], root),
+  run(npmProgram(), ["pack", "--ignore-scripts", "--json", "--pack-destination", workspace], stage),
 ) as PackReport[];
 assert.ok(report);
-const { filename, files } = report;
+const { filename, files, size } = report;
 const packed = files.map((file) => file.path);
 const tarball = new Uint8Array(readFileSync(path.join(workspace, filename)));
 
@@ -51,7 +67,7 @@ const tarball = new Uint8Array(readFileSync(path.join(workspace, filename)));
 const installed = path.join(workspace, "node_modules/jit-allocator");
 for (const file of packed) {
   mkdirSync(path.dirname(path.join(installed, file)), { recursive: true });
-  cpSync(path.join(root, file), path.join(installed, file));
+  cpSync(path.join(stage, file), path.join(installed, file));
 }
 
 describe("the packed package", () => {
@@ -60,8 +76,9 @@ describe("the packed package", () => {
       "package.json",
       "README.md",
       "LICENSE",
-      "dist/src/index.js",
-      "dist/src/index.d.ts",
+      "dist/package/index.js",
+      "dist/package/index.d.ts",
+      "dist/package/cli.js",
     ]) {
       assert.ok(packed.includes(needed), `${needed} is missing`);
     }
@@ -69,18 +86,44 @@ describe("the packed package", () => {
       packed.some((file) => /^examples\/brainf\/programs\/.*\.bf$/.test(file)),
       "the demo's programs are missing",
     );
-    const strange = packed.filter((file) => /(^|\/)(test|bench|fuzz|coverage|scripts)\/|\.tgz$/.test(file));
+    const strange = packed.filter((file) =>
+      /(^|\/)(src|test|bench|fuzz|coverage|scripts)\/|\.tgz$/.test(file),
+    );
     assert.deepEqual(strange, []);
   });
 
-  test("holds the files that its documents link to", () => {
+  test("is as small as it was meant to be", () => {
+    assert.ok(files.length <= 60, `${files.length} files`);
+    assert.ok(size <= 500_000, `${size} bytes`);
+  });
+
+  test("leads from each line to the source, which the maps hold", () => {
+    for (const file of packed.filter((name) => /^dist.*\.js$/.test(name) && !name.endsWith("/index.js"))) {
+      const { sources, sourcesContent } = JSON.parse(
+        readFileSync(path.join(installed, `${file}.map`), "utf8"),
+      ) as { readonly sources: readonly string[]; readonly sourcesContent: readonly string[] };
+      assert.ok(sources.length > 0, file);
+      for (const [index, source] of sources.entries()) {
+        const original = path.join(stage, path.dirname(file), source).replace(stage, root);
+        assert.equal(sourcesContent[index], readFileSync(original, "utf8"), `${file}: ${source}`);
+      }
+    }
+  });
+
+  test("has no assertion left, which is for those who change the library", () => {
+    for (const file of packed.filter((name) => name.endsWith(".js"))) {
+      assert.doesNotMatch(readFileSync(path.join(installed, file), "utf8"), /^\s*assert(\$\d+)?\(/m, file);
+    }
+  });
+
+  test("links to nothing that its repository does not have", () => {
     for (const document of packed.filter((file) => file.endsWith(".md"))) {
       const text = readFileSync(path.join(root, document), "utf8");
       for (const [, target = ""] of text.matchAll(/\]\(([^)\s#]+)[^)\s]*\)/g)) {
         if (/^https?:/.test(target)) continue;
         const linked = path.posix.join(path.posix.dirname(document), target);
-        const isThere = packed.some((file) => file === linked || file.startsWith(`${linked}/`));
-        assert.ok(isThere, `${document} links to ${target}`);
+        // npm's site resolves a link by the field `repository`.
+        assert.ok(existsSync(path.join(root, linked)), `${document} links to ${target}`);
       }
     }
   });

@@ -71,7 +71,7 @@ for (const { name, program } of byName("node ")) {
 const oldest = oldestNode();
 const oldestProgram = fetchRuntime(oldest);
 assert.equal(run(plain, oldestProgram, "main.js"), "5\n");
-run(plain, oldestProgram, "node_modules/jit-allocator/dist/src/cli/main.js", "demo", "primes");
+run(plain, oldestProgram, "node_modules/jit-allocator/dist/package/cli.js", "demo", "primes");
 passed(`${oldest.name}, plain JavaScript and the demo`);
 
 // TypeScript, strict and with every declaration checked, under both resolutions.

@@ -1,0 +1,80 @@
+/**
+ * Makes what is published of what tsc made of `src/`: `node scripts/bundle.js [FOLDER]`, into `dist/package/` or the
+ * folder. The library becomes one file, and each command another, which is loaded when it is asked for. The types become
+ * one file as well. The sources are in the source maps.
+ *
+ * tsc comes first, because it alone puts `const enum` of other files in place (docs/performance.md).
+ */
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import path from "node:path";
+import { rolldown } from "rolldown";
+import { withoutAssertions } from "./assertions.js";
+import { gatherTypes } from "./public-types.js";
+
+const root = path.resolve(import.meta.dirname, "..");
+const dist = path.join(root, "dist");
+const library = path.join(dist, "src/index.js");
+const commands = path.join(dist, "src/cli");
+/** Entries with a peer that only those who ask for them have. */
+const decoders = ["iced", "capstone"];
+/** @param {string} name @param {string} extension */
+const decoderFile = (name, extension) => path.join(dist, `src/insight/${name}${extension}`);
+const isDecoder = (/** @type {string} */ id) => decoders.some((name) => id === decoderFile(name, ".js"));
+const target = path.resolve(process.argv[2] ?? path.join(dist, "package"));
+
+if (!existsSync(library)) throw new Error(`${library} is missing: run \`npm run build\` first`);
+rmSync(target, { recursive: true, force: true });
+mkdirSync(target, { recursive: true });
+
+/** What tsc made, without assertions, and the way back to its source. @type {import("rolldown").Plugin} */
+const compiled = {
+  name: "compiled",
+  // The examples that the demo consists of import the library by its name.
+  resolveId: (id) => (id === "jit-allocator" ? library : undefined),
+  load(id) {
+    if (!id.startsWith(dist)) return undefined;
+    const map = JSON.parse(readFileSync(`${id}.map`, "utf8"));
+    map.sourcesContent = map.sources.map((/** @type {string} */ source) =>
+      readFileSync(path.resolve(path.dirname(id), map.sourceRoot ?? "", source), "utf8"),
+    );
+    return { code: withoutAssertions(readFileSync(id, "utf8")).text, map };
+  },
+};
+
+const bundle = await rolldown({
+  input: {
+    index: library,
+    cli: path.join(dist, "src/cli/main.js"),
+    ...Object.fromEntries(decoders.map((name) => [name, decoderFile(name, ".js")])),
+  },
+  platform: "node",
+  external: [/^node:/, "iced-x86", "@alexaltea/capstone-js"],
+  plugins: [compiled],
+  onLog(level, log) {
+    throw new Error(`rolldown, ${level}: ${log.message}`);
+  },
+});
+await bundle.write({
+  dir: target,
+  format: "esm",
+  sourcemap: true,
+  // The sources in the maps have them.
+  comments: { jsdoc: false },
+  entryFileNames: "[name].js",
+  chunkFileNames: "[name].js",
+  codeSplitting: {
+    groups: [
+      {
+        name: "library",
+        test: (id) => id.startsWith(path.join(dist, "src")) && !id.startsWith(commands) && !isDecoder(id),
+      },
+      // What commands share. A command of its own is asked for by its name.
+      { name: "commands", test: (id) => id.startsWith(commands), minShareCount: 2 },
+    ],
+  },
+});
+await bundle.close();
+
+gatherTypes({ entry: path.join(dist, "src/index.d.ts"), rollup: path.join(target, "index.d.ts") });
+for (const name of decoders)
+  gatherTypes({ entry: decoderFile(name, ".d.ts"), rollup: path.join(target, `${name}.d.ts`) });
