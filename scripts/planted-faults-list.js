@@ -796,8 +796,8 @@ export const plantedFaults = [
   {
     name: "a range kept for the next allocator that was never given back clean",
     file: "src/engine/block-range.ts",
-    find: "tag, !this.#record.isUnclean)",
-    replace: "tag, true)",
+    find: "tag, isWhole && !this.#record.isUnclean, sealedBytes)",
+    replace: "tag, isWhole, sealedBytes)",
     tests: ["model/", "faults/"],
   },
   {

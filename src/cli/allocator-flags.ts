@@ -20,6 +20,7 @@ const booleanOptions = [
   "useLargePages",
   "alignBlockSizeToLargePage",
   "useRange",
+  "sealed",
 ] as const satisfies readonly (keyof JitAllocatorOptions)[];
 
 const numberOptions = [

@@ -20,7 +20,8 @@ import type { RangeRecord } from "./contract.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { ReadyStretch } from "./ready-stretch.ts";
 import { reachBytes } from "./reach.ts";
-import { noRangeNear, outOfRange } from "./refusals.ts";
+import { cannotSeal, NO_RANGES, noRangeNear, outOfRange } from "./refusals.ts";
+import { sealBlock, trySealing, wipe } from "./sealed-stretch.ts";
 
 /**
  * Bytes: the largest range, which every relative call of x86-64 crosses, and the smallest that is worth having: one block
@@ -32,9 +33,6 @@ const LEAST_BYTES = 2 ** 26;
 /** Bytes: a range is a whole number of large pages. */
 const UNIT_BYTES = 2 ** 21;
 
-/** Why there is no range on a system that offers none. */
-const NOT_OFFERED = "this system offers no ranges";
-
 /** What the system is asked with: how it tells this allocator's memory, and where mappings are noted. */
 export interface Belonging {
   readonly tag: MappingTag;
@@ -43,7 +41,8 @@ export interface Belonging {
 
 /** A {@link RangeRecord} of an allocator that one thread has for itself. */
 export function ownRecord(): RangeRecord {
-  return { range: undefined, isRefused: false, isUnclean: false, isTrimmed: false };
+  const seals = { sealedBytes: 0, sealingBytes: 0 };
+  return { range: undefined, isRefused: false, isUnclean: false, isTrimmed: false, ...seals };
 }
 
 /** The range of one allocator. */
@@ -83,6 +82,8 @@ export class BlockRange {
       record.isRefused = this.#record.isRefused;
       record.isUnclean = this.#record.isUnclean;
       record.isTrimmed = this.#record.isTrimmed;
+      record.sealedBytes = this.#record.sealedBytes;
+      record.sealingBytes = this.#record.sealingBytes;
       record.range = this.#record.range;
     }
     this.#record = record;
@@ -99,6 +100,8 @@ export class BlockRange {
         throw new Error(
           "invariant 20 is broken: a block does not lie in the range, at one place in both views",
         );
+      if (this.#options.sealed && offset + sizeBytes > this.#record.sealedBytes)
+        throw new Error("invariant 20 is broken: a block is not sealed");
     }
   }
 
@@ -117,7 +120,7 @@ export class BlockRange {
     const { ranges } = this.#memory;
     if (!this.#options.useRange || this.#record.isRefused) return undefined;
     if (ranges === undefined) {
-      this.#refuse(NOT_OFFERED);
+      this.#refuse(NO_RANGES);
       return;
     }
     const range = this.#record.range ?? this.#reserve(ranges, belonging);
@@ -132,7 +135,7 @@ export class BlockRange {
       this.#record.isUnclean = true;
       this.#ready.clear();
       // A policy that the process was given since the range was tried. Without any block there is still a choice.
-      if (this.#core.blockCount > 0 || !isPolicy(error)) throw error;
+      if (this.#core.blockCount > 0 || this.#options.sealed || !isPolicy(error)) throw error;
       this.release(belonging);
       this.#refuse(error.message);
       return;
@@ -144,6 +147,10 @@ export class BlockRange {
   /** Makes usable what is not yet, and more behind it, up to the next step. What was a block's before stays closed. */
   #commit(ranges: RangeMemory, range: AddressRange, start: Address, end: Address): void {
     const { isUnclean } = this.#record;
+    if (this.#options.sealed) {
+      sealBlock(ranges, range, this.#record, start - range.rx, end - start, isUnclean);
+      return;
+    }
     const isExact = this.#isShared || isUnclean || this.#options.useLargePages || end < this.#highestEnd;
     const stepEnd = isExact ? end : this.#stepEnd(range, end, ranges.stepBytes);
     for (const part of this.#ready.missing(start, end, stepEnd))
@@ -178,7 +185,8 @@ export class BlockRange {
     const { ranges } = this.#memory;
     const { range } = this.#record;
     const [first] = blocks;
-    if (ranges === undefined || range === undefined || first === undefined || this.#isShared) return false;
+    if (ranges === undefined || range === undefined || first === undefined) return false;
+    if (this.#isShared || this.#options.sealed) return false;
     let end = first.rx;
     for (const { rx, sizeBytes } of blocks) {
       if (rx !== end) return false;
@@ -193,10 +201,14 @@ export class BlockRange {
   }
 
   /**
-   * Takes a block's stretch back, and what is ready behind it.
+   * Takes a block's stretch back, and what is ready behind it. Of a sealed block only the memory is taken.
    * @throws JitError where the system refuses; the block is as it was then
    */
   unmap(range: AddressRange, rx: number, sizeBytes: number): void {
+    if (this.#options.sealed) {
+      this.#memory.ranges?.discard(range, rx - range.rx, sizeBytes);
+      return;
+    }
     const isReadyToo = this.#ready.start === rx + sizeBytes;
     const end = isReadyToo ? this.#ready.end : rx + sizeBytes;
     let isClean = false;
@@ -269,52 +281,61 @@ export class BlockRange {
     this.#ready.clear();
     let isClean = true;
     this.#eachGap(range, (start, sizeBytes) => {
-      isClean = ranges.wipe(range, start - range.rx, sizeBytes) && isClean;
+      isClean = wipe(ranges, range, this.#record, start - range.rx, sizeBytes) && isClean;
     });
     this.#record.isUnclean = !isClean;
   }
 
-  /** Gives the whole range back. Precondition: no block lies in it. */
+  /** Gives the whole range back; but for what is sealed, which has no memory. Precondition: no block lies in it. */
   release({ tag, journal }: Belonging): void {
     const { range } = this.#record;
-    if (range === undefined) return;
+    const { ranges } = this.#memory;
+    if (ranges === undefined || range === undefined) return;
     this.#dropReady();
+    if (this.#options.sealed && this.#record.isUnclean) this.sweep();
+    const isWhole = trySealing(ranges, range, this.#record);
+    const sealedBytes = this.#record.sealingBytes;
+    const rest = viewsOf(range, sealedBytes);
     // From the moment at which the record no longer has it, the journal must: a thread may end in between.
-    journal?.take(viewsOf(range), 0);
+    journal?.take(rest, 0);
     this.#record.range = undefined;
     try {
-      this.#memory.ranges?.release(range, tag, !this.#record.isUnclean);
+      ranges.release(range, tag, isWhole && !this.#record.isUnclean, sealedBytes);
     } catch (error) {
       this.#record.range = range;
-      journal?.drop(viewsOf(range));
+      journal?.drop(rest);
       throw error;
     }
-    journal?.drop(viewsOf(range));
+    journal?.drop(rest);
     this.#record.isUnclean = false;
     this.#highestEnd = 0;
   }
 
   #reserve(ranges: RangeMemory, { tag, journal }: Belonging): AddressRange | undefined {
-    const { maxReservedSize, blockSize, near, useDualMapping } = this.#options;
+    const { maxReservedSize, blockSize, near, useDualMapping, sealed } = this.#options;
     // Twice what blocks may take: they come and go in different sizes, and addresses cost nothing.
     const sizeBytes = Math.min(LARGEST_BYTES, powerOfTwoFrom(Math.max(2 * maxReservedSize, UNIT_BYTES)));
     const leastBytes = Math.min(sizeBytes, Math.max(LEAST_BYTES, powerOfTwoFrom(blockSize)));
     const result = ranges.reserve({
       ...{ sizeBytes, leastBytes, isDual: useDualMapping, near, reachBytes: reachBytes(), tag },
+      isSealed: sealed,
     });
     if (!("rx" in result)) {
       this.#refuse(result.reason);
       return;
     }
     this.#core.limitReserved(result.sizeBytes);
+    this.#record.sealedBytes = result.sealedBytes;
+    this.#record.sealingBytes = result.sealedBytes;
     this.#record.range = result;
     journal?.drop(viewsOf(result));
     return result;
   }
 
-  /** From now on blocks are mapped one by one. @throws JitError where they were to lie near an address */
+  /** From now on blocks are mapped one by one. @throws JitError where they were to lie near an address, or to be sealed */
   #refuse(reason: string): undefined {
-    const { near } = this.#options;
+    const { near, sealed } = this.#options;
+    if (sealed) throw cannotSeal(reason);
     if (near !== undefined) throw noRangeNear(near, reason);
     this.#record.isRefused = true;
     return undefined;
@@ -349,11 +370,12 @@ export class BlockRange {
   }
 }
 
-/** Both views of a range; twice the same where it has one. */
-function viewsOf({ rx, rw, sizeBytes }: AddressRange): MappedRange[] {
+/** Both views of a range, from an offset on; twice the same where it has one, and none of no bytes. */
+function viewsOf({ rx, rw, sizeBytes }: AddressRange, offset = 0): MappedRange[] {
+  if (offset === sizeBytes) return [];
   return [
-    { address: rx, sizeBytes },
-    { address: rw, sizeBytes },
+    { address: rx + offset, sizeBytes: sizeBytes - offset },
+    { address: rw + offset, sizeBytes: sizeBytes - offset },
   ];
 }
 

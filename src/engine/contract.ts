@@ -84,6 +84,10 @@ export interface RangeRecord {
   isUnclean: boolean;
   /** Whether pages of free memory were given back, which read as zero since. */
   isTrimmed: boolean;
+  /** Bytes from the start of the range that are sealed (sealed-stretch.ts). Both are written before the range is. */
+  sealedBytes: number;
+  /** The same, with what is committed and about to be sealed. */
+  sealingBytes: number;
 }
 
 /** A range of addresses in which all code of an allocator lies: of the executable views. */

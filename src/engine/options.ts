@@ -5,6 +5,7 @@ import { platform } from "../base/platform.ts";
 import type { ProcessorName } from "../base/platform.ts";
 import type { Address } from "../ffi/contract.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
+import { cannotSeal, NO_RANGES } from "./refusals.ts";
 
 /** The options of an allocator. Every option has a default; an invalid value is refused, never replaced. */
 export interface JitAllocatorOptions {
@@ -48,6 +49,13 @@ export interface JitAllocatorOptions {
    * and `ERR_FEATURE_NOT_ENABLED` where there is no range. Default: none.
    */
   near?: Address | undefined;
+  /**
+   * Seal the addresses of every block (mseal, Linux 6.10): until the process ends, nothing in it can change their access,
+   * unmap them or map over them. Memory comes back as without it; addresses do not: later blocks use them again. Needs
+   * `useRange`. The constructor throws `ERR_FEATURE_NOT_ENABLED` where the system cannot seal, and the first allocation
+   * where it allows no range. Default false.
+   */
+  sealed?: boolean;
 }
 
 /** Every option, with the value in force. */
@@ -90,6 +98,7 @@ const DEFAULTS: ResolvedJitAllocatorOptions = {
   maxReservedSize: DEFAULT_MAX_RESERVED_BYTES,
   useRange: true,
   near: undefined,
+  sealed: false,
 };
 
 /** Checks the options and fills in the defaults. @throws JitError `ERR_INVALID_ARGUMENT` for any that is invalid. */
@@ -145,19 +154,32 @@ export function resolveOptions(
     );
   }
   checkRange(resolved);
+  if (resolved.sealed) checkSealing(memory);
   return Object.freeze(resolved);
 }
 
 /** Checks the options about the range against each other. */
-function checkRange({ useRange, near, maxReservedSize }: ResolvedJitAllocatorOptions): void {
+function checkRange({ useRange, near, maxReservedSize, sealed }: ResolvedJitAllocatorOptions): void {
   if (useRange && maxReservedSize > LARGEST_RANGE_BYTES) {
     const wanted = `at most ${LARGEST_RANGE_BYTES} (2 GiB), as far as a call reaches, unless useRange is false`;
     throw invalid("maxReservedSize", maxReservedSize, wanted);
   }
+  if (sealed && !useRange)
+    throw invalid(
+      "sealed",
+      sealed,
+      "false where useRange is: what is sealed can only be used again in a range",
+    );
   if (near === undefined) return;
   if (!Number.isSafeInteger(near) || near < 0)
     throw invalid("near", near, "an address: an integer from 0 on");
   if (!useRange) throw invalid("near", near, "left out where useRange is false: blocks lie anywhere then");
+}
+
+/** @throws JitError `ERR_FEATURE_NOT_ENABLED` where the system cannot seal blocks */
+function checkSealing({ ranges }: VirtualMemory): void {
+  const refusal = ranges === undefined ? NO_RANGES : ranges.sealRefusal();
+  if (refusal !== undefined) throw cannotSeal(refusal);
 }
 
 /** The options that the core needs. */

@@ -45,6 +45,17 @@ export function outOfRange(sizeBytes: number, largestBytes: number): JitError {
   );
 }
 
+/** Why there is no range on a system that offers none. */
+export const NO_RANGES = "this system offers no ranges";
+
+/** Blocks were to be sealed, and the system does not do that. */
+export function cannotSeal(reason: string): JitError {
+  return new JitError(
+    "ERR_FEATURE_NOT_ENABLED",
+    `Cannot seal blocks: ${reason}; leave \`sealed\` out, and blocks are as safe as docs/security.md says without it`,
+  );
+}
+
 /** The allocator was to lie near an address, and there is no range to lie there. */
 export function noRangeNear(near: number, reason: string): JitError {
   return new JitError(

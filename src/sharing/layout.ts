@@ -15,7 +15,7 @@ export const enum Format {
   /** "JITS" in ASCII: tells this buffer from any other. */
   magic = 0x4a495453,
   /** Counts up whenever the meaning of a field changes. */
-  version = 4,
+  version = 5,
 }
 
 export const enum Field {
@@ -65,7 +65,10 @@ export const enum Field {
   isRangeUnclean = 28,
   /** 1 = pages of free memory were given back, which read as zero since. */
   isRangeTrimmed = 29,
-  count = 32,
+  /** What is sealed of the range, and what is about to be: bytes, as doubles, with a checksum as their fraction. */
+  sealed = 30,
+  sealing = 32,
+  count = 36,
 }
 
 /** The values of `Field.intent`. A repair finishes the operation. */

@@ -60,6 +60,31 @@ export class SharedRangeRecord implements RangeRecord {
     this.#words[Field.isRangeTrimmed] = value ? 1 : 0;
   }
 
+  get sealedBytes(): number {
+    return this.#bytesAt(Field.sealed);
+  }
+
+  set sealedBytes(value: number) {
+    this.#doubles[Field.sealed >> 1] = checked(value);
+  }
+
+  get sealingBytes(): number {
+    return this.#bytesAt(Field.sealing);
+  }
+
+  set sealingBytes(value: number) {
+    this.#doubles[Field.sealing >> 1] = checked(value);
+  }
+
+  /** @throws Error where the field was written over */
+  #bytesAt(field: number): number {
+    const found = this.#doubles[field >> 1] ?? 0;
+    const value = Math.floor(found);
+    if (found !== checked(value))
+      throw new Error("invariant 20 is broken: the record of what is sealed was written over");
+    return value;
+  }
+
   /** 32 bits of the record (FNV-1a, of integers), never 0. */
   #hash(): number {
     let hash = 0x811c_9dc5;
@@ -68,4 +93,12 @@ export class SharedRangeRecord implements RangeRecord {
     }
     return hash === 0 ? 1 : hash;
   }
+}
+
+/**
+ * A number of bytes, at most 2**31, and 16 bits of checksum as its fraction: both are written in one step. 0 has none, as the
+ * memory of a new state.
+ */
+function checked(bytes: number): number {
+  return bytes + (Math.imul(bytes / 4096, 0x9e37_79b1) >>> 16) / 2 ** 16;
 }

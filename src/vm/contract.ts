@@ -7,7 +7,7 @@ import type { Address } from "../ffi/contract.ts";
 import type { MappedRange, MappingJournal, MappingTag } from "./journal/contract.ts";
 import type { RangeMemory } from "./range/contract.ts";
 
-export type { AddressRange, RangeMemory } from "./range/contract.ts";
+export type { AddressRange, RangeMemory, ReservedRange } from "./range/contract.ts";
 export type { MappedRange, MappingJournal, MappingTag } from "./journal/contract.ts";
 
 /** The access of a mapping and the way it is made (asmjit's MemoryFlags). All default to false. */

@@ -112,7 +112,7 @@ export class SimulatedMemory implements VirtualMemory {
     closeView: 0,
     copyIn: 0,
     copyOut: 0,
-    ...{ reserveRange: 0, releaseRange: 0, commit: 0, decommit: 0, empty: 0, discard: 0 },
+    ...{ reserveRange: 0, releaseRange: 0, commit: 0, decommit: 0, empty: 0, discard: 0, seal: 0 },
   });
   /** How often each operation was called, failed calls included. */
   readonly calls = this.#faults.calls;
@@ -214,7 +214,7 @@ export class SimulatedMemory implements VirtualMemory {
     }
     const { ranges } = this;
     for (const range of ranges?.all ?? []) {
-      if (!addresses.has(range.rx) && ranges?.find(range.rx, tagName) !== undefined) ranges.release(range);
+      if (!addresses.has(range.rx) && ranges?.find(range.rx, tagName) !== undefined) ranges.abandon(range);
     }
   }
 

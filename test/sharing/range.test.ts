@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { JitAllocator, type JitAllocatorOptions } from "../../src/index.ts";
 import { Field } from "../../src/sharing/layout.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
+import { throwsJitError } from "../support/expectations.ts";
 import { Fate, memoryOf, mortalThread, type Finding, type MortalThread } from "../support/mortal-thread.ts";
 
 function start(options: JitAllocatorOptions, finding: Finding = "names") {
@@ -23,6 +24,10 @@ function survives(victim: MortalThread, act: () => unknown): boolean {
     victim.undoAfterlife();
     return false;
   }
+}
+
+function blockStarts(allocator: JitAllocator): number[] {
+  return allocator.blocks().map(({ rx }) => rx);
 }
 
 describe("a range that threads share", () => {
@@ -53,7 +58,7 @@ describe("a range that threads share", () => {
   });
 
   for (const finding of ["names", "journal"] as const) {
-    for (const options of [{}, { useDualMapping: false }, { fillUnusedMemory: true }]) {
+    for (const options of [{}, { useDualMapping: false }, { fillUnusedMemory: true }, { sealed: true }]) {
       test(`a thread that dies while it reserves it loses nothing, by ${finding}, ${JSON.stringify(options)}`, () => {
         let deaths = 0;
         for (let fatal = 1, isWhole = false; !isWhole; fatal++) {
@@ -65,9 +70,10 @@ describe("a range that threads share", () => {
           allocator.alloc(100_000).write(0, Uint8Array.of(1, 2, 3));
           allocator.verify();
           assert.equal(machine.ranges?.all.length, 1, `moment ${fatal}`);
+          const places = allocator.hasOption("sealed") ? [allocator.range?.start] : blockStarts(allocator);
           assert.deepEqual(
             machine.mappings.map(({ rx }) => rx),
-            allocator.blocks().map(({ rx }) => rx),
+            places,
           );
           allocator.dispose();
           assert.deepEqual(machine.ranges.all, [], `moment ${fatal}`);
@@ -90,6 +96,38 @@ describe("a range that threads share", () => {
     other.alloc(1000);
     other.dispose();
   });
+
+  test("what one thread could not seal, the next one that maps a block seals first", () => {
+    const { machine, memory, allocator } = start({ sealed: true });
+    const other = JitAllocator.attach(allocator.share(), memory);
+    allocator.alloc(64);
+    machine.failAfter("seal", 0, "ERR_OUT_OF_MEMORY");
+    throwsJitError("ERR_OUT_OF_MEMORY", () => allocator.alloc(100_000));
+    assert.equal(machine.clearFaults(), 0);
+    allocator.verify();
+    const sealed = machine.calls.seal;
+    other.alloc(200_000);
+    assert.equal(machine.calls.seal, sealed + 2, "what was begun, and the rest");
+    other.verify();
+    other.dispose();
+    assert.deepEqual(machine.mappings, []);
+  });
+
+  for (const field of [Field.sealed, Field.sealing]) {
+    test(`invariant 20: a record of what is sealed that was written over is noticed (field ${field})`, () => {
+      const { allocator } = start({ sealed: true });
+      const doubles = new Float64Array(allocator.share().state);
+      allocator.alloc(64);
+      const before = Number(doubles[field >> 1]);
+      for (const wrong of [before + 4096, 0.5, NaN, -before, 2 ** 40]) {
+        doubles[field >> 1] = wrong;
+        assert.throws(() => allocator.alloc(100_000), /invariant 20/, String(wrong));
+      }
+      doubles[field >> 1] = before;
+      allocator.alloc(100_000);
+      allocator.dispose();
+    });
+  }
 
   test("invariant 20: a record that was written over is noticed, and nothing is done to what it names", () => {
     const { machine, allocator } = start({});

@@ -266,6 +266,7 @@ export const CONFIGURATIONS: readonly JitAllocatorOptions[] = [
   { disableInitialPadding: true, useDualMapping: false },
   { useRange: true },
   { useRange: true, fillUnusedMemory: true, useDualMapping: false },
+  { useRange: true, sealed: true },
 ];
 
 /** Runs the operation until its moment `fatal`. Returns false where it was done before. */
@@ -292,12 +293,14 @@ function inspect(stage: Stage, operation: Operation, before: Live): "done" | "no
     isUndone || sameLive(found, operation.done(before, stage, found)),
     "the operation has happened, or has not",
   );
-  const blocks = allocator.blocks();
-  assert.deepEqual(
-    machine.mappings.map(({ rx, rw, sizeBytes }) => [rx, rw, sizeBytes]),
-    blocks.map(({ rx, rw, size }) => [rx, rw, size]),
-    "what is mapped is what the blocks say",
-  );
+  if (allocator.hasOption("sealed")) checkEmptyBetweenBlocks(stage);
+  else {
+    assert.deepEqual(
+      machine.mappings.map(({ rx, rw, sizeBytes }) => [rx, rw, sizeBytes]),
+      allocator.blocks().map(({ rx, rw, size }) => [rx, rw, size]),
+      "what is mapped is what the blocks say",
+    );
+  }
   checkOwners(stage, found);
   const isGone = operation.isForAll === true && found.size === 0;
   for (const { span, contents } of bystanders) {
@@ -305,6 +308,20 @@ function inspect(stage: Stage, operation: Operation, before: Live): "done" | "no
     if (!isGone) assert.deepEqual(span.read(), contents);
   }
   return isUndone ? "not done" : "done";
+}
+
+/** What is sealed and no block's has no memory. The simulated machine throws where its access is changed. */
+function checkEmptyBetweenBlocks({ allocator, machine }: Stage): void {
+  const { range } = allocator;
+  if (range === undefined) return;
+  let end = range.start;
+  for (const { rx, size } of [...allocator.blocks(), { rx: range.start + range.size, size: 0 }]) {
+    assert.ok(
+      Buffer.alloc(rx - end).equals(machine.alias(end, rx - end)),
+      "what is no block's has no memory",
+    );
+    end = rx + size;
+  }
 }
 
 /** Each allocation is one member's, or of the estate, and those that a thread left are nobody's that had no part in it. */

@@ -35,6 +35,8 @@ export interface FakeMachine {
   knowsMfdExec?: boolean;
   /** Default true: Linux 5.1 or later. */
   knowsFutureWrite?: boolean;
+  /** Default true: Linux 6.10 or later. */
+  knowsMseal?: boolean;
   /** vm.memfd_noexec. Default 0. */
   memfdNoexec?: 0 | 1 | 2;
   hasMemfd?: boolean;
@@ -177,6 +179,7 @@ export class FakeLibc implements LinuxLibc {
     if (!isAligned) return this.#fail(Errno.EINVAL);
     let start = address;
     if ((flags & MapFlag.FIXED) !== 0) {
+      if (this.#isSealed(address, sizeBytes)) return this.#fail(Errno.EPERM);
       this.#cut(address, sizeBytes, "MAP_FIXED");
     } else {
       // A hint is followed where nothing is mapped; what no hint led to touches the last one, as in a real system.
@@ -189,7 +192,8 @@ export class FakeLibc implements LinuxLibc {
       }
     }
     const isReadOnly = this.#readOnly.has(descriptor);
-    const mapping: FakeMapping = { start, sizeBytes, protection, file, flags, offset, isReadOnly };
+    const access = { protection, isReadOnly, isSealed: false };
+    const mapping: FakeMapping = { start, sizeBytes, file, flags, offset, ...access };
     this.mappings.push(mapping);
     this.#watch(mapping);
     return start;
@@ -197,12 +201,14 @@ export class FakeLibc implements LinuxLibc {
 
   munmap(address: Address, sizeBytes: number): number {
     if (this.#begin("munmap", [address, sizeBytes])) return -1;
+    if (this.#isSealed(address, sizeBytes)) return this.#fail(Errno.EPERM);
     this.#cut(address, sizeBytes, "munmap");
     return 0;
   }
 
   mprotect(address: Address, sizeBytes: number, protection: number): number {
     if (this.#begin("mprotect", [address, sizeBytes, protection])) return -1;
+    if (this.#isSealed(address, sizeBytes)) return this.#fail(Errno.EPERM);
     const cut = cutAround(this.mappings, address, sizeBytes);
     const changed = inside(cut, address, sizeBytes);
     if (changed.reduce((sum, mapping) => sum + mapping.sizeBytes, 0) !== sizeBytes)
@@ -228,6 +234,18 @@ export class FakeLibc implements LinuxLibc {
       for (let page = first; page < first + sizeBytes / PAGE; page++) mapping.file.pages.delete(page);
     }
     this.advised.push({ address, sizeBytes, advice });
+    return 0;
+  }
+
+  mseal(address: Address, sizeBytes: number): number {
+    if (this.#begin("mseal", [address, sizeBytes])) return -1;
+    if (this.machine.knowsMseal === false) return this.#fail(Errno.ENOSYS);
+    const cut = cutAround(this.mappings, address, sizeBytes);
+    const sealed = inside(cut, address, sizeBytes);
+    if (sealed.reduce((sum, mapping) => sum + mapping.sizeBytes, 0) !== sizeBytes)
+      return this.#fail(Errno.ENOMEM);
+    for (const mapping of sealed) mapping.isSealed = true;
+    this.mappings = joined(cut);
     return 0;
   }
 
@@ -426,6 +444,13 @@ export class FakeLibc implements LinuxLibc {
     if ((file.seals & RESIZING) !== 0) return this.#fail(Errno.EPERM);
     file.sizeBytes = sizeBytes;
     return 0;
+  }
+
+  #isSealed(address: Address, sizeBytes: number): boolean {
+    return this.mappings.some(
+      ({ start, sizeBytes: size, isSealed }) =>
+        isSealed && start < address + sizeBytes && address < start + size,
+    );
   }
 
   #watch(mapping: FakeMapping): void {

@@ -17,6 +17,8 @@ export interface FileMapping<F extends MappedFile> {
   offset: number;
   /** Whether it can never become writable: its descriptor was opened for reading alone. */
   readonly isReadOnly: boolean;
+  /** Whether its access, and what is mapped there, can never change. */
+  isSealed: boolean;
 }
 
 /** The mappings, with a border at `address`. */
@@ -62,7 +64,8 @@ export function joined<M extends FileMapping<MappedFile>>(mappings: readonly M[]
       before.start + before.sizeBytes === mapping.start &&
       before.offset + before.sizeBytes === mapping.offset &&
       before.protection === mapping.protection &&
-      before.isReadOnly === mapping.isReadOnly;
+      before.isReadOnly === mapping.isReadOnly &&
+      before.isSealed === mapping.isSealed;
     if (isOne) result[result.length - 1] = { ...before, sizeBytes: before.sizeBytes + mapping.sizeBytes };
     else result.push(mapping);
   }

@@ -22,6 +22,7 @@ import type {
   MappingTag,
   MemoryFlags,
   RangeMemory,
+  ReservedRange,
   VirtualMemory,
 } from "../../src/vm/contract.ts";
 import { Call, Journal, type NotedFunction } from "../../src/vm/journal.ts";
@@ -156,10 +157,12 @@ function rangesOf(
   return {
     stepBytes: ranges.stepBytes,
     reserve: (request) => noted?.reserveRange(request) ?? mortal(() => ranges.reserve(request)),
-    release: (range, tag) => {
-      if (noted === undefined) mortal(() => ranges.release(range));
-      else noted.releaseRange(range, tag?.journal);
+    release: (range, tag, _isUntouched, sealedBytes) => {
+      if (noted === undefined) mortal(() => ranges.release(range, tag, false, sealedBytes));
+      else noted.releaseRange(range, tag?.journal, sealedBytes);
     },
+    sealRefusal: () => undefined,
+    seal: (range, offset, size) => mortal(() => ranges.seal(range, offset, size)),
     commit: (range, offset, size, isUnclean) => {
       fate.pass();
       if (isUnclean) ranges.wipe(range, offset, size);
@@ -216,18 +219,22 @@ function notedMemory(machine: SimulatedMemory, mortal: <T>(act: () => T) => T) {
     };
     note(journal, UNMAPPING, spanOf(mapping, size), act, () => 0);
   };
-  const releaseRange = (range: AddressRange, journal: MappingJournal | undefined): void => {
+  const releaseRange = (
+    range: AddressRange,
+    journal: MappingJournal | undefined,
+    sealedBytes?: number,
+  ): void => {
     note(
       journal,
       UNMAPPING,
       spanOf(range, range.sizeBytes),
-      () => machine.ranges?.release(range),
+      () => machine.ranges?.release(range, undefined, false, sealedBytes),
       () => 0,
     );
   };
   return {
-    reserveRange: (request: RangeRequest): AddressRange | undefined => {
-      const act = (): AddressRange | undefined => machine.ranges?.reserve(request);
+    reserveRange: (request: RangeRequest): ReservedRange | undefined => {
+      const act = (): ReservedRange | undefined => machine.ranges?.reserve(request);
       const sizeBytes = request.isDual ? 2 * request.sizeBytes : request.sizeBytes;
       return note(request.tag?.journal, MAPPING, { address: 0, sizeBytes }, act, (range) => range?.rx ?? -1);
     },
@@ -247,9 +254,11 @@ function notedMemory(machine: SimulatedMemory, mortal: <T>(act: () => T) => T) {
       // Both views go at once.
       for (let held; (held = journal.heldRanges().find(isLost)) !== undefined;) {
         const { address } = held;
-        const range = machine.ranges?.find(address);
+        const range = machine.ranges?.all.find(
+          ({ rx, rw, sizeBytes }) => address >= rx && address < rw + sizeBytes,
+        );
         if (range !== undefined) {
-          releaseRange(range, journal);
+          releaseRange(range, journal, (address - range.rx) % range.sizeBytes);
           continue;
         }
         const mapping = machine.mappings.find(({ rx }) => rx === address);

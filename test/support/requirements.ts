@@ -9,6 +9,7 @@ import path from "node:path";
 import { knowsAbsoluteSymbols } from "../../src/ffi/absolute-symbols.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
 import { platform } from "../../src/base/platform.ts";
+import { systemMemory } from "../../src/vm/select.ts";
 import { RUNS_HERE } from "./native-code.ts";
 
 /** Whether the machine has it, and what those that lack it are told. */
@@ -23,6 +24,10 @@ const requirements = {
   linux: {
     isMet: () => platform.system === "linux",
     reason: "it looks at Linux: /proc, libraries, limits",
+  },
+  mseal: {
+    isMet: () => platform.system === "linux" && systemMemory().ranges?.sealRefusal() === undefined,
+    reason: "this kernel, or a filter of its calls, lets nobody seal memory (mseal, Linux 6.10)",
   },
   windows: { isMet: () => isWindows, reason: "it looks at Windows" },
   machineCode: { isMet: () => RUNS_HERE, reason: "there is no machine code for this processor and system" },

@@ -232,8 +232,8 @@ function linux(machine: FakeMachine): MortalSystem<FakeLibc> {
     occupy: (before) => {
       const free = addressesIn(before).filter((address) => libc.mappingAt(address) === undefined);
       const others = free.map((start): FakeMapping => {
-        const whatever = { protection: 0, file: undefined, flags: 0, offset: 0, isReadOnly: false };
-        return { start, sizeBytes: PAGE, ...whatever };
+        const access = { protection: 0, isReadOnly: false, isSealed: false };
+        return { start, sizeBytes: PAGE, file: undefined, flags: 0, offset: 0, ...access };
       });
       libc.mappings.push(...others);
       return () => {

@@ -6,7 +6,7 @@ import type { JitErrorCode } from "../../src/base/errors.ts";
 import type { LinuxMemory } from "../../src/vm/linux.ts";
 import { Errno } from "../../src/vm/linux/errno.ts";
 import { Advice, Protection } from "../../src/vm/linux/libc.ts";
-import type { AddressRange, RangeRequest } from "../../src/vm/range/contract.ts";
+import type { AddressRange, RangeRequest, ReservedRange } from "../../src/vm/range/contract.ts";
 import { FakeLibc, LARGE_PAGE, PAGE } from "../support/fake-libc.ts";
 import type { FakeMachine } from "../support/fake-libc.ts";
 import { linuxOn } from "../support/linux-on.ts";
@@ -28,7 +28,7 @@ function start(machine: FakeMachine = {}): Machine {
   return { libc, memory: linuxOn(libc) };
 }
 
-function reserved(memory: LinuxMemory, request = DUAL): AddressRange {
+function reserved(memory: LinuxMemory, request = DUAL): ReservedRange {
   const range = memory.ranges.reserve(request);
   assert.ok("rx" in range, JSON.stringify(range));
   return range;
@@ -362,5 +362,110 @@ describe("a range near an address", () => {
     assert.notEqual(first.rx, second.rx);
     assert.ok(Math.abs(second.rx - 0x5000_0000_0000) <= REACH);
     assert.equal(libc.mappings.length, 4);
+  });
+});
+
+describe("a stretch that is sealed", () => {
+  const SEALED: RangeRequest = { ...DUAL, isSealed: true };
+  const begin = (sizeBytes = BLOCK, request = SEALED): Machine & { readonly range: AddressRange } => {
+    const machine = start();
+    const range = reserved(machine.memory, request);
+    machine.memory.ranges.commit(range, 0, sizeBytes, false);
+    machine.memory.ranges.seal(range, 0, sizeBytes);
+    machine.libc.calls.length = 0;
+    return { ...machine, range };
+  };
+
+  it("has both views sealed, and one that is longer is one mapping a view still", () => {
+    const { libc, memory, range } = begin();
+    memory.ranges.commit(range, BLOCK, BLOCK, false);
+    memory.ranges.seal(range, BLOCK, BLOCK);
+    assert.deepEqual(
+      libc.mappings.map(({ start: at, sizeBytes, isSealed }) => [at, sizeBytes, isSealed]),
+      [
+        [range.rw, 2 * BLOCK, true],
+        [range.rw + 2 * BLOCK, range.sizeBytes - 2 * BLOCK, false],
+        [range.rx, 2 * BLOCK, true],
+        [range.rx + 2 * BLOCK, range.sizeBytes - 2 * BLOCK, false],
+      ],
+    );
+  });
+
+  it("keeps its access, and gives its memory back by discard alone", () => {
+    const { libc, memory, range } = begin();
+    libc.touch(range.rw);
+    throwsCode("ERR_PERMISSION", () => memory.ranges.decommit(range, 0, BLOCK), /mprotect/);
+    memory.ranges.discard(range, 0, BLOCK);
+    assert.deepEqual(libc.mappingAt(range.rw)?.file?.pages, new Set());
+    assert.equal(libc.mappingAt(range.rx)?.protection, 5);
+  });
+
+  for (const [position, view] of ["rx", "rw"].entries()) {
+    it(`is sealed in the second attempt where the system refuses ${view} in the first`, () => {
+      for (const errno of ERRNOS) {
+        const { libc, memory, range } = begin();
+        memory.ranges.commit(range, BLOCK, BLOCK, false);
+        libc.failAt(position, errno);
+        assert.throws(
+          () => memory.ranges.seal(range, BLOCK, BLOCK),
+          (error) =>
+            error instanceof JitError &&
+            error.syscall === "mseal" &&
+            /^Cannot seal \d+ bytes/.test(error.message),
+        );
+        memory.ranges.seal(range, BLOCK, BLOCK);
+        assert.equal(libc.mappings.length, 4);
+      }
+    });
+  }
+
+  it("stays when its range goes, for the next sealed range of this thread, and for no other", () => {
+    const { libc, memory, range } = begin();
+    memory.ranges.release(range, undefined, true, BLOCK);
+    assert.deepEqual(libc.calls, []);
+    assert.notEqual(reserved(memory).rx, range.rx);
+    assert.notEqual(reserved(memory, { ...SEALED, isDual: false }).rx, range.rx);
+    assert.notEqual(reserved(memory, { ...SEALED, sizeBytes: 2 * DUAL.sizeBytes }).rx, range.rx);
+    assert.notEqual(reserved(memory, { ...SEALED, near: range.rx + 4 * REACH }).rx, range.rx);
+    assert.notEqual(reserved(memory, { ...SEALED, tag: { name: "1x1x1", isGuarded: true } }).rx, range.rx);
+    assert.deepEqual(reserved(memory, { ...SEALED, sizeBytes: 64 * MiB }), { ...range, sealedBytes: BLOCK });
+    memory.ranges.release(range, undefined, true, BLOCK);
+    assert.equal(reserved(memory, { ...SEALED, near: range.rx + MiB }).rx, range.rx);
+  });
+
+  it("is all that stays of a range that cannot be kept", () => {
+    for (const [isUntouched, tag] of [
+      [false, undefined],
+      [true, { name: "1x1x1", isGuarded: true }],
+    ] as const) {
+      const { libc, memory, range } = begin();
+      memory.ranges.release(range, tag, isUntouched, BLOCK);
+      assert.deepEqual(
+        libc.mappings.map(({ start: at, sizeBytes }) => [at, sizeBytes]),
+        [
+          [range.rw, BLOCK],
+          [range.rx, BLOCK],
+        ],
+      );
+    }
+  });
+
+  it("a range that is sealed to its end stays whole; one with a single view too", () => {
+    const whole = begin(DUAL.sizeBytes);
+    whole.memory.ranges.release(whole.range, undefined, false, DUAL.sizeBytes);
+    assert.deepEqual(whole.libc.calls, []);
+    const single = begin(BLOCK, { ...SEALED, isDual: false });
+    single.memory.ranges.release(single.range, undefined, true, BLOCK);
+    assert.equal(reserved(single.memory, { ...SEALED, isDual: false }).sealedBytes, BLOCK);
+  });
+
+  it("needs a kernel that can: sealRefusal says what is missing", () => {
+    assert.equal(start().memory.ranges.sealRefusal(), undefined);
+    const { libc, memory } = start({ knowsMseal: false });
+    assert.match(memory.ranges.sealRefusal() ?? "", /mseal: ENOSYS: .*Linux 6\.10.*seccomp.*462/);
+    const filtered = start();
+    filtered.libc.refuse("mseal", Errno.EPERM);
+    assert.match(filtered.memory.ranges.sealRefusal() ?? "", /mseal: EPERM/);
+    assert.deepEqual(libc.leftovers(), []);
   });
 });

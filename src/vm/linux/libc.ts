@@ -69,6 +69,8 @@ export interface LinuxLibc {
   munmap(address: Address, sizeBytes: number): number;
   mprotect(address: Address, sizeBytes: number, protection: number): number;
   madvise(address: Address, sizeBytes: number, advice: number): number;
+  /** From Linux 6.10 on: no later call changes the access of the pages, unmaps them or maps over them. */
+  mseal(address: Address, sizeBytes: number): number;
   /** Writes one byte a page to `pages`, of which bit 0 says whether the page is in memory. */
   mincore(address: Address, sizeBytes: number, pages: Uint8Array): number;
   memfd_create(name: string, flags: number): number;
@@ -93,6 +95,9 @@ export interface LinuxLibc {
   /** Writes the soft and the hard limit to `result`; all bits set = unlimited. */
   getrlimit(resource: number, result: BigUint64Array): number;
 }
+
+/** The number of `mseal`, the same on every processor (include/uapi/asm-generic/unistd.h): few libcs have a function for it. */
+const MSEAL = 462;
 
 /** Where glibc before 2.34 keeps `shm_open` and `shm_unlink`. */
 const LIBRT_NAMES = ["librt.so.1"];
@@ -148,6 +153,8 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
   const munmap = insisting(bind("munmap", ["pointer", "pointer"]));
   const mprotect = bind("mprotect", ["pointer", "pointer", "i32"]);
   const madvise = bind("madvise", ["pointer", "pointer", "i32"]);
+  // The number and the flags are of C's type long; `pointer` has the same width.
+  const syscall = bind("syscall", ["pointer", "pointer", "pointer", "pointer"], "i32", 1);
   const mincore = bind("mincore", ["pointer", "pointer", "buffer"]);
   const memfdCreate = bind("memfd_create", ["buffer", "u32"]);
   const shmOpen = bind("shm_open", ["buffer", "i32", "u32"]);
@@ -172,6 +179,7 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
     munmap: (address, sizeBytes) => munmap(address, sizeBytes),
     mprotect: (address, sizeBytes, protection) => mprotect(address, sizeBytes, protection),
     madvise: (address, sizeBytes, advice) => madvise(address, sizeBytes, advice),
+    mseal: (address, sizeBytes) => syscall(MSEAL, address, sizeBytes, 0),
     mincore: (address, sizeBytes, pages) => mincore(address, sizeBytes, pages),
     memfd_create: (name, flags) => memfdCreate(memfdName.of(name), flags),
     shm_open: (name, flags, mode) => shmOpen(cString(name), flags, mode),

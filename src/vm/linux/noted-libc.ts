@@ -79,6 +79,7 @@ export function notedLibc(libc: LinuxLibc): NotedLibc {
     getpagesize: () => libc.getpagesize(),
     mprotect: (...args) => plain().mprotect(...args),
     madvise: (...args) => plain().madvise(...args),
+    mseal: (...args) => plain().mseal(...args),
     mincore: (...args) => plain().mincore(...args),
     shm_unlink: (path) => plain().shm_unlink(path),
     unlink: (path) => plain().unlink(path),

@@ -4,11 +4,13 @@ import { notAllowed } from "../../base/platform.ts";
 import { probeStep } from "../attempts.ts";
 import type { ProbeStep } from "../contract.ts";
 import type { DualMapper } from "./dual-mapping.ts";
+import { codeOfErrno, errnoName } from "./errno.ts";
 import { StepFailure } from "./ladder.ts";
 import type { SystemFiles } from "./files.ts";
 import { largePageBits, largePageSizeRefusal } from "./large-pages.ts";
 import { Advice, MAP_FAILED, MapFlag, Protection } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
+import { SEALING_NEEDS } from "./range.ts";
 import { reserve } from "./reserve.ts";
 
 /** The parts that a probe uses. */
@@ -34,6 +36,15 @@ export function probe(parts: ProbeParts): readonly ProbeStep[] {
       return "memory can be written first and made executable then";
     }),
     memfdNoexec(parts.files),
+    probeStep("mseal", () => {
+      // No bytes: what is sealed stays sealed, so that nothing is.
+      if (parts.libc.mseal(0, 0) === 0) return "blocks can be sealed (the option `sealed`)";
+      const errno = parts.libc.errno();
+      throw new JitError(codeOfErrno(errno), `${errnoName(errno)}: ${SEALING_NEEDS}`, {
+        syscall: "mseal",
+        errno,
+      });
+    }),
     ...dualMapper.ladder.map((step) =>
       probeStep(`dual mapping: ${step.name}`, () => {
         dualMapper.tryStep(step, pageSize);

@@ -13,12 +13,18 @@
  */
 import { JitError, formatAddress } from "../../base/errors.ts";
 import type { Address } from "../../ffi/contract.ts";
-import { isMainThread } from "../../base/unique.ts";
 import { attempt, insisting } from "../attempts.ts";
 import type { MappingTag } from "../contract.ts";
-import type { AddressRange, RangeMemory, RangeRefusal, RangeRequest } from "../range/contract.ts";
+import type {
+  AddressRange,
+  RangeMemory,
+  RangeRefusal,
+  RangeRequest,
+  ReservedRange,
+} from "../range/contract.ts";
 import { Errno, errnoName, systemError } from "./errno.ts";
 import type { SystemFiles } from "./files.ts";
+import { KeptRanges } from "./kept-ranges.ts";
 import { fileNameOf, StepFailure, unlessInterrupted } from "./ladder.ts";
 import { adviseLargePagesShared } from "./large-pages.ts";
 import { Advice, MAP_FAILED, MapFlag, Memfd, Open, Protection, Seal } from "./libc.ts";
@@ -53,8 +59,7 @@ export class LinuxRanges implements RangeMemory {
   readonly #files: SystemFiles;
   /** Where the last range begins: the next one is asked for right below. 0 = none was made yet. */
   #lastStart: Address = 0;
-  /** A range that was given back untouched, for the next allocator: making one takes longer than mapping a block. */
-  #kept: AddressRange | undefined;
+  readonly #kept = new KeptRanges();
   /** Whether a range of this thread could be executed and wiped: the system's policy then allows ranges. */
   #isProven = false;
 
@@ -63,8 +68,8 @@ export class LinuxRanges implements RangeMemory {
     this.#files = files;
   }
 
-  reserve(request: RangeRequest): AddressRange | RangeRefusal {
-    const kept = this.#keptFor(request);
+  reserve(request: RangeRequest): ReservedRange | RangeRefusal {
+    const kept = this.#kept.take(request);
     if (kept !== undefined) return kept;
     return this.#libc.noter.noting(request.tag?.journal, () => {
       try {
@@ -77,17 +82,8 @@ export class LinuxRanges implements RangeMemory {
     });
   }
 
-  /** The range that is kept, where it is what is asked for. Shared allocators get one of their own, which bears their tag. */
-  #keptFor({ sizeBytes, isDual, near, tag }: RangeRequest): AddressRange | undefined {
-    const kept = this.#kept;
-    const isFit = isDual && near === undefined && kept?.sizeBytes === sizeBytes && tag?.isGuarded !== true;
-    if (!isFit) return undefined;
-    this.#kept = undefined;
-    return kept;
-  }
-
   /** @throws StepFailure where the system refuses a step; JitError where there is no room or nothing is near enough */
-  #reserve(request: RangeRequest): AddressRange | RangeRefusal {
+  #reserve(request: RangeRequest): ReservedRange | RangeRefusal {
     const libc = this.#libc;
     // The name shows in /proc/self/maps which memory is writable and executable at once.
     const file = this.#openFile(fileNameOf(request.tag?.name) + (request.isDual ? "" : "-rwx"));
@@ -121,7 +117,7 @@ export class LinuxRanges implements RangeMemory {
   }
 
   /** Maps the views, at half the size as often as there is no room. */
-  #mapWhole(request: RangeRequest, file: number, again: number): AddressRange | RangeRefusal {
+  #mapWhole(request: RangeRequest, file: number, again: number): ReservedRange | RangeRefusal {
     const libc = this.#libc;
     let shortage: StepFailure | undefined;
     let limit: string | undefined;
@@ -138,7 +134,7 @@ export class LinuxRanges implements RangeMemory {
         continue;
       }
       if (taken === undefined) continue;
-      return this.#fill(request, sizeBytes, taken, file, again);
+      return { ...this.#fill(request, sizeBytes, taken, file, again), sealedBytes: 0 };
     }
     if (shortage !== undefined) throw outOfAddresses(request, shortage);
     // A limit of files says nothing about addresses, and smaller files may still do for blocks.
@@ -256,14 +252,15 @@ export class LinuxRanges implements RangeMemory {
     this.#isProven = true;
   }
 
-  release(range: AddressRange, tag?: MappingTag, isUntouched = false): void {
-    const { rx, rw, sizeBytes } = range;
-    // One alone, and of the main thread: a worker that ends would leave the addresses behind.
-    const isKeepable = isUntouched && rx !== rw && tag?.isGuarded !== true && isMainThread;
-    if (isKeepable && this.#kept === undefined) {
-      this.#kept = range;
+  release(range: AddressRange, tag?: MappingTag, isUntouched = false, sealedBytes = 0): void {
+    if (isUntouched && this.#kept.keep(range, sealedBytes, tag)) return;
+    if (sealedBytes > 0) {
+      this.#libc.noter.noting(tag?.journal, () => {
+        this.#releaseUnsealed(range, sealedBytes);
+      });
       return;
     }
+    const { rx, rw, sizeBytes } = range;
     const totalBytes = rx === rw ? sizeBytes : 2 * sizeBytes;
     const failed = this.#libc.noter.noting(tag?.journal, () => this.#libc.munmap(rw, totalBytes) !== 0);
     if (failed) {
@@ -272,6 +269,16 @@ export class LinuxRanges implements RangeMemory {
     }
     // The next range fits where this one was.
     if (rw === this.#lastStart) this.#lastStart = rw + totalBytes;
+  }
+
+  /**
+   * Gives back the addresses behind the sealed stretch of each view. Where the system refuses, they are lost: no memory is,
+   * and there is nothing that a second attempt could do.
+   */
+  #releaseUnsealed({ rx, rw, sizeBytes }: AddressRange, sealedBytes: number): void {
+    const restBytes = sizeBytes - sealedBytes;
+    if (restBytes === 0) return;
+    for (const view of new Set([rx, rw])) this.#libc.munmap(view + sealedBytes, restBytes);
   }
 
   commit({ rx, rw }: AddressRange, offset: number, sizeBytes: number, isUnclean: boolean): void {
@@ -328,6 +335,21 @@ export class LinuxRanges implements RangeMemory {
     throw systemError(asked, "madvise", this.#libc.errno());
   }
 
+  sealRefusal(): string | undefined {
+    // No bytes: a kernel that knows the call has nothing to do.
+    if (this.#libc.mseal(0, 0) === 0) return undefined;
+    return `mseal: ${errnoName(this.#libc.errno())}: ${SEALING_NEEDS}`;
+  }
+
+  seal({ rx, rw }: AddressRange, offset: number, sizeBytes: number): void {
+    // A single view comes twice: what is sealed may be sealed again.
+    for (const view of [rx, rw]) {
+      if (this.#libc.mseal(view + offset, sizeBytes) === 0) continue;
+      const asked = `seal ${sizeBytes} bytes at ${formatAddress(view + offset)}`;
+      throw systemError(asked, "mseal", this.#libc.errno());
+    }
+  }
+
   adviseLargePages({ rx, rw }: AddressRange, offset: number, sizeBytes: number): void {
     const views = { rx: rx + offset, rw: rw + offset };
     attempt(() => {
@@ -341,6 +363,10 @@ export class LinuxRanges implements RangeMemory {
     return isTold ? pages : undefined;
   }
 }
+
+/** What a machine without mseal lacks. */
+export const SEALING_NEEDS =
+  "sealing needs Linux 6.10, and a seccomp filter, if there is one, that passes mseal (system call 462)";
 
 const OUT_OF_MAPPINGS =
   "the process is at its limit of mappings (vm.max_map_count), which a change of access in the middle of one needs";

@@ -10,6 +10,9 @@
  *     longer be run, but may have memory or be writable. It is made clean when it is committed next, or by
  *     {@link RangeMemory.wipe}.
  *
+ * A committed stretch may be sealed ({@link RangeMemory.seal}). Nothing undoes that: the stretch stays usable until the
+ * process ends, and only its memory can be given back, by {@link RangeMemory.discard}.
+ *
  * Offsets and sizes are bytes from the start of the range, and multiples of the page size. Nothing here is noted in a
  * journal but reserving and releasing: every other step may be repeated, whatever a thread that died left behind.
  */
@@ -26,6 +29,12 @@ export interface AddressRange {
   readonly sizeBytes: number;
 }
 
+/** A range as it is reserved. */
+export interface ReservedRange extends AddressRange {
+  /** Bytes from its start that an earlier allocator has sealed: they are committed, and have no memory. Mostly 0. */
+  readonly sealedBytes: number;
+}
+
 /** What to reserve. */
 export interface RangeRequest {
   /** Bytes of one view that are wanted: a multiple of {@link leastBytes}. */
@@ -38,6 +47,8 @@ export interface RangeRequest {
   readonly near?: Address | undefined;
   /** Bytes: how far a relative call of this processor reaches. Matters with `near` alone. */
   readonly reachBytes: number;
+  /** Whether stretches of it are to be sealed: the range may then be one of which a part is sealed already. Default false. */
+  readonly isSealed?: boolean;
   readonly tag?: MappingTag | undefined;
 }
 
@@ -60,13 +71,15 @@ export interface RangeMemory {
    * @throws JitError `ERR_OUT_OF_MEMORY` where there are no addresses for `leastBytes`; `ERR_OUT_OF_REACH` where no free
    *   addresses are near enough; `ERR_TOO_MANY_HANDLES`
    */
-  reserve(request: RangeRequest): AddressRange | RangeRefusal;
+  reserve(request: RangeRequest): ReservedRange | RangeRefusal;
   /**
-   * Gives back a whole range, whatever is committed in it.
+   * Gives back a whole range, whatever is committed in it; but for what is sealed, whose addresses stay.
    * @param tag as in `VirtualMemory.alloc`
-   * @param isUntouched whether nothing in it is committed or unclean: it may be kept then for the next allocator
+   * @param isUntouched whether nothing in it is committed or unclean, but for what is sealed, which has no memory: the
+   *   range may be kept then for the next allocator
+   * @param sealedBytes bytes from its start that are sealed
    */
-  release(range: AddressRange, tag?: MappingTag, isUntouched?: boolean): void;
+  release(range: AddressRange, tag?: MappingTag, isUntouched?: boolean, sealedBytes?: number): void;
   /**
    * Makes a stretch usable. @param isUnclean whether it may have been left unclean; it is wiped first then
    * @throws JitError; the stretch is unclean then
@@ -83,6 +96,14 @@ export interface RangeMemory {
   wipe(range: AddressRange, offset: number, sizeBytes: number): boolean;
   /** Gives back the memory of a part of a committed stretch, which reads as zero from then on. */
   discard(range: AddressRange, offset: number, sizeBytes: number): void;
+  /** Why nothing can be sealed on this machine; undefined where it can. Asks the system, and changes nothing. */
+  sealRefusal(): string | undefined;
+  /**
+   * Seals a committed stretch, in both views: from then on nothing in the process can change its access, unmap it or map
+   * over it. May be repeated.
+   * @throws JitError; the stretch may be sealed in part then, and cannot be decommitted before this is repeated
+   */
+  seal(range: AddressRange, offset: number, sizeBytes: number): void;
   /** Asks for large pages for a committed stretch: a hint. Never throws. */
   adviseLargePages(range: AddressRange, offset: number, sizeBytes: number): void;
   /**

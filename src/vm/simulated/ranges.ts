@@ -5,10 +5,11 @@
 import { formatAddress } from "../../base/errors.ts";
 import type { Address } from "../../ffi/contract.ts";
 import type { MappingTag } from "../journal/contract.ts";
-import type { AddressRange, RangeMemory, RangeRequest } from "../range/contract.ts";
+import type { AddressRange, RangeMemory, RangeRequest, ReservedRange } from "../range/contract.ts";
 
 /** The operations of ranges that are counted, and that can be made to fail. */
-export type RangeOperation = "reserveRange" | "releaseRange" | "commit" | "decommit" | "empty" | "discard";
+export type RangeOperation =
+  "reserveRange" | "releaseRange" | "commit" | "decommit" | "empty" | "discard" | "seal";
 
 /** What ranges need of the machine. */
 export interface RangeHost {
@@ -34,6 +35,10 @@ interface Reserved extends AddressRange {
   readonly tagName: string | undefined;
   committed: Stretch[];
   unclean: Stretch[];
+  /** Parts of what is committed. */
+  sealed: Stretch[];
+  /** Whether parts may be sealed: all of it is one mapping then, since a block may begin in a sealed part and end behind. */
+  readonly isOneMapping: boolean;
 }
 
 /** {@link RangeMemory} of a simulated machine. */
@@ -42,6 +47,8 @@ export class SimulatedRanges implements RangeMemory {
   readonly stepBytes = 0;
   readonly #host: RangeHost;
   readonly #reserved = new Map<Address, Reserved>();
+  /** The sealed ranges that were given back, for the next allocator. */
+  readonly #kept: Reserved[] = [];
 
   constructor(host: RangeHost) {
     this.#host = host;
@@ -65,21 +72,51 @@ export class SimulatedRanges implements RangeMemory {
       reserved.unclean.push({ offset, sizeBytes });
   }
 
-  reserve({ sizeBytes, isDual, tag }: RangeRequest): AddressRange {
+  reserve({ sizeBytes, isDual, tag, isSealed = false }: RangeRequest): ReservedRange {
     this.#host.enter("reserveRange", "mmap");
+    const kept = isSealed && tag?.isGuarded !== true ? this.#takeKept(sizeBytes, isDual) : undefined;
+    if (kept !== undefined) return kept;
     const rx = this.#host.place(isDual ? 2 * sizeBytes : sizeBytes);
     const range = { rx, rw: isDual ? rx + sizeBytes : rx, sizeBytes };
-    this.#reserved.set(rx, { ...range, tagName: tag?.name, committed: [], unclean: [] });
-    return range;
+    const nothing = { committed: [], unclean: [], sealed: [] };
+    this.#reserved.set(rx, { ...range, tagName: tag?.name, ...nothing, isOneMapping: isSealed });
+    if (isSealed) this.#host.add(rx, range.rw, sizeBytes);
+    return { ...range, sealedBytes: 0 };
   }
 
-  release(range: AddressRange, _tag?: MappingTag, isUntouched = false): void {
+  #takeKept(sizeBytes: number, isDual: boolean): ReservedRange | undefined {
+    const kept = this.#kept.find(
+      (range) => range.sizeBytes === sizeBytes && isDual === (range.rx !== range.rw),
+    );
+    if (kept === undefined) return undefined;
+    this.#kept.splice(this.#kept.indexOf(kept), 1);
+    this.#reserved.set(kept.rx, kept);
+    return { rx: kept.rx, rw: kept.rw, sizeBytes, sealedBytes: sizeOf(kept.sealed) };
+  }
+
+  release(range: AddressRange, tag?: MappingTag, isUntouched = false, sealedBytes = 0): void {
     this.#host.enter("releaseRange", "munmap");
     const reserved = this.#of(range);
-    if (isUntouched && reserved.committed.length + reserved.unclean.length > 0)
+    const { committed, unclean, sealed, isOneMapping } = reserved;
+    if (sizeOf(sealed) > sealedBytes || sizeOf(outside(sealed, { offset: 0, sizeBytes: sealedBytes })) > 0)
+      throw new Error("simulated memory: a range is released with more that is sealed than was said");
+    const rest = outside(committed, { offset: 0, sizeBytes: sealedBytes });
+    const hasMemory = isOneMapping && this.#bytesOf(reserved, 0, range.sizeBytes).some((byte) => byte !== 0);
+    if (isUntouched && (rest.length + unclean.length > 0 || hasMemory))
       throw new Error("simulated memory: a range is released as untouched, and is not");
-    for (const stretch of reserved.committed) this.#drop(reserved, stretch);
     this.#reserved.delete(range.rx);
+    if (isUntouched && sealedBytes > 0 && tag?.isGuarded !== true) {
+      this.#kept.push({ ...reserved, tagName: undefined });
+      return;
+    }
+    // What is sealed of a real system stays. It is no use to anybody, and so not shown.
+    if (isOneMapping) this.#host.remove(range.rx, range.rw, range.sizeBytes);
+    else for (const stretch of committed) this.#drop(reserved, stretch);
+  }
+
+  /** Gives back a range whose thread has died, but for what is sealed. */
+  abandon(range: AddressRange): void {
+    this.release(range, undefined, false, sizeOf(this.#of(range).sealed));
   }
 
   commit(range: AddressRange, offset: number, sizeBytes: number, isUnclean: boolean): void {
@@ -92,14 +129,30 @@ export class SimulatedRanges implements RangeMemory {
     if (!isUnclean && reserved.unclean.some((other) => overlaps(other, stretch)))
       throw new Error(`simulated memory: ${formatAddress(range.rx + offset)} is committed, and unclean`);
     reserved.unclean = outside(reserved.unclean, stretch);
-    this.#host.add(range.rx + offset, range.rw + offset, sizeBytes);
+    if (reserved.isOneMapping) this.#bytesOf(reserved, offset, sizeBytes).fill(0);
+    else this.#host.add(range.rx + offset, range.rw + offset, sizeBytes);
     reserved.committed.push(stretch);
+  }
+
+  /** A simulated machine can seal. */
+  sealRefusal(): undefined {
+    return undefined;
+  }
+
+  seal(range: AddressRange, offset: number, sizeBytes: number): void {
+    this.#host.enter("seal", "mseal");
+    const reserved = this.#of(range);
+    const stretch = { offset, sizeBytes };
+    if (!reserved.isOneMapping || outside([stretch], ...reserved.committed).length > 0)
+      throw new Error("simulated memory: what is not committed is sealed");
+    reserved.sealed = [...outside(reserved.sealed, stretch), stretch];
   }
 
   decommit(range: AddressRange, offset: number, sizeBytes: number): boolean {
     this.#host.enter("decommit", "mprotect");
     const reserved = this.#of(range);
     const stretch = { offset, sizeBytes };
+    this.#checkUnsealed(reserved, stretch);
     const taken = reserved.committed.filter((known) => overlaps(known, stretch));
     const takenBytes = taken.reduce((sum, known) => sum + known.sizeBytes, 0);
     if (takenBytes !== sizeBytes || outside(taken, stretch).length > 0)
@@ -114,6 +167,7 @@ export class SimulatedRanges implements RangeMemory {
   wipe(range: AddressRange, offset: number, sizeBytes: number): boolean {
     const reserved = this.#of(range);
     const stretch = { offset, sizeBytes };
+    this.#checkUnsealed(reserved, stretch);
     for (const other of reserved.committed.filter((known) => overlaps(known, stretch))) {
       if (other.offset < offset || other.offset + other.sizeBytes > offset + sizeBytes)
         throw new Error("simulated memory: a part of a committed stretch is wiped");
@@ -146,12 +200,22 @@ export class SimulatedRanges implements RangeMemory {
       reserved.unclean.push(stretch);
       return false;
     }
+    if (reserved.isOneMapping) this.#bytesOf(reserved, stretch.offset, stretch.sizeBytes).fill(0);
     reserved.unclean = outside(reserved.unclean, stretch);
     return true;
   }
 
-  #drop({ rx, rw }: Reserved, { offset, sizeBytes }: Stretch): void {
-    this.#host.remove(rx + offset, rw + offset, sizeBytes);
+  #drop({ rx, rw, isOneMapping }: Reserved, { offset, sizeBytes }: Stretch): void {
+    if (!isOneMapping) this.#host.remove(rx + offset, rw + offset, sizeBytes);
+  }
+
+  #bytesOf({ rx }: Reserved, offset: number, sizeBytes: number): Uint8Array {
+    return this.#host.bytesAt(rx + offset, sizeBytes);
+  }
+
+  #checkUnsealed({ sealed }: Reserved, stretch: Stretch): void {
+    if (sealed.some((other) => overlaps(other, stretch)))
+      throw new Error("simulated memory: the access of what is sealed is changed: EPERM");
   }
 
   #of(range: AddressRange): Reserved {
@@ -177,8 +241,16 @@ function isSame(a: Stretch, b: Stretch): boolean {
   return a.offset === b.offset && a.sizeBytes === b.sizeBytes;
 }
 
-/** The parts of stretches that lie outside of another. */
-function outside(stretches: readonly Stretch[], { offset, sizeBytes }: Stretch): Stretch[] {
+function sizeOf(stretches: readonly Stretch[]): number {
+  return stretches.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+}
+
+/** The parts of stretches that lie outside of others. */
+function outside(stretches: readonly Stretch[], ...others: readonly Stretch[]): Stretch[] {
+  return others.reduce<Stretch[]>((rest, other) => outsideOne(rest, other), [...stretches]);
+}
+
+function outsideOne(stretches: readonly Stretch[], { offset, sizeBytes }: Stretch): Stretch[] {
   const end = offset + sizeBytes;
   return stretches.flatMap((stretch) => {
     const stretchEnd = stretch.offset + stretch.sizeBytes;

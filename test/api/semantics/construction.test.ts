@@ -26,6 +26,7 @@ describe("options", () => {
         maxReservedSize: 2048 * MiB,
         useRange: true,
         near: undefined,
+        sealed: false,
       });
       assert.equal(fillPattern, allocator.fillPattern);
     });

@@ -21,12 +21,26 @@ describe("a thread that ends after any write leaves an allocator that goes on", 
   }
 });
 
+/** The operations that map or unmap blocks. */
+const MAPPING: ReadonlySet<string> = new Set([
+  "alloc in a new block",
+  "release of the last in a block, which is unmapped",
+  "hard reset",
+  "dispose",
+]);
+
 describe("a thread that ends while it repairs leaves the repair to the next", () => {
   for (const operation of OPERATIONS) {
     if (operation.needsNumbers === true) continue;
     test(operation.name, () => assert.ok(everyRepair(operation) > 10));
     test(`${operation.name}, in a range`, () => {
       assert.ok(everyRepair({ ...operation, options: { ...operation.options, useRange: true } }) > 10);
+    });
+    // Sealing changes what maps and unmaps blocks, and nothing else.
+    if (!MAPPING.has(operation.name)) continue;
+    test(`${operation.name}, in a sealed range`, () => {
+      const options = { ...operation.options, useRange: true, sealed: true };
+      assert.ok(everyRepair({ ...operation, options }) > 10);
     });
   }
 });
