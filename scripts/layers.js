@@ -34,6 +34,7 @@ export const rooms = [
     name: "api",
     job: "what users call: JitAllocator, JitRuntime, toFunction, VirtMem; arguments are checked here",
     imports: [
+      "link/",
       "sharing/",
       "engine/",
       "vm/select.ts",
@@ -55,6 +56,11 @@ export const rooms = [
       "ffi/contract.ts",
       "base/",
     ],
+  },
+  {
+    name: "link",
+    job: "code that reaches code: veneers, modules",
+    imports: ["engine/", "ffi/contract.ts", "base/"],
   },
   {
     name: "sharing",
@@ -106,8 +112,8 @@ const others = [
   },
   {
     files: "package/",
-    imports: ["src/index.ts", "src/cli/main.ts"],
-    reason: "what package.json names is the entry and the command, and nothing of its own",
+    imports: ["src/index.ts", "src/cli/main.ts", "src/insight/iced.ts", "src/insight/capstone.ts"],
+    reason: "what package.json names is entries and the command, and nothing of its own",
   },
   {
     files: "examples/",

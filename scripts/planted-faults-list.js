@@ -401,7 +401,7 @@ export const plantedFaults = [
   {
     name: "a block left mapped when there is no room for its records",
     file: "src/engine/block-memory.ts",
-    find: "mapped.close();\n      this.source.unmap(mapping, sizeBytes);\n      this",
+    find: "mapped.close();\n      this.source.unmap(mapped);\n      this",
     replace: "mapped.close();\n      this",
     tests: ["faults/"],
   },
@@ -775,8 +775,8 @@ export const plantedFaults = [
   {
     name: "a stretch that is taken back keeps its memory",
     file: "src/vm/linux/range.ts",
-    find: "return this.#empty(range, offset, sizeBytes);\n  }\n\n  wipe",
-    replace: "return true;\n  }\n\n  wipe",
+    find: ": this.#empty(range, offset, sizeBytes);\n  }\n\n  wipe",
+    replace: ": true;\n  }\n\n  wipe",
     tests: ["vm/range"],
   },
   {
@@ -796,8 +796,8 @@ export const plantedFaults = [
   {
     name: "a range kept for the next allocator that was never given back clean",
     file: "src/engine/block-range.ts",
-    find: "tag, isWhole && !this.#record.isUnclean, sealedBytes)",
-    replace: "tag, isWhole, sealedBytes)",
+    find: "const isUntouched = isWhole && !this.#record.isUnclean && this.#record.dataStart === 0;",
+    replace: "const isUntouched = isWhole;",
     tests: ["model/", "faults/"],
   },
   {

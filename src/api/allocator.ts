@@ -1,3 +1,6 @@
+import { nameCode } from "./code-names.ts";
+import { readSpanInfo } from "./span-info.ts";
+import type { SpanInfo } from "./span-info.ts";
 import { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
 import { checkStackSize } from "../base/stack.ts";
@@ -12,6 +15,9 @@ import type { SharedAllocator } from "../sharing/handle.ts";
 import type { SharedEngine } from "../sharing/shared-engine.ts";
 import { withMember } from "../sharing/membership.ts";
 import type { MemberInfo, Membership } from "../sharing/membership.ts";
+import { ModuleBuilder } from "../link/module.ts";
+import { VeneerPool } from "../link/veneers.ts";
+import type { Veneer } from "../link/veneers.ts";
 import type { CodeRange, SpanToken } from "../engine/contract.ts";
 import { readToken } from "../engine/span-identity.ts";
 import type { Span } from "../engine/span.ts";
@@ -49,6 +55,9 @@ export class JitAllocator implements Disposable {
   #options: Readonly<ResolvedJitAllocatorOptions>;
   readonly #memory: VirtualMemory;
   readonly #isAttached: boolean;
+  readonly #operations = (): Engine | SharedEngine => this.#engine;
+  /** Made with the first veneer or module. */
+  #madeVeneers: VeneerPool | undefined;
   /** An Engine, which takes no lock; a SharedEngine once the allocator is shared or attached. */
   #engine: Engine | SharedEngine;
 
@@ -221,7 +230,8 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Allocates `size` bytes (1 to 2 GiB − granularity), rounded up to the granularity.
+   * Allocates `size` bytes (1 to 2 GiB − granularity), rounded up to the granularity: of code, unless `info` names another
+   * kind. All kinds lie in the same {@link range}, so that code addresses constants and data relative to itself.
    * The memory is not cleared: it has its earlier contents, or the fill pattern. The amortized number of steps does not
    * grow with the number of holes or blocks; the number of cache misses does.
    *
@@ -229,8 +239,12 @@ export class JitAllocator implements Disposable {
    *   `maxReservedSize` has no room; `ERR_PERMISSION`, `ERR_TOO_MANY_HANDLES` or `ERR_FEATURE_NOT_ENABLED` where the
    *   system refuses executable memory; `ERR_DISPOSED`
    */
-  alloc(size: number): Span {
-    return this.#engine.alloc(size);
+  alloc(size: number, info?: SpanInfo): Span {
+    if (info === undefined) return this.#engine.alloc(size);
+    const { kind, name } = readSpanInfo(info);
+    const span = this.#engine.allocOf(size, kind);
+    if (name !== undefined) nameCode(span, name);
+    return span;
   }
 
   /**
@@ -348,6 +362,27 @@ export class JitAllocator implements Disposable {
    */
   reaches(from: Address, to: Address): boolean {
     return reaches(from, to);
+  }
+
+  /**
+   * Takes a stub that jumps to `target`, any 64-bit address, and lies within reach of all code in the {@link range}. All
+   * veneers of a target (and thread) have one stub, which goes with the last of them. It counts as an allocation.
+   *
+   * @throws JitError as {@link alloc}; `ERR_INVALID_ARGUMENT` for what is no address; `ERR_FEATURE_NOT_ENABLED` on an unknown
+   *   processor
+   */
+  veneer(target: Address): Veneer {
+    return this.#veneers.take(target);
+  }
+
+  get #veneers(): VeneerPool {
+    return (this.#madeVeneers ??= new VeneerPool(this.#operations));
+  }
+
+  /** Begins a module: several spans of any kind that come and go as one. Nothing is allocated yet. @throws JitError `ERR_DISPOSED` */
+  module(): ModuleBuilder {
+    this.#engine.checkOpen("begin a module of");
+    return new ModuleBuilder(this.#operations, this.#veneers, nameCode);
   }
 
   /** Counts what is allocated and reserved now. After the disposal every field but `overheadSize` is 0. */

@@ -1,6 +1,6 @@
 /** Makes machine code callable as a typed function. */
 import { JitError } from "../base/errors.ts";
-import { refuseEntry, refuseReleased, refuseValue } from "../engine/refusals.ts";
+import { refuseEntry, refuseKind, refuseReleased, refuseValue } from "../engine/refusals.ts";
 import { spanAccess } from "../engine/span.ts";
 import type { Span } from "../engine/span.ts";
 import type { Address, NativeFunction } from "../ffi/contract.ts";
@@ -61,6 +61,8 @@ export function toFunction<const S extends Signature>(
 ): (...args: ArgumentsOf<S["parameters"]>) => NativeValues[S["result"]] {
   if (!isSpan(code))
     throw refuseValue("call", code, "the code must be a Span; query(address) makes one of an address");
+  const { kind } = blockOf(code);
+  if (kind !== "code") throw refuseKind("call", kind, "its memory is not executable; allocate code");
   const caller = callers.of(signature);
   const { name, offset } = options === NO_OPTIONS ? options : readOptions(options);
   checkLive(code);

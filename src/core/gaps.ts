@@ -5,7 +5,7 @@ import { Block } from "./layout.ts";
 /** Visits a gap. Returns true to stop. */
 export type GapVisitor = (start: number, sizeBytes: number) => boolean;
 
-/** Visits the gaps between `start` and `end`, from the lowest on. Blocks outside of the two do not count. */
+/** Visits the gaps between `start` and `end`, from the lowest on. Blocks outside of the two do not count; one may reach over an end. */
 export function eachGap(
   words: Int32Array,
   doubles: Float64Array,
@@ -17,7 +17,7 @@ export function eachGap(
   for (let block = treeFirst(words); block !== 0; block = treeNext(words, doubles, block)) {
     const rx = doubles[(block >> 1) + Block.rx]!;
     const size = doubles[(block >> 1) + Block.size]!;
-    if (rx < start || rx >= end) continue;
+    if (rx + size <= start || rx >= end) continue;
     if (rx > free && visit(free, rx - free)) return;
     free = rx + size;
   }
@@ -54,6 +54,22 @@ export function lowestGap(
     if (gapBytes < sizeBytes) return false;
     found = gap;
     return true;
+  });
+  return found;
+}
+
+/** The start of the highest place for `sizeBytes`: the end of the last gap that is long enough; -1 where there is none. */
+export function highestGap(
+  words: Int32Array,
+  doubles: Float64Array,
+  start: number,
+  end: number,
+  sizeBytes: number,
+): number {
+  let found = -1;
+  eachGap(words, doubles, start, end, (gap, gapBytes) => {
+    if (gapBytes >= sizeBytes) found = gap + gapBytes - sizeBytes;
+    return false;
   });
   return found;
 }

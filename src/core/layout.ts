@@ -6,11 +6,11 @@
  * the magic number, so 0 can stand for "none" everywhere.
  *
  * ```
- * ┌ header ┬ look-up ┬ bins ┬ pool 0 ┬ pool 1 ┬ pool 2 ┬ units … ──────────────────────────────┐
- * │ 32     │ 1024    │ 128  │ 148    │  (only as many   │ chunks of 64-integer units: the      │
- * │        │         │      │        │   as there are)  │ owner table, blocks, generations and │
- * │        │         │      │        │                  │ the lists of free runs               │
- * └────────┴─────────┴──────┴────────┴──────────────────┴──────────────────────────────────────┘
+ * ┌ header ┬ look-up ┬ bins ┬ pool 0 ┬ pool 1 ┬ pool 2 … ┬ units … ────────────────────────────┐
+ * │ 32     │ 1024    │ 128  │ 148    │  one of each kind, │ chunks of 64-integer units: the    │
+ * │        │         │      │        │  or three of each  │ owner table, blocks, generations   │
+ * │        │         │      │        │                    │ and the lists of free runs         │
+ * └────────┴─────────┴──────┴────────┴────────────────────┴────────────────────────────────────┘
  * ```
  *
  * A block's chunk:
@@ -38,7 +38,7 @@ export const enum Format {
   /** "JITA" in ASCII: tells an allocator's buffer from any other. */
   magic = 0x4a495441,
   /** Counts up whenever the meaning of a field changes. */
-  version = 5,
+  version = 6,
   /**
    * The highest index the buffer may reach: a place (a granule's number over the whole buffer, 16 times the index of
    * its record) must fit a signed 32-bit integer.
@@ -64,7 +64,7 @@ export const enum Header {
   version = 1,
   /** log2 of the base granularity in bytes: 6, 7 or 8. */
   granuleShift = 2,
-  /** 1 or 3. */
+  /** Three times `poolsPerKind`. */
   poolCount = 3,
   /** 1 where each block begins with a granule of padding, else 0. */
   padding = 4,
@@ -107,6 +107,8 @@ export const enum Header {
   lookup = 26,
   lookupMask = 27,
   isExact = 28,
+  /** 1 or 3: the pools of each kind. */
+  poolsPerKind = 29,
 }
 
 /** The look-up of an allocator whose blocks lie in 64 MiB, or anywhere (lookup.ts). These 4 KiB stay in the first-level cache. */
@@ -152,6 +154,17 @@ export const enum Unit {
 
 export const enum Pools {
   start = Bins.start + Bins.count * Size.node,
+}
+
+/**
+ * The kinds of memory. The pools of a kind stand together, first those of code: pool 0 always is code's. All the core knows of
+ * kinds is that a pool has one.
+ */
+export const enum Kind {
+  code = 0,
+  constants = 1,
+  data = 2,
+  count = 3,
 }
 
 export const enum Classes {

@@ -60,7 +60,8 @@ function rebuildUnits(words: Int32Array, blocks: readonly KnownBlock[]): void {
     { first: 0, end: unitsOf(Pools.start + words[Header.poolCount]! * Size.pool), owner: 0 },
   ];
   for (const { block, generations, pool, sizeBytes } of blocks) {
-    const capacity = sizeBytes / 2 ** (words[Header.granuleShift]! + pool);
+    const shift = words[Header.granuleShift]! + (pool % words[Header.poolsPerKind]!);
+    const capacity = sizeBytes / 2 ** shift;
     const first = block >> Unit.shift;
     chunks.push({ first, end: first + blockUnits(capacity), owner: block });
     const table = generations >> Unit.shift;

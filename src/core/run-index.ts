@@ -23,7 +23,7 @@ import { createBlock, forgetBlock } from "./blocks.ts";
 import { broken, checkExtent, mostChunks } from "./broken.ts";
 import * as classes from "./classes.ts";
 import * as freeRuns from "./free-runs.ts";
-import { Block, Classes, Header, Link, Place, Pool, Size, Unit } from "./layout.ts";
+import { Block, Classes, Header, Kind, Link, Place, Pool, Size, Unit } from "./layout.ts";
 import { ringInsert, ringNext, ringRemove } from "./ring.ts";
 import * as states from "./state.ts";
 import { LEAST_CHUNK_LIMIT } from "./state.ts";
@@ -82,7 +82,7 @@ export function makeCurrent(state: State, pool: number, block: number): void {
 /** Makes all lists anew from the bits: after a repair. */
 export function indexAll(state: State): void {
   const poolCount = state.words[Header.poolCount]!;
-  if (poolCount > 3) broken(1, `${poolCount} pools`);
+  if (poolCount > 3 * Kind.count) broken(1, `${poolCount} pools`);
   for (let index = 0; index < poolCount; index++) indexPool(state, poolAt(index));
 }
 

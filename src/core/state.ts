@@ -2,7 +2,7 @@
 import { Arena } from "./arena.ts";
 import { treeFirst, treeNext } from "./block-tree.ts";
 import type { Spans } from "./layout.ts";
-import { Block, Classes, Format, Header, Link, Lookup, Pool, Pools, Size, Unit } from "./layout.ts";
+import { Block, Classes, Format, Header, Kind, Link, Lookup, Pool, Pools, Size, Unit } from "./layout.ts";
 import { ringInit } from "./ring.ts";
 
 /**
@@ -14,11 +14,17 @@ export const LEAST_CHUNK_LIMIT = 256;
 /** How a core is set up; every value has been checked. Sizes in bytes. */
 export interface CoreOptions {
   readonly granularity: number;
-  readonly poolCount: 1 | 3;
+  /** The pools of each kind: 1, or 3 with granules of 1, 2 and 4 times the granularity. */
+  readonly poolsPerKind: 1 | 3;
   readonly padding: boolean;
   readonly immediateRelease: boolean;
   readonly blockSize: number;
   readonly maxReservedSize: number;
+}
+
+/** All pools of a core with these options. */
+function poolCountOf({ poolsPerKind }: CoreOptions): number {
+  return Kind.count * poolsPerKind;
 }
 
 /** The index in the buffer of the pool with the number `poolIndex`, from 0. */
@@ -144,9 +150,33 @@ export class State {
     return (this.words[block + Block.pool]! - Pools.start) / Size.pool;
   }
 
+  /** Bytes of a block. */
+  sizeOf(block: number): number {
+    return this.doubles[(block >> 1) + Block.size]!;
+  }
+
+  /** The kind of a block, from its pool. */
+  kindOf(block: number): Kind {
+    return this.kindOfPool(this.poolIndexOf(block));
+  }
+
+  kindOfPool(poolIndex: number): Kind {
+    return Math.floor(poolIndex / this.words[Header.poolsPerKind]!);
+  }
+
+  /** All pools, of all kinds. */
+  get poolCount(): number {
+    return this.words[Header.poolCount]!;
+  }
+
   /** log2 of a pool's granularity in bytes. */
   granuleShiftOf(poolIndex: number): number {
     return this.words[poolAt(poolIndex) + Pool.granuleShift]!;
+  }
+
+  /** Whether a block is unmapped as soon as it is empty. */
+  get immediateRelease(): boolean {
+    return this.words[Header.immediateRelease] !== 0;
   }
 
   get blockCount(): number {
@@ -194,21 +224,22 @@ export class State {
 }
 
 /** The integers that the fixed part of the buffer takes. */
-function fixedIntegers({ poolCount }: CoreOptions): number {
-  return Pools.start + poolCount * Size.pool;
+function fixedIntegers(options: CoreOptions): number {
+  return Pools.start + poolCountOf(options) * Size.pool;
 }
 
 /** Lays out the fixed part of a buffer, which an arena has made: an allocator without blocks. */
 function layOutState(words: Int32Array, doubles: Float64Array, options: CoreOptions): void {
   const shift = 31 - Math.clz32(options.granularity);
   words[Header.granuleShift] = shift;
-  words[Header.poolCount] = options.poolCount;
+  words[Header.poolCount] = poolCountOf(options);
+  words[Header.poolsPerKind] = options.poolsPerKind;
   words[Header.padding] = options.padding ? 1 : 0;
   words[Header.immediateRelease] = options.immediateRelease ? 1 : 0;
   layOutLookUp(words);
   doubles[Header.maxReservedSize] = options.maxReservedSize;
   doubles[Header.blockSize] = options.blockSize;
-  for (let index = 0; index < options.poolCount; index++) layOutPool(words, index);
+  for (let index = 0; index < poolCountOf(options); index++) layOutPool(words, index);
 }
 
 function needNothing(): void {
@@ -217,7 +248,7 @@ function needNothing(): void {
 
 /** Whether a buffer belongs to a state with these options and that seal. */
 export function isStateBuffer(buffer: SharedArrayBuffer, options: CoreOptions, seal: number): boolean {
-  if (buffer.byteLength < (Pools.start + options.poolCount * Size.pool) * 4) return false;
+  if (buffer.byteLength < fixedIntegers(options) * 4) return false;
   const words = new Int32Array(buffer, 0, Size.header);
   // In this order: another thread may be growing it.
   const unitCount = Atomics.load(words, Header.unitCount);
@@ -240,7 +271,8 @@ export function isSetUp(
     words[Header.version] === Format.version &&
     words[Header.seal] === seal &&
     words[Header.granuleShift] === 31 - Math.clz32(options.granularity) &&
-    words[Header.poolCount] === options.poolCount &&
+    words[Header.poolCount] === poolCountOf(options) &&
+    words[Header.poolsPerKind] === options.poolsPerKind &&
     words[Header.padding] === (options.padding ? 1 : 0) &&
     words[Header.immediateRelease] === (options.immediateRelease ? 1 : 0) &&
     // The system may have had fewer addresses.
@@ -263,7 +295,7 @@ export function layOutLookUp(words: Int32Array): void {
 export function layOutPool(words: Int32Array, poolIndex: number): void {
   const pool = poolAt(poolIndex);
   words.fill(0, pool, pool + Size.pool);
-  words[pool + Pool.granuleShift] = words[Header.granuleShift]! + poolIndex;
+  words[pool + Pool.granuleShift] = words[Header.granuleShift]! + (poolIndex % words[Header.poolsPerKind]!);
   words[pool + Pool.chunkLimit] = LEAST_CHUNK_LIMIT;
   ringInit(words, pool + Pool.blocks);
   ringInit(words, pool + Pool.dirtyBlocks);
@@ -278,8 +310,8 @@ export function layOutPool(words: Int32Array, poolIndex: number): void {
 function mostIntegers(options: CoreOptions): number {
   const wordBytes = 32 * options.granularity;
   const perWord = Size.record + 32 + 64;
-  const blocks = Math.ceil(options.maxReservedSize / options.blockSize) + options.poolCount;
+  const blocks = Math.ceil(options.maxReservedSize / options.blockSize) + poolCountOf(options);
   const perBlock = 2 * Unit.integers + Size.block;
   const blockIntegers = blocks * perBlock + (options.maxReservedSize / wordBytes) * perWord;
-  return Pools.start + options.poolCount * Size.pool + Math.ceil(blockIntegers * 1.5) + 64 * Unit.integers;
+  return fixedIntegers(options) + Math.ceil(blockIntegers * 1.5) + 64 * Unit.integers;
 }

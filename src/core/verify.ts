@@ -15,6 +15,7 @@ import {
   Classes,
   Format,
   Header,
+  Kind,
   Lookup,
   Place,
   Pool,
@@ -38,7 +39,9 @@ export function verifyStructure(words: Int32Array, doubles: Float64Array): void 
   );
   check(words[Header.noCapacity] === 0 && words[Header.noTail] === 0, 1, "there is room in no block");
   const poolCount = words[Header.poolCount]!;
-  check(poolCount === 1 || poolCount === 3, 1, `${poolCount} pools`);
+  const perKind = words[Header.poolsPerKind]!;
+  const isPossible = (perKind === 1 || perKind === 3) && poolCount === perKind * Kind.count;
+  check(isPossible, 1, `${poolCount} pools, ${perKind} of each kind`);
   verifyTree(words, doubles);
   verifyLookUp(words, doubles);
   verifyUnits(words, doubles);

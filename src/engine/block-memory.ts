@@ -6,6 +6,7 @@ import { addBlock, removeBlock } from "../core/run-index.ts";
 import type { Core } from "../core/core.ts";
 import { BlockSource, rangesOf } from "./block-source.ts";
 import type { BlockRegister, RangeRecord, SpanOwner } from "./contract.ts";
+import { kindName } from "./kinds.ts";
 import { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { JitError } from "../base/errors.ts";
@@ -59,7 +60,8 @@ export class BlockMemory {
     if (found === undefined) throw notMapped();
     const shift = this.#core.granuleShiftOf(found.pool);
     const { rx, rw, sizeBytes } = found;
-    const mapped = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift, true);
+    const kind = kindName(this.#core.kindOfPool(found.pool));
+    const mapped = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift, true, kind);
     mapped.block = block;
     this.#enter(mapped, found.entry, found.serial);
     return mapped;
@@ -90,8 +92,7 @@ export class BlockMemory {
 
   /** The oldest block of each pool that has any. */
   oldest(): MappedBlock[] {
-    const pools = this.#options.useMultiplePools ? [0, 1, 2] : [0];
-    return pools
+    return Array.from({ length: this.#core.poolCount }, (_, pool) => pool)
       .map((pool) => this.#core.oldestBlock(pool))
       .flatMap((block) => (block === 0 ? [] : this.at(block)));
   }
@@ -146,11 +147,12 @@ export class BlockMemory {
         gone.push({ pool: poolOfReplaced, sizeBytes: replaced.sizeBytes });
       }
     };
+    const kind = kindName(this.#core.kindOfPool(pool));
     let mapping: DualMapping;
     try {
       // In a full range the new block may need the addresses of those that it replaces.
-      if (this.source.range.isFullFor(sizeBytes)) removeReplaced();
-      mapping = this.source.map(sizeBytes);
+      if (this.source.range.isFullFor(sizeBytes, kind)) removeReplaced();
+      mapping = this.source.map(sizeBytes, kind);
     } catch (error) {
       this.#addAll(gone);
       throw error;
@@ -158,7 +160,7 @@ export class BlockMemory {
     const shift = this.#core.granuleShiftOf(pool);
     const isShared = this.#register !== undefined;
     const { rx, rw } = mapping;
-    const mapped = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift, isShared);
+    const mapped = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift, isShared, kind);
     try {
       if (this.#options.fillUnusedMemory) this.fill(mapped, 0, sizeBytes);
       removeReplaced();
@@ -173,7 +175,7 @@ export class BlockMemory {
       this.source.noteRegistered(mapped);
     } catch (error) {
       mapped.close();
-      this.source.unmap(mapping, sizeBytes);
+      this.source.unmap(mapped);
       this.#addAll(gone);
       throw error;
     }
@@ -189,11 +191,11 @@ export class BlockMemory {
    */
   addInPlaceOfEmpty(pool: number, count: number, size: number): void {
     const core = this.#core;
-    const { maxReservedSize, useMultiplePools } = this.#options;
+    const { maxReservedSize } = this.#options;
     const replaced: MappedBlock[] = [];
     let room = 0;
     let planned = 0;
-    for (let index = 0; index < (useMultiplePools ? 3 : 1) && planned === 0; index++) {
+    for (let index = 0; index < core.poolCount && planned === 0; index++) {
       const empty = core.emptyBlock(index);
       if (empty === 0) continue;
       const mapped = this.at(empty);
@@ -315,8 +317,9 @@ export class BlockMemory {
     clearBlock(this.#core, mapped.block);
     mapped.close();
     mapped.isMapped = false;
-    const { block, rx, rw, sizeBytes, granuleShift, entry, serial, isShared } = mapped;
-    const renewed = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, granuleShift, isShared);
+    const { block, rx, rw, sizeBytes, granuleShift, entry, serial, isShared, kind } = mapped;
+    const shift = granuleShift;
+    const renewed = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift, isShared, kind);
     renewed.block = block;
     renewed.wasWritten = mapped.wasWritten;
     this.#enter(renewed, entry, serial);
@@ -329,7 +332,7 @@ export class BlockMemory {
     this.#register?.markLeaving(mapped.entry);
     this.source.noteLeaving(mapped);
     try {
-      this.source.unmap(mapped, mapped.sizeBytes);
+      this.source.unmap(mapped);
     } catch (error) {
       this.#register?.markStaying(mapped.entry);
       this.source.noteRegistered(mapped);
@@ -353,6 +356,7 @@ export class BlockMemory {
         isLive,
       );
     }
+    if (mapped.kind !== "code") return;
     try {
       this.#memory.flushInstructionCache(mapped.rx + start, length);
     } catch {
@@ -364,6 +368,7 @@ export class BlockMemory {
   /** Makes code written to a range of a block, in bytes from its start, safe to run. */
   flush(mapped: MappedBlock, start: number, length: number): void {
     // An empty range at the end of a block begins outside of it.
+    if (mapped.kind !== "code") return;
     if (mapped.isMapped && length > 0) this.#memory.flushInstructionCache(mapped.rx + start, length);
   }
 }

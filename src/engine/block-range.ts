@@ -4,7 +4,7 @@
  * So a repair, which knows the blocks, can make everything else as good as untouched.
  */
 import type { Core } from "../core/core.ts";
-import { eachGap, gapEnd, lowestGap } from "../core/gaps.ts";
+import { eachGap, gapEnd } from "../core/gaps.ts";
 import { JitError } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
 import type {
@@ -13,11 +13,13 @@ import type {
   MappedRange,
   MappingJournal,
   MappingTag,
+  MemoryKind,
   RangeMemory,
   VirtualMemory,
 } from "../vm/contract.ts";
 import type { RangeRecord } from "./contract.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
+import { endOfCode, largestPlace, placeInRange, UNIT_BYTES } from "./range-places.ts";
 import { ReadyStretch } from "./ready-stretch.ts";
 import { reachBytes } from "./reach.ts";
 import { cannotSeal, NO_RANGES, noRangeNear, outOfRange } from "./refusals.ts";
@@ -30,9 +32,6 @@ import { sealBlock, trySealing, wipe } from "./sealed-stretch.ts";
 const LARGEST_BYTES = 2 ** 31;
 const LEAST_BYTES = 2 ** 26;
 
-/** Bytes: a range is a whole number of large pages. */
-const UNIT_BYTES = 2 ** 21;
-
 /** What the system is asked with: how it tells this allocator's memory, and where mappings are noted. */
 export interface Belonging {
   readonly tag: MappingTag;
@@ -42,7 +41,14 @@ export interface Belonging {
 /** A {@link RangeRecord} of an allocator that one thread has for itself. */
 export function ownRecord(): RangeRecord {
   const seals = { sealedBytes: 0, sealingBytes: 0 };
-  return { range: undefined, isRefused: false, isUnclean: false, isTrimmed: false, ...seals };
+  return { range: undefined, isRefused: false, isUnclean: false, isTrimmed: false, dataStart: 0, ...seals };
+}
+
+/** A block, or what is to be one: its executable view, its length and its kind. */
+interface Stretch {
+  readonly rx: Address;
+  readonly sizeBytes: number;
+  readonly kind: MemoryKind;
 }
 
 /** The range of one allocator. */
@@ -53,8 +59,9 @@ export class BlockRange {
   #record: RangeRecord = ownRecord();
   /** What is usable beyond the blocks; nothing where other threads have the range too. */
   readonly #ready = new ReadyStretch();
-  /** The highest end that a block has had in this range: what lies above was nobody's. */
+  /** The highest end that code has had in this range. What lies above was nobody's, up to the lowest start of constants. */
   #highestEnd: Address = 0;
+  #constantsStart: Address = Infinity;
   #isShared = false;
 
   constructor(memory: VirtualMemory, options: Readonly<ResolvedJitAllocatorOptions>, core: Core) {
@@ -84,18 +91,22 @@ export class BlockRange {
       record.isTrimmed = this.#record.isTrimmed;
       record.sealedBytes = this.#record.sealedBytes;
       record.sealingBytes = this.#record.sealingBytes;
+      record.dataStart = this.#record.dataStart;
       record.range = this.#record.range;
     }
     this.#record = record;
   }
 
   /** @throws Error where a block does not lie where a block may */
-  verify(blocks: readonly (DualMapping & { readonly sizeBytes: number })[]): void {
+  verify(blocks: readonly (Stretch & DualMapping)[]): void {
     const { range } = this;
     if (range === undefined) return;
-    for (const { rx, rw, sizeBytes } of blocks) {
+    const end = endOfCode(range, this.#record.dataStart);
+    for (const { rx, rw, sizeBytes, kind } of blocks) {
       const offset = rx - range.rx;
-      const isInside = offset >= 0 && offset + sizeBytes <= range.sizeBytes && rw - range.rw === offset;
+      const isData = kind === "data";
+      const isAtPlace = isData ? rw === rx && rx >= end : rw - range.rw === offset;
+      const isInside = offset >= 0 && offset + sizeBytes <= range.sizeBytes && isAtPlace;
       if (!isInside)
         throw new Error(
           "invariant 20 is broken: a block does not lie in the range, at one place in both views",
@@ -105,18 +116,18 @@ export class BlockRange {
     }
   }
 
-  /** Whether there is a range, and no stretch of that size is free in it. */
-  isFullFor(sizeBytes: number): boolean {
+  /** Whether there is a range, and no stretch of that size is free in it for that kind. */
+  isFullFor(sizeBytes: number, kind: MemoryKind): boolean {
     const { range } = this;
-    return range !== undefined && this.#gap(range, sizeBytes) === -1;
+    return range !== undefined && this.#place(range, sizeBytes, kind) === -1;
   }
 
   /**
-   * Makes a stretch of the range usable: the lowest that is free. Reserves the range before that, if there is none.
+   * Makes a stretch of the range usable (range-places.ts says which). Reserves the range before that, if there is none.
    * @returns its views; undefined where the system's policy allows no range: blocks are mapped one by one then
    * @throws JitError `ERR_OUT_OF_MEMORY` where no stretch of that size is free; as `RangeMemory.reserve` and `commit`
    */
-  map(sizeBytes: number, belonging: Belonging): DualMapping | undefined {
+  map(sizeBytes: number, kind: MemoryKind, belonging: Belonging): DualMapping | undefined {
     const { ranges } = this.#memory;
     if (!this.#options.useRange || this.#record.isRefused) return undefined;
     if (ranges === undefined) {
@@ -126,11 +137,15 @@ export class BlockRange {
     const range = this.#record.range ?? this.#reserve(ranges, belonging);
     if (range === undefined) return undefined;
     if (this.#record.isUnclean) this.sweep();
-    const start = this.#gap(range, sizeBytes);
-    if (start === -1) throw outOfRange(sizeBytes, this.#largestGap(range));
+    const start = this.#place(range, sizeBytes, kind);
+    if (start === -1) {
+      const { dataStart } = this.#record;
+      throw outOfRange(sizeBytes, largestPlace(this.#core, range, kind, dataStart));
+    }
     const offset = start - range.rx;
     try {
-      this.#commit(ranges, range, start, start + sizeBytes);
+      if (kind === "code") this.#commit(ranges, range, start, start + sizeBytes);
+      else this.#commitOther(ranges, range, { rx: start, sizeBytes, kind });
     } catch (error) {
       this.#record.isUnclean = true;
       this.#ready.clear();
@@ -140,8 +155,18 @@ export class BlockRange {
       this.#refuse(error.message);
       return;
     }
-    if (this.#options.useLargePages) ranges.adviseLargePages(range, offset, sizeBytes);
-    return { rx: start, rw: range.rw + offset };
+    if (this.#options.useLargePages) ranges.adviseLargePages(range, offset, sizeBytes, kind);
+    return { rx: start, rw: kind === "data" ? start : range.rw + offset };
+  }
+
+  /** Makes just so much usable for constants or data. What is ready is code's. */
+  #commitOther(ranges: RangeMemory, range: AddressRange, { rx, sizeBytes, kind }: Stretch): void {
+    const record = this.#record;
+    if (this.#ready.overlaps(rx, rx + sizeBytes)) this.#dropReady();
+    if (kind === "constants") this.#constantsStart = Math.min(this.#constantsStart, rx);
+    // Noted first: if the thread ends in between, a stretch is taken for data's that was not yet.
+    else record.dataStart = Math.min(endOfCode(range, record.dataStart), rx);
+    ranges.commit(range, rx - range.rx, sizeBytes, record.isUnclean, kind);
   }
 
   /** Makes usable what is not yet, and more behind it, up to the next step. What was a block's before stays closed. */
@@ -151,7 +176,12 @@ export class BlockRange {
       sealBlock(ranges, range, this.#record, start - range.rx, end - start, isUnclean);
       return;
     }
-    const isExact = this.#isShared || isUnclean || this.#options.useLargePages || end < this.#highestEnd;
+    const isExact =
+      this.#isShared ||
+      isUnclean ||
+      this.#options.useLargePages ||
+      end < this.#highestEnd ||
+      end > this.#constantsStart;
     const stepEnd = isExact ? end : this.#stepEnd(range, end, ranges.stepBytes);
     for (const part of this.#ready.missing(start, end, stepEnd))
       ranges.commit(range, part.start - range.rx, part.end - part.start, isUnclean);
@@ -160,10 +190,13 @@ export class BlockRange {
   }
 
   /** The next multiple of a step behind the end of a new block, if no other block comes before it. */
-  #stepEnd({ rx, sizeBytes }: AddressRange, end: Address, stepBytes: number): Address {
+  #stepEnd(range: AddressRange, end: Address, stepBytes: number): Address {
     const { words, doubles } = this.#core;
+    const { rx } = range;
     const wanted = stepBytes === 0 ? end : rx + Math.ceil((end - rx) / stepBytes) * stepBytes;
-    return wanted === end ? end : Math.min(wanted, gapEnd(words, doubles, rx, rx + sizeBytes, end));
+    if (wanted === end) return end;
+    const most = Math.min(endOfCode(range, this.#record.dataStart), this.#constantsStart);
+    return Math.min(wanted, gapEnd(words, doubles, rx, most, end));
   }
 
   /** Makes what is ready as good as untouched. Never throws; what is refused is unclean. */
@@ -177,23 +210,23 @@ export class BlockRange {
   }
 
   /**
-   * Takes the stretches of all blocks back at once, and with them what is ready, where they lie side by side.
+   * Takes the stretches of all blocks back at once, and with them what is ready, where they are code and lie side by side.
    * @param blocks all that there are, in the order of their addresses
    * @returns false where they do not, or where the system refuses: nothing has changed then
    */
-  unmapAll(blocks: readonly { readonly rx: Address; readonly sizeBytes: number }[]): boolean {
+  unmapAll(blocks: readonly Stretch[]): boolean {
     const { ranges } = this.#memory;
     const { range } = this.#record;
     const [first] = blocks;
     if (ranges === undefined || range === undefined || first === undefined) return false;
     if (this.#isShared || this.#options.sealed) return false;
     let end = first.rx;
-    for (const { rx, sizeBytes } of blocks) {
-      if (rx !== end) return false;
+    for (const { rx, sizeBytes, kind } of blocks) {
+      if (rx !== end || kind !== "code") return false;
       end += sizeBytes;
     }
     try {
-      this.unmap(range, first.rx, end - first.rx);
+      this.unmap(range, { rx: first.rx, sizeBytes: end - first.rx, kind: "code" });
     } catch {
       return false;
     }
@@ -204,16 +237,16 @@ export class BlockRange {
    * Takes a block's stretch back, and what is ready behind it. Of a sealed block only the memory is taken.
    * @throws JitError where the system refuses; the block is as it was then
    */
-  unmap(range: AddressRange, rx: number, sizeBytes: number): void {
+  unmap(range: AddressRange, { rx, sizeBytes, kind }: Stretch): void {
     if (this.#options.sealed) {
       this.#memory.ranges?.discard(range, rx - range.rx, sizeBytes);
       return;
     }
-    const isReadyToo = this.#ready.start === rx + sizeBytes;
+    const isReadyToo = kind === "code" && this.#ready.start === rx + sizeBytes;
     const end = isReadyToo ? this.#ready.end : rx + sizeBytes;
     let isClean = false;
     try {
-      isClean = this.#memory.ranges?.decommit(range, rx - range.rx, end - rx) ?? false;
+      isClean = this.#memory.ranges?.decommit(range, rx - range.rx, end - rx, kind) ?? false;
       if (isReadyToo) this.#ready.clear();
     } finally {
       if (!isClean) this.#record.isUnclean = true;
@@ -226,7 +259,7 @@ export class BlockRange {
    * @throws JitError where the system refuses
    */
   trim(
-    { rx, sizeBytes }: { readonly rx: number; readonly sizeBytes: number },
+    { rx, sizeBytes, kind }: Stretch,
     eachRun: (visit: (first: number, end: number) => void) => void,
   ): number {
     const { ranges } = this.#memory;
@@ -234,7 +267,7 @@ export class BlockRange {
     if (ranges === undefined || range === undefined) return 0;
     const { pageSize } = this.#memory.info();
     const offset = rx - range.rx;
-    const resident = ranges.residentPages(range, offset, sizeBytes);
+    const resident = ranges.residentPages(range, offset, sizeBytes, kind);
     let bytes = 0;
     eachRun((first, end) => {
       let count = resident === undefined ? end - first : 0;
@@ -251,7 +284,7 @@ export class BlockRange {
       }
       if (count === 0) return;
       this.#record.isTrimmed = true;
-      ranges.discard(range, offset + lowest * pageSize, (highest - lowest) * pageSize);
+      ranges.discard(range, offset + lowest * pageSize, (highest - lowest) * pageSize, kind);
       bytes += count * pageSize;
     });
     return bytes;
@@ -263,10 +296,10 @@ export class BlockRange {
   }
 
   /** Bytes of a block for which the system holds memory; all of them where it does not say. */
-  residentBytes({ rx, sizeBytes }: { readonly rx: number; readonly sizeBytes: number }): number {
+  residentBytes({ rx, sizeBytes, kind }: Stretch): number {
     const { range } = this.#record;
     if (range === undefined) return sizeBytes;
-    const resident = this.#memory.ranges?.residentPages(range, rx - range.rx, sizeBytes);
+    const resident = this.#memory.ranges?.residentPages(range, rx - range.rx, sizeBytes, kind);
     if (resident === undefined) return sizeBytes;
     let count = 0;
     for (const page of resident) count += page & 1;
@@ -280,8 +313,20 @@ export class BlockRange {
     if (ranges === undefined || range === undefined) return;
     this.#ready.clear();
     let isClean = true;
-    this.#eachGap(range, (start, sizeBytes) => {
-      isClean = wipe(ranges, range, this.#record, start - range.rx, sizeBytes) && isClean;
+    const wipeKind = (start: Address, end: Address, isForData: boolean): void => {
+      if (start >= end) return;
+      const [offset, sizeBytes] = [start - range.rx, end - start];
+      const isDone = isForData
+        ? ranges.wipe(range, offset, sizeBytes, true)
+        : wipe(ranges, range, this.#record, offset, sizeBytes);
+      isClean = isDone && isClean;
+    };
+    const endBelow = endOfCode(range, this.#record.dataStart);
+    const { words, doubles } = this.#core;
+    eachGap(words, doubles, range.rx, range.rx + range.sizeBytes, (start, sizeBytes) => {
+      wipeKind(start, Math.min(start + sizeBytes, endBelow), false);
+      wipeKind(Math.max(start, endBelow), start + sizeBytes, true);
+      return false;
     });
     this.#record.isUnclean = !isClean;
   }
@@ -296,11 +341,12 @@ export class BlockRange {
     const isWhole = trySealing(ranges, range, this.#record);
     const sealedBytes = this.#record.sealingBytes;
     const rest = viewsOf(range, sealedBytes);
+    const isUntouched = isWhole && !this.#record.isUnclean && this.#record.dataStart === 0;
     // From the moment at which the record no longer has it, the journal must: a thread may end in between.
     journal?.take(rest, 0);
     this.#record.range = undefined;
     try {
-      ranges.release(range, tag, isWhole && !this.#record.isUnclean, sealedBytes);
+      ranges.release(range, tag, isUntouched, sealedBytes);
     } catch (error) {
       this.#record.range = range;
       journal?.drop(rest);
@@ -308,13 +354,16 @@ export class BlockRange {
     }
     journal?.drop(rest);
     this.#record.isUnclean = false;
+    this.#record.dataStart = 0;
     this.#highestEnd = 0;
+    this.#constantsStart = Infinity;
   }
 
   #reserve(ranges: RangeMemory, { tag, journal }: Belonging): AddressRange | undefined {
     const { maxReservedSize, blockSize, near, useDualMapping, sealed } = this.#options;
-    // Twice what blocks may take: they come and go in different sizes, and addresses cost nothing.
-    const sizeBytes = Math.min(LARGEST_BYTES, powerOfTwoFrom(Math.max(2 * maxReservedSize, UNIT_BYTES)));
+    // Four times what blocks may take: they come and go in different sizes, what was data's cannot be code, and addresses cost
+    // nothing.
+    const sizeBytes = Math.min(LARGEST_BYTES, powerOfTwoFrom(Math.max(4 * maxReservedSize, UNIT_BYTES)));
     const leastBytes = Math.min(sizeBytes, Math.max(LEAST_BYTES, powerOfTwoFrom(blockSize)));
     const result = ranges.reserve({
       ...{ sizeBytes, leastBytes, isDual: useDualMapping, near, reachBytes: reachBytes(), tag },
@@ -327,6 +376,7 @@ export class BlockRange {
     this.#core.limitReserved(result.sizeBytes);
     this.#record.sealedBytes = result.sealedBytes;
     this.#record.sealingBytes = result.sealedBytes;
+    this.#record.dataStart = 0;
     this.#record.range = result;
     journal?.drop(viewsOf(result));
     return result;
@@ -341,32 +391,11 @@ export class BlockRange {
     return undefined;
   }
 
-  /** The start of the lowest free stretch of that size; -1 where there is none. */
-  #gap({ rx, sizeBytes: rangeBytes }: AddressRange, sizeBytes: number): number {
-    const { words, doubles } = this.#core;
-    const end = rx + rangeBytes;
-    if (this.#options.useLargePages && sizeBytes >= UNIT_BYTES) {
-      // A large page has to begin at a multiple of its size.
-      const wide = lowestGap(words, doubles, rx, end, sizeBytes + UNIT_BYTES);
-      if (wide !== -1) return Math.ceil(wide / UNIT_BYTES) * UNIT_BYTES;
-    }
-    return lowestGap(words, doubles, rx, end, sizeBytes);
-  }
-
-  #largestGap(range: AddressRange): number {
-    let largest = 0;
-    this.#eachGap(range, (_start, sizeBytes) => {
-      largest = Math.max(largest, sizeBytes);
-    });
-    return largest;
-  }
-
-  #eachGap({ rx, sizeBytes }: AddressRange, visit: (start: number, sizeBytes: number) => void): void {
-    const { words, doubles } = this.#core;
-    eachGap(words, doubles, rx, rx + sizeBytes, (start, gapBytes) => {
-      visit(start, gapBytes);
-      return false;
-    });
+  /** Where a new block of that kind begins; -1 where there is no place for it. */
+  #place(range: AddressRange, sizeBytes: number, kind: MemoryKind): number {
+    const { dataStart } = this.#record;
+    const isAligned = this.#options.useLargePages;
+    return placeInRange(this.#core, range, { kind, sizeBytes, isAligned, dataStart });
   }
 }
 

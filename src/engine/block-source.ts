@@ -15,11 +15,15 @@ import type {
   MappingJournals,
   MappingTag,
   MemoryFlags,
+  MemoryKind,
   VirtualMemory,
 } from "../vm/contract.ts";
 
 /** The addresses of a block. */
 type MappedAddresses = DualMapping & { readonly sizeBytes: number };
+
+/** A block, as it is given back. */
+type MappedMemory = MappedAddresses & { readonly kind: MemoryKind };
 
 /** The source of one allocator's blocks, as one thread sees it. */
 export class BlockSource {
@@ -54,22 +58,42 @@ export class BlockSource {
     return { tag: this.#tag, journal: this.#journal };
   }
 
-  map(sizeBytes: number): DualMapping {
-    const stretch = this.range.map(sizeBytes, this.#belonging);
+  map(sizeBytes: number, kind: MemoryKind): DualMapping {
+    const stretch = this.range.map(sizeBytes, kind, this.#belonging);
     if (stretch !== undefined) return stretch;
-    if (this.#options.useDualMapping) return this.#memory.allocDualMapping(sizeBytes, this.#flags, this.#tag);
-    const address = this.#memory.alloc(sizeBytes, this.#flags, this.#tag);
+    if (this.#hasTwoViews(kind)) return this.#mapTwice(sizeBytes, kind);
+    const flags = { ...this.#flags, execute: kind === "code" };
+    const address = this.#memory.alloc(sizeBytes, flags, this.#tag);
     return { rx: address, rw: address };
   }
 
-  unmap(mapping: DualMapping, sizeBytes: number): void {
+  /** Data is written where it is read. */
+  #hasTwoViews(kind: MemoryKind): boolean {
+    return this.#options.useDualMapping && kind !== "data";
+  }
+
+  /** The executable view of constants gets less access before anything is written: no gadget is ever executable in it. */
+  #mapTwice(sizeBytes: number, kind: MemoryKind): DualMapping {
+    const mapping = this.#memory.allocDualMapping(sizeBytes, this.#flags, this.#tag);
+    if (kind === "code") return mapping;
+    try {
+      this.#memory.protect(mapping.rx, sizeBytes, { read: true });
+      return mapping;
+    } catch (error) {
+      this.#memory.releaseDualMapping(mapping, sizeBytes, this.#tag);
+      throw error;
+    }
+  }
+
+  unmap(mapped: MappedMemory): void {
     const { range } = this.range;
     if (range !== undefined) {
-      this.range.unmap(range, mapping.rx, sizeBytes);
+      this.range.unmap(range, mapped);
       return;
     }
-    if (this.#options.useDualMapping) this.#memory.releaseDualMapping(mapping, sizeBytes, this.#tag);
-    else this.#memory.release(mapping.rx, sizeBytes, this.#tag);
+    const { rx, rw, sizeBytes, kind } = mapped;
+    if (this.#hasTwoViews(kind)) this.#memory.releaseDualMapping({ rx, rw }, sizeBytes, this.#tag);
+    else this.#memory.release(rx, sizeBytes, this.#tag);
   }
 
   /** Gives the range back. Precondition: there are no blocks. */

@@ -19,6 +19,7 @@ export interface SpanOwner {
   sizeOf(span: SpanHandle): number;
   read(span: SpanHandle, offset: number, length: number | undefined): Uint8Array;
   write(span: SpanHandle, offset: number, bytes: Uint8Array): void;
+  patch(span: SpanHandle, offset: number, bytes: Uint8Array): void;
   tokenOf(span: SpanHandle): SpanToken;
   shrink(target: SpanHandle | Address, newSize: number): void;
   release(target: SpanHandle | Address): void;
@@ -88,6 +89,8 @@ export interface RangeRecord {
   sealedBytes: number;
   /** The same, with what is committed and about to be sealed. */
   sealingBytes: number;
+  /** The lowest address in the range that was ever data's; 0 = none was. Written before it becomes data's. */
+  dataStart: Address;
 }
 
 /** A range of addresses in which all code of an allocator lies: of the executable views. */

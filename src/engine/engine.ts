@@ -5,6 +5,7 @@ import { BlockTrims } from "./block-trims.ts";
 import type { SharedParts, SpanOwner, SpanToken } from "./contract.ts";
 import type { Core } from "../core/core.ts";
 import { enterInLedger } from "../core/generations.ts";
+import { Kind } from "../core/layout.ts";
 import { Status } from "../core/status.ts";
 import { verifyStructure } from "../core/verify.ts";
 import type { JitError } from "../base/errors.ts";
@@ -14,6 +15,7 @@ import { keepBuffer, makeCore } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { refusedAddress } from "./refused-address.ts";
+import { removeDoomed } from "./doomed-blocks.ts";
 import * as refusals from "./refusals.ts";
 import { SpanBytes } from "./span-bytes.ts";
 import { SpanIdentity } from "./span-identity.ts";
@@ -51,7 +53,7 @@ export class Engine implements AllocatorOperations {
   readonly #identity: SpanIdentity;
   readonly #bytes: SpanBytes;
   readonly #granuleShift: number;
-  readonly #poolCount: 1 | 3;
+  readonly #poolsPerKind: 1 | 3;
   readonly #fills: boolean;
   /** Bytes: the largest request; 0 once disposed, so that the hot path needs no other check. */
   #largestSize: number;
@@ -75,7 +77,7 @@ export class Engine implements AllocatorOperations {
     this.options = options;
     this.tagName = shared?.tagName ?? uniqueName();
     this.#granuleShift = 31 - Math.clz32(options.granularity);
-    this.#poolCount = options.useMultiplePools ? 3 : 1;
+    this.#poolsPerKind = options.useMultiplePools ? 3 : 1;
     this.#fills = options.fillUnusedMemory;
     this.#granuleMask = options.granularity - 1;
     this.#largestSize = TWO_GIB_LESS_ONE - options.granularity + 1;
@@ -91,7 +93,7 @@ export class Engine implements AllocatorOperations {
   #warmUp(): void {
     if (!needStackAtFirst()) return;
     this.#isPlain = !this.#fills;
-    if (this.#poolCount === 1 && !this.#fills) this.#largestPlainSize = this.#largestSize;
+    if (this.#poolsPerKind === 1 && !this.#fills) this.#largestPlainSize = this.#largestSize;
   }
 
   // --- allocation ---------------------------------------------------------------------------------------------
@@ -118,6 +120,12 @@ export class Engine implements AllocatorOperations {
     return this.#allocatedSpan(this.#place(size));
   }
 
+  /** Allocates memory of any kind. */
+  allocOf(size: number, kind: Kind): Span {
+    needStack();
+    return this.#allocatedSpan(this.#place(size, kind));
+  }
+
   /** Makes the span of the allocation that the core has just made. If that fails, the allocation is released. */
   #allocatedSpan(isInNewBlock: boolean): Span {
     const { block, granule } = this.core;
@@ -142,27 +150,29 @@ export class Engine implements AllocatorOperations {
   }
 
   /** Does what {@link #takeRoom} does, and fills what was trimmed since it was filled, if free memory is to be filled. */
-  #place(size: number): boolean {
+  #place(size: number, kind = Kind.code): boolean {
     this.#warmUp();
-    const isInNewBlock = this.#takeRoom(size);
+    const isInNewBlock = this.#takeRoom(size, kind);
     if (!isInNewBlock && this.#fills && this.trims.isTrimmed) fillTaken(this.core, this.blocks);
     return isInNewBlock;
   }
 
   /** Takes room for `size` bytes, which the core then names. Returns true where a block was mapped for it. */
-  #takeRoom(size: number): boolean {
+  #takeRoom(size: number, kind: Kind): boolean {
     if (typeof size !== "number" || (size | 0) !== size || size <= 0 || size > this.#largestSize) {
       this.checkOpen("allocate");
       throw refusals.refuseSize(size, this.#largestSize);
     }
+    if (kind !== Kind.code && this.options.sealed) throw refusals.sealedKind();
     // The request in granules of the base granularity; then the pool with the largest granules that divide it.
     const shift = this.#granuleShift;
     let count = (size + (1 << shift) - 1) >>> shift;
     let pool = 0;
-    if (this.#poolCount === 3) {
+    if (this.#poolsPerKind === 3) {
       pool = (count & 3) === 0 ? 2 : (count & 1) === 0 ? 1 : 0;
       count >>>= pool;
     }
+    pool += kind * this.#poolsPerKind;
     return this.core.alloc(pool, count) ? false : this.blocks.makeRoom(pool, count, size);
   }
 
@@ -225,6 +235,15 @@ export class Engine implements AllocatorOperations {
     const status = core.free(mapped.block, granule, isOwn);
     if (status === Status.surplusBlock) this.blocks.remove(mapped);
     if (status === Status.sparse) this.trims.trimSparse(mapped.block);
+  }
+
+  releaseAll(spans: readonly Span[]): void {
+    needMuchStack();
+    this.#warmUp();
+    this.releaseCount++;
+    for (const span of spans) this.#identity.liveBlock(span, "release");
+    removeDoomed(this.core, this.blocks, spans);
+    for (const span of spans) if (this.isLive(span)) this.#releaseTarget(span);
   }
 
   shrink(target: Span | Address, newSize: number): void {
@@ -337,6 +356,16 @@ export class Engine implements AllocatorOperations {
 
   writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
     this.#bytes.write(span, offset, bytes, policy);
+  }
+
+  patch(span: Span, offset: number, bytes: Uint8Array): void {
+    needMuchStack();
+    this.#bytes.patch(span, offset, bytes);
+  }
+
+  store(span: Span, offset: number, bytes: Uint8Array): void {
+    needMuchStack();
+    this.#bytes.store(span, offset, bytes);
   }
 
   copyToWrite(span: Span): Uint8Array {

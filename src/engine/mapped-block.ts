@@ -3,6 +3,7 @@ import { JitError } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
 import * as intrinsics from "../base/intrinsics.ts";
 import type { SpanOwner } from "./contract.ts";
+import type { SpanKind } from "./kinds.ts";
 import { outOfCopies } from "./refusals.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
 
@@ -32,6 +33,7 @@ export class MappedBlock {
   readonly sizeBytes: number;
   /** log2 of the block's granularity in bytes. */
   readonly granuleShift: number;
+  readonly kind: SpanKind;
   /**
    * False once the block is unmapped (by another thread: once this thread has noticed), or once a reset has put another
    * object in its place. By it earlier spans know that they have ended.
@@ -70,6 +72,7 @@ export class MappedBlock {
     sizeBytes: number,
     granuleShift: number,
     isShared: boolean,
+    kind: SpanKind = "code",
   ) {
     this.isShared = isShared && memory.sharing !== undefined;
     this.owner = owner;
@@ -78,6 +81,7 @@ export class MappedBlock {
     this.rw = rw;
     this.sizeBytes = sizeBytes;
     this.granuleShift = granuleShift;
+    this.kind = kind;
   }
 
   /** Notes that an allocation, whose span knew it by `before`, was given a generation. */
@@ -96,6 +100,13 @@ export class MappedBlock {
   #writeWithoutView(offset: number, bytes: Uint8Array, length: number): void {
     const isDone = this.#access(offset, length, (view, start) => copyBytes(view, bytes, start));
     if (!isDone) this.#memory.copyIn(this.rw + offset, bytes, length);
+  }
+
+  /** Writes 1, 2, 4 or 8 bytes at a multiple of their number, in one access of the processor. */
+  store(offset: number, bytes: Uint8Array): void {
+    this.#checkInside(offset, bytes.length);
+    this.wasWritten = true;
+    this.#memory.storeAtomically(this.rw + offset, bytes);
   }
 
   /** Returns a copy of the bytes. @throws JitError `ERR_OUT_OF_MEMORY` where there is no memory for it */

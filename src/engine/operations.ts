@@ -1,4 +1,5 @@
 import type { Address } from "../ffi/contract.ts";
+import type { Kind } from "../core/layout.ts";
 import type { AddressRange } from "../vm/contract.ts";
 import type { SpanOwner, SpanToken } from "./contract.ts";
 import type { Span } from "./span.ts";
@@ -8,8 +9,13 @@ import type { WriteScopeOwner } from "./write-scope.ts";
 /** The operations of an allocator, both of one thread's (Engine) and of a shared one, which locks (SharedEngine). */
 export interface AllocatorOperations extends SpanOwner, WriteScopeOwner {
   alloc(size: number): Span;
+  allocOf(size: number, kind: Kind): Span;
   allocAddress(size: number): Address;
+  /** Stores bytes that are read as data, in one access. */
+  store(span: Span, offset: number, bytes: Uint8Array): void;
   release(target: Span | Address): void;
+  /** Releases live spans of this allocator: all, or where the system refuses the first step, none. */
+  releaseAll(spans: readonly Span[]): void;
   shrink(target: Span | Address, newSize: number): void;
   query(rx: Address): Span;
   queryAddress(rx: Address): Address;

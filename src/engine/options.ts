@@ -186,7 +186,7 @@ function checkSealing({ ranges }: VirtualMemory): void {
 export function coreOptionsOf(options: Readonly<ResolvedJitAllocatorOptions>): CoreOptions {
   return {
     granularity: options.granularity,
-    poolCount: options.useMultiplePools ? 3 : 1,
+    poolsPerKind: options.useMultiplePools ? 3 : 1,
     padding: !options.disableInitialPadding,
     immediateRelease: options.immediateRelease,
     blockSize: options.blockSize,

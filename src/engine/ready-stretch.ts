@@ -20,6 +20,10 @@ export class ReadyStretch {
     return this.start === this.end;
   }
 
+  overlaps(start: Address, end: Address): boolean {
+    return !this.isEmpty && start < this.end && this.start < end;
+  }
+
   /** Forgets the stretch: it is no longer usable. */
   clear(): void {
     this.start = 0;

@@ -56,6 +56,15 @@ export function cannotSeal(reason: string): JitError {
   );
 }
 
+/** Constants or data were asked of an allocator that seals its blocks: sealed is one stretch, which has one access. */
+export function sealedKind(): JitError {
+  return new JitError(
+    "ERR_INVALID_ARGUMENT",
+    "Cannot allocate constants or data: an allocator with `sealed` has code alone; make another one for them, with `near` in " +
+      "the range of the first",
+  );
+}
+
 /** The allocator was to lie near an address, and there is no range to lie there. */
 export function noRangeNear(near: number, reason: string): JitError {
   return new JitError(
@@ -242,4 +251,9 @@ export function refuseRange(action: string, offset: unknown, length: unknown, si
 /** The error for what is no token, although it has the fields of one. */
 export function refuseToken(rx: unknown): JitError {
   return refuseValue("look up", rx, "the token must be one that a span gave");
+}
+
+/** The memory is not of the kind that this can be done with. */
+export function refuseKind(action: string, kind: string, reason: string): JitError {
+  return new JitError("ERR_INVALID_ARGUMENT", `Cannot ${action} a span of ${kind}: ${reason}`);
 }

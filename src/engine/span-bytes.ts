@@ -1,6 +1,8 @@
 /** Reads and writes the bytes of live spans, also those of a write callback. Checks the arguments. */
 import type { BlockMemory } from "./block-memory.ts";
 import { JitError } from "../base/errors.ts";
+import { platform } from "../base/platform.ts";
+import type { MappedBlock } from "./mapped-block.ts";
 import * as intrinsics from "../base/intrinsics.ts";
 import type { SpanIdentity } from "./span-identity.ts";
 import * as refusals from "./refusals.ts";
@@ -9,9 +11,13 @@ import type { Span } from "./span.ts";
 import type { CachePolicy } from "./write-scope.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
-const { bytesOf, isUint8Array, kindOfBytes, typedArrayLength } = intrinsics;
+const { bytesOf, copyBytes, isUint8Array, kindOfBytes, newBytes, typedArrayLength } = intrinsics;
 const { isIndex } = refusals;
 const { block: blockOf, granule: granuleOf } = spanAccess;
+
+/** The bytes that are stored in one access; on AArch64 an instruction has four. */
+const STORE_SIZES: readonly number[] = [1, 2, 4, 8];
+const ONE_WORD: readonly number[] = [4];
 
 /** Reads and writes the spans of one allocator in one thread. */
 export class SpanBytes {
@@ -47,6 +53,57 @@ export class SpanBytes {
     const start = (granule << mapped.granuleShift) + offset;
     mapped.write(start, bytes, length);
     if (policy !== "never") this.#blocks.flush(mapped, start, length);
+  }
+
+  /**
+   * Replaces bytes that may be running. What makes the store one access stands in vm/atomic-stores.ts. What fetches
+   * instructions sees it as one too:
+   * - x86-64: code fetched while a naturally aligned store of up to 8 bytes replaces it is the old or the new (AMD APM vol. 2,
+   *   7.6.1 "Cross-Modifying Code"; Intel SDM vol. 3A, 9.1.3 asks for a serializing instruction only where it must be the
+   *   new at once).
+   * - AArch64: Arm ARM B2.2.5 "Concurrent modification and execution of instructions" allows it for branches, nops, brk and a
+   *   few others, one word at a time; for any other instruction the result is unpredictable until each processor has
+   *   synchronised, which the flush sees to.
+   */
+  patch(span: Span, offset: number, bytes: Uint8Array): void {
+    const mapped = this.#identity.liveBlock(span, "patch");
+    if (mapped.kind === "data")
+      throw refusals.refuseKind("patch", "data", "write to it, or store at its address");
+    const isWord = mapped.kind === "code" && platform.processor === "arm64";
+    this.#store(mapped, span, offset, bytes, isWord ? ONE_WORD : STORE_SIZES);
+    this.#blocks.flush(mapped, (granuleOf(span) << mapped.granuleShift) + offset, typedArrayLength(bytes));
+  }
+
+  /** Stores 1, 2, 4 or 8 bytes that are read as data, in one access. Nothing is flushed. */
+  store(span: Span, offset: number, bytes: Uint8Array): void {
+    this.#store(this.#identity.liveBlock(span, "store"), span, offset, bytes, STORE_SIZES);
+  }
+
+  #store(
+    mapped: MappedBlock,
+    span: Span,
+    offset: number,
+    bytes: Uint8Array,
+    lengths: readonly number[],
+  ): void {
+    const isRight = isUint8Array(bytes);
+    if (!isRight) throw refusals.refuseBytes(offset, bytes);
+    const length = typedArrayLength(bytes);
+    if (!lengths.includes(length))
+      throw refusals.refuseValue("patch", length, `a patch here has ${lengths.join(", ")} bytes`);
+    const size = this.#identity.liveSize(span, mapped);
+    if (!isIndex(offset) || offset + length > size) throw refusals.refuseRange("patch", offset, length, size);
+    if (offset % length !== 0)
+      throw refusals.refuseValue(
+        "patch at",
+        offset,
+        `${length} bytes are patched at a multiple of ${length}`,
+      );
+    // A copy, which is as long as it says and cannot change on the way.
+    const copy = newBytes(length);
+    if (copy === undefined) throw refusals.outOfCopies("patch", length);
+    copyBytes(copy, bytes, 0);
+    mapped.store((granuleOf(span) << mapped.granuleShift) + offset, copy);
   }
 
   /** A copy of the whole span, for a write callback. */

@@ -1,6 +1,7 @@
 import { formatAddress } from "../base/errors.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
+import type { SpanKind } from "./kinds.ts";
 import type { SpanToken } from "./contract.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 
@@ -32,6 +33,8 @@ export interface SpanJson {
   readonly rw: Address;
   /** Bytes; 0 after the release. */
   readonly size: number;
+  /** What the memory is for. */
+  readonly kind: SpanKind;
   /** Whether the memory is no longer the span's. */
   readonly isReleased: boolean;
 }
@@ -91,7 +94,12 @@ export class Span implements Disposable {
     return plainAccess.rx(this);
   }
 
-  /** The address of the writable view. Equal to `rx` unless the allocator maps its memory twice (`useDualMapping`). */
+  /** What the memory is for: see {@link SpanKind}. It stays the same after the release. */
+  get kind(): SpanKind {
+    return this.#block.kind;
+  }
+
+  /** The address of the writable view. Equal to `rx` for data, and unless the allocator maps its memory twice (`useDualMapping`). */
   get rw(): Address {
     return this.#block.rw + this.#offset();
   }
@@ -133,7 +141,7 @@ export class Span implements Disposable {
 
   /** The span's state as `JSON.stringify` writes it: addresses and size (bytes) as numbers. */
   toJSON(): SpanJson {
-    return { rx: this.rx, rw: this.rw, size: this.size, isReleased: this.isReleased };
+    return { rx: this.rx, rw: this.rw, size: this.size, kind: this.kind, isReleased: this.isReleased };
   }
 
   /**
@@ -152,6 +160,20 @@ export class Span implements Disposable {
    */
   write(offset: number, bytes: Uint8Array): void {
     this.#block.owner.write(this, offset, bytes);
+  }
+
+  /**
+   * Replaces 1, 2, 4 or 8 bytes of code, or constants, in one access, while other threads may be running or reading them:
+   * each of them meets the old bytes or the new ones, never a mixture. `offset` is a multiple of their number; on AArch64
+   * code is replaced by the word, one instruction. To be right for whoever runs it, what is replaced must lie in these bytes
+   * whole: an instruction that goes on behind them is one of old and new parts.
+   *
+   * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` for any other number of bytes, for an offset that is no multiple
+   *   of it or not inside the span, and for a span of data; `ERR_FEATURE_NOT_ENABLED` on an unknown processor. Where the
+   *   flush of the instruction cache fails, its error is thrown and the bytes are replaced
+   */
+  patch(offset: number, bytes: Uint8Array): void {
+    this.#block.owner.patch(this, offset, bytes);
   }
 
   /**

@@ -1,6 +1,20 @@
 import type { Core } from "../core/core.ts";
 import { granulesOf, liveCountOf, totalLiveCount, totalUsedBytes, usedBytesOf } from "../core/survey.ts";
+import { kindName } from "./kinds.ts";
+import type { SpanKind } from "./kinds.ts";
 import type { MappedBlock } from "./mapped-block.ts";
+
+/** The use of the memory of one kind at one moment; sizes are bytes. */
+export interface KindStatistics {
+  /** Mapped blocks. */
+  blockCount: number;
+  /** Live allocations. */
+  allocationCount: number;
+  /** Bytes in use, including the padding of the blocks. */
+  usedSize: number;
+  /** Bytes of all mapped blocks. */
+  reservedSize: number;
+}
 
 /** The use of an allocator's memory at one moment; sizes are bytes. See asmjit's JitAllocator::Statistics. */
 export interface Statistics {
@@ -32,6 +46,8 @@ export interface Statistics {
   unusedRatio: number;
   /** `overheadSize / reservedSize`, 0 where nothing is reserved. */
   overheadRatio: number;
+  /** The counts of each kind by itself. */
+  byKind: Record<SpanKind, KindStatistics>;
 }
 
 /**
@@ -56,7 +72,21 @@ export function statisticsOf(core: Core, residentSize: number, stateBytes = 0): 
     usedRatio: ratio(usedSize),
     unusedRatio: ratio(unusedSize),
     overheadRatio: ratio(overheadSize),
+    byKind: byKind(core),
   };
+}
+
+function byKind(core: Core): Record<SpanKind, KindStatistics> {
+  const none = (): KindStatistics => ({ blockCount: 0, allocationCount: 0, usedSize: 0, reservedSize: 0 });
+  const counts: Record<SpanKind, KindStatistics> = { code: none(), constants: none(), data: none() };
+  for (let block = core.firstBlock(); block !== 0; block = core.nextBlock(block)) {
+    const count = counts[kindName(core.kindOf(block))];
+    count.blockCount += 1;
+    count.allocationCount += liveCountOf(core.words, block);
+    count.usedSize += usedBytesOf(core.words, block);
+    count.reservedSize += core.sizeOf(block);
+  }
+  return counts;
 }
 
 /** One mapped block and the state of its granules: a copy, for tools and pictures. */
@@ -65,6 +95,8 @@ export interface BlockInfo {
   rx: number;
   /** The address of the writable view; equal to `rx` unless the block is dual-mapped. */
   rw: number;
+  /** What its memory is for. */
+  kind: SpanKind;
   /** Bytes. */
   size: number;
   /** Bytes per granule: the granularity of the block's pool. */
@@ -82,6 +114,7 @@ export function describeBlock({ words }: Core, mapped: MappedBlock): BlockInfo {
   return {
     rx: mapped.rx,
     rw: mapped.rw,
+    kind: mapped.kind,
     size: mapped.sizeBytes,
     granularity: 2 ** mapped.granuleShift,
     allocationCount: liveCountOf(words, mapped.block),

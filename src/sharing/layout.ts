@@ -68,6 +68,8 @@ export const enum Field {
   /** What is sealed of the range, and what is about to be: bytes, as doubles, with a checksum as their fraction. */
   sealed = 30,
   sealing = 32,
+  /** As a double: the lowest address that was ever data's in the range; 0 = none was. */
+  dataStart = 34,
   count = 36,
 }
 

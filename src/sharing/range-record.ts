@@ -1,5 +1,6 @@
 /** The range of a shared allocator: where all of its threads find it. The caller holds the lock. */
 import type { RangeRecord } from "../engine/contract.ts";
+import type { Address } from "../ffi/contract.ts";
 import type { AddressRange } from "../vm/contract.ts";
 import { Field } from "./layout.ts";
 
@@ -83,6 +84,22 @@ export class SharedRangeRecord implements RangeRecord {
     if (found !== checked(value))
       throw new Error("invariant 20 is broken: the record of what is sealed was written over");
     return value;
+  }
+
+  /** Below the range, or above it, it would be no such address: something else was written over it. */
+  get dataStart(): Address {
+    const { range } = this;
+    const start = this.#doubles[Field.dataStart >> 1] ?? 0;
+    if (start === 0 || range === undefined) return 0;
+    const offset = start - range.rx;
+    // This form of the condition is false for NaN too.
+    const isInside = offset >= 0 && offset <= range.sizeBytes && Number.isInteger(offset);
+    if (!isInside) throw new Error("invariant 20 is broken: the place of data was written over");
+    return start;
+  }
+
+  set dataStart(address: Address) {
+    this.#doubles[Field.dataStart >> 1] = address;
   }
 
   /** 32 bits of the record (FNV-1a, of integers), never 0. */

@@ -11,6 +11,7 @@ import { JitError } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
 import type { MappedBlock } from "../engine/mapped-block.ts";
 import { outOfNumbers, refuseDetached } from "../engine/refusals.ts";
+import type { Kind } from "../core/layout.ts";
 import { repair } from "./repair.ts";
 import { SharedLedgers } from "./ledgers.ts";
 import type { SpanToken } from "../engine/contract.ts";
@@ -232,6 +233,13 @@ export class SharedEngine implements AllocatorOperations {
     }
   }
 
+  allocOf(size: number, kind: Kind): Span {
+    return this.#run(() => {
+      this.#generations.prepare(this.memberId);
+      return this.engine.allocOf(size, kind);
+    });
+  }
+
   allocAddress(size: number): Address {
     try {
       this.#enter();
@@ -252,6 +260,10 @@ export class SharedEngine implements AllocatorOperations {
     } catch (error) {
       throw this.#fail(error);
     }
+  }
+
+  releaseAll(spans: readonly Span[]): void {
+    this.#run(() => this.engine.releaseAll(spans));
   }
 
   releaseIfLive(span: Span): void {
@@ -331,6 +343,14 @@ export class SharedEngine implements AllocatorOperations {
     } catch (error) {
       throw this.#fail(error);
     }
+  }
+
+  patch(span: Span, offset: number, bytes: Uint8Array): void {
+    this.#run(() => this.engine.patch(span, offset, bytes));
+  }
+
+  store(span: Span, offset: number, bytes: Uint8Array): void {
+    this.#run(() => this.engine.store(span, offset, bytes));
   }
 
   /** Only the copying takes the lock. The callback runs without it: it may take long, and use the allocator. */

@@ -7,7 +7,7 @@ import type { Address } from "../ffi/contract.ts";
 import type { MappedRange, MappingJournal, MappingTag } from "./journal/contract.ts";
 import type { RangeMemory } from "./range/contract.ts";
 
-export type { AddressRange, RangeMemory, ReservedRange } from "./range/contract.ts";
+export type { AddressRange, MemoryKind, RangeMemory, ReservedRange } from "./range/contract.ts";
 export type { MappedRange, MappingJournal, MappingTag } from "./journal/contract.ts";
 
 /** The access of a mapping and the way it is made (asmjit's MemoryFlags). All default to false. */
@@ -176,6 +176,13 @@ export interface VirtualMemory {
    * byte.
    */
   copyOut(address: Address, copy: Uint8Array): void;
+  /**
+   * Stores all of `bytes`, 1, 2, 4 or 8 of them, in one access: whoever reads or runs them at the same time meets the old ones
+   * or the new ones. Precondition: mapped and writable, and at a multiple of their number.
+   *
+   * @throws JitError `ERR_FEATURE_NOT_ENABLED` where this process can make no such store
+   */
+  storeAtomically(address: Address, bytes: Uint8Array): void;
   /** Called when code is gone: gives back what this thread needed to call it (`Ffi.forget`). Never throws. */
   forgetCode?(rx: Address, sizeBytes: number): void;
 

@@ -5,6 +5,8 @@
 import { JitError, formatAddress } from "../base/errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
 import { WAY_OUT, attempt, describeAccess, withWayOut } from "./attempts.ts";
+import { cannotStore } from "./atomic-stores.ts";
+import type { AtomicStores } from "./atomic-stores.ts";
 import type {
   DualMapping,
   HardenedRuntimeInfo,
@@ -37,6 +39,8 @@ export interface DarwinMemoryParts {
   readonly libSystem: LibSystem;
   readonly ffi: Pick<Ffi, "view" | "detach">;
   readonly processor: DarwinProcessor;
+  /** How bytes are stored in one access; absent where nothing is to be. */
+  readonly stores?: AtomicStores;
 }
 
 const EVERYTHING: MemoryFlags = { read: true, write: true, execute: true };
@@ -55,7 +59,10 @@ export class DarwinMemory implements VirtualMemory {
   #pageSize: number | undefined;
   #task: Port | undefined;
 
+  readonly #stores: AtomicStores | undefined;
+
   constructor(parts: DarwinMemoryParts) {
+    this.#stores = parts.stores;
     this.#libSystem = notedLibSystem(parts.libSystem);
     this.journals = new DarwinJournals(this.#libSystem);
     this.#ffi = parts.ffi;
@@ -174,6 +181,11 @@ export class DarwinMemory implements VirtualMemory {
 
   copyIn(address: Address, bytes: Uint8Array, length: number): void {
     this.#libSystem.memcpyIn(address, bytes, length);
+  }
+
+  storeAtomically(address: Address, bytes: Uint8Array): void {
+    if (this.#stores === undefined) throw cannotStore();
+    this.#stores.store(this, address, bytes);
   }
 
   copyOut(address: Address, copy: Uint8Array): void {

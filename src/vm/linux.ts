@@ -2,6 +2,8 @@
 import { formatAddress } from "../base/errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
 import { describeAccess, tryHardening, withWayOut } from "./attempts.ts";
+import { cannotStore } from "./atomic-stores.ts";
+import type { AtomicStores } from "./atomic-stores.ts";
 import type {
   DualMapping,
   HardenedRuntimeInfo,
@@ -54,6 +56,8 @@ export interface LinuxMemoryParts {
   readonly noting: Noting<LinuxLibc>;
   readonly ffi: Pick<Ffi, "view" | "detach" | "forget">;
   readonly instructionCache: InstructionCache;
+  /** How bytes are stored in one access; absent where nothing is to be. */
+  readonly stores?: AtomicStores;
 }
 
 /** {@link VirtualMemory} on Linux. */
@@ -70,7 +74,10 @@ export class LinuxMemory implements VirtualMemory {
   #pageSize: number | undefined;
   #largePageSize: number | undefined;
 
+  readonly #stores: AtomicStores | undefined;
+
   constructor(parts: LinuxMemoryParts) {
+    this.#stores = parts.stores;
     const libc = notedLibc(parts.libc);
     this.#libc = libc;
     this.#files = parts.files;
@@ -142,8 +149,10 @@ export class LinuxMemory implements VirtualMemory {
     const libc = this.#libc;
     if (exceededFileLimit(libc, sizeBytes) !== undefined) return MAP_FAILED;
     // The name shows in /proc/self/maps that this memory is writable and executable at once.
-    const name = `${fileNameOf(tag.name)}-rwx`;
-    let descriptor = libc.memfd_create(name, Memfd.CLOEXEC | Memfd.EXEC);
+    const isExecutable = (protection & Protection.EXEC) !== 0;
+    const name = fileNameOf(tag.name) + (isExecutable ? "-rwx" : "-rw");
+    const kind = isExecutable ? Memfd.EXEC : Memfd.NOEXEC_SEAL;
+    let descriptor = libc.memfd_create(name, Memfd.CLOEXEC | kind);
     if (descriptor === -1) descriptor = libc.memfd_create(name, Memfd.CLOEXEC);
     if (descriptor === -1) return MAP_FAILED;
     try {
@@ -224,6 +233,11 @@ export class LinuxMemory implements VirtualMemory {
 
   copyIn(address: Address, bytes: Uint8Array, length: number): void {
     this.#libc.memcpyIn(address, bytes, length);
+  }
+
+  storeAtomically(address: Address, bytes: Uint8Array): void {
+    if (this.#stores === undefined) throw cannotStore();
+    this.#stores.store(this, address, bytes);
   }
 
   copyOut(address: Address, copy: Uint8Array): void {

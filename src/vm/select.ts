@@ -3,6 +3,7 @@ import { JitError } from "../base/errors.ts";
 import { systemFfi } from "../ffi/select.ts";
 import { platform } from "../base/platform.ts";
 import type { ProcessorName, SystemName } from "../base/platform.ts";
+import { AtomicStores } from "./atomic-stores.ts";
 import type { VirtualMemory } from "./contract.ts";
 import { DarwinMemory } from "./darwin.ts";
 import type { DarwinProcessor } from "./darwin.ts";
@@ -51,13 +52,15 @@ function openLinux(): VirtualMemory {
     noting: linuxNoting(ffi, platform.processor),
     ffi,
     instructionCache: instructionCache(ffi, libc, platform.processor),
+    stores: new AtomicStores(ffi, platform.processor, false),
   });
 }
 
 function openWindows(): VirtualMemory {
   const ffi = systemFfi();
   const noting = windowsNoting(ffi, platform.processor);
-  return new WindowsMemory({ kernel32: bindKernel32(ffi), advapi32: bindAdvapi32(ffi), noting, ffi });
+  const stores = new AtomicStores(ffi, platform.processor, true);
+  return new WindowsMemory({ kernel32: bindKernel32(ffi), advapi32: bindAdvapi32(ffi), noting, ffi, stores });
 }
 
 /** `other` has the safe answers: the needs of a processor that this library does not know are not known either. */
@@ -73,6 +76,7 @@ function openDarwin(): VirtualMemory {
     libSystem: bindLibSystem(ffi),
     ffi,
     processor: darwinProcessors[platform.processor],
+    stores: new AtomicStores(ffi, platform.processor, false),
   });
 }
 

@@ -40,6 +40,7 @@ export type SimulatedOperation =
   | "closeView"
   | "copyIn"
   | "copyOut"
+  | "storeAtomically"
   | RangeOperation;
 
 /** How the simulated machine is made. */
@@ -112,6 +113,7 @@ export class SimulatedMemory implements VirtualMemory {
     closeView: 0,
     copyIn: 0,
     copyOut: 0,
+    storeAtomically: 0,
     ...{ reserveRange: 0, releaseRange: 0, commit: 0, decommit: 0, empty: 0, discard: 0, seal: 0 },
   });
   /** How often each operation was called, failed calls included. */
@@ -310,6 +312,14 @@ export class SimulatedMemory implements VirtualMemory {
     this.alias(address, length).set(bytes.subarray(0, length));
   }
 
+  storeAtomically(address: Address, bytes: Uint8Array): void {
+    this.#faults.enter("storeAtomically", "store");
+    const isAligned = [1, 2, 4, 8].includes(bytes.length) && address % bytes.length === 0;
+    if (!isAligned)
+      throw new Error(`simulated memory: no single store of ${bytes.length} bytes at ${address}`);
+    this.alias(address, bytes.length).set(bytes);
+  }
+
   copyOut(address: Address, copy: Uint8Array): void {
     this.#faults.enter("copyOut", "memcpy");
     copy.set(this.alias(address, copy.length));
@@ -332,9 +342,8 @@ export class SimulatedMemory implements VirtualMemory {
         this.#faults.enter(operation, syscall);
       },
       place: (sizeBytes) => this.#place(sizeBytes),
-      add: (rx, rw, sizeBytes) => {
+      add: (rx, rw, sizeBytes, flags) => {
         this.#takeBytes(sizeBytes);
-        const flags = { read: true, write: true, execute: true };
         const mapping = newMapping(rx, rw, sizeBytes, flags, undefined);
         this.#byAddress.add(rx, mapping);
         if (rw !== rx) this.#byAddress.add(rw, mapping);

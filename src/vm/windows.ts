@@ -2,6 +2,8 @@
 import { formatAddress } from "../base/errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
 import { attempt, describeAccess, tryHardening, withWayOut } from "./attempts.ts";
+import { cannotStore } from "./atomic-stores.ts";
+import type { AtomicStores } from "./atomic-stores.ts";
 import type {
   DualMapping,
   HardenedRuntimeInfo,
@@ -37,6 +39,8 @@ export interface WindowsMemoryParts {
   /** Makes the routine that notes results; used when a thread first shares an allocator. */
   readonly noting: Noting<Kernel32>;
   readonly ffi: Pick<Ffi, "view" | "detach">;
+  /** How bytes are stored in one access; absent where nothing is to be. */
+  readonly stores?: AtomicStores;
 }
 
 /** {@link VirtualMemory} on Windows. */
@@ -50,7 +54,10 @@ export class WindowsMemory implements VirtualMemory {
   #largePageSize: number | undefined;
   #mayLockPages = false;
 
+  readonly #stores: AtomicStores | undefined;
+
   constructor(parts: WindowsMemoryParts) {
+    this.#stores = parts.stores;
     this.#kernel32 = notedKernel32(parts.kernel32);
     this.#advapi32 = parts.advapi32;
     this.#ffi = parts.ffi;
@@ -149,6 +156,11 @@ export class WindowsMemory implements VirtualMemory {
 
   copyIn(address: Address, bytes: Uint8Array, length: number): void {
     this.#kernel32.moveIn(address, bytes, length);
+  }
+
+  storeAtomically(address: Address, bytes: Uint8Array): void {
+    if (this.#stores === undefined) throw cannotStore();
+    this.#stores.store(this, address, bytes);
   }
 
   copyOut(address: Address, copy: Uint8Array): void {

@@ -178,11 +178,11 @@ describe("JSON", () => {
     const allocator = new JitAllocator();
     const span = allocator.alloc(100);
     const { rx, rw } = span;
-    assert.deepEqual(json([span]), [{ rx, rw, size: 128, isReleased: false }]);
+    assert.deepEqual(json([span]), [{ rx, rw, size: 128, kind: "code", isReleased: false }]);
     span.release();
-    assert.deepEqual(json(span), { rx, rw, size: 0, isReleased: true });
+    assert.deepEqual(json(span), { rx, rw, size: 0, kind: "code", isReleased: true });
     allocator.dispose();
-    assert.deepEqual(json(span), { rx, rw, size: 0, isReleased: true });
+    assert.deepEqual(json(span), { rx, rw, size: 0, kind: "code", isReleased: true });
   });
 
   it("of statistics and tokens is what they are", () => {

@@ -21,7 +21,7 @@ const POOL: number = Pools.start;
 function damagedCore(): { core: Core; words: Int32Array; blocks: readonly [number, number, number] } {
   const core = new Core({
     granularity: 64,
-    poolCount: 1,
+    poolsPerKind: 1,
     padding: false,
     immediateRelease: false,
     blockSize: BLOCK_BYTES,
@@ -245,7 +245,7 @@ describe("what somebody has written over", () => {
 
   test("spare chunks that go round", () => {
     const core = new Core({
-      ...{ granularity: 64, poolCount: 1, padding: false, immediateRelease: false },
+      ...{ granularity: 64, poolsPerKind: 1, padding: false, immediateRelease: false },
       ...{ blockSize: BLOCK_BYTES, maxReservedSize: 64 * BLOCK_BYTES },
     });
     addBlock(core, 0, BASE, BASE, BLOCK_BYTES); // nothing is free in it that would have to be listed

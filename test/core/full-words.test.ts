@@ -18,7 +18,7 @@ class Subject {
   constructor() {
     const core = new Core({
       granularity: GRANULE_BYTES,
-      poolCount: 1,
+      poolsPerKind: 1,
       padding: false,
       immediateRelease: false,
       blockSize: WORDS * 32 * GRANULE_BYTES,

@@ -19,7 +19,7 @@ const BASE = 2 ** 46 + 3 * GiB;
 
 function newCore(): Core {
   return new Core({
-    ...{ granularity: 64, padding: true, poolCount: 1, immediateRelease: false },
+    ...{ granularity: 64, padding: true, poolsPerKind: 1, immediateRelease: false },
     ...{ blockSize: UNIT, maxReservedSize: 4 * GiB },
   });
 }

@@ -32,7 +32,7 @@ describe("the pages of a block in which nothing is live", () => {
         test(`${name} (seed ${SEED})`, () => {
           const random = new Random(SEED);
           const core = new Core({
-            ...{ granularity, padding, poolCount: 1, immediateRelease: false },
+            ...{ granularity, padding, poolsPerKind: 1, immediateRelease: false },
             ...{ blockSize: BLOCK_BYTES, maxReservedSize: 64 * BLOCK_BYTES },
           });
           const block = addBlock(core, 0, 2 ** 40, 2 ** 41, 4 * BLOCK_BYTES);

@@ -15,7 +15,7 @@ const BLOCK_BYTES = 256 * 1024;
 class Subject {
   readonly core = new Core({
     granularity: GRANULE_BYTES,
-    poolCount: 1,
+    poolsPerKind: 1,
     padding: false,
     immediateRelease: false,
     blockSize: BLOCK_BYTES,

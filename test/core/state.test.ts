@@ -10,7 +10,7 @@ import { verifyStructure } from "../../src/core/verify.ts";
 const MiB = 2 ** 20;
 const BASE = 2 ** 40;
 const OPTIONS: CoreOptions = {
-  ...{ granularity: 64, padding: true, poolCount: 3, immediateRelease: false },
+  ...{ granularity: 64, padding: true, poolsPerKind: 3, immediateRelease: false },
   ...{ blockSize: 65_536, maxReservedSize: 512 * MiB },
 };
 

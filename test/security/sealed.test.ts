@@ -19,6 +19,7 @@ import {
 } from "../support/native-call.ts";
 import { returnConstant, RUNS_HERE } from "../support/native-code.ts";
 import { accessOf, ownMapLines } from "../support/process-state.ts";
+import { throwsJitError } from "../support/expectations.ts";
 import { needs } from "../support/requirements.ts";
 import { someBytes } from "../support/rows.ts";
 
@@ -224,4 +225,12 @@ describe("a sealed allocator of several threads", { skip }, () => {
     assert.equal(accessOf(rx), "r-xs");
     assert.equal(accessOf(range.start + range.size - 1), undefined, "what is not sealed is unmapped");
   });
+});
+
+test("an allocator that seals has code alone", { skip }, () => {
+  using allocator = new JitAllocator({ sealed: true });
+  for (const kind of ["constants", "data"] as const)
+    throwsJitError("ERR_INVALID_ARGUMENT", () => allocator.alloc(64, { kind }));
+  allocator.alloc(64, { kind: "code" });
+  allocator.verify();
 });

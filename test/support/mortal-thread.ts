@@ -120,6 +120,7 @@ export function memoryOf(machine: SimulatedMemory, fate: Fate, finding: Finding 
     closeView: () => undefined,
     copyIn: (address, bytes, length) =>
       mortal(() => machine.alias(address, length).set(bytes.subarray(0, length))),
+    storeAtomically: (address, bytes) => mortal(() => machine.storeAtomically(address, bytes)),
     copyOut: (address, copy) => copy.set(machine.alias(address, copy.length)),
     sharing: {
       currentThread: () => THREADS.currentThread(),
@@ -163,25 +164,26 @@ function rangesOf(
     },
     sealRefusal: () => undefined,
     seal: (range, offset, size) => mortal(() => ranges.seal(range, offset, size)),
-    commit: (range, offset, size, isUnclean) => {
+    commit: (range, offset, size, isUnclean, kind) => {
+      const isForData = kind === "data";
       fate.pass();
-      if (isUnclean) ranges.wipe(range, offset, size);
+      if (isUnclean) ranges.wipe(range, offset, size, isForData);
       ranges.soil(range, offset, size);
       fate.pass();
-      ranges.wipe(range, offset, size);
-      ranges.commit(range, offset, size, false);
+      ranges.wipe(range, offset, size, isForData);
+      ranges.commit(range, offset, size, false, kind);
       fate.pass();
     },
-    decommit: (range, offset, size) => {
+    decommit: (range, offset, size, kind) => {
       fate.pass();
-      const isClean = ranges.decommit(range, offset, size);
+      const isClean = ranges.decommit(range, offset, size, kind);
       ranges.soil(range, offset, size);
       fate.pass();
-      if (isClean) ranges.wipe(range, offset, size);
+      if (isClean) ranges.wipe(range, offset, size, kind === "data");
       fate.pass();
       return isClean;
     },
-    wipe: (range, offset, size) => mortal(() => ranges.wipe(range, offset, size)),
+    wipe: (range, offset, size, isForData) => mortal(() => ranges.wipe(range, offset, size, isForData)),
     discard: (range, offset, size) => mortal(() => ranges.discard(range, offset, size)),
     adviseLargePages: () => undefined,
     residentPages: () => undefined,

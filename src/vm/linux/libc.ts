@@ -41,10 +41,10 @@ export const Seal = { ADD_SEALS: 1033, SEAL: 0x1, SHRINK: 0x2, GROW: 0x4, FUTURE
 export const Open = { RDWR: 0o2, CREAT: 0o100, EXCL: 0o200, CLOEXEC: 0o2000000 } as const;
 
 /**
- * `madvise` advice. REMOVE gives back the pages of a file, through a view that is shared and writable. POPULATE_WRITE
- * exists from Linux 5.14, COLLAPSE from 6.1.
+ * `madvise` advice. DONTNEED gives back the pages of anonymous memory, REMOVE those of a file, through a view that is shared and
+ * writable. POPULATE_WRITE exists from Linux 5.14, COLLAPSE from 6.1.
  */
-export const Advice = { REMOVE: 9, HUGEPAGE: 14, POPULATE_WRITE: 23, COLLAPSE: 25 } as const;
+export const Advice = { DONTNEED: 4, REMOVE: 9, HUGEPAGE: 14, POPULATE_WRITE: 23, COLLAPSE: 25 } as const;
 
 /** `getrlimit` resources (the same on every processor this library knows). */
 export const Resource = { FSIZE: 1, NOFILE: 7, AS: 9 } as const;

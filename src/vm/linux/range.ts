@@ -8,6 +8,9 @@
  * view writable (mprotect, MADV_REMOVE: EACCES), as it does after F_SEAL_FUTURE_WRITE. That seal cannot be used here: it
  * forbids MADV_REMOVE through the writable view too, by which pages are given back.
  *
+ * Data has its own memory: anonymous, private to the process, and mapped over a stretch of the executable view
+ * (data-stretch.ts). The writable view has nothing there.
+ *
  * Both descriptors are closed at once. None is kept: whoever has one, and finds it in /proc/self/fd, can open the file
  * again for writing. A thread that attaches needs none, since mappings belong to the process.
  */
@@ -17,16 +20,18 @@ import { attempt, insisting } from "../attempts.ts";
 import type { MappingTag } from "../contract.ts";
 import type {
   AddressRange,
+  MemoryKind,
   RangeMemory,
   RangeRefusal,
   RangeRequest,
   ReservedRange,
 } from "../range/contract.ts";
+import { closeData, discardData, makeNothing, openData } from "./data-stretch.ts";
 import { Errno, errnoName, systemError } from "./errno.ts";
 import type { SystemFiles } from "./files.ts";
 import { KeptRanges } from "./kept-ranges.ts";
 import { fileNameOf, StepFailure, unlessInterrupted } from "./ladder.ts";
-import { adviseLargePagesShared } from "./large-pages.ts";
+import { adviseLargePages, adviseLargePagesShared } from "./large-pages.ts";
 import { Advice, MAP_FAILED, MapFlag, Memfd, Open, Protection, Seal } from "./libc.ts";
 import { exceededFileLimit } from "./limits.ts";
 import type { NotedLibc } from "./noted-libc.ts";
@@ -281,38 +286,64 @@ export class LinuxRanges implements RangeMemory {
     for (const view of new Set([rx, rw])) this.#libc.munmap(view + sealedBytes, restBytes);
   }
 
-  commit({ rx, rw }: AddressRange, offset: number, sizeBytes: number, isUnclean: boolean): void {
+  commit(
+    { rx, rw }: AddressRange,
+    offset: number,
+    sizeBytes: number,
+    isUnclean: boolean,
+    kind: MemoryKind = "code",
+  ): void {
     const libc = this.#libc;
+    if (kind === "data") {
+      openData(libc, rx + offset, sizeBytes);
+      return;
+    }
     const refuse = (syscall: string): JitError =>
       systemError(`make ${sizeBytes} bytes at ${formatAddress(rx + offset)} usable`, syscall, libc.errno());
     if (libc.mprotect(rw + offset, sizeBytes, READ_WRITE) !== 0) throw refuse("mprotect");
     try {
       if (isUnclean && libc.madvise(rw + offset, sizeBytes, Advice.REMOVE) !== 0) throw refuse("madvise");
-      const access = rx === rw ? READ_EXECUTE | READ_WRITE : READ_EXECUTE;
-      if (libc.mprotect(rx + offset, sizeBytes, access) !== 0) throw refuse("mprotect");
+      const access = kind === "code" ? READ_EXECUTE : Protection.READ;
+      if (libc.mprotect(rx + offset, sizeBytes, rx === rw ? access | READ_WRITE : access) !== 0)
+        throw refuse("mprotect");
     } catch (error) {
       this.#makeNoAccess(rw + offset, sizeBytes);
       throw error;
     }
   }
 
-  decommit(range: AddressRange, offset: number, sizeBytes: number): boolean {
+  decommit(range: AddressRange, offset: number, sizeBytes: number, kind: MemoryKind = "code"): boolean {
     const address = range.rx + offset;
+    const isData = kind === "data";
     // Made once more where the foreign function interface refuses, as every call that gives something back.
-    if (insisting(() => this.#libc.mprotect(address, sizeBytes, closedAccess(range)))() !== 0) {
+    const access = isData ? Protection.NONE : closedAccess(range);
+    if (insisting(() => this.#libc.mprotect(address, sizeBytes, access))() !== 0) {
       const asked = `take back ${sizeBytes} bytes at ${formatAddress(address)}`;
       const errno = this.#libc.errno();
       const advice = errno === Errno.ENOMEM ? OUT_OF_MAPPINGS : undefined;
       throw systemError(asked, "mprotect", errno, advice);
     }
-    return this.#empty(range, offset, sizeBytes);
+    return isData ? closeData(this.#libc, address, sizeBytes) : this.#empty(range, offset, sizeBytes);
   }
 
-  wipe(range: AddressRange, offset: number, sizeBytes: number): boolean {
+  wipe(range: AddressRange, offset: number, sizeBytes: number, isForData = false): boolean {
+    if (isForData) return this.#wipeForData(range, offset, sizeBytes);
     const isClosed = this.#protects(range.rx + offset, sizeBytes, closedAccess(range));
     // Kernels before 6.7 give pages back only through a view that is writable.
     if (range.rx !== range.rw) this.#protects(range.rw + offset, sizeBytes, READ_WRITE);
     return this.#empty(range, offset, sizeBytes) && isClosed;
+  }
+
+  /** A stretch of which parts may have been constants or code before they became data's. */
+  #wipeForData(range: AddressRange, offset: number, sizeBytes: number): boolean {
+    if (range.rx === range.rw) {
+      // Fails where it is data's already, which has no pages of the file.
+      attempt(() => this.#libc.madvise(range.rw + offset, sizeBytes, Advice.REMOVE));
+      return makeNothing(this.#libc, range.rx + offset, sizeBytes);
+    }
+    const isNothing = makeNothing(this.#libc, range.rx + offset, sizeBytes);
+    this.#protects(range.rw + offset, sizeBytes, READ_WRITE);
+    return this.#empty(range, offset, sizeBytes) && isNothing;
   }
 
   /** Gives back the pages of a stretch that can no longer be run, and closes the view through which that was done. */
@@ -329,9 +360,13 @@ export class LinuxRanges implements RangeMemory {
     return attempt(insisting(() => this.#libc.mprotect(address, sizeBytes, protection))) === 0;
   }
 
-  discard({ rw }: AddressRange, offset: number, sizeBytes: number): void {
-    if (this.#libc.madvise(rw + offset, sizeBytes, Advice.REMOVE) === 0) return;
-    const asked = `give back the memory of ${sizeBytes} bytes at ${formatAddress(rw + offset)}`;
+  discard({ rx, rw }: AddressRange, offset: number, sizeBytes: number, kind: MemoryKind = "code"): void {
+    const isDone =
+      kind === "data"
+        ? discardData(this.#libc, rx + offset, sizeBytes)
+        : this.#libc.madvise(rw + offset, sizeBytes, Advice.REMOVE) === 0;
+    if (isDone) return;
+    const asked = `give back the memory of ${sizeBytes} bytes at ${formatAddress(rx + offset)}`;
     throw systemError(asked, "madvise", this.#libc.errno());
   }
 
@@ -350,16 +385,31 @@ export class LinuxRanges implements RangeMemory {
     }
   }
 
-  adviseLargePages({ rx, rw }: AddressRange, offset: number, sizeBytes: number): void {
+  adviseLargePages(
+    { rx, rw }: AddressRange,
+    offset: number,
+    sizeBytes: number,
+    kind: MemoryKind = "code",
+  ): void {
+    if (kind === "data") {
+      adviseLargePages(this.#libc, rx + offset, sizeBytes);
+      return;
+    }
     const views = { rx: rx + offset, rw: rw + offset };
     attempt(() => {
       adviseLargePagesShared(this.#libc, views, sizeBytes, this.#libc.getpagesize(), ALIGNMENT);
     });
   }
 
-  residentPages({ rw }: AddressRange, offset: number, sizeBytes: number): Uint8Array | undefined {
+  residentPages(
+    { rx, rw }: AddressRange,
+    offset: number,
+    sizeBytes: number,
+    kind: MemoryKind = "code",
+  ): Uint8Array | undefined {
+    const start = (kind === "data" ? rx : rw) + offset;
     const pages = new Uint8Array(Math.ceil(sizeBytes / this.#libc.getpagesize()));
-    const isTold = attempt(() => this.#libc.mincore(rw + offset, sizeBytes, pages)) === 0;
+    const isTold = attempt(() => this.#libc.mincore(start, sizeBytes, pages)) === 0;
     return isTold ? pages : undefined;
   }
 }

@@ -4,7 +4,7 @@
  *
  * The life of a stretch:
  *  1. untouched: no access, no memory.
- *  2. {@link RangeMemory.commit}: executable through rx, writable through rw; its pages come as they are written.
+ *  2. {@link RangeMemory.commit}: usable as its kind is; its pages come as they are written.
  *  3. {@link RangeMemory.discard}, any number of times: pages go, and read as zero from then on.
  *  4. {@link RangeMemory.decommit}: untouched again; or, where the system refused a part of that, *unclean*: it can no
  *     longer be run, but may have memory or be writable. It is made clean when it is committed next, or by
@@ -13,11 +13,25 @@
  * A committed stretch may be sealed ({@link RangeMemory.seal}). Nothing undoes that: the stretch stays usable until the
  * process ends, and only its memory can be given back, by {@link RangeMemory.discard}.
  *
+ * | kind      | through rx                  | through rw              | with one view               |
+ * | --------- | --------------------------- | ----------------------- | --------------------------- |
+ * | code      | readable, executable        | readable, writable      | readable, writable, executable |
+ * | constants | readable                    | readable, writable      | readable, writable          |
+ * | data      | readable, writable          | no access               | readable, writable          |
+ *
+ * The executable view can never be made writable, so data is other memory, which is mapped in its place: a stretch that was
+ * data can be nothing else from then on, until the range is released. The caller keeps the two apart.
+ *
+ * Where no kind is given, it is code.
+ *
  * Offsets and sizes are bytes from the start of the range, and multiples of the page size. Nothing here is noted in a
  * journal but reserving and releasing: every other step may be repeated, whatever a thread that died left behind.
  */
 import type { Address } from "../../ffi/contract.ts";
 import type { MappingTag } from "../journal/contract.ts";
+
+/** What memory is for, and so how it can be accessed. */
+export type MemoryKind = "code" | "constants" | "data";
 
 /** A reserved range: plain data, valid in every thread of the process. */
 export interface AddressRange {
@@ -84,18 +98,22 @@ export interface RangeMemory {
    * Makes a stretch usable. @param isUnclean whether it may have been left unclean; it is wiped first then
    * @throws JitError; the stretch is unclean then
    */
-  commit(range: AddressRange, offset: number, sizeBytes: number, isUnclean: boolean): void;
+  commit(range: AddressRange, offset: number, sizeBytes: number, isUnclean: boolean, kind?: MemoryKind): void;
   /**
    * Takes a stretch back, with its memory: all of what was committed, or several such side by side. It cannot be run from the
    * first step on.
    * @returns false where the system refused a later step: the stretch is unclean
    * @throws JitError where the system refused the first step; nothing has changed then
    */
-  decommit(range: AddressRange, offset: number, sizeBytes: number): boolean;
-  /** Does what {@link decommit} does, to a stretch in any state. Never throws. @returns whether it is untouched now */
-  wipe(range: AddressRange, offset: number, sizeBytes: number): boolean;
+  decommit(range: AddressRange, offset: number, sizeBytes: number, kind?: MemoryKind): boolean;
+  /**
+   * Does what {@link decommit} does, to a stretch in any state. Never throws.
+   * @param isForData whether it may have been data, and so can be nothing else from now on
+   * @returns whether it is untouched now
+   */
+  wipe(range: AddressRange, offset: number, sizeBytes: number, isForData?: boolean): boolean;
   /** Gives back the memory of a part of a committed stretch, which reads as zero from then on. */
-  discard(range: AddressRange, offset: number, sizeBytes: number): void;
+  discard(range: AddressRange, offset: number, sizeBytes: number, kind?: MemoryKind): void;
   /** Why nothing can be sealed on this machine; undefined where it can. Asks the system, and changes nothing. */
   sealRefusal(): string | undefined;
   /**
@@ -105,10 +123,15 @@ export interface RangeMemory {
    */
   seal(range: AddressRange, offset: number, sizeBytes: number): void;
   /** Asks for large pages for a committed stretch: a hint. Never throws. */
-  adviseLargePages(range: AddressRange, offset: number, sizeBytes: number): void;
+  adviseLargePages(range: AddressRange, offset: number, sizeBytes: number, kind?: MemoryKind): void;
   /**
    * Which pages of a committed stretch have memory: one byte a page, of which bit 0 counts. Undefined where the system
    * does not say.
    */
-  residentPages(range: AddressRange, offset: number, sizeBytes: number): Uint8Array | undefined;
+  residentPages(
+    range: AddressRange,
+    offset: number,
+    sizeBytes: number,
+    kind?: MemoryKind,
+  ): Uint8Array | undefined;
 }

@@ -1,11 +1,19 @@
 /**
  * Ranges of a simulated machine. Their committed stretches are mappings like others. Stricter than a real system: a
- * stretch that is committed twice, or committed without being wiped though it is unclean, throws a plain Error.
+ * stretch that is committed twice, or committed without being wiped though it is unclean, throws a plain Error, and so does
+ * one that was data and is to be anything else.
  */
 import { formatAddress } from "../../base/errors.ts";
 import type { Address } from "../../ffi/contract.ts";
+import type { MemoryFlags } from "../contract.ts";
 import type { MappingTag } from "../journal/contract.ts";
-import type { AddressRange, RangeMemory, RangeRequest, ReservedRange } from "../range/contract.ts";
+import type {
+  AddressRange,
+  MemoryKind,
+  RangeMemory,
+  RangeRequest,
+  ReservedRange,
+} from "../range/contract.ts";
 
 /** The operations of ranges that are counted, and that can be made to fail. */
 export type RangeOperation =
@@ -18,7 +26,7 @@ export interface RangeHost {
   enter(operation: RangeOperation, syscall: string): void;
   /** A place for so many bytes of addresses. */
   place(sizeBytes: number): Address;
-  add(rx: Address, rw: Address, sizeBytes: number): void;
+  add(rx: Address, rw: Address, sizeBytes: number, flags: MemoryFlags): void;
   /** @throws Error where no stretch begins there, or is that long, or has an open view */
   remove(rx: Address, rw: Address, sizeBytes: number): void;
   /** The bytes at an address of a stretch, aliased. */
@@ -33,8 +41,10 @@ interface Stretch {
 /** A range that is reserved. */
 interface Reserved extends AddressRange {
   readonly tagName: string | undefined;
-  committed: Stretch[];
+  committed: (Stretch & { readonly kind: MemoryKind })[];
   unclean: Stretch[];
+  /** What is or was data. */
+  ofData: Stretch[];
   /** Parts of what is committed. */
   sealed: Stretch[];
   /** Whether parts may be sealed: all of it is one mapping then, since a block may begin in a sealed part and end behind. */
@@ -78,9 +88,9 @@ export class SimulatedRanges implements RangeMemory {
     if (kept !== undefined) return kept;
     const rx = this.#host.place(isDual ? 2 * sizeBytes : sizeBytes);
     const range = { rx, rw: isDual ? rx + sizeBytes : rx, sizeBytes };
-    const nothing = { committed: [], unclean: [], sealed: [] };
+    const nothing = { committed: [], unclean: [], ofData: [], sealed: [] };
     this.#reserved.set(rx, { ...range, tagName: tag?.name, ...nothing, isOneMapping: isSealed });
-    if (isSealed) this.#host.add(rx, range.rw, sizeBytes);
+    if (isSealed) this.#host.add(rx, range.rw, sizeBytes, flagsOf("code", !isDual));
     return { ...range, sealedBytes: 0 };
   }
 
@@ -97,12 +107,12 @@ export class SimulatedRanges implements RangeMemory {
   release(range: AddressRange, tag?: MappingTag, isUntouched = false, sealedBytes = 0): void {
     this.#host.enter("releaseRange", "munmap");
     const reserved = this.#of(range);
-    const { committed, unclean, sealed, isOneMapping } = reserved;
+    const { committed, unclean, ofData, sealed, isOneMapping } = reserved;
     if (sizeOf(sealed) > sealedBytes || sizeOf(outside(sealed, { offset: 0, sizeBytes: sealedBytes })) > 0)
       throw new Error("simulated memory: a range is released with more that is sealed than was said");
     const rest = outside(committed, { offset: 0, sizeBytes: sealedBytes });
     const hasMemory = isOneMapping && this.#bytesOf(reserved, 0, range.sizeBytes).some((byte) => byte !== 0);
-    if (isUntouched && (rest.length + unclean.length > 0 || hasMemory))
+    if (isUntouched && (rest.length + unclean.length + ofData.length > 0 || hasMemory))
       throw new Error("simulated memory: a range is released as untouched, and is not");
     this.#reserved.delete(range.rx);
     if (isUntouched && sealedBytes > 0 && tag?.isGuarded !== true) {
@@ -119,18 +129,31 @@ export class SimulatedRanges implements RangeMemory {
     this.release(range, undefined, false, sizeOf(this.#of(range).sealed));
   }
 
-  commit(range: AddressRange, offset: number, sizeBytes: number, isUnclean: boolean): void {
+  commit(
+    range: AddressRange,
+    offset: number,
+    sizeBytes: number,
+    isUnclean: boolean,
+    kind: MemoryKind = "code",
+  ): void {
     this.#host.enter("commit", "mprotect");
     const reserved = this.#of(range);
-    const stretch = { offset, sizeBytes };
+    const stretch = { offset, sizeBytes, kind };
     this.#check(reserved, stretch);
     if (reserved.committed.some((other) => overlaps(other, stretch)))
       throw new Error(`simulated memory: ${formatAddress(range.rx + offset)} is committed already`);
     if (!isUnclean && reserved.unclean.some((other) => overlaps(other, stretch)))
       throw new Error(`simulated memory: ${formatAddress(range.rx + offset)} is committed, and unclean`);
+    if (kind !== "data" && reserved.ofData.some((other) => overlaps(other, stretch)))
+      throw new Error(`simulated memory: ${formatAddress(range.rx + offset)} was data, and is to be ${kind}`);
+    if (kind === "data") reserved.ofData.push({ offset, sizeBytes });
     reserved.unclean = outside(reserved.unclean, stretch);
-    if (reserved.isOneMapping) this.#bytesOf(reserved, offset, sizeBytes).fill(0);
-    else this.#host.add(range.rx + offset, range.rw + offset, sizeBytes);
+    if (reserved.isOneMapping) {
+      this.#bytesOf(reserved, offset, sizeBytes).fill(0);
+    } else {
+      const view = kind === "data" ? range.rx : range.rw;
+      this.#host.add(range.rx + offset, view + offset, sizeBytes, flagsOf(kind, range.rx === range.rw));
+    }
     reserved.committed.push(stretch);
   }
 
@@ -148,26 +171,32 @@ export class SimulatedRanges implements RangeMemory {
     reserved.sealed = [...outside(reserved.sealed, stretch), stretch];
   }
 
-  decommit(range: AddressRange, offset: number, sizeBytes: number): boolean {
+  decommit(range: AddressRange, offset: number, sizeBytes: number, kind: MemoryKind = "code"): boolean {
     this.#host.enter("decommit", "mprotect");
     const reserved = this.#of(range);
     const stretch = { offset, sizeBytes };
     this.#checkUnsealed(reserved, stretch);
     const taken = reserved.committed.filter((known) => overlaps(known, stretch));
     const takenBytes = taken.reduce((sum, known) => sum + known.sizeBytes, 0);
-    if (takenBytes !== sizeBytes || outside(taken, stretch).length > 0)
+    const isWhole = takenBytes === sizeBytes && outside(taken, stretch).length === 0;
+    if (!isWhole || taken.some((known) => known.kind !== kind))
       throw new Error(
-        `simulated memory: no stretch of ${sizeBytes} bytes at ${formatAddress(range.rx + offset)}`,
+        `simulated memory: no stretch of ${sizeBytes} bytes of ${kind} at ${formatAddress(range.rx + offset)}`,
       );
     for (const known of taken) this.#drop(reserved, known);
     reserved.committed = reserved.committed.filter((known) => !taken.includes(known));
     return this.#empty(reserved, stretch);
   }
 
-  wipe(range: AddressRange, offset: number, sizeBytes: number): boolean {
+  wipe(range: AddressRange, offset: number, sizeBytes: number, isForData = false): boolean {
     const reserved = this.#of(range);
     const stretch = { offset, sizeBytes };
     this.#checkUnsealed(reserved, stretch);
+    if (!isForData && reserved.ofData.some((other) => overlaps(other, stretch)))
+      throw new Error(
+        `simulated memory: ${formatAddress(range.rx + offset)} was data, and is wiped as if not`,
+      );
+    if (isForData) reserved.ofData.push(stretch);
     for (const other of reserved.committed.filter((known) => overlaps(known, stretch))) {
       if (other.offset < offset || other.offset + other.sizeBytes > offset + sizeBytes)
         throw new Error("simulated memory: a part of a committed stretch is wiped");
@@ -205,8 +234,10 @@ export class SimulatedRanges implements RangeMemory {
     return true;
   }
 
-  #drop({ rx, rw, isOneMapping }: Reserved, { offset, sizeBytes }: Stretch): void {
-    if (!isOneMapping) this.#host.remove(rx + offset, rw + offset, sizeBytes);
+  #drop({ rx, rw, committed, isOneMapping }: Reserved, { offset, sizeBytes }: Stretch): void {
+    if (isOneMapping) return;
+    const isData = committed.some((known) => known.offset === offset && known.kind === "data");
+    this.#host.remove(rx + offset, (isData ? rx : rw) + offset, sizeBytes);
   }
 
   #bytesOf({ rx }: Reserved, offset: number, sizeBytes: number): Uint8Array {
@@ -231,6 +262,11 @@ export class SimulatedRanges implements RangeMemory {
     if (!isInside || offset % pageSize !== 0 || sizeBytes % pageSize !== 0)
       throw new Error(`simulated memory: a stretch of ${sizeBytes} bytes at ${offset} of a range`);
   }
+}
+
+/** How a stretch can be accessed through its view to execute. */
+function flagsOf(kind: MemoryKind, hasOneView: boolean): MemoryFlags {
+  return { read: true, write: kind === "data" || hasOneView, execute: kind === "code" };
 }
 
 function overlaps(a: Stretch, b: Stretch): boolean {

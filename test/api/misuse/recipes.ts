@@ -12,7 +12,9 @@ import {
   type ParameterType,
   type ResultType,
   type Signature,
+  type SpanKind,
 } from "../../../src/index.ts";
+import { typedArrayLength } from "../../../src/base/intrinsics.ts";
 import { wrong } from "../../support/expectations.ts";
 import { RETURN } from "../../support/machine-code.ts";
 
@@ -196,6 +198,16 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   "JitAllocator.range": onAllocator("range", noArguments),
   "JitAllocator.reaches": onAllocator("reaches", ({ span }) => [span.rx, span.rx], isIndex, isIndex),
   "JitAllocator.alloc": onAllocator("alloc", () => [64], isSize),
+  "JitAllocator.alloc with an info": onAllocator("alloc", () => [64, {}], isSize, isEmptyInfo),
+  "JitAllocator.alloc of a kind": {
+    args: () => ["data", "table"],
+    self: ({ allocator }) => allocator,
+    call: (self, [kind, name]) => {
+      const info = { kind: wrong<SpanKind>(kind), name: wrong<string>(name) };
+      JitAllocator.prototype.alloc.call(self as JitAllocator, 64, info).release();
+    },
+    allows: [isMissing, either(isMissing, (value) => typeof value === "string")],
+  },
   "JitAllocator.allocAddress": onAllocator("allocAddress", () => [64], isSize),
   "JitAllocator.release": onAllocator("release", ({ span }) => [span], nothing),
   "JitAllocator.release by address": onAllocator("release", ({ span }) => [span.rx], nothing),
@@ -238,6 +250,8 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
       ),
     ],
   },
+  "JitAllocator.veneer": onAllocator("veneer", () => [4096], isIndex),
+  "JitAllocator.module": onAllocator("module", noArguments),
   "JitAllocator.writeScope": onAllocator("writeScope", () => ["default"], isPolicy),
   "JitAllocator.statistics": onAllocator("statistics", noArguments),
   "JitAllocator.blocks": onAllocator("blocks", noArguments),
@@ -274,6 +288,13 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
 
   "Span.rx": onSpan("rx", noArguments),
   "Span.rw": onSpan("rw", noArguments),
+  "Span.kind": onSpan("kind", noArguments),
+  "Span.patch": onSpan(
+    "patch",
+    () => [8, Uint8Array.of(0xc3, 0xc3, 0xc3, 0xc3)],
+    (value) => isIndexUpTo(252)(value) && Number(value) % 4 === 0,
+    (value) => isBytes(value) && [1, 2, 4, 8].includes(typedArrayLength(value)),
+  ),
   "Span.size": onSpan("size", noArguments),
   "Span.isReleased": onSpan("isReleased", noArguments),
   "Span.token": onSpan("token", noArguments),
@@ -318,6 +339,15 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   "JitRuntime.Symbol(Symbol.toStringTag)": onRuntime(Symbol.toStringTag, noArguments),
   "JitRuntime.dispose@@": onRuntime(Symbol.dispose, noArguments),
 };
+
+/** No information, or an object without any that is wrong. */
+function isEmptyInfo(value: unknown): boolean {
+  if (value === undefined) return true;
+  if (typeof value !== "object" || value === null) return false;
+  const { kind, name } = value as { kind?: unknown; name?: unknown };
+  const isKind = [undefined, "code", "constants", "data"].includes(wrong(kind));
+  return isKind && (name === undefined || typeof name === "string");
+}
 
 /** A name that is there must be a string. */
 function isCodeInfo(): Allows {
