@@ -59,8 +59,16 @@ export const rooms = [
   },
   {
     name: "link",
-    job: "code that reaches code: veneers, modules",
-    imports: ["engine/", "ffi/contract.ts", "base/"],
+    job: "code that reaches code: veneers, modules, symbols of libraries, callbacks into TypeScript",
+    imports: [
+      "engine/",
+      "vm/contract.ts",
+      "ffi/contract.ts",
+      "ffi/c-string.ts",
+      "ffi/common.ts",
+      "ffi/libc-names.ts",
+      "base/",
+    ],
   },
   {
     name: "sharing",

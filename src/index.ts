@@ -10,6 +10,9 @@ export type { JitErrorCode, JitErrorJson, SystemFailure } from "./base/errors.ts
 export type { Address } from "./ffi/contract.ts";
 export { signature, toFunction } from "./api/function.ts";
 export type { FunctionOptions } from "./api/function.ts";
+export { nativeSymbol } from "./api/native-symbol.ts";
+export { toPointer } from "./api/callback.ts";
+export type { CallbackArguments, NativeCallback } from "./api/callback.ts";
 export type {
   ArgumentsOf,
   NativeValues,

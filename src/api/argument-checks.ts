@@ -42,11 +42,17 @@ export type ArgumentCheck = (value: unknown) => void;
 
 /** The check of the parameter of that index (from 0 on). It throws `ERR_INVALID_ARGUMENT`. */
 export function argumentCheck(type: NativeType, index: number): ArgumentCheck {
+  return valueCheck(type, `Cannot call code: argument ${index + 1}`);
+}
+
+/** The check of what a callback returns. It throws `ERR_INVALID_ARGUMENT`. */
+export function resultCheck(type: NativeType): ArgumentCheck {
+  return valueCheck(type, "Cannot return from a callback: the result");
+}
+
+function valueCheck(type: NativeType, what: string): ArgumentCheck {
   const refuse = (value: unknown, wanted: string): JitError =>
-    new JitError(
-      "ERR_INVALID_ARGUMENT",
-      `Cannot call code: argument ${index + 1} (${type}) must be ${wanted}, and is ${describe(value)}`,
-    );
+    new JitError("ERR_INVALID_ARGUMENT", `${what} (${type}) must be ${wanted}, and is ${describe(value)}`);
   const range = RANGES[type];
   if (range !== undefined) {
     const [least, most] = range;

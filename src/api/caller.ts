@@ -13,6 +13,7 @@ import type { Span } from "../engine/span.ts";
 import { cellValue, Stubs, type Stub } from "../engine/stubs.ts";
 import type { Address, NativeCallable, NativeFunction, NativeType } from "../ffi/contract.ts";
 import { refusedCall, systemFfi } from "../ffi/select.ts";
+import { signals, throwAfterCall, throwBeforeCall } from "../link/signals.ts";
 import { systemMemory } from "../vm/select.ts";
 import { argumentCheck, SHORTCUTS, tooManyArguments } from "./argument-checks.ts";
 import type { CheckedSignature } from "./signature.ts";
@@ -83,7 +84,7 @@ export class Caller {
   namedFunctionOf(code: Code, owner: ReleaseCounter, rx: Address, name: string): NativeFunction {
     let callable = this.functionOf(code, owner, rx);
     if (platform.isProfiled && this.#target !== undefined && this.#cell !== undefined) {
-      const bind = makeBind(this.#signature, this.#isFast, this.#checkLive, name);
+      const bind = makeBind(this.#signature, this.#target, this.#checkLive, name);
       callable = bind(this.#target, this.#cell)(code, owner, cellValue(rx));
     }
     return Object.defineProperty(callable, "name", { value: name, configurable: true });
@@ -96,14 +97,14 @@ export class Caller {
       if (stub === undefined) {
         // No stub can be made here: the code gets a native function of its own.
         const target = systemFfi().callable(rx, this.#signature);
-        this.#bindSlow ??= makeBind(this.#signature, target.fast !== undefined, this.#checkLive);
+        this.#bindSlow ??= makeBind(this.#signature, target, this.#checkLive);
         return this.#bindSlow(target, NO_CELL);
       }
       this.#target = systemFfi().callable(stub.address, this.#signature);
       this.#cell = stub.cell;
     }
     this.#isFast = this.#target.fast !== undefined;
-    this.#make = makeBind(this.#signature, this.#isFast, this.#checkLive)(this.#target, this.#cell);
+    this.#make = makeBind(this.#signature, this.#target, this.#checkLive)(this.#target, this.#cell);
     return this.#make;
   }
 }
@@ -123,19 +124,24 @@ let textCount = 0;
  *     if (!(typeof a1 === "number")) checks[1](a1);
  *     if (surplus !== undefined) refuseSurplus();
  *     if (owner.releaseCount !== releaseCount) releaseCount = checkLive(code);
+ *     if (signals.isRaised) throwBeforeCall();
+ *     let result;
  *     try {
  *       cell[0] = address;
  *       const { fast } = target;
- *       if (fast === undefined) return target.call(a0, a1);
- *       return fast(a0, a1);
+ *       if (signals.mayCallBack) result = target.reentrant(a0, a1);
+ *       else if (fast === undefined) result = target.call(a0, a1);
+ *       else result = fast(a0, a1);
  *     } catch (error) {
- *       throw refusedCall(error);
+ *       throw refusal(error);
  *     }
+ *     if (signals.isRaised) throwAfterCall();
+ *     return result;
  *   };
  * };
  * ```
  *
- * Where the target has one, `fast` is taken from it once, and calls have nothing to choose.
+ * Where the target has one, `fast` is taken from it once. Where it has no `reentrant`, calls have nothing to choose.
  *
  * Nothing can come between the check that the span is live, the store and the jump through the cell, so that the jump
  * never leads to what was released, or to the code of another callable:
@@ -157,14 +163,15 @@ let textCount = 0;
  * The checks cost a call little or nothing, for three reasons:
  * - Compilers leave out a branch that was never taken. `releaseCount` begins as the allocator's, since the span is known
  *   to be live then, so the first call looks nothing up.
- * - Compilers treat as a constant whatever is written once: a `const`, and the target's `fast`, which is added only when
+ * - Compilers treat as a constant whatever is written once: a `const`, the fields of `signals` as long as nothing is
+ *   raised (link/signals.ts), and the target's `fast`, which is added only when
  *   there is a fast way ({@link NativeCallable.fast}). A variable that is undefined at first would be loaded at each call.
  * - V8 caches compiled code by its text, and would share call sites among signatures. The number makes each text unique,
  *   so that a call site only ever calls one native function.
  */
 function makeBind(
   { parameters: types }: CheckedSignature,
-  isFast: boolean,
+  { fast, reentrant }: NativeCallable,
   checkLive: CheckLive,
   name?: string,
 ): Bind {
@@ -178,34 +185,50 @@ function makeBind(
     const shortcut = SHORTCUTS[types[index] ?? "void"]?.(name);
     return `${shortcut === undefined ? "" : `if (!(${shortcut})) `}checks[${index}](${name});`;
   });
-  const [start, choice] = isFast
-    ? ["const { fast } = target;", ""]
-    : ["", `const { fast } = target; if (fast === undefined) return target.call(${list});`];
+  const take = "const { fast } = target;";
+  const isFast = fast !== undefined;
+  const choices = [
+    reentrant === undefined ? "" : `if (signals.mayCallBack) result = target.reentrant(${list}); else`,
+    isFast ? "" : `if (fast === undefined) result = target.call(${list}); else`,
+    `result = fast(${list});`,
+  ];
   // As JSON any name is a literal, and nothing but that.
   const literal = JSON.stringify(name ?? "");
   const [named, end] = name === undefined ? ["", ""] : [`({ ${literal}: `, ` })[${literal}]`];
   const make = compile<(...values: unknown[]) => Bind>(
-    ["checks", "refuseSurplus", "checkLive", "isTypedArray", "refusedCall"],
+    [
+      ...["checks", "refuseSurplus", "checkLive", "isTypedArray"],
+      ...["signals", "throwBeforeCall", "throwAfterCall", "refusal"],
+    ],
     `return (target, cell) => {
-      ${start}
+      ${isFast ? take : ""}
       return (code, owner, address) => {
         let releaseCount = owner.releaseCount;
         return ${named}(${[...names, "surplus = undefined"].join(", ")}) => {
           ${lines.join("\n")}
           if (surplus !== undefined) refuseSurplus();
           if (owner.releaseCount !== releaseCount) releaseCount = checkLive(code);
+          if (signals.isRaised) throwBeforeCall();
+          let result;
           try {
             cell[0] = address;
-            ${choice}
-            return fast(${list});
+            ${isFast ? "" : take}
+            ${choices.join("\n")}
           } catch (error) {
-            throw refusedCall(error);
+            throw refusal(error);
           }
+          if (signals.isRaised) throwAfterCall();
+          return result;
         }${end};
       };
     }; // ${textCount++}`,
   );
-  if (make !== undefined) return make(checks, refuseSurplus, checkLive, isTypedArray, refusedCall);
+  if (make !== undefined) {
+    return make(
+      ...[checks, refuseSurplus, checkLive, isTypedArray],
+      ...[signals, throwBeforeCall, throwAfterCall, refusal],
+    );
+  }
   return bindSlowly(types, checks, refuseSurplus, checkLive);
 }
 
@@ -220,15 +243,29 @@ function bindSlowly(
     const callable: NativeFunction = (...args) => {
       for (const [index, check] of checks.entries()) check(args[index]);
       if (args[types.length] !== undefined) refuseSurplus();
-      const { fast = target.call } = target;
       checkLive(code);
+      if (signals.isRaised) throwBeforeCall();
+      let result: unknown;
       try {
         cell[0] = address;
-        return fast(...args);
+        result = callOf(target)(...args);
       } catch (error) {
-        throw refusedCall(error);
+        throw refusal(error);
       }
+      if (signals.isRaised) throwAfterCall();
+      return result;
     };
     return Object.defineProperty(callable, "length", { value: types.length });
   };
+}
+
+/** The way to call, as {@link makeBind} chooses it. */
+function callOf({ call, fast = call, reentrant = fast }: NativeCallable): NativeFunction {
+  return signals.mayCallBack ? reentrant : fast;
+}
+
+/** What a call throws that the interface refused. An error of a callback comes first: it may be the cause. */
+function refusal(error: unknown): unknown {
+  if (signals.isRaised) throwAfterCall();
+  return refusedCall(error);
 }

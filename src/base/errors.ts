@@ -11,7 +11,8 @@ export type JitErrorCode =
   | "ERR_FEATURE_NOT_ENABLED"
   | "ERR_PERMISSION"
   | "ERR_TOO_MANY_HANDLES"
-  | "ERR_OUT_OF_REACH";
+  | "ERR_OUT_OF_REACH"
+  | "ERR_UNKNOWN_SYMBOL";
 
 /** The details of a refusal by the operating system. */
 export interface SystemFailure {

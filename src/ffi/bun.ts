@@ -17,6 +17,7 @@ import type {
   Address,
   Ffi,
   NativeCallable,
+  CallbackCode,
   NativeFunction,
   NativeLibrary,
   NativeSignature,
@@ -37,6 +38,10 @@ export interface BunFfiModule {
     symbols: Readonly<Record<string, BunSignature>>,
   ): { readonly symbols: Readonly<Record<string, NativeFunction>> };
   CFunction(target: BunSignature & { readonly ptr: Address }): NativeFunction & { close(): void };
+  readonly JSCallback: new (
+    call: NativeFunction,
+    signature: BunSignature,
+  ) => { readonly ptr: Address | null; close(): void };
   ptr(buffer: ArrayBuffer): Address;
   toArrayBuffer(address: Address, offset: number, sizeBytes: number): ArrayBuffer;
   readonly read: { i32(address: Address, offset: number): number };
@@ -133,6 +138,19 @@ class BunFfi implements Ffi {
     const raw = this.#bun.CFunction({ ptr: address, ...bunSignature(signature) });
     const call = converted(raw, conversionsOf(signature));
     return { call, fast: call, close: () => raw.close() };
+  }
+
+  callback(call: NativeFunction, { parameters, result }: NativeSignature): CallbackCode {
+    // An address is an `i64_fast` both ways: a `ptr` of 0 would come as null.
+    const spell = (type: NativeType): string => (type === "pointer" ? "i64_fast" : BUN_TYPES[type]);
+    const conversions = parameters.map((type) => (type === "pointer" ? toNumber : undefined));
+    const made = new this.#bun.JSCallback(converted(call, { parameters: conversions, result: undefined }), {
+      args: parameters.map(spell),
+      returns: spell(result),
+    });
+    if (made.ptr === null) throw new Error("JSCallback gives no address");
+    // The object keeps its machine code: the closure of `close` keeps the object.
+    return { address: made.ptr, close: () => made.close() };
   }
 }
 

@@ -49,6 +49,19 @@ export interface NativeCallable {
    * engines treat a property that was written once as a constant.
    */
   readonly fast?: NativeFunction;
+  /**
+   * Present where neither `call` nor `fast` may run code that calls back into JavaScript: calls such code. Read the
+   * property before each call.
+   */
+  readonly reentrant?: NativeFunction;
+  close(): void;
+}
+
+/** Machine code that calls a function of JavaScript, and the call that gives its resources back. */
+export interface CallbackCode {
+  /** Where the machine code begins. */
+  readonly address: Address;
+  /** Precondition: the machine code is not called any more. */
   close(): void;
 }
 
@@ -92,6 +105,13 @@ export interface Ffi {
 
   /** Makes a function that calls the code at `address`. Precondition: the signature has been checked. */
   callable(address: Address, signature: NativeSignature): NativeCallable;
+
+  /**
+   * Makes machine code that calls `call`, in this thread only. Arguments and result are converted as the table of
+   * {@link NativeType} says. Precondition: the signature has been checked and has no `buffer`; `call` returns a value of
+   * the result's type, and throws nothing but the engine's RangeError where the stack is used up.
+   */
+  callback(call: NativeFunction, signature: NativeSignature): CallbackCode;
 
   /**
    * Called when memory is unmapped: gives back the resources of calls of code there. Such a call must never be made

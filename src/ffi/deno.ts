@@ -7,6 +7,9 @@
  *   they need, and the code they call is not part of it.
  * - Addresses are `usize` (`isize` as results, for −1) and are passed as bigints: passing an argument as a number takes
  *   twice as long as converting it to a bigint first.
+ * - The call of a symbol is a fast API call of V8's, also with `callback: true`. If JavaScript that runs below it makes V8
+ *   discard the compiled code of the caller, V8 ends the process ("Lazy deopt after a fast API call"). A call with one
+ *   argument more is none: it takes 60 ns more, and may call back.
  * - Without permission it throws NotCapable; on a terminal it asks the user first. Permission for single libraries
  *   (`--allow-ffi=PATH`) is not enough for calls by address and for views.
  * - A narrow argument on the stack has garbage above it: see {@link WIDENED}.
@@ -21,18 +24,21 @@ import type {
   Address,
   Ffi,
   NativeCallable,
+  CallbackCode,
   NativeFunction,
   NativeLibrary,
   NativeSignature,
   NativeType,
 } from "./contract.ts";
-import { LinkQueue, type Linker, type LinkTarget } from "./link-queue.ts";
+import { LinkQueue, type LinkedFunctions, type Linker, type LinkTarget } from "./link-queue.ts";
 import { MemoryFiles } from "./memory-file.ts";
-import { converted, ownTrampoline, toNumber, type Conversions } from "./trampoline.ts";
+import { converted, ownTrampoline, slowTrampoline, toNumber, type Conversions } from "./trampoline.ts";
 
 interface DenoSignature {
   readonly parameters: readonly string[];
   readonly result: string;
+  /** Whether the code may call back into JavaScript. */
+  readonly callback?: boolean;
 }
 
 /** Deno's opaque pointer object for an address. */
@@ -56,6 +62,10 @@ export interface DenoFfiNamespace {
     pointer: DenoPointer,
     signature: DenoSignature,
   ) => { readonly call: NativeFunction };
+  readonly UnsafeCallback: new (
+    signature: DenoSignature,
+    call: NativeFunction,
+  ) => { readonly pointer: DenoPointer; close(): void };
 }
 
 const DENO_TYPES: Readonly<Record<NativeType, string>> = {
@@ -168,6 +178,22 @@ class DenoFfi implements Ffi {
     );
   }
 
+  callback(call: NativeFunction, signature: NativeSignature): CallbackCode {
+    const { parameters, result } = signature;
+    const made = new this.#deno.UnsafeCallback(
+      {
+        // As gcc and clang pass them: what is above a narrow argument is not looked at.
+        parameters: parameters.map((type) => DENO_TYPES[type]),
+        result: DENO_TYPES[result],
+      },
+      converted(call, {
+        parameters: parameters.map((type) => (type === "pointer" ? toNumber : undefined)),
+        result: result === "pointer" ? addressToBigInt : undefined,
+      }),
+    );
+    return { address: Number(this.#deno.UnsafePointer.value(made.pointer)), close: () => made.close() };
+  }
+
   #pointer(address: Address): DenoPointer {
     return this.#deno.UnsafePointer.create(BigInt(address));
   }
@@ -194,6 +220,7 @@ class DenoLibrary implements NativeLibrary {
 
 class DenoLinker implements Linker {
   readonly worthCalls = CALLS_WORTH_A_LIBRARY;
+  readonly makesReentrant = true;
   readonly #deno: DenoFfiNamespace;
   readonly #files: MemoryFiles;
 
@@ -202,7 +229,7 @@ class DenoLinker implements Linker {
     this.#files = files;
   }
 
-  link(targets: readonly LinkTarget[]): readonly NativeFunction[] | undefined {
+  link(targets: readonly LinkTarget[]): readonly LinkedFunctions[] | undefined {
     const image = absoluteSymbols(
       targets.map(({ address }) => address),
       platform.processor,
@@ -210,26 +237,38 @@ class DenoLinker implements Linker {
     if (image === undefined) return undefined;
     try {
       return this.#files.use(image, (path) => {
-        const library = this.#deno.dlopen(
-          path,
-          Object.fromEntries(
-            targets.map(({ signature }, index) => [symbolName(index), denoSignature(signature)]),
-          ),
-        );
-        try {
-          if (!this.#files.leadsTo(path, expectedSymbols(targets))) return undefined;
-          return targets.map(({ signature }, index) => {
-            const raw = library.symbols[symbolName(index)];
-            if (raw === null || raw === undefined) throw new Error("a symbol is missing");
-            return ownTrampoline(raw, conversionsOf(signature));
-          });
-        } finally {
-          library.close();
-        }
+        const reentrant = this.#load(path, targets, true);
+        return this.#load(path, targets, false).map((fast, index) => ({
+          fast,
+          reentrant: reentrant[index] ?? fast,
+        }));
       });
     } catch {
       // No /proc, or no room: the functions are called by address as before.
       return undefined;
+    }
+  }
+
+  /** The functions of the library at `path`. @throws Error where it is another library, or lacks one */
+  #load(path: string, targets: readonly LinkTarget[], callback: boolean): readonly NativeFunction[] {
+    const library = this.#deno.dlopen(
+      path,
+      Object.fromEntries(
+        targets.map(({ signature }, index) => [
+          symbolName(index),
+          { ...denoSignature(signature), ...(callback ? { callback } : {}) },
+        ]),
+      ),
+    );
+    try {
+      if (!this.#files.leadsTo(path, expectedSymbols(targets))) throw new Error("it is another library");
+      return targets.map(({ signature }, index) => {
+        const raw = library.symbols[symbolName(index)];
+        if (raw === null || raw === undefined) throw new Error("a symbol is missing");
+        return (callback ? slowTrampoline : ownTrampoline)(raw, conversionsOf(signature));
+      });
+    } finally {
+      library.close();
     }
   }
 }

@@ -12,6 +12,7 @@ import type {
   Address,
   Ffi,
   NativeCallable,
+  CallbackCode,
   NativeFunction,
   NativeLibrary,
   NativeSignature,
@@ -121,6 +122,10 @@ class GuardedFfi implements Ffi {
     return this.#try(`make a function of code through ${this.name}`, () =>
       this.#ffi.callable(address, signature),
     );
+  }
+
+  callback(call: NativeFunction, signature: NativeSignature): CallbackCode {
+    return this.#try(`make a callback through ${this.name}`, () => this.#ffi.callback(call, signature));
   }
 
   #try<T>(asked: string, act: () => T, syscall?: string): T {

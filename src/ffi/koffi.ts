@@ -8,6 +8,8 @@
  * - Integers out of range wrap silently. The caller must check arguments.
  * - A function made from an address crashes in a thread that has never loaded a library, so a library is loaded first.
  * - Named prototypes are global and collide. So prototypes here are anonymous, and cached by the text of the signature.
+ * - A process has at most 8,192 callbacks at a time, of all threads together. A callback gets a `uint64_t` of 2⁶³ or more
+ *   as a negative number.
  */
 import { createRequire } from "node:module";
 import { JitError } from "../base/errors.ts";
@@ -16,6 +18,7 @@ import type {
   Address,
   Ffi,
   NativeCallable,
+  CallbackCode,
   NativeFunction,
   NativeLibrary,
   NativeSignature,
@@ -37,6 +40,9 @@ export interface KoffiModule {
   load(path: string | null): KoffiLibrary;
   proto(result: string, parameters: readonly string[]): KoffiType;
   decode(address: Address, type: KoffiType): NativeFunction;
+  pointer(type: KoffiType): KoffiType;
+  register(call: NativeFunction, type: KoffiType): bigint;
+  unregister(callback: bigint): void;
   view(address: Address, sizeBytes: number): ArrayBuffer;
   address(buffer: ArrayBuffer): bigint;
   errno(): number;
@@ -172,6 +178,26 @@ class KoffiFfi implements Ffi {
     return { call, fast: call, close: nothingToClose };
   }
 
+  callback(call: NativeFunction, signature: NativeSignature): CallbackCode {
+    const prototype = this.#prototype(signature);
+    let callback: bigint;
+    try {
+      callback = this.#koffi.register(
+        converted(call, callbackConversionsOf(signature)),
+        this.#koffi.pointer(prototype),
+      );
+    } catch (cause) {
+      // Only this message says that there are too many.
+      if (!(cause instanceof Error && cause.message.startsWith("Too many callbacks"))) throw cause;
+      throw new JitError(
+        "ERR_TOO_MANY_HANDLES",
+        `Cannot make a callback: ${cause.message}; this process has as many as koffi can make, in all threads together; release some`,
+        { cause },
+      );
+    }
+    return { address: Number(callback), close: () => this.#koffi.unregister(callback) };
+  }
+
   #prototype(signature: NativeSignature): KoffiType {
     const result = KOFFI_TYPES[signature.result];
     const parameters = signature.parameters.map((type) => KOFFI_TYPES[type]);
@@ -228,6 +254,20 @@ function conversionsOf({ parameters, result }: NativeSignature): Conversions {
     parameters: parameters.map(() => undefined),
     result: result === "pointer" ? toNumber : result === "i64" || result === "u64" ? toBigInt : undefined,
   };
+}
+
+/** The conversions of a callback's signature, the other way round. */
+function callbackConversionsOf({ parameters }: NativeSignature): Conversions {
+  return {
+    parameters: parameters.map((type) =>
+      type === "pointer" ? toNumber : type === "i64" ? toBigInt : type === "u64" ? toUnsigned : undefined,
+    ),
+    result: undefined,
+  };
+}
+
+function toUnsigned(value: unknown): bigint {
+  return BigInt.asUintN(64, toBigInt(value));
 }
 
 /** koffi frees the resources of a function when the function is collected. */

@@ -13,12 +13,22 @@ export interface LinkTarget {
   readonly signature: NativeSignature;
 }
 
+/** The functions that call code at an address. */
+export interface LinkedFunctions {
+  /** The code must not call back into JavaScript. */
+  readonly fast: NativeFunction;
+  /** The code may call back into JavaScript. Absent where nothing is faster than the call by address. */
+  readonly reentrant?: NativeFunction;
+}
+
 /** Makes fast functions of addresses, many at once. */
 export interface Linker {
   /** The number of calls by address that take as long as making one fast function. */
   readonly worthCalls: number;
-  /** Makes one function for each target; undefined where that cannot be done. Never throws. */
-  link(targets: readonly LinkTarget[]): readonly NativeFunction[] | undefined;
+  /** Whether {@link link} makes functions for code that may call back. */
+  readonly makesReentrant: boolean;
+  /** Makes the functions of each target; undefined where that cannot be done. Never throws. */
+  link(targets: readonly LinkTarget[]): readonly LinkedFunctions[] | undefined;
 }
 
 /** A function is on the way once it has had this part of {@link Linker.worthCalls}. */
@@ -38,7 +48,7 @@ export class LinkQueue {
     this.linker = linker;
   }
 
-  /** A function that calls `slow` until there is a fast one. */
+  /** A function that calls `slow`, which may call back into JavaScript, until there is a fast one. */
   callable(slow: NativeFunction, target: LinkTarget): NativeCallable {
     return new Tiered(this, slow, target);
   }
@@ -65,6 +75,7 @@ class Tiered implements NativeCallable {
   readonly #queue: LinkQueue;
   #callCount = 0;
   readonly call: NativeFunction;
+  reentrant: NativeFunction;
 
   constructor(queue: LinkQueue, slow: NativeFunction, target: LinkTarget) {
     this.#queue = queue;
@@ -74,11 +85,16 @@ class Tiered implements NativeCallable {
       this.#count();
       return slow(...args);
     };
+    this.reentrant = (...args) => {
+      if (queue.linker.makesReentrant) this.#count();
+      return slow(...args);
+    };
   }
 
   /** Takes the fast function. If none could be made, the calls are counted anew, and it is tried again after as many. */
-  become(fast: NativeFunction | undefined): void {
-    if (fast !== undefined) this.fast = fast;
+  become(linked: LinkedFunctions | undefined): void {
+    if (linked !== undefined) this.fast = linked.fast;
+    if (linked?.reentrant !== undefined) this.reentrant = linked.reentrant;
     this.#callCount = 0;
   }
 

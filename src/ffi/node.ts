@@ -10,6 +10,8 @@
  * - Closing a library closes its functions, which then throw. A library is closed when all of the memory that its
  *   functions call is unmapped, so that the library does not stay mapped. Where its thread does not learn of the
  *   unmapping, the collector unloads the library after the last of its functions.
+ * - Its fast calls are fast API calls of V8's, below which no JavaScript may run (deno.ts says why). So koffi makes the
+ *   calls of code that may call back.
  * - Loading the module prints a warning that it is experimental. So it is loaded only when a function needs it.
  */
 import { createRequire, isBuiltin } from "node:module";
@@ -19,13 +21,14 @@ import type {
   Address,
   Ffi,
   NativeCallable,
+  CallbackCode,
   NativeFunction,
   NativeLibrary,
   NativeSignature,
   NativeType,
 } from "./contract.ts";
 import { openKoffi } from "./koffi.ts";
-import { LinkQueue, type Linker, type LinkTarget } from "./link-queue.ts";
+import { LinkQueue, type LinkedFunctions, type Linker, type LinkTarget } from "./link-queue.ts";
 import { MemoryFiles } from "./memory-file.ts";
 import { ownTrampoline, toNumber } from "./trampoline.ts";
 
@@ -137,6 +140,10 @@ class NodeFfi implements Ffi {
     return this.#queue?.callable(callable.call, { address, signature }) ?? callable;
   }
 
+  callback(call: NativeFunction, signature: NativeSignature): CallbackCode {
+    return this.#koffi.callback(call, signature);
+  }
+
   forget(start: Address, sizeBytes: number): void {
     this.#linker?.forget(start, start + sizeBytes);
   }
@@ -144,6 +151,7 @@ class NodeFfi implements Ffi {
 
 class NodeLinker implements Linker {
   readonly worthCalls = CALLS_WORTH_A_LIBRARY;
+  readonly makesReentrant = false;
   readonly #load: () => NodeFfiModule;
   readonly #files: MemoryFiles;
   /** The loaded libraries, by number. Held weakly, so that the collector may unload one that no function needs. */
@@ -156,7 +164,7 @@ class NodeLinker implements Linker {
     this.#files = files;
   }
 
-  link(targets: readonly LinkTarget[]): readonly NativeFunction[] | undefined {
+  link(targets: readonly LinkTarget[]): readonly LinkedFunctions[] | undefined {
     const image = absoluteSymbols(
       targets.map(({ address }) => address),
       platform.processor,
@@ -184,7 +192,7 @@ class NodeLinker implements Linker {
           const addresses = new Set(targets.map(({ address }) => address));
           this.#libraries.set(number, { library: new WeakRef(lib), addresses });
           this.#unloaded.register(lib, number);
-          return trampolines;
+          return trampolines.map((fast) => ({ fast }));
         } catch (error) {
           lib.close();
           throw error;

@@ -32,6 +32,17 @@ export function converted(raw: NativeFunction, conversions: Conversions): Native
 let ownCount = 0;
 
 /**
+ * Like {@link converted}, but compiled so that V8 never makes the call a fast API call, whatever `raw` is: it does so only
+ * where the number of arguments is that of the parameters.
+ */
+export function slowTrampoline(raw: NativeFunction, conversions: Conversions): NativeFunction {
+  const make = compileMaker(`${textOf(conversions, ", undefined")} // ${ownCount++}`);
+  return make === undefined
+    ? convertedSlowly((...args) => raw(...args, undefined), conversions)
+    : make(raw, conversions.parameters, conversions.result);
+}
+
+/**
  * Like {@link converted}, but compiled for `raw` alone. V8 calls a native function directly, in a few nanoseconds, only
  * from a call site that has never called another one. Where a call site calls many, each call takes a hundred.
  */
@@ -43,12 +54,13 @@ export function ownTrampoline(raw: NativeFunction, conversions: Conversions): Na
     : make(raw, conversions.parameters, conversions.result);
 }
 
-function textOf({ parameters, result }: Conversions): string {
+/** @param surplus what the call has after its arguments */
+function textOf({ parameters, result }: Conversions, surplus = ""): string {
   const names = argumentNames(parameters.length);
   const values = names.map((name, index) =>
     parameters[index] === undefined ? name : `convert${name}(${name})`,
   );
-  const call = `raw(${values.join(", ")})`;
+  const call = `raw(${values.join(", ")}${values.length === 0 ? surplus.replace(", ", "") : surplus})`;
   const locals = names
     .map((name, index) =>
       parameters[index] === undefined ? "" : `const convert${name} = parameters[${index}]; `,

@@ -25,6 +25,12 @@ function recordingDeno(): { deno: DenoFfiNamespace; parameters: (readonly string
       }
       readonly call = (): undefined => undefined;
     },
+    UnsafeCallback: class {
+      readonly pointer = {};
+      close(): void {
+        // Nothing is held.
+      }
+    },
   };
   return { deno, parameters };
 }

@@ -97,14 +97,11 @@ describe("when functions are linked", () => {
     const batches: number[][] = [];
     const queue = new LinkQueue({
       worthCalls: 100,
+      makesReentrant: true,
       link(targets) {
         batches.push(targets.map(({ address }) => address));
         return isWorking()
-          ? targets.map(
-              ({ address }) =>
-                () =>
-                  -address,
-            )
+          ? targets.map(({ address }) => ({ fast: () => -address, reentrant: () => -1000 * address }))
           : undefined;
       },
     });
@@ -127,6 +124,7 @@ describe("when functions are linked", () => {
     callTimes(hot, 1);
     assert.deepEqual(batches, [[2, 1]]);
     assert.deepEqual([hot.call(), hot.fast?.(), warm.call(), warm.fast?.()], [-1, -1, -2, -2]);
+    assert.deepEqual([hot.reentrant?.(), warm.reentrant?.(), cold.reentrant?.()], [-1000, -2000, 3]);
     assert.equal(cold.call(), 3);
     assert.equal("fast" in cold, false, "the property comes with the function, so that it is written once");
     callTimes(hot, 1000);

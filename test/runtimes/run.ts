@@ -15,6 +15,7 @@ const AREAS = [
   "ffi/",
   "!ffi/no-views",
   "function/",
+  "link/",
   "vm/linux-real",
   "api/virt-mem",
   "worker/",

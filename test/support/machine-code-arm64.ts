@@ -16,20 +16,22 @@ export function returnConstant(value: number): Uint8Array {
  * ldp x29, x30, [sp], #16; ret`
  */
 export function callAndAddOne(target: number): Uint8Array {
+  return words(0xa9bf_7bfd, 0x9100_03fd, ...call(target), 0x1100_0400, 0xa8c1_7bfd, RET);
+}
+
+/** The same without `add`, and with two calls: what `first` leaves in w0 is the first argument of `second`. */
+export function callBoth(first: number, second: number): Uint8Array {
+  return words(0xa9bf_7bfd, 0x9100_03fd, ...call(first), ...call(second), 0xa8c1_7bfd, RET);
+}
+
+/** The target to x9 by `movz` and `movk`, `blr x9`. */
+function call(target: number): readonly number[] {
   const bits = BigInt(target);
   const part = (shift: bigint): number => Number((bits >> shift) & 0xffffn) << 5;
-  return words(
-    0xa9bf_7bfd,
-    0x9100_03fd,
-    0xd280_0009 | part(0n),
-    0xf2a0_0009 | part(16n),
-    0xf2c0_0009 | part(32n),
-    0xf2e0_0009 | part(48n),
+  return [
+    ...[0xd280_0009 | part(0n), 0xf2a0_0009 | part(16n), 0xf2c0_0009 | part(32n), 0xf2e0_0009 | part(48n)],
     0xd63f_0120,
-    0x1100_0400,
-    0xa8c1_7bfd,
-    RET,
-  );
+  ];
 }
 
 /** `b target`, as code at `rx` */

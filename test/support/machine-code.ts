@@ -46,6 +46,18 @@ export function callAndAddOne(target: number): Uint8Array {
   );
 }
 
+/**
+ * `sub rsp, 40; mov rax, first; call rax; mov edi, eax; mov rax, second; call rax; add rsp, 40; ret`, or ecx for edi: calls
+ * `first`, and then `second` with what the first gave as its first argument.
+ */
+export function callBoth(first: number, second: number): Uint8Array {
+  return Uint8Array.of(
+    ...[0x48, 0x83, 0xec, 40, 0x48, 0xb8, ...int64(first), 0xff, 0xd0],
+    ...[0x89, isWindows ? 0xc1 : 0xc7, 0x48, 0xb8, ...int64(second), 0xff, 0xd0],
+    ...[0x48, 0x83, 0xc4, 40, 0xc3],
+  );
+}
+
 /** `jmp target`, as code at `rx`: five bytes that are right at one address only. */
 export function jumpFrom(rx: number, target: number): Uint8Array {
   return Uint8Array.of(0xe9, ...int32(target - (rx + 5)));

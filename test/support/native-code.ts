@@ -11,5 +11,5 @@ const code = isArm64Linux ? arm64 : x64;
 export const RUNS_HERE = isArm64Linux || x64.RUNS_HERE;
 
 export const { ADD, SUM_FLOATS, SWAP_BYTE, RETURN } = code;
-export const { returnConstant, callAndAddOne, jumpFrom, jumpFar, returnParameter } = code;
+export const { returnConstant, callAndAddOne, callBoth, jumpFrom, jumpFar, returnParameter } = code;
 export { resultOf } from "./machine-code.ts";

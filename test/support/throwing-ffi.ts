@@ -1,6 +1,7 @@
 /** A foreign function interface that throws where it is told to, whatever it is asked for there. */
 import type {
   Address,
+  CallbackCode,
   Ffi,
   NativeCallable,
   NativeFunction,
@@ -65,6 +66,11 @@ export class ThrowingFfi implements Ffi {
     return { call: this.#passing("call of code", inner.call), close: () => inner.close() };
   }
 
+  callback(call: NativeFunction, signature: NativeSignature): CallbackCode {
+    this.#pass("callback");
+    return this.#inner.callback(call, signature);
+  }
+
   #find(library: NativeLibrary, symbol: string, signature: NativeSignature): NativeFunction | undefined {
     this.#pass(`find ${symbol}`);
     const found = library.find(symbol, signature);
@@ -102,5 +108,6 @@ export function interfaceTo(
     detach: () => undefined,
     addressOf: () => 4096,
     callable: () => ({ call: code, close: () => undefined }),
+    callback: () => ({ address: 4096, close: () => undefined }),
   };
 }

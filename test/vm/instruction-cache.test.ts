@@ -60,6 +60,10 @@ class FakeFfi implements Ffi {
     return { call, fast: call, close: () => undefined };
   }
 
+  callback(): ReturnType<Ffi["callback"]> {
+    throw new Error("nothing here calls back");
+  }
+
   #find(symbol: string, signature: NativeSignature): NativeFunction | undefined {
     if (!this.#symbols.includes(symbol)) return undefined;
     if (symbol !== "syscall") return this.#record(symbol);
