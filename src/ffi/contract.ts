@@ -106,6 +106,9 @@ export interface Ffi {
   /** Makes a function that calls the code at `address`. Precondition: the signature has been checked. */
   callable(address: Address, signature: NativeSignature): NativeCallable;
 
+  /** Present where {@link callback} must not be called while a callback of this thread is running. */
+  readonly makesCallbacksOutsideOnly?: true;
+
   /**
    * Makes machine code that calls `call`, in this thread only. Arguments and result are converted as the table of
    * {@link NativeType} says. Precondition: the signature has been checked and has no `buffer`; `call` returns a value of

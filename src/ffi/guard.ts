@@ -57,6 +57,7 @@ class GuardedFfi implements Ffi {
   readonly name: string;
   readonly version: string;
   readonly reason: string;
+  readonly makesCallbacksOutsideOnly?: true;
   readonly forget?: (start: Address, sizeBytes: number) => void;
   readonly #ffi: Ffi;
   readonly #explain: Explain | undefined;
@@ -67,6 +68,7 @@ class GuardedFfi implements Ffi {
     this.name = ffi.name;
     this.version = ffi.version;
     this.reason = ffi.reason;
+    if (ffi.makesCallbacksOutsideOnly) this.makesCallbacksOutsideOnly = true;
     if (ffi.forget !== undefined) this.forget = (start, sizeBytes) => ffi.forget?.(start, sizeBytes);
   }
 

@@ -10,6 +10,9 @@
  * - Named prototypes are global and collide. So prototypes here are anonymous, and cached by the text of the signature.
  * - A process has at most 8,192 callbacks at a time, of all threads together. A callback gets a `uint64_t` of 2⁶³ or more
  *   as a negative number.
+ * - It runs native code on a stack of its own, and tells by the stack pointer whether a callback is called from there. A
+ *   callback that was made while another one was running is given the wrong bounds (koffi 3.3.4): called from further out,
+ *   it runs JavaScript on the wrong stack, which ends the process or finds the stack used up.
  */
 import { createRequire } from "node:module";
 import { JitError } from "../base/errors.ts";
@@ -128,6 +131,7 @@ class KoffiFfi implements Ffi {
   readonly name = "koffi";
   readonly reason = "this runtime has no foreign function interface of its own that can be relied on";
   readonly version: string;
+  readonly makesCallbacksOutsideOnly = true;
   readonly #koffi: KoffiModule;
   /** Prototypes by the text of the signature: making one takes 8 µs, and koffi keeps it for good. */
   readonly #prototypes = new Map<string, KoffiType>();

@@ -94,6 +94,7 @@ function nodeFfiLoader(): (() => NodeFfiModule) | undefined {
 class NodeFfi implements Ffi {
   readonly name = "koffi and node:ffi";
   readonly version: string;
+  readonly makesCallbacksOutsideOnly = true;
   readonly reason =
     "koffi calls by address; node:ffi, which this version of Node has, calls functions of floating-point numbers faster";
   readonly #koffi: Ffi;

@@ -5,7 +5,8 @@
  * 2. It is taken: machine code that calls its address calls a function.
  * 3. It is given back. Its machine code stays, and returns 0: whatever still has the address finds no other function there.
  * 4. It is taken again when {@link LEAST_IDLE} others of its signature have been given back after it; or it is closed, when
- *    the thread has {@link MOST_IDLE} that nobody uses, or the interface has no more.
+ *    the thread has {@link MOST_IDLE} that nobody uses, or the interface has no more. A callback that makes a callback may
+ *    take it sooner: some interfaces make no slot then, so {@link SPARE} of each signature are made ahead.
  */
 import { JitError } from "../base/errors.ts";
 import type { Address, Ffi, CallbackCode, NativeFunction, NativeSignature } from "../ffi/contract.ts";
@@ -16,6 +17,9 @@ const LEAST_IDLE = 64;
 /** The most unused slots of a thread, of all signatures: an eighth of what koffi can make. */
 const MOST_IDLE = 1024;
 
+/** The slots of a signature that are made ahead where none can be made in a callback. Each takes koffi 0.7 µs. */
+const SPARE = 16;
+
 /** Machine code that calls a function. */
 export class CallbackSlot {
   /** The function; undefined while nobody uses the slot. */
@@ -25,13 +29,12 @@ export class CallbackSlot {
   readonly pool: CallbackSlots;
   #native: CallbackCode | undefined;
 
-  constructor(pool: CallbackSlots, callback: NativeFunction) {
+  constructor(pool: CallbackSlots) {
     this.pool = pool;
-    this.callback = callback;
   }
 
   /** Makes the machine code, which calls `handler`. */
-  open(ffi: Pick<Ffi, "callback">, handler: NativeFunction, signature: NativeSignature): void {
+  open(ffi: CallbackMaker, handler: NativeFunction, signature: NativeSignature): void {
     this.#native = ffi.callback(handler, signature);
     this.address = this.#native.address;
   }
@@ -44,18 +47,21 @@ export class CallbackSlot {
 /** The slots of this thread that nobody uses, from the oldest on. */
 const idleSlots = new Set<CallbackSlot>();
 
+/** What slots are made with. */
+type CallbackMaker = Pick<Ffi, "callback" | "makesCallbacksOutsideOnly">;
+
 /** Makes the function that a slot's machine code calls. It calls `slot.callback` and throws nothing. */
 export type MakeHandler = (slot: CallbackSlot) => NativeFunction;
 
 /** The slots of one signature in one thread. */
 export class CallbackSlots {
-  readonly #ffi: Pick<Ffi, "callback">;
+  readonly #ffi: CallbackMaker;
   readonly #signature: NativeSignature;
   readonly #makeHandler: MakeHandler;
   /** From the oldest on. */
   readonly #idle = new Set<CallbackSlot>();
 
-  constructor(ffi: Pick<Ffi, "callback">, signature: NativeSignature, makeHandler: MakeHandler) {
+  constructor(ffi: CallbackMaker, signature: NativeSignature, makeHandler: MakeHandler) {
     this.#ffi = ffi;
     this.#signature = signature;
     this.#makeHandler = makeHandler;
@@ -66,16 +72,43 @@ export class CallbackSlots {
    * @throws JitError `ERR_TOO_MANY_HANDLES` where the interface has no more; `ERR_FEATURE_NOT_ENABLED`
    */
   take(callback: NativeFunction): CallbackSlot {
-    if (this.#idle.size > LEAST_IDLE) return this.#takeIdle(callback) ?? this.#make(callback);
+    const slot = this.#takeFree();
+    slot.callback = callback;
+    return slot;
+  }
+
+  #takeFree(): CallbackSlot {
+    if (this.#ffi.makesCallbacksOutsideOnly === true) {
+      if (isInCallback()) return this.#takeIdle() ?? this.#refuse();
+      this.#makeSpare();
+    }
+    if (this.#idle.size > LEAST_IDLE) return this.#takeIdle() ?? this.#make();
     try {
-      return this.#make(callback);
+      return this.#make();
     } catch (error) {
-      if (!(error instanceof JitError) || error.code !== "ERR_TOO_MANY_HANDLES") throw error;
-      const idle = this.#takeIdle(callback);
+      if (!isTooMany(error)) throw error;
+      const idle = this.#takeIdle();
       if (idle !== undefined) return idle;
       if (!closeOldest()) throw error;
-      return this.#make(callback);
+      return this.#make();
     }
+  }
+
+  #makeSpare(): void {
+    try {
+      while (this.#idle.size < SPARE) this.give(this.#make());
+    } catch (error) {
+      // A callback needs one slot: it goes without spare ones.
+      if (!isTooMany(error)) throw error;
+    }
+  }
+
+  #refuse(): never {
+    throw new JitError(
+      "ERR_FEATURE_NOT_ENABLED",
+      `Cannot make a callback while a callback runs: the foreign function interface cannot, and the ${SPARE} that were made ` +
+        "ahead for each signature that a callback was made of before are in use; make it before the machine code is called",
+    );
   }
 
   /** Gives a slot back: its machine code returns 0 from now on. */
@@ -91,17 +124,16 @@ export class CallbackSlots {
     this.#idle.delete(slot);
   }
 
-  #takeIdle(callback: NativeFunction): CallbackSlot | undefined {
+  #takeIdle(): CallbackSlot | undefined {
     const [slot] = this.#idle;
     if (slot === undefined) return undefined;
     this.#idle.delete(slot);
     idleSlots.delete(slot);
-    slot.callback = callback;
     return slot;
   }
 
-  #make(callback: NativeFunction): CallbackSlot {
-    const slot = new CallbackSlot(this, callback);
+  #make(): CallbackSlot {
+    const slot = new CallbackSlot(this);
     slot.open(this.#ffi, this.#makeHandler(slot), this.#signature);
     return slot;
   }
@@ -116,4 +148,8 @@ function closeOldest(): boolean {
   idleSlots.delete(slot);
   slot.close();
   return true;
+}
+
+function isTooMany(error: unknown): boolean {
+  return error instanceof JitError && error.code === "ERR_TOO_MANY_HANDLES";
 }

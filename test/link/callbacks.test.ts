@@ -62,6 +62,32 @@ describe("a callback", { skip: needs("machineCode") }, () => {
     allocator.verify();
   });
 
+  test("makes callbacks while it runs, which are called further out too", () => {
+    using allocator = new JitAllocator();
+    const unary = { parameters: ["i32"], result: "i32" } as const;
+    // The signature is known: koffi makes no callback while one runs, and this library has some of it ready.
+    toPointer((x) => x, unary).release();
+    const made: NativeCallback[] = [];
+    const call = (target: NativeCallback, value: number): number =>
+      toFunction(jumpTo(allocator, target), unary)(value);
+    using outer = toPointer((value): number => {
+      if (value > 0) return call(outer, value - 1) + 1;
+      while (made.length < 10) made.push(toPointer((x) => 2 * x, unary));
+      return made.reduce((sum, each) => sum + call(each, 1), 0);
+    }, unary);
+    assert.equal(call(outer, 5), 25);
+    assert.equal(made.length, 10);
+    for (const each of made) {
+      assert.equal(call(each, 21), 42);
+      assert.equal(call(outer, 1), 21);
+    }
+    for (const each of made) each.release();
+    for (const each of Array.from({ length: 100 }, () => toPointer((x) => 3 * x, unary))) {
+      assert.equal(call(each, 2), 6);
+      each.release();
+    }
+  });
+
   test("gets more arguments than there are registers, of every kind", () => {
     using allocator = new JitAllocator();
     const types = ["i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "f32", "f64", "pointer"] as const;
@@ -334,6 +360,25 @@ describe("callbacks in great number", { skip: needs("machineCode") }, () => {
     cycle(30_000);
     const grownMiB = (residentBytes() - before) / 2 ** 20;
     assert.ok(grownMiB < 16, `grew by ${grownMiB} MiB`);
+  });
+
+  test("koffi makes none in a callback but those made ahead", { skip: needs("koffi") }, () => {
+    using allocator = new JitAllocator();
+    const known = { parameters: ["i8"], result: "i8" } as const;
+    const unknown = { parameters: ["i8", "i8"], result: "i8" } as const;
+    toPointer((x) => x, known).release();
+    const made: NativeCallback[] = [];
+    const nothing = { parameters: [], result: "void" } as const;
+    using callback = toPointer(() => {
+      const error = throwsJitError("ERR_FEATURE_NOT_ENABLED", () => toPointer((x) => x, unknown));
+      assert.match(error.message, /^Cannot make a callback while a callback runs: .*; make it before/);
+      throwsJitError("ERR_FEATURE_NOT_ENABLED", () => {
+        for (;;) made.push(toPointer((x) => x, known));
+      });
+    }, nothing);
+    toFunction(jumpTo(allocator, callback), nothing)();
+    assert.ok(made.length >= 16);
+    for (const each of made) each.release();
   });
 
   test(
