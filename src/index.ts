@@ -12,11 +12,15 @@ export { signature, toFunction } from "./api/function.ts";
 export type { FunctionOptions } from "./api/function.ts";
 export { nativeSymbol } from "./api/native-symbol.ts";
 export { toPointer } from "./api/callback.ts";
-export type { CallbackArguments, NativeCallback } from "./api/callback.ts";
+export type { NativeCallback } from "./api/callback.ts";
 export type {
   ArgumentsOf,
+  CallbackArguments,
+  CallbackSignature,
   NativeValues,
   ParameterType,
+  ReceivedValue,
+  ResultOf,
   ResultType,
   Signature,
   TypedFunction,

@@ -7,7 +7,13 @@ import { systemFfi } from "../ffi/select.ts";
 import { CallbackSlots, type CallbackSlot } from "../link/callback-slots.ts";
 import { signals } from "../link/signals.ts";
 import { makeHandlers } from "./callback-handler.ts";
-import { SignatureTable, type ArgumentsOf, type NativeValues, type Signature } from "./signature.ts";
+import {
+  SignatureTable,
+  type CallbackArguments,
+  type CallbackSignature,
+  type NativeValues,
+} from "./signature.ts";
+import { callbackSignature } from "./value-types.ts";
 
 /** A function of TypeScript that machine code can call, until it is released. */
 export interface NativeCallback extends Disposable {
@@ -27,9 +33,14 @@ export interface NativeCallback extends Disposable {
 
 /** The slots of this thread for each signature. */
 const slotsOf = new SignatureTable<CallbackSlots>((checked) => {
-  const parameters = checked.parameters.map((type) => (type === "buffer" ? "pointer" : type));
-  const native = { parameters, result: checked.result };
-  return new CallbackSlots(systemFfi(), native, makeHandlers(native));
+  if (checked.result === "cstring") {
+    throw refuseValue(
+      "make a callback with result",
+      checked.result,
+      "nobody would own the string; return a pointer",
+    );
+  }
+  return new CallbackSlots(systemFfi(), callbackSignature(checked), makeHandlers(checked));
 });
 
 class Callback implements NativeCallback {
@@ -71,10 +82,10 @@ class Callback implements NativeCallback {
  *   first is thrown.
  * - It lives until it is released, since nothing tells when machine code has forgotten its address.
  * - Only the thread that made it may call it. Other threads crash, or wait for this one.
- * - A `buffer` among the parameters comes as its address: machine code does not tell how long it is.
+ * - Machine code has addresses: a `buffer` or `buffer?` comes as one, a `cstring` as its text, or null.
  *
  * @param callback the function
- * @param signature the types of its parameters and of its result; see {@link Signature}
+ * @param signature the types of its parameters and of its result; see {@link CallbackSignature}
  * @throws JitError `ERR_INVALID_ARGUMENT` for what is no function, or no signature; `ERR_TOO_MANY_HANDLES` where the
  *   process has as many callbacks as it can (with koffi 8,192, in all threads together); `ERR_FEATURE_NOT_ENABLED` where
  *   none can be made
@@ -84,8 +95,8 @@ class Callback implements NativeCallback {
  * callback.address; // for machine code, as the operand of a call
  * ```
  */
-export function toPointer<const S extends Signature>(
-  callback: (...args: CallbackArguments<S>) => NativeValues[S["result"]],
+export function toPointer<const S extends CallbackSignature>(
+  callback: (...args: CallbackArguments<S["parameters"]>) => NativeValues[S["result"]],
   signature: S,
 ): NativeCallback {
   if (typeof callback !== "function") {
@@ -98,6 +109,3 @@ export function toPointer<const S extends Signature>(
   signals.mayCallBack = true;
   return new Callback(slot);
 }
-
-/** The arguments of a callback. */
-export type CallbackArguments<S extends Signature> = ArgumentsOf<S["parameters"]>;

@@ -11,12 +11,17 @@ import { platform } from "../base/platform.ts";
 import type { SpanOwner } from "../engine/contract.ts";
 import type { Span } from "../engine/span.ts";
 import { cellValue, Stubs, type Stub } from "../engine/stubs.ts";
-import type { Address, NativeCallable, NativeFunction, NativeType } from "../ffi/contract.ts";
+import type { Address, NativeCallable, NativeFunction } from "../ffi/contract.ts";
 import { refusedCall, systemFfi } from "../ffi/select.ts";
 import { signals, throwAfterCall, throwBeforeCall } from "../link/signals.ts";
 import { systemMemory } from "../vm/select.ts";
 import { argumentCheck, SHORTCUTS, tooManyArguments } from "./argument-checks.ts";
-import type { CheckedSignature } from "./signature.ts";
+import {
+  argumentConversion,
+  calledSignature,
+  receivedConversion,
+  type ValueSignature,
+} from "./value-types.ts";
 
 let stubs: Stubs | undefined;
 
@@ -53,7 +58,7 @@ const NO_CELL = new Float64Array(1);
 
 /** Makes the callables of one signature in one thread. */
 export class Caller {
-  readonly #signature: CheckedSignature;
+  readonly #signature: ValueSignature;
   readonly #checkLive: CheckLive;
   readonly #take: () => Stub | undefined;
   #target: NativeCallable | undefined;
@@ -63,7 +68,7 @@ export class Caller {
   #bindSlow: Bind | undefined;
 
   /** @param take takes a stub; tests pass their own */
-  constructor(signature: CheckedSignature, checkLive: CheckLive, take = takeStub) {
+  constructor(signature: ValueSignature, checkLive: CheckLive, take = takeStub) {
     this.#signature = signature;
     this.#checkLive = checkLive;
     this.#take = take;
@@ -96,11 +101,11 @@ export class Caller {
       const stub = this.#take();
       if (stub === undefined) {
         // No stub can be made here: the code gets a native function of its own.
-        const target = systemFfi().callable(rx, this.#signature);
+        const target = systemFfi().callable(rx, calledSignature(this.#signature));
         this.#bindSlow ??= makeBind(this.#signature, target, this.#checkLive);
         return this.#bindSlow(target, NO_CELL);
       }
-      this.#target = systemFfi().callable(stub.address, this.#signature);
+      this.#target = systemFfi().callable(stub.address, calledSignature(this.#signature));
       this.#cell = stub.cell;
     }
     this.#isFast = this.#target.fast !== undefined;
@@ -170,7 +175,7 @@ let textCount = 0;
  *   so that a call site only ever calls one native function.
  */
 function makeBind(
-  { parameters: types }: CheckedSignature,
+  { parameters: types, result }: ValueSignature,
   { fast, reentrant }: NativeCallable,
   checkLive: CheckLive,
   name?: string,
@@ -180,7 +185,13 @@ function makeBind(
     throw tooManyArguments(types.length);
   };
   const names = argumentNames(types.length);
-  const list = names.join(", ");
+  const converts = types.map(argumentConversion);
+  // What is converted has a name of its own, which holds it while the code runs.
+  const list = names.map((name, index) => (converts[index] === undefined ? name : `c${name}`)).join(", ");
+  const conversions = names.map((name, index) =>
+    converts[index] === undefined ? "" : `const c${name} = converts[${index}](${name});`,
+  );
+  const receive = receivedConversion(result);
   const lines = names.map((name, index) => {
     const shortcut = SHORTCUTS[types[index] ?? "void"]?.(name);
     return `${shortcut === undefined ? "" : `if (!(${shortcut})) `}checks[${index}](${name});`;
@@ -198,7 +209,7 @@ function makeBind(
   const make = compile<(...values: unknown[]) => Bind>(
     [
       ...["checks", "refuseSurplus", "checkLive", "isTypedArray"],
-      ...["signals", "throwBeforeCall", "throwAfterCall", "refusal"],
+      ...["signals", "throwBeforeCall", "throwAfterCall", "refusal", "converts", "receive"],
     ],
     `return (target, cell) => {
       ${isFast ? take : ""}
@@ -207,6 +218,7 @@ function makeBind(
         return ${named}(${[...names, "surplus = undefined"].join(", ")}) => {
           ${lines.join("\n")}
           if (surplus !== undefined) refuseSurplus();
+          ${conversions.join(" ")}
           if (owner.releaseCount !== releaseCount) releaseCount = checkLive(code);
           if (signals.isRaised) throwBeforeCall();
           let result;
@@ -218,7 +230,7 @@ function makeBind(
             throw refusal(error);
           }
           if (signals.isRaised) throwAfterCall();
-          return result;
+          return ${receive === undefined ? "result" : "receive(result)"};
         }${end};
       };
     }; // ${textCount++}`,
@@ -226,36 +238,38 @@ function makeBind(
   if (make !== undefined) {
     return make(
       ...[checks, refuseSurplus, checkLive, isTypedArray],
-      ...[signals, throwBeforeCall, throwAfterCall, refusal],
+      ...[signals, throwBeforeCall, throwAfterCall, refusal, converts, receive],
     );
   }
-  return bindSlowly(types, checks, refuseSurplus, checkLive);
+  return bindSlowly(checks, converts, receive, refuseSurplus, checkLive);
 }
 
 /** {@link makeBind} where the process may not compile text. */
 function bindSlowly(
-  types: readonly NativeType[],
   checks: readonly ((value: unknown) => void)[],
+  converts: readonly (((value: unknown) => unknown) | undefined)[],
+  receive: ((value: unknown) => unknown) | undefined,
   refuseSurplus: () => never,
   checkLive: CheckLive,
 ): Bind {
   return (target, cell) => (code, _owner, address) => {
     const callable: NativeFunction = (...args) => {
       for (const [index, check] of checks.entries()) check(args[index]);
-      if (args[types.length] !== undefined) refuseSurplus();
+      if (args[checks.length] !== undefined) refuseSurplus();
+      const converted = args.map((value, index) => converts[index]?.(value) ?? value);
       checkLive(code);
       if (signals.isRaised) throwBeforeCall();
       let result: unknown;
       try {
         cell[0] = address;
-        result = callOf(target)(...args);
+        result = callOf(target)(...converted);
       } catch (error) {
         throw refusal(error);
       }
       if (signals.isRaised) throwAfterCall();
-      return result;
+      return receive === undefined ? result : receive(result);
     };
-    return Object.defineProperty(callable, "length", { value: types.length });
+    return Object.defineProperty(callable, "length", { value: checks.length });
   };
 }
 

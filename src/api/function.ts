@@ -9,7 +9,7 @@ import { codeName } from "./code-names.ts";
 import {
   SignatureTable,
   type ArgumentsOf,
-  type NativeValues,
+  type ResultOf,
   type Signature,
   type TypedFunction,
 } from "./signature.ts";
@@ -58,7 +58,7 @@ export function toFunction<const S extends Signature>(
   signature: S,
   options: FunctionOptions = NO_OPTIONS,
   // Written out, because an editor shows the name of a type alias in place of what it stands for.
-): (...args: ArgumentsOf<S["parameters"]>) => NativeValues[S["result"]] {
+): (...args: ArgumentsOf<S["parameters"]>) => ResultOf<S["result"]> {
   if (!isSpan(code))
     throw refuseValue("call", code, "the code must be a Span; query(address) makes one of an address");
   const { kind } = blockOf(code);

@@ -1,6 +1,7 @@
 /** Signatures of machine code: their types, and what this thread has made for each. */
-import type { Address, NativeType } from "../ffi/contract.ts";
+import type { Address } from "../ffi/contract.ts";
 import { refuseValue } from "../engine/refusals.ts";
+import type { ValueSignature, ValueType } from "./value-types.ts";
 
 /** The TypeScript type of each type in a signature. */
 export interface NativeValues {
@@ -30,12 +31,24 @@ export interface NativeValues {
   pointer: Address;
   /** Parameters only. The code gets the address of its first byte, valid while the call lasts. */
   buffer: ArrayBufferView | ArrayBuffer;
+  /** Parameters only. As `buffer`; null is the address 0. */
+  "buffer?": ArrayBufferView | ArrayBuffer | null;
+  /** 0 to 2**53 − 1: a size, an offset, a count. A larger result is rounded, as any number of that size. */
+  usize: number;
+  /**
+   * A string without a zero in it. The code gets the address of a copy in UTF-8 with a zero at its end, valid while the call
+   * lasts. As a result it is the text at the address, or null for the address 0.
+   */
+  cstring: string;
 }
 
 /** The types a parameter can have. */
 export type ParameterType = Exclude<keyof NativeValues, "void">;
 /** The types a result can have. */
-export type ResultType = Exclude<keyof NativeValues, "buffer">;
+export type ResultType = Exclude<keyof NativeValues, "buffer" | "buffer?">;
+
+/** What a call gives for a type of result: for `cstring` a string or null, else the value of the type. */
+export type ResultOf<R extends ResultType> = R extends "cstring" ? string | null : NativeValues[R];
 
 /**
  * The parameters and the result of a piece of machine code, which follows the platform's C calling convention.
@@ -47,7 +60,10 @@ export type ResultType = Exclude<keyof NativeValues, "buffer">;
  * | `f32` `f64` | number |
  * | `i64` `u64` | bigint in the range of the type |
  * | `pointer` | Address: an integer from 0 to 2**53 − 1 |
+ * | `usize` | number, an integer from 0 to 2**53 − 1 |
  * | `buffer` | a TypedArray, DataView or ArrayBuffer; parameters only. The code gets its address, valid during the call |
+ * | `buffer?` | the same, or null, which is the address 0 |
+ * | `cstring` | string without a zero in it; the code gets the address of a copy, valid during the call. As a result: string, or null for the address 0 |
  */
 export interface Signature {
   /** In the order of the arguments; at most 32. */
@@ -87,9 +103,29 @@ export type ArgumentsOf<P extends readonly ParameterType[]> = P["length"] extend
 /** The function that a signature describes: its arguments and its result are inferred. */
 export type TypedFunction<S extends Signature> = (
   ...args: ArgumentsOf<S["parameters"]>
-) => NativeValues[S["result"]];
+) => ResultOf<S["result"]>;
 
-const PARAMETER_TYPES: readonly NativeType[] = [
+/**
+ * The types of a callback. As those of a function, but the result is no `cstring`: nobody would own its copy. Machine code
+ * has addresses: `buffer` and `buffer?` come as an Address, `cstring` as a string, or null for the address 0.
+ */
+export interface CallbackSignature extends Signature {
+  readonly result: Exclude<ResultType, "cstring">;
+}
+
+/** What a callback gets for a type of parameter. */
+export type ReceivedValue<P extends ParameterType> = P extends "buffer" | "buffer?"
+  ? Address
+  : P extends "cstring"
+    ? string | null
+    : NativeValues[P];
+
+/** The arguments that a callback gets for a list of parameter types. */
+export type CallbackArguments<P extends readonly ParameterType[]> = {
+  -readonly [I in keyof P]: P[I] extends ParameterType ? ReceivedValue<P[I]> : never;
+};
+
+const PARAMETER_TYPES: readonly ValueType[] = [
   "i8",
   "u8",
   "i16",
@@ -101,9 +137,15 @@ const PARAMETER_TYPES: readonly NativeType[] = [
   "u64",
   "f32",
   "f64",
+  "usize",
   "buffer",
+  "buffer?",
+  "cstring",
 ];
-const RESULT_TYPES: readonly NativeType[] = [...PARAMETER_TYPES.filter((type) => type !== "buffer"), "void"];
+const RESULT_TYPES: readonly ValueType[] = [
+  ...PARAMETER_TYPES.filter((type) => type !== "buffer" && type !== "buffer?"),
+  "void",
+];
 
 /** More than any compiler passes, and few enough for every foreign function interface. */
 const MOST_PARAMETERS = 32;
@@ -115,33 +157,28 @@ const MOST_PARAMETERS = 32;
 const MOST_SIGNATURES = 512;
 const MOST_PLACES = 4096;
 
-/** A signature that has been checked. Nobody else has it, so that no getter of a caller's is ever read again. */
-export interface CheckedSignature {
-  readonly parameters: readonly NativeType[];
-  readonly result: NativeType;
-}
-
 /** A place in the tree of signatures. */
 interface Place<V> {
   /** The types on the way from the root. */
-  readonly parameters: readonly NativeType[];
+  readonly parameters: readonly ValueType[];
   /** The places after one more parameter. */
   readonly next: Map<unknown, Place<V>>;
   readonly byResult: Map<unknown, V>;
 }
 
 /**
- * What a thread has made for each signature. The types of a signature lead through a tree of maps to it. So they are
+ * What a thread has made for each signature. Nobody else has the copies of signatures in here, so that no getter of a
+ * caller's is ever read again. The types of a signature lead through a tree of maps to it. So they are
  * checked on the way: one that leads nowhere is unknown, or met for the first time.
  */
 export class SignatureTable<V> {
-  readonly #make: (signature: CheckedSignature) => V;
+  readonly #make: (signature: ValueSignature) => V;
   #root: Place<V> = newPlace([]);
   #signatureCount = 0;
   #placeCount = 0;
 
   /** @param make makes what is kept for a signature */
-  constructor(make: (signature: CheckedSignature) => V) {
+  constructor(make: (signature: ValueSignature) => V) {
     this.#make = make;
   }
 
@@ -194,11 +231,11 @@ export class SignatureTable<V> {
   }
 }
 
-function newPlace<V>(parameters: readonly NativeType[]): Place<V> {
+function newPlace<V>(parameters: readonly ValueType[]): Place<V> {
   return { parameters, next: new Map(), byResult: new Map() };
 }
 
-function checkType(what: string, type: unknown, known: readonly NativeType[]): NativeType {
+function checkType(what: string, type: unknown, known: readonly ValueType[]): ValueType {
   const found = known.find((candidate) => candidate === type);
   if (found === undefined)
     throw refuseValue(`call code with ${what}`, type, `it is one of ${known.join(" ")}`);

@@ -7,7 +7,9 @@
  * All functions are thread-safe, as the system's calls are; each thread binds them anew.
  */
 import { JitError, describe, formatAddress } from "../base/errors.ts";
+import { isUint8Array, kindOfBytes, typedArrayLength } from "../base/intrinsics.ts";
 import type { Address } from "../ffi/contract.ts";
+import { stringAt } from "../link/c-memory.ts";
 import type { DualMapping, HardenedRuntimeInfo, MemoryFlags, MemoryInfo } from "../vm/contract.ts";
 import { systemMemory } from "../vm/select.ts";
 
@@ -221,6 +223,74 @@ export function protectJitMemory(access: "read-write" | "read-execute"): void {
     );
   }
   systemMemory().protectJitMemory(access);
+}
+
+/**
+ * Copies bytes from an address, whoever they belong to. Nothing checks that the memory is there and readable: the process
+ * crashes where it is not. `Span.read` is the checked way.
+ *
+ * @param length bytes, above 0.
+ * @throws JitError `ERR_INVALID_ARGUMENT` for an invalid address or length; `ERR_OUT_OF_MEMORY` where there is no memory for
+ *   the copy.
+ * @example
+ * ```ts
+ * const code = VirtMem.read(nativeSymbol("malloc"), 16);
+ * ```
+ */
+export function read(address: Address, length: number): Uint8Array {
+  const asked = "read memory";
+  if (!Number.isSafeInteger(length) || length <= 0) {
+    throw invalid(asked, `the length must be an integer of 1 or more bytes, but is ${describe(length)}`);
+  }
+  checkAddress(asked, "address", address, length, 1);
+  let bytes: Uint8Array;
+  try {
+    bytes = new Uint8Array(length);
+  } catch (cause) {
+    throw new JitError(
+      "ERR_OUT_OF_MEMORY",
+      `Cannot ${asked}: there is no memory for a copy of ${length} bytes`,
+      { cause },
+    );
+  }
+  systemMemory().copyOut(address, bytes);
+  return bytes;
+}
+
+/**
+ * Copies bytes to an address, whoever it belongs to. Nothing checks that the memory is there and writable: the process
+ * crashes where it is not, or later, where it was another's. `Span.write` is the checked way. Code that is written this way
+ * needs {@link flushInstructionCache}.
+ *
+ * @throws JitError `ERR_INVALID_ARGUMENT` for an invalid address, or what is no Uint8Array with its memory.
+ * @example
+ * ```ts
+ * VirtMem.write(counterAddress, new Uint8Array(8)); // back to 0
+ * ```
+ */
+export function write(address: Address, bytes: Uint8Array): void {
+  const asked = "write memory";
+  if (!isUint8Array(bytes) || kindOfBytes(bytes) === "lost") {
+    throw invalid(asked, `the bytes must be a Uint8Array that has its memory, but are ${describe(bytes)}`);
+  }
+  const length = typedArrayLength(bytes);
+  checkAddress(asked, "address", address, length, 1);
+  if (length > 0) systemMemory().copyIn(address, bytes, length);
+}
+
+/**
+ * The string of C at an address: its bytes up to a zero, as UTF-8, where what is no UTF-8 becomes U+FFFD. Nothing checks
+ * that the memory is there and readable: the process crashes where it is not.
+ *
+ * @throws JitError `ERR_INVALID_ARGUMENT` for an invalid address.
+ * @example
+ * ```ts
+ * const version = VirtMem.cstring(zlibVersion()); // "1.3.1"
+ * ```
+ */
+export function cstring(address: Address): string {
+  checkAddress("read a string", "address", address, 1, 1);
+  return stringAt(systemMemory(), address);
 }
 
 // ---- Checks, all made before the system is asked ------------------------------------------------------------------

@@ -1,9 +1,15 @@
-/** Strings of C at an address. */
+/** Strings of C: of text, and at an address. */
 import type { Address } from "../ffi/contract.ts";
+import { cString } from "../ffi/c-string.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
 
 /** Reads bytes of mapped memory. */
 export type ByteReader = Pick<VirtualMemory, "copyOut">;
+
+/** The UTF-8 bytes of `text`, with a zero at the end. Throws the engine's error where there is no memory for them. */
+export function copyOfString(text: string): Uint8Array {
+  return cString(text);
+}
 
 /** No processor has smaller pages. Where one byte of a page can be read, so can the others. */
 const SMALLEST_PAGE_BYTES = 4096;

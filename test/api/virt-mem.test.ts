@@ -188,4 +188,57 @@ describe("VirtMem", () => {
     assert.equal(mapLineOf(mapping.rw), undefined);
     assert.equal(VirtMem.hardenedRuntimeInfo().dualMapping, true);
   });
+
+  it("reads and writes any memory, by its address", () => {
+    const address = VirtMem.alloc(pageGranularity, { read: true, write: true });
+    try {
+      assert.deepEqual(VirtMem.read(address, 3), new Uint8Array(3));
+      VirtMem.write(address + 1, Uint8Array.of(1, 2, 3, 4).subarray(1, 3));
+      VirtMem.write(address + 2, new Uint8Array(0));
+      assert.deepEqual(VirtMem.read(address, 4), Uint8Array.of(0, 2, 3, 0));
+      const whole = VirtMem.read(address, pageGranularity);
+      assert.equal(whole.length, pageGranularity);
+      whole[1] = 9;
+      assert.equal(VirtMem.read(address + 1, 1)[0], 2, "what is read is a copy");
+    } finally {
+      VirtMem.release(address, pageGranularity);
+    }
+  });
+
+  it("reads strings of C, and no page behind the one where they end", () => {
+    const sizeBytes = 2 * pageGranularity;
+    const address = VirtMem.alloc(sizeBytes, { read: true, write: true });
+    try {
+      VirtMem.protect(address + pageGranularity, pageGranularity, {});
+      for (const text of ["", "a", "\u00e9\u{1f600}", "x".repeat(62), "y".repeat(63), "z".repeat(3000)]) {
+        const bytes = new TextEncoder().encode(`${text}\0`);
+        const start = address + pageGranularity - bytes.length;
+        VirtMem.write(start, bytes);
+        assert.equal(VirtMem.cstring(start), text);
+      }
+      VirtMem.write(address, Uint8Array.of(0x41, 0xc3, 0, 0x42));
+      assert.equal(VirtMem.cstring(address), "A\ufffd");
+      VirtMem.write(address, Uint8Array.of(0xef, 0xbb, 0xbf, 0x41, 0));
+      assert.equal(VirtMem.cstring(address), "\ufeffA");
+    } finally {
+      VirtMem.release(address, sizeBytes);
+    }
+  });
+
+  it("refuses what is no address, no length and no bytes", () => {
+    for (const address of badAddresses) {
+      // Any alignment is right here.
+      if (address === pageSize + 1) continue;
+      assertInvalid(VirtMem.read, address, 1);
+      assertInvalid(VirtMem.write, address, new Uint8Array(1));
+      assertInvalid(VirtMem.cstring, address);
+    }
+    for (const length of [0, -1, 0.5, Number.NaN, 2 ** 53, "1", 1n, null, undefined])
+      assertInvalid(VirtMem.read, pageSize, length);
+    const lost = new Uint8Array(8);
+    structuredClone(lost.buffer, { transfer: [lost.buffer] });
+    assert.throws(() => VirtMem.write(pageSize, lost), { code: "ERR_INVALID_ARGUMENT" });
+    for (const bytes of [[1], "text", null, undefined, new Uint16Array(1), new ArrayBuffer(8)])
+      assertInvalid(VirtMem.write, pageSize, bytes);
+  });
 });

@@ -143,9 +143,9 @@ export function returnParameter(parameters: readonly ParameterType[], index: num
   return Uint8Array.of(...load, 0x84, 0x24, ...int32(8 + HOME_BYTES + 8 * number), 0xc3);
 }
 
-/** The result type in which a parameter comes back: a buffer comes back as its address. */
+/** The result type in which a parameter comes back: buffers come back as their addresses. */
 export function resultOf(type: ParameterType): ResultType {
-  return type === "buffer" ? "pointer" : type;
+  return type === "buffer" || type === "buffer?" ? "pointer" : type;
 }
 
 function int32(value: number): Uint8Array {

@@ -13,6 +13,8 @@ const PROGRAM = `
   export const nothing = toFunction(span, { parameters: [], result: "void" });
   const kept = signature({ parameters: ["f64", "i64", "pointer"], result: "u64" });
   export const mixed = toFunction(span, kept);
+  export const c = toFunction(span, { parameters: ["usize", "buffer?", "cstring"], result: "cstring" });
+  export const size = toFunction(span, { parameters: ["cstring"], result: "usize" });
 `;
 
 /** The types of the program's exports, as an editor shows them. */
@@ -61,6 +63,8 @@ describe("the type of a callable in an editor", () => {
       add: "(a: number, b: number) => number",
       nothing: "() => void",
       mixed: "(a: number, b: bigint, c: number) => bigint",
+      c: "(a: number, b: ArrayBuffer | ArrayBufferView<ArrayBufferLike> | null, c: string) => string | null",
+      size: "(a: string) => number",
     });
   });
 });

@@ -7,6 +7,7 @@ import {
   JitAllocator,
   signature,
   toFunction,
+  toPointer,
   type Address,
   type JitAllocatorOptions,
   type JitRuntime,
@@ -104,6 +105,30 @@ export function wrongCallsDoNotCompile(): void {
   sum(4096);
   // @ts-expect-error an array of numbers has no address
   sum([1, 2]);
+}
+
+export function callbacksAreTyped(): void {
+  toPointer(
+    (a, b) => {
+      check<Same<typeof a, number>>();
+      check<Same<typeof b, bigint>>();
+      return a;
+    },
+    { parameters: ["i32", "i64"], result: "i32" },
+  );
+  toPointer(
+    (address, text) => {
+      check<Same<typeof address, Address>>();
+      check<Same<typeof text, string | null>>();
+    },
+    { parameters: ["buffer", "cstring"], result: "void" },
+  );
+  // @ts-expect-error the result is a number
+  toPointer(() => "1", { parameters: [], result: "i32" });
+  // @ts-expect-error there is no second argument
+  toPointer((a: number, b: number) => b, { parameters: ["i32"], result: "i32" });
+  // @ts-expect-error nobody would own the string
+  toPointer(() => "text", { parameters: [], result: "cstring" });
 }
 
 export function wrongSignaturesDoNotCompile(): void {

@@ -10,7 +10,9 @@ import { needs } from "../../support/requirements.ts";
 const skip = needs("machineCode");
 
 /** The values of each type that are most likely to be carried wrongly. */
-const VALUES: Readonly<Record<Exclude<ParameterType, "buffer">, readonly (number | bigint)[]>> = {
+const VALUES: Readonly<
+  Record<Exclude<ParameterType, "buffer" | "buffer?" | "cstring">, readonly (number | bigint)[]>
+> = {
   i8: [0, 1, -1, 127, -128],
   u8: [0, 1, 127, 128, 255],
   i16: [0, 1, -1, 32767, -32768],
@@ -22,6 +24,7 @@ const VALUES: Readonly<Record<Exclude<ParameterType, "buffer">, readonly (number
   f32: [0, -0, 1.5, -0.25, Math.fround(0.1), Infinity, -Infinity, NaN, 2 ** -149, Math.fround(3.4e38)],
   f64: [0, -0, 0.1, -2.5, Infinity, -Infinity, NaN, Number.MIN_VALUE, Number.MAX_VALUE, Number.EPSILON],
   pointer: [0, 1, 2 ** 31, 2 ** 32, 2 ** 47 - 1, Number.MAX_SAFE_INTEGER],
+  usize: [0, 1, 2 ** 31, 2 ** 32, 2 ** 47 - 1, Number.MAX_SAFE_INTEGER],
 };
 const SCALARS = Object.keys(VALUES) as (keyof typeof VALUES)[];
 

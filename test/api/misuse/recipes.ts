@@ -3,12 +3,15 @@ import {
   JitAllocator,
   JitError,
   JitRuntime,
+  nativeSymbol,
   preload,
   signature,
   Span,
   toFunction,
+  toPointer,
   VirtMem,
   WriteScope,
+  type NativeCallback,
   type ParameterType,
   type ResultType,
   type Signature,
@@ -412,6 +415,23 @@ function virtMemAt(
   }
 }
 
+/**
+ * Functions of VirtMem that access any address: those from 1 on may be any memory, and are not passed. Whatever comes after
+ * the address is refused together with the address 0.
+ */
+function virtMemAccess(name: "read" | "write" | "cstring", args: readonly unknown[]): Recipe {
+  return {
+    args: () => args,
+    allows: args.map(() => nothing),
+    call: (_self, given) => {
+      const [address] = given;
+      if (typeof address === "number" && address > 0)
+        throw new TypeError("not called: it would access the address");
+      return Reflect.apply(VirtMem[name] as (...all: unknown[]) => unknown, undefined, given);
+    },
+  };
+}
+
 /** The functions and constructors, by name. */
 export const moduleRecipes: Readonly<Record<string, Recipe>> = {
   JitAllocator: {
@@ -482,6 +502,18 @@ export const moduleRecipes: Readonly<Record<string, Recipe>> = {
     allows: [nothing],
     call: (_self, [types]) => signature(wrong<Signature>(types)),
   },
+  nativeSymbol: {
+    args: () => ["abs", undefined],
+    allows: [nothing, (value) => value === undefined],
+    call: (_self, [name, from]) => nativeSymbol(wrong(name), wrong(from)),
+  },
+  toPointer: {
+    args: () => [() => undefined, { parameters: [], result: "void" }],
+    allows: [(value) => typeof value === "function", nothing],
+    call: (_self, [callback, types]) =>
+      toPointer(wrong<() => void>(callback), wrong<{ parameters: []; result: "void" }>(types)),
+    undo: (result) => (result as NativeCallback).release(),
+  },
   toFunction: {
     args: ({ span }) => [span, { parameters: [], result: "void" }],
     allows: [isLiveSpan, nothing],
@@ -527,6 +559,13 @@ export const moduleRecipes: Readonly<Record<string, Recipe>> = {
   "a function of f32": typed("f32", 1, isNumber),
   "a function of f64": typed("f64", 1, isNumber),
   "a function of pointer": typed("pointer", 1, isIn(0, 2 ** 53 - 1)),
+  "a function of usize": typed("usize", 1, isIn(0, 2 ** 53 - 1)),
+  "a function of cstring": typed(
+    "cstring",
+    "text",
+    (value) => typeof value === "string" && !value.includes("\0"),
+  ),
+  "a function of buffer?": typed("buffer?", null, (value) => value === null || isBuffer(value)),
   "a function of buffer": typed("buffer", new Uint8Array(8), isBuffer),
 
   "VirtMem.info": plain(VirtMem.info, []),
@@ -548,6 +587,9 @@ export const moduleRecipes: Readonly<Record<string, Recipe>> = {
     nothing,
     nothing,
   ),
+  "VirtMem.read": virtMemAccess("read", [0, SIZE]),
+  "VirtMem.write": virtMemAccess("write", [0, new Uint8Array(8)]),
+  "VirtMem.cstring": virtMemAccess("cstring", [0]),
   "VirtMem.flushInstructionCache": plain(
     VirtMem.flushInstructionCache,
     [2 ** 20, 64],
