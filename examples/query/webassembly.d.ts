@@ -1,7 +1,7 @@
-/** The types of the parts of WebAssembly's interface that the example uses; without a browser's, TypeScript has none. */
+/** The types of the parts of WebAssembly's interface that the example and the tests use; without a browser's, TypeScript has none. */
 declare namespace WebAssembly {
   class Memory {
-    constructor(descriptor: { readonly initial: number });
+    constructor(descriptor: { readonly initial: number; readonly maximum?: number });
     readonly buffer: ArrayBuffer;
   }
   class Module {

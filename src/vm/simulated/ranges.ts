@@ -111,7 +111,9 @@ export class SimulatedRanges implements RangeMemory {
     if (sizeOf(sealed) > sealedBytes || sizeOf(outside(sealed, { offset: 0, sizeBytes: sealedBytes })) > 0)
       throw new Error("simulated memory: a range is released with more that is sealed than was said");
     const rest = outside(committed, { offset: 0, sizeBytes: sealedBytes });
-    const hasMemory = isOneMapping && this.#bytesOf(reserved, 0, range.sizeBytes).some((byte) => byte !== 0);
+    const hasMemory =
+      isOneMapping &&
+      committed.some(({ offset, sizeBytes }) => this.#bytesOf(reserved, offset, sizeBytes).some(Boolean));
     if (isUntouched && (rest.length + unclean.length + ofData.length > 0 || hasMemory))
       throw new Error("simulated memory: a range is released as untouched, and is not");
     this.#reserved.delete(range.rx);
