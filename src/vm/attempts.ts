@@ -106,9 +106,11 @@ export function probeRange(memory: VirtualMemory): ProbeStep {
   return probeStep("one range for all blocks", () => {
     const { ranges } = memory;
     if (ranges === undefined) {
-      const why =
-        "this system offers none: blocks lie where it puts them, and calls between them may not reach";
-      throw new JitError("ERR_FEATURE_NOT_ENABLED", why);
+      const lack =
+        "two allocations may lie further apart than a relative call reaches (ask `reaches`), pages do not come back " +
+        "inside blocks, and `near` and `sealed` are refused";
+      const why = memory.noRanges ?? "this system offers none";
+      throw new JitError("ERR_FEATURE_NOT_ENABLED", `blocks lie where the system puts them: ${lack}: ${why}`);
     }
     const sizeBytes = PROBED_RANGE_BYTES;
     const range = ranges.reserve({ sizeBytes, leastBytes: sizeBytes, isDual: true, reachBytes: sizeBytes });

@@ -199,6 +199,8 @@ export interface VirtualMemory {
 
   /** Absent where the system offers no ranges: blocks are then mapped one by one. */
   readonly ranges?: RangeMemory;
+  /** Where it is absent: why, in a few words. */
+  readonly noRanges?: string;
 
   /** Tries every way of making executable memory and undoes each. Never throws. */
   probe(): readonly ProbeStep[];

@@ -52,6 +52,8 @@ const ANONYMOUS = MapFlag.PRIVATE | MapFlag.ANONYMOUS;
 /** {@link VirtualMemory} on macOS. */
 export class DarwinMemory implements VirtualMemory {
   readonly name = "darwin";
+  /** What has never run on a Mac is kept as short as can be. */
+  readonly noRanges = "on macOS, where it never ran, this library makes no reservation to map blocks into";
   readonly journals: MappingJournals;
   readonly #libSystem: NotedLibSystem;
   readonly #ffi: Pick<Ffi, "view" | "detach">;

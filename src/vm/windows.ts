@@ -46,6 +46,9 @@ export interface WindowsMemoryParts {
 /** {@link VirtualMemory} on Windows. */
 export class WindowsMemory implements VirtualMemory {
   readonly name = "windows";
+  /** Views of one section could only lie in a reservation made of placeholders (VirtualAlloc2, MapViewOfFile3). */
+  readonly noRanges =
+    "Windows unmaps a view as a whole or not at all, and this library makes no placeholders";
   readonly sharing: SharingSupport;
   readonly #kernel32: NotedKernel32;
   readonly #advapi32: Advapi32;

@@ -9,7 +9,9 @@ import { JitError } from "../../src/base/errors.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
 import { platform } from "../../src/base/platform.ts";
 import { Errno } from "../../src/vm/linux/errno.ts";
+import { FakeKernel32 } from "../support/fake-kernel32.ts";
 import { FakeLibc } from "../support/fake-libc.ts";
+import { FakeLibSystem } from "../support/fake-libsystem.ts";
 import { linuxOn } from "../support/linux-on.ts";
 import { needs } from "../support/requirements.ts";
 
@@ -182,6 +184,44 @@ describe("doctor", () => {
     assert.equal(report.memory?.largePageSize, null);
     assert.equal(report.steps.find(({ name }) => name === "vm.memfd_noexec")?.ok, null);
   });
+
+  it("says whether blocks can be sealed, and what that needs", () => {
+    const sealing = (libc: FakeLibc) => examine(patientOn(libc)).steps.find(({ name }) => name === "mseal");
+    assert.equal(sealing(new FakeLibc())?.ok, true);
+    const old = sealing(new FakeLibc({ knowsMseal: false }));
+    assert.equal(old?.ok, false);
+    assert.match(old.detail, /ENOSYS.*Linux 6\.10/);
+    assert.deepEqual([old.syscall, old.errno], ["mseal", Errno.ENOSYS]);
+  });
+
+  it("says whether all blocks lie in one range, or what stands in the way", () => {
+    const range = (libc: FakeLibc) =>
+      examine(patientOn(libc)).steps.find(({ name }) => name === "one range for all blocks");
+    assert.equal(range(new FakeLibc())?.ok, true);
+    const withoutProc = new FakeLibc();
+    withoutProc.refuse("open", Errno.ENOENT);
+    assert.equal(range(withoutProc)?.ok, false);
+    assert.match(range(withoutProc)?.detail ?? "", /mapped one by one: open: ENOENT.*\/proc\/self\/fd/);
+  });
+
+  for (const [system, memory, reason] of [
+    ["Windows", () => new FakeKernel32().memory, /placeholders/],
+    ["macOS", () => new FakeLibSystem({ processor: "Intel" }).memory, /on macOS, where it never ran/],
+  ] as const) {
+    it(`says plainly that ${system} does not keep the promise of one range, and why`, () => {
+      const io = makeIo();
+      const patient = { ...patientOn(new FakeLibc()), memory };
+      assert.equal(runDoctor([], io, patient), 0);
+      assert.match(io.out, /no {2}one range for all blocks/);
+      const step = examine(patient).steps.find(({ name }) => name === "one range for all blocks");
+      assert.equal(step?.ok, false);
+      assert.match(
+        step.detail,
+        /may lie further apart than a relative call reaches.*`near` and `sealed` are refused/,
+      );
+      assert.match(step.detail, reason);
+    });
+  }
 
   it("tells a file that is not there from one that it may not read", () => {
     const report = examine(patientOn(new FakeLibc()));
