@@ -22,7 +22,7 @@ export class BlockTrims {
     this.#memory = memory;
   }
 
-  /** Trims all blocks. Returns bytes. @throws JitError if the system refuses */
+  /** Trims all blocks, also those that this library has not written. Returns bytes. @throws JitError if the system refuses */
   trimAll(): number {
     return this.#blocks.all().reduce((sum, mapped) => sum + this.#trim(mapped), 0);
   }
@@ -71,7 +71,11 @@ export class BlockTrims {
   }
 }
 
-/** Whether the system may hold memory for a block: this library has written to it. Other threads' writes are not known here. */
+/**
+ * Whether the system may hold memory for a block: this library has written to it, or read from it. Other threads' writes are
+ * not known here. Nor are those that a program makes by itself through `rw`: to find them, each page of each block would
+ * have to be looked at, in every count and unasked trim of a program that writes nothing. `trimAll` does look.
+ */
 function mayHaveMemory({ wasWritten, isShared }: MappedBlock): boolean {
   return wasWritten || isShared;
 }

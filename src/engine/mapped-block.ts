@@ -51,8 +51,8 @@ export class MappedBlock {
   isShared: boolean;
 
   /**
-   * Whether this library has written to the block, from this thread. If not, the system holds no memory for it, but for what
-   * the program writes by itself: not worth a look at each of its pages.
+   * Whether this library has written to the block or read from it, from this thread. If not, the system holds no memory for
+   * it, but for what the program writes by itself through `rw`: not worth a look at each of its pages.
    */
   wasWritten = false;
 

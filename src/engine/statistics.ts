@@ -30,8 +30,10 @@ export interface Statistics {
   unusedSize: number;
   /**
    * Bytes of all mapped blocks for which the system holds memory: pages that were written, and not given back since
-   * (`trim`). Asked of the system (mincore), for the blocks to which this library has written; `reservedSize` where it does
-   * not say: without a range.
+   * (`trim`). Asked of the system (mincore), page by page, so that everything in a block counts, whoever wrote it. But a
+   * block counts as empty, and is not asked about, as long as this library has neither written to it nor read from it,
+   * and no other thread has the allocator: what a program writes by itself through `rw`, to such a block alone, is not
+   * counted. `reservedSize` where the system does not say: without a range.
    */
   residentSize: number;
   /**

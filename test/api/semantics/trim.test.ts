@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { JitAllocator, VirtMem, type JitAllocatorOptions, type Span } from "../../../src/index.ts";
 import { throwsJitError } from "../../support/expectations.ts";
+import { store } from "../../support/native-call.ts";
 import { Random } from "../../support/random.ts";
 import { needs } from "../../support/requirements.ts";
 import { someBytes } from "../../support/rows.ts";
@@ -131,6 +132,34 @@ describe("trim", { skip: needs("linux") }, () => {
     assert.equal(allocator.trim(), 0);
     const { residentSize, reservedSize } = allocator.statistics();
     assert.equal(residentSize, reservedSize);
+  });
+
+  test("own writes through rw count once the library has written to the block or read from it; trim gives their pages back anyway", () => {
+    using allocator = new JitAllocator({ disableInitialPadding: true });
+    const [first, second] = [allocator.alloc(8 * pageSize), allocator.alloc(4 * pageSize)];
+    for (const page of [0, 1, 2]) store(first.rw + page * pageSize, Uint8Array.of(7));
+    assert.equal(allocator.statistics().residentSize, 0, "what the docstring says");
+    second.read(0, 1);
+    const counted = allocator.statistics().residentSize;
+    assert.ok(counted >= 3 * pageSize && counted <= 4 * pageSize, `${counted}`);
+
+    using other = new JitAllocator({ disableInitialPadding: true });
+    const third = other.alloc(8 * pageSize);
+    store(third.rw, Uint8Array.of(7));
+    store(third.rw + 5 * pageSize, Uint8Array.of(7));
+    other.alloc(64);
+    third.release();
+    assert.equal(other.trim(), 2 * pageSize);
+    assert.equal(other.trim(), 0);
+  });
+
+  test("own writes count in every block of a shared allocator", () => {
+    using allocator = new JitAllocator({ disableInitialPadding: true });
+    allocator.share();
+    const span = allocator.alloc(8 * pageSize);
+    assert.equal(allocator.statistics().residentSize, 0);
+    store(span.rw + 3 * pageSize, Uint8Array.of(7));
+    assert.equal(allocator.statistics().residentSize, pageSize);
   });
 
   test("after the disposal: ERR_DISPOSED", () => {
