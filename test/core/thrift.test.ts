@@ -1,65 +1,98 @@
-/** How often a release looks at the use of its block. */
+/** When a block is to be trimmed unasked: its bounds, worked out by hand. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Block } from "../../src/core/layout.ts";
-import { disarmTrim, spaceLooks } from "../../src/core/thrift.ts";
+import { armTrim, disarmTrim, hasLeftBounds, moveBounds, noteEmptied } from "../../src/core/thrift.ts";
 
-const BLOCK = 0;
+const CAPACITY = 1024;
+const QUARTER = 256;
 
-/** The header of a block, and its live allocations. */
-function blockWith(live: number): Int32Array {
-  const words = new Int32Array(64);
-  words[BLOCK + Block.live] = live;
-  return words;
+/** A block of 1,024 granules, of which some are in use. */
+class Subject {
+  readonly words = new Int32Array(128);
+
+  constructor() {
+    this.words[Block.capacity] = CAPACITY;
+    this.words[Block.tail] = CAPACITY;
+    armTrim(this.words, 0);
+  }
+
+  use(used: number): this {
+    this.words[Block.freed] = CAPACITY - used;
+    return this;
+  }
+
+  get hasLeft(): boolean {
+    return hasLeftBounds(this.words, 0);
+  }
+
+  /** Whether a block with that use is to be trimmed now: what a release asks. */
+  isDue(used: number): boolean {
+    this.use(used);
+    return this.hasLeft && moveBounds(this.words, 0);
+  }
+
+  get refills(): number {
+    return this.words[Block.refills] ?? -1;
+  }
 }
 
-const looks = (words: Int32Array, live: number): boolean =>
-  (live & (words[BLOCK + Block.lookMask] ?? 0)) === 0;
-
-describe("looks at the use of a block", () => {
-  test("the first release in a new block looks", () => {
-    assert.ok(looks(blockWith(1234), 1234));
+describe("the bounds of a block's use", () => {
+  test("before the first trim: a quarter, and no upper one", () => {
+    const subject = new Subject();
+    for (const used of [CAPACITY, CAPACITY / 2, QUARTER])
+      assert.equal(subject.use(used).hasLeft, false, `${used}`);
+    assert.equal(subject.use(QUARTER - 1).hasLeft, true);
   });
 
-  test("from any count down, the next look comes after at most an eighth of it, or 16", () => {
-    for (let live = 1; live < 5000; live++) {
-      const words = blockWith(live);
-      spaceLooks(words, BLOCK);
-      let next = live;
-      while (!looks(words, next)) next -= 1;
-      assert.ok(live - next <= Math.max(16, live >>> 3), `${live} to ${next}`);
-    }
+  test("after a trim: a quarter of what was in use, and a quarter of the block, which says that it was in vain", () => {
+    const subject = new Subject();
+    assert.equal(subject.isDue(200), true);
+    for (const used of [200, 50, QUARTER - 1]) assert.equal(subject.use(used).hasLeft, false, `${used}`);
+    assert.equal(subject.use(49).hasLeft, true);
+    assert.equal(subject.use(QUARTER).hasLeft, true);
+    assert.equal(subject.isDue(49), true);
+    for (const used of [12, 49, 255]) assert.equal(subject.use(used).hasLeft, false, `${used}`);
+    assert.equal(subject.isDue(11), true);
+    assert.equal(subject.isDue(1), true);
+    assert.equal(subject.use(0).hasLeft, false, "of nothing there is no quarter: it goes empty");
+    assert.equal(subject.refills, 0);
   });
 
-  test("a count that was looked at is not looked at again", () => {
-    for (let live = 1; live < 5000; live++) {
-      const words = blockWith(live);
-      spaceLooks(words, BLOCK);
-      assert.equal(looks(words, live), false, `${live}`);
-    }
+  test("a block that is filled again to a quarter was trimmed in vain: no trim, and the first bounds again", () => {
+    const subject = new Subject();
+    assert.equal(subject.isDue(100), true);
+    assert.equal(subject.isDue(QUARTER), false);
+    assert.equal(subject.refills, 1);
+    assert.equal(subject.use(CAPACITY).hasLeft, false);
+    assert.equal(subject.use(QUARTER - 1).hasLeft, true);
   });
 
-  test("all the way down there are at most 16 looks for each halving, and 16 at the end", () => {
-    let count = 0;
-    const words = blockWith(2 ** 20);
-    for (let live = 2 ** 20; live > 0; live--) {
-      if (!looks(words, live)) continue;
-      count += 1;
-      words[BLOCK + Block.live] = live;
-      spaceLooks(words, BLOCK);
+  test("of trims in vain ever fewer follow: after the 1st, 2nd, 4th, 8th …, and then every 1,024th time", () => {
+    const subject = new Subject();
+    const due: number[] = [];
+    for (let round = 0; round < 5000; round++) {
+      if (subject.isDue(100)) due.push(round);
+      assert.equal(subject.use(50).hasLeft, false, "between the bounds nothing is done");
+      subject.isDue(CAPACITY);
     }
-    assert.ok(count <= 20 * 16, `${count}`);
+    assert.deepEqual(due, [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3072, 4096]);
   });
 
-  test("the last allocation always looks, also where nothing can be given back", () => {
-    for (const live of [1, 7, 16, 4096]) {
-      const words = blockWith(live);
-      spaceLooks(words, BLOCK);
-      assert.ok(looks(words, 0));
-      disarmTrim(words, BLOCK);
-      spaceLooks(words, BLOCK);
-      assert.ok(looks(words, 0));
-      assert.equal(looks(words, live), false);
-    }
+  test("a block that goes empty is trimmed where a quarter of it was in use, as seldom", () => {
+    const subject = new Subject();
+    assert.equal(noteEmptied(subject.words, 0, QUARTER - 1), false);
+    assert.equal(subject.refills, 0);
+    const due = Array.from({ length: 20 }, () => noteEmptied(subject.words, 0, QUARTER));
+    assert.deepEqual(
+      due.flatMap((isDue, round) => (isDue ? [round] : [])),
+      [0, 1, 2, 4, 8, 16],
+    );
+  });
+
+  test("a block that cannot be trimmed never leaves them", () => {
+    const subject = new Subject();
+    disarmTrim(subject.words, 0);
+    for (const used of [0, 1, QUARTER, CAPACITY]) assert.equal(subject.use(used).hasLeft, false, `${used}`);
   });
 });

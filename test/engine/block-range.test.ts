@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { JitAllocator, type JitAllocatorOptions } from "../../src/index.ts";
 import { Errno } from "../../src/vm/linux/errno.ts";
 import { Protection } from "../../src/vm/linux/libc.ts";
+import { throwsJitError } from "../support/expectations.ts";
 import { FakeLibc } from "../support/fake-libc.ts";
 import { linuxOn } from "../support/linux-on.ts";
 import { Random } from "../support/random.ts";
@@ -51,6 +52,65 @@ class Subject {
     return rx.reduce((sum, [from, to]) => sum + to - from, 0) - this.allocator.statistics().reservedSize;
   }
 }
+
+describe("where the system's policy forbids a range", () => {
+  const addsExecution = ([, , protection]: readonly unknown[]): boolean =>
+    (Number(protection) & Protection.EXEC) !== 0;
+  const isRange = ([, sizeBytes]: readonly unknown[]): boolean => Number(sizeBytes) >= 64 * STEP;
+  const rows: readonly (readonly [string, (libc: FakeLibc) => void])[] = [
+    ["no /proc", (libc) => libc.refuse("open", Errno.ENOENT)],
+    ["reopening refused by a policy", (libc) => libc.refuse("open", Errno.EACCES)],
+    ["no memfd (seccomp)", (libc) => libc.refuse("memfd_create", Errno.ENOSYS)],
+    ["mprotect may not add execution (MDWE)", (libc) => libc.refuse("mprotect", Errno.EACCES, addsExecution)],
+    [
+      "mprotect may not add execution (seccomp)",
+      (libc) => libc.refuse("mprotect", Errno.EPERM, addsExecution),
+    ],
+    ["pages cannot be given back (seccomp)", (libc) => libc.refuse("madvise", Errno.ENOSYS)],
+    ["no mapping without access (a policy)", (libc) => libc.refuse("mmap", Errno.EACCES, isRange)],
+  ];
+  for (const [name, refuse] of rows) {
+    for (const isLater of [false, true]) {
+      test(`${name}${isLater ? ", since a range was had" : ""}: blocks are mapped one by one, and all works`, () => {
+        const subject = new Subject();
+        const { allocator } = subject;
+        if (isLater) {
+          allocator.alloc(40_000);
+          allocator.reset("hard");
+          assert.ok(allocator.range);
+        }
+        refuse(subject.libc);
+        const spans = [40_000, 100_000, 64].map((size) => allocator.alloc(size));
+        // Files are opened and made when a range is reserved alone: what is there goes on.
+        const isNoticed = !isLater || name.startsWith("mprotect");
+        assert.equal(allocator.range === undefined, isNoticed);
+        allocator.verify();
+        for (const span of spans) span.release();
+        allocator.verify();
+        allocator.dispose();
+        assert.deepEqual(
+          subject.libc.mappings.filter(({ protection }) => protection !== Protection.NONE),
+          [],
+        );
+        assert.equal(subject.libc.descriptors.size, 0);
+        assert.deepEqual(subject.libc.writableCode, []);
+      });
+    }
+  }
+
+  test("a lack of addresses (RLIMIT_AS) is no policy: the range is smaller, or an error says so", () => {
+    const subject = new Subject();
+    subject.libc.refuse("mmap", Errno.ENOMEM, ([, sizeBytes]) => Number(sizeBytes) > 150 * 1024 * KiB);
+    subject.allocator.alloc(64);
+    assert.equal(subject.allocator.range?.size, 64 * 1024 * KiB);
+    assert.equal(subject.allocator.options.maxReservedSize, 64 * 1024 * KiB);
+    const none = new Subject();
+    none.libc.refuse("mmap", Errno.ENOMEM);
+    throwsJitError("ERR_OUT_OF_MEMORY", () => none.allocator.alloc(64));
+    none.allocator.verify();
+    assert.deepEqual(none.libc.leftovers(), []);
+  });
+});
 
 describe("what is usable of a range", () => {
   test("is a step, in which further blocks need no call of the system", () => {

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { JitAllocator, JitError, toFunction, type JitAllocatorOptions } from "../../src/index.ts";
-import { callLibc, MADV_REMOVE } from "../support/native-call.ts";
+import { callLibc, EXECUTE, MADV_REMOVE, READ } from "../support/native-call.ts";
 import { returnConstant, RUNS_HERE } from "../support/native-code.ts";
 import { Limit, withLimit } from "../support/rlimit.ts";
 import { refuseCall } from "../support/seccomp.ts";
@@ -72,6 +72,21 @@ const scenarios: Readonly<Record<string, () => unknown>> = {
     use({ useRange: false });
     refuseCall("madvise", MADV_REMOVE);
     return use();
+  },
+  execute: () => {
+    use({ useRange: false });
+    refuseCall("mprotect", READ | EXECUTE);
+    return use();
+  },
+  "sealed-without-mseal": () => {
+    use({ useRange: false });
+    refuseCall("mseal");
+    return errorOf(() => new JitAllocator({ sealed: true }));
+  },
+  "sealed-without-range": () => {
+    use({ useRange: false });
+    refuseCall("memfd_create");
+    return errorOf(() => use({ sealed: true }));
   },
   /** PR_SET_MDWE: from now on mprotect adds execution to nothing. */
   mdwe: () => {

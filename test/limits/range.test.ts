@@ -42,6 +42,10 @@ describe("the rungs of one range", { skip }, () => {
     ["file-size", "files may not grow to 64 MiB (RLIMIT_FSIZE)"],
     ["memfd", "a filter refuses memfd_create (seccomp)"],
     ["remove", "a filter refuses MADV_REMOVE (seccomp)"],
+    [
+      "execute",
+      "a filter refuses mprotect that adds execution (seccomp, as MemoryDenyWriteExecute of systemd)",
+    ],
   ] as const) {
     test(`${what}: blocks are mapped one by one`, () => assert.deepEqual(run(scenario), NO_RANGE));
   }
@@ -68,6 +72,18 @@ describe("the rungs of one range", { skip }, () => {
   test("near free addresses, with one view", () => {
     assert.deepEqual(run("near"), { rangeSize: 2048 * MiB, maxReservedSize: 2048 * MiB });
   });
+
+  for (const scenario of ["sealed-without-mseal", "sealed-without-range"] as const) {
+    test(`${scenario}: ERR_FEATURE_NOT_ENABLED with the reason and the way out, never unsealed`, () => {
+      const { code, message } = run(scenario) as { code: string; message: string };
+      assert.equal(code, "ERR_FEATURE_NOT_ENABLED");
+      assert.match(
+        message,
+        scenario === "sealed-without-mseal" ? /mseal: ENOSYS/ : /memfd_create: ENOSYS|mseal/,
+      );
+      assert.match(message, /leave `sealed` out/);
+    });
+  }
 
   test("near an address, and no range: ERR_FEATURE_NOT_ENABLED with the reason, never silently elsewhere", () => {
     const { code, message } = run("near-without") as { code: string; message: string };

@@ -4,7 +4,12 @@ import { systemFfi } from "../../src/ffi/select.ts";
 import { platform } from "../../src/base/platform.ts";
 
 /** Numbers of system calls by processor. */
-const NUMBERS = { memfd_create: { x64: 319, arm64: 279 }, madvise: { x64: 28, arm64: 233 } } as const;
+const NUMBERS = {
+  memfd_create: { x64: 319, arm64: 279 },
+  madvise: { x64: 28, arm64: 233 },
+  mprotect: { x64: 10, arm64: 226 },
+  mseal: { x64: 462, arm64: 462 },
+} as const;
 const ENOSYS = 38;
 
 /** From now on this thread's call of that name fails with ENOSYS. @param third only where its third argument is that */
