@@ -9,6 +9,8 @@ export interface Parcel {
   readonly sizeBytes: number;
   /** The granularity of its pool, in bytes. */
   readonly poolGranularity: number;
+  /** Its kind: 0 = code, 1 = constants, 2 = data. */
+  readonly kind: number;
   /** The mark of the pattern in its bytes. */
   readonly mark: number;
   /** The claim on its bytes. */
@@ -22,7 +24,7 @@ const FULL = 2;
 
 /** Few enough places that threads meet there. */
 const PLACES = 32;
-const FIELDS = ["rx", "generation", "sizeBytes", "poolGranularity", "mark", "claim"] as const;
+const FIELDS = ["rx", "generation", "sizeBytes", "poolGranularity", "kind", "mark", "claim"] as const;
 
 /** Places for parcels; no thread waits for another one. */
 export class Mailbox {
@@ -80,8 +82,8 @@ export class Mailbox {
   }
 
   #read(place: number): Parcel {
-    const [rx = 0, generation = 0, sizeBytes = 0, poolGranularity = 0, mark = 0, claim = 0] =
+    const [rx = 0, generation = 0, sizeBytes = 0, poolGranularity = 0, kind = 0, mark = 0, claim = 0] =
       this.#fields.subarray(place * FIELDS.length, (place + 1) * FIELDS.length);
-    return { rx, generation, sizeBytes, poolGranularity, mark, claim };
+    return { rx, generation, sizeBytes, poolGranularity, kind, mark, claim };
   }
 }

@@ -81,7 +81,7 @@ function step(from: JitAllocator): void {
 }
 
 function give({ token: { rx, generation }, size: sizeBytes }: Span): boolean {
-  return mailbox.put(random, { rx, generation, sizeBytes, poolGranularity: 0, mark: 0, claim: 0 });
+  return mailbox.put(random, { rx, generation, sizeBytes, poolGranularity: 0, kind: 0, mark: 0, claim: 0 });
 }
 
 function receive(from: JitAllocator): void {

@@ -1,6 +1,13 @@
 /** One thread's operations on the shared allocator, and the model of what it owns: each result is compared at once. */
 import assert from "node:assert/strict";
-import { JitAllocator, JitError, type JitErrorCode, type Span, type SpanToken } from "../src/index.ts";
+import {
+  JitAllocator,
+  JitError,
+  type JitErrorCode,
+  type Span,
+  type SpanKind,
+  type SpanToken,
+} from "../src/index.ts";
 import { throwsJitError, wrong } from "../test/support/expectations.ts";
 import { ABSURD_SIZES, NO_ADDRESSES, NO_BYTES, NO_INDEXES } from "../test/support/operations.ts";
 import { Random } from "../test/support/random.ts";
@@ -8,9 +15,13 @@ import { assertFilled, poolGranularity, roundUp } from "../test/support/rows.ts"
 import type { Claims } from "./claims.ts";
 import type { Mailbox, Parcel } from "./mailbox.ts";
 
+/** As they are numbered in parcels. */
+export const KINDS: readonly SpanKind[] = ["code", "constants", "data"];
+
 /** An allocation that this thread owns. */
 interface Owned {
   readonly rx: number;
+  readonly kind: SpanKind;
   readonly poolGranularity: number;
   /** The claim on its bytes. */
   readonly claim: number;
@@ -23,6 +34,7 @@ interface Owned {
 /** What a thread reports as its own, when all threads stand still. */
 export interface OwnedPlace {
   readonly rx: number;
+  readonly kind: SpanKind;
   readonly size: number;
   readonly poolGranularity: number;
 }
@@ -105,8 +117,9 @@ export class ThreadRun {
 
   /** The allocations that this thread owns. */
   get places(): OwnedPlace[] {
-    return this.#live.map(({ rx, size, poolGranularity: granularity }) => ({
+    return this.#live.map(({ rx, kind, size, poolGranularity: granularity }) => ({
       rx,
+      kind,
       size,
       poolGranularity: granularity,
     }));
@@ -184,10 +197,11 @@ export class ThreadRun {
     const { options } = this.#allocator;
     const asked = this.#size();
     const bySpan = this.#random.chance(0.6);
-    this.#note(`${bySpan ? "alloc" : "allocAddress"} ${asked}`);
+    const kind = bySpan ? this.#random.pick(["code", "code", "constants", "data"] as const) : "code";
+    this.#note(`${bySpan ? "alloc" : "allocAddress"} ${asked} of ${kind}`);
     let made: Span | number;
     try {
-      made = bySpan ? this.#allocator.alloc(asked) : this.#allocator.allocAddress(asked);
+      made = bySpan ? this.#allocator.alloc(asked, { kind }) : this.#allocator.allocAddress(asked);
     } catch (error) {
       if (!(this.#plan.isTight && error instanceof JitError && error.code === "ERR_OUT_OF_MEMORY"))
         throw error;
@@ -204,7 +218,7 @@ export class ThreadRun {
     const contents = (span ?? this.#allocator.query(rx)).read();
     assert.equal(contents.length, size, `${asked} bytes asked`);
     if (options.fillUnusedMemory) assertFilled(contents, options.fillPattern, "a fresh allocation");
-    const owned: Owned = { rx, poolGranularity: granularity, claim, size, span, contents };
+    const owned: Owned = { rx, kind, poolGranularity: granularity, claim, size, span, contents };
     this.#live.push(owned);
     if (this.#random.chance(0.8)) this.#fill(owned);
   }
@@ -297,11 +311,11 @@ export class ThreadRun {
     this.#checkContents(owned);
   }
 
-  #query({ rx, size }: Owned): void {
+  #query({ rx, size, kind }: Owned): void {
     const address = rx + this.#random.below(size);
     this.#note(`query ${address}`);
     const found = this.#allocator.query(address);
-    assert.deepEqual([found.rx, found.size], [rx, size]);
+    assert.deepEqual([found.rx, found.size, found.kind], [rx, size, kind]);
     assert.equal(this.#allocator.queryAddress(address), rx);
     const again = this.#allocator.spanOf(found.token);
     assert.deepEqual([again.rx, again.size], [rx, size]);
@@ -309,11 +323,12 @@ export class ThreadRun {
 
   #give(owned: Owned): void {
     const { rx, size: sizeBytes, poolGranularity: granularity, claim } = owned;
+    const kind = KINDS.indexOf(owned.kind);
     this.#note(`give ${rx}`);
     const mark = this.#fill(owned);
     const { token } = this.#spanOf(owned);
     const { generation } = token;
-    const parcel = { rx, generation, sizeBytes, poolGranularity: granularity, mark, claim };
+    const parcel = { rx, generation, sizeBytes, poolGranularity: granularity, kind, mark, claim };
     if (!this.#mailbox.put(this.#random, parcel)) return;
     this.#live.splice(this.#live.indexOf(owned), 1);
     this.#given.push({ token, isGone: false });
@@ -325,7 +340,8 @@ export class ThreadRun {
     if (parcel !== undefined) this.#own(parcel);
   }
 
-  #own({ rx, generation, sizeBytes, poolGranularity: granularity, mark, claim }: Parcel): void {
+  #own({ rx, generation, sizeBytes, poolGranularity: granularity, kind: number, mark, claim }: Parcel): void {
+    const kind = KINDS[number] ?? "code";
     const way = this.#random.pick(["token", "query", "address"] as const);
     this.#note(`receive ${rx} by ${way}`);
     const span = {
@@ -334,7 +350,7 @@ export class ThreadRun {
       address: () => undefined,
     }[way]();
     const contents = patternOf(mark, sizeBytes).slice();
-    const owned: Owned = { rx, size: sizeBytes, poolGranularity: granularity, claim, span, contents };
+    const owned: Owned = { rx, kind, size: sizeBytes, poolGranularity: granularity, claim, span, contents };
     this.#live.push(owned);
     this.#checkContents(owned);
   }

@@ -12,6 +12,7 @@ import { planRun } from "../test/support/operations.ts";
 import { Random } from "../test/support/random.ts";
 import { Claims } from "./claims.ts";
 import { Mailbox } from "./mailbox.ts";
+import { KINDS } from "./thread-run.ts";
 import type { ThreadPlan } from "./thread-run.ts";
 import type { ThreadCommand, ThreadOptions, ThreadReport } from "./threads-worker.ts";
 
@@ -182,8 +183,8 @@ async function run(team: Team, seed: number, perThread: number): Promise<number>
 function checkAll(allocator: JitAllocator, reports: readonly ThreadReport[], mailbox: Mailbox): void {
   allocator.verify();
   const model = new AllocatorModel(allocator.options, allocator.options.blockSize);
-  const onTheWay = mailbox.contents().map(({ rx, sizeBytes, poolGranularity }) => {
-    return { rx, size: sizeBytes, poolGranularity };
+  const onTheWay = mailbox.contents().map(({ rx, sizeBytes, poolGranularity, kind }) => {
+    return { rx, size: sizeBytes, poolGranularity, kind: KINDS[kind] ?? "code" };
   });
   for (const place of [...reports.flatMap(({ places }) => places), ...onTheWay]) {
     model.live.push({ ...place, spans: [], contents: new Uint8Array() });

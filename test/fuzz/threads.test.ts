@@ -102,7 +102,15 @@ describe("the mailbox", () => {
   test("gives out once what was put in, to whoever has the same memory", () => {
     const buffer = Mailbox.create();
     const random = new Random(1);
-    const parcel = { rx: BASE, generation: 7, sizeBytes: 64, poolGranularity: 128, mark: 3, claim: 9 };
+    const parcel = {
+      rx: BASE,
+      generation: 7,
+      sizeBytes: 64,
+      poolGranularity: 128,
+      kind: 2,
+      mark: 3,
+      claim: 9,
+    };
     assert.ok(new Mailbox(buffer).put(random, parcel));
     assert.deepEqual(new Mailbox(buffer).contents(), [parcel]);
     assert.deepEqual(new Mailbox(buffer).empty(), [parcel]);

@@ -3,7 +3,13 @@
  * places it is told, refuses those that cannot be, and says what every operation must answer.
  */
 import assert from "node:assert/strict";
-import type { JitAllocator, JitErrorCode, ResolvedJitAllocatorOptions, Span } from "../../src/index.ts";
+import type {
+  JitAllocator,
+  JitErrorCode,
+  ResolvedJitAllocatorOptions,
+  Span,
+  SpanKind,
+} from "../../src/index.ts";
 import { assertFilled, poolGranularity, roundUp } from "./rows.ts";
 
 /** What `blocks()` says of one block. */
@@ -12,6 +18,7 @@ export type BlockView = ReturnType<JitAllocator["blocks"]>[number];
 /** A live allocation, as the model sees it. */
 export interface ModelAllocation {
   readonly rx: number;
+  readonly kind: SpanKind;
   readonly poolGranularity: number;
   size: number;
   /** Every span that names it. The first one is there always. */
@@ -60,8 +67,8 @@ export class AllocatorModel {
     return inBlock ? "ERR_NOT_ALLOCATED" : "ERR_UNKNOWN_ADDRESS";
   }
 
-  /** Takes a new allocation in, after all that can be said against it. */
-  add(span: Span, askedSize: number): ModelAllocation {
+  /** Takes a new allocation in, after all that can be said against it. @param isFresh whether nothing was written to it yet */
+  add(span: Span, askedSize: number, kind: SpanKind = "code", isFresh = true): ModelAllocation {
     const { options } = this;
     const size = roundUp(askedSize, options.granularity);
     assert.equal(span.size, size, `${askedSize} bytes asked`);
@@ -73,9 +80,12 @@ export class AllocatorModel {
         `new [${span.rx}, +${size}) overlaps live [${other.rx}, +${other.size})`,
       );
     }
+    assert.equal(span.kind, kind);
+    assert.equal(span.rx === span.rw, kind === "data" || !options.useDualMapping, "two views, or one");
     const contents = span.read();
-    if (options.fillUnusedMemory) assertFilled(contents, options.fillPattern, "a fresh allocation");
-    const allocation = { rx: span.rx, poolGranularity: granularity, size, spans: [span], contents };
+    if (isFresh && options.fillUnusedMemory)
+      assertFilled(contents, options.fillPattern, "a fresh allocation");
+    const allocation = { rx: span.rx, kind, poolGranularity: granularity, size, spans: [span], contents };
     this.live.push(allocation);
     return allocation;
   }
@@ -123,7 +133,7 @@ export class AllocatorModel {
   }
 
   /** True where a request of that size may be refused: no hole takes it, and no further block fits the limit. */
-  mayRunOut(sizeBytes: number, blocks: readonly BlockView[]): boolean {
+  mayRunOut(sizeBytes: number, kind: SpanKind, blocks: readonly BlockView[]): boolean {
     const granularity = poolGranularity(this.options, sizeBytes);
     const padding = this.options.disableInitialPadding ? 0 : granularity;
     const granuleCount = roundUp(sizeBytes, this.options.granularity) / granularity;
@@ -132,7 +142,10 @@ export class AllocatorModel {
     const needed = roundUp(granuleCount * granularity + padding, this.blockUnit);
     if (reserved + needed <= this.options.maxReservedSize) return false;
     return !blocks.some(
-      (block) => block.granularity === granularity && longestRun(block.granules) >= granuleCount,
+      (block) =>
+        block.kind === kind &&
+        block.granularity === granularity &&
+        longestRun(block.granules) >= granuleCount,
     );
   }
 
@@ -153,6 +166,19 @@ export class AllocatorModel {
     assert.equal(statistics.reservedSize, reserved, "reservedSize");
     assert.equal(statistics.unusedSize, reserved - statistics.usedSize, "unusedSize");
     assert.ok(reserved <= this.options.maxReservedSize, "maxReservedSize");
+    for (const kind of ["code", "constants", "data"] as const) {
+      const { allocationCount, blockCount, reservedSize } = statistics.byKind[kind];
+      const ofKind = blocks.filter((block) => block.kind === kind);
+      assert.deepEqual(
+        [allocationCount, blockCount, reservedSize],
+        [
+          this.live.filter((allocation) => allocation.kind === kind).length,
+          ofKind.length,
+          ofKind.reduce((sum, block) => sum + block.size, 0),
+        ],
+        kind,
+      );
+    }
   }
 
   /** Asserts that every granule of every block is what the live allocations and the padding make it. */
@@ -169,6 +195,7 @@ export class AllocatorModel {
       );
       assert.ok(block, "every allocation lies in one block");
       assert.equal(block.granularity, allocation.poolGranularity, "in a block of its pool");
+      assert.equal(block.kind, allocation.kind, "in a block of its kind");
       const first = (allocation.rx - block.rx) / block.granularity;
       const last = first + allocation.size / block.granularity - 1;
       expected
@@ -180,41 +207,47 @@ export class AllocatorModel {
       assert.deepEqual(block.granules, granules, `granules at ${block.rx}`);
   }
 
-  /** Asserts what may happen to the set of blocks in one operation, and that no pool keeps too many empty ones. */
-  checkBlocks(before: readonly BlockView[], after: readonly BlockView[], refused: boolean): void {
+  /**
+   * Asserts what may happen to the set of blocks in one operation, and that no pool keeps too many empty ones.
+   * @param isOne whether it was one operation; of several nobody foresees the blocks
+   */
+  checkBlocks(
+    before: readonly BlockView[],
+    after: readonly BlockView[],
+    refused: boolean,
+    isOne = true,
+  ): void {
     const added = after.filter((block) => !before.some(({ rx }) => rx === block.rx));
     const gone = before.filter((block) => !after.some(({ rx }) => rx === block.rx));
-    if (refused) {
+    if (!isOne) {
+      // Only what is kept empty matters.
+    } else if (refused) {
       // Where empty blocks were to give way and one of them could not, others stand for those that had.
       assert.deepEqual(emptySizes(added), emptySizes(gone), "a refusal leaves the blocks that there were");
     } else {
       assert.ok(added.length <= 1, "no operation needs two blocks");
       for (const block of added) assert.ok(block.allocationCount > 0, "a new block is used at once");
     }
-    const emptyCounts = new Map<number, number>();
+    const emptyCounts = new Map<string, number>();
     for (const block of after) {
       if (block.allocationCount > 0) continue;
-      const count = (emptyCounts.get(block.granularity) ?? 0) + 1;
-      emptyCounts.set(block.granularity, count);
+      const count = (emptyCounts.get(poolOf(block)) ?? 0) + 1;
+      emptyCounts.set(poolOf(block), count);
       assert.ok(count <= (this.options.immediateRelease ? 0 : 1), `${count} empty blocks in a pool`);
     }
-    if (this.options.immediateRelease) return;
+    if (this.options.immediateRelease || !isOne) return;
     // What emptied is kept unless another empty block of its pool is.
     for (const block of gone) {
       // An allocation that would pass maxReservedSize may have the empty blocks of every pool given up for it.
-      assert.ok(
-        emptyCounts.has(block.granularity) || added.length > 0,
-        "the only empty block of a pool is kept",
-      );
+      assert.ok(emptyCounts.has(poolOf(block)) || added.length > 0, "the only empty block of a pool is kept");
     }
   }
 
   /** Asserts what a reset leaves of the blocks. */
   checkReset(policy: "soft" | "hard", before: readonly BlockView[], after: readonly BlockView[]): void {
-    const pools =
-      policy === "hard" || this.options.immediateRelease ? [] : before.map((block) => block.granularity);
+    const pools = policy === "hard" || this.options.immediateRelease ? [] : before.map(poolOf);
     assert.deepEqual(
-      after.map((block) => block.granularity).sort(),
+      after.map(poolOf).sort(),
       [...new Set(pools)].sort(),
       "one block of each pool that had any",
     );
@@ -223,11 +256,16 @@ export class AllocatorModel {
   }
 }
 
+/** The pool of a block. */
+function poolOf({ kind, granularity }: BlockView): string {
+  return `${kind} ${granularity}`;
+}
+
 /** Blocks in which nothing is allocated, told apart by what one empty block differs from another in. */
 function emptySizes(blocks: readonly BlockView[]): string[] {
   for (const { rx, allocationCount } of blocks)
     assert.equal(allocationCount, 0, `the block at ${rx} is empty`);
-  return blocks.map(({ granularity, size }) => `${granularity} ${size}`).sort();
+  return blocks.map((block) => `${poolOf(block)} ${block.size}`).sort();
 }
 
 /** The longest run of free granules. */

@@ -1,5 +1,5 @@
 /** The operations of a random run: plain data, made from a seed alone, so that every run can be replayed. */
-import type { CachePolicy, JitAllocatorOptions } from "../../src/index.ts";
+import type { CachePolicy, JitAllocatorOptions, SpanKind } from "../../src/index.ts";
 import type { SimulatedOperation } from "../../src/vm/simulated.ts";
 import type { Random } from "./random.ts";
 
@@ -39,7 +39,30 @@ export interface Step {
  * fractions of a size: a step has a meaning in whatever state it meets, so runs can be cut short and reordered.
  */
 export type Operation =
-  | { readonly kind: "alloc"; readonly sizeBytes: number; readonly by: "span" | "address" }
+  | {
+      readonly kind: "alloc";
+      readonly sizeBytes: number;
+      readonly by: "span" | "address";
+      /** Of what kind; addresses are always of code. */
+      readonly of: SpanKind;
+    }
+  | {
+      readonly kind: "patch";
+      readonly which: number;
+      readonly part: number;
+      /** Bytes; 3 and 16 are refused. */
+      readonly length: 1 | 2 | 3 | 4 | 8 | 16;
+      /** Bytes from the next right offset. */
+      readonly off: 0 | 1;
+    }
+  | { readonly kind: "veneer"; readonly which: number; readonly action: VeneerAction }
+  | {
+      readonly kind: "module";
+      readonly sizes: readonly number[];
+      readonly which: number;
+      readonly ending: "commit" | "dispose" | "tooLarge";
+    }
+  | { readonly kind: "unload"; readonly which: number }
   | { readonly kind: "release"; readonly which: number; readonly by: "span" | "address" | "dispose" }
   | {
       readonly kind: "shrink";
@@ -82,6 +105,8 @@ export type Operation =
       readonly which: number;
     };
 
+/** What is done with a veneer. */
+export type VeneerAction = "take" | "retarget" | "release" | "dispose";
 /** What a write callback does to the allocator that called it. */
 export type InsideAction = "release" | "shrink" | "alloc" | "reset";
 /** What is done with a span or an address of another allocator. */
@@ -114,6 +139,11 @@ export type AddressAction = "release" | "shrink" | "shrinkToNothing" | "query" |
 /** What is done with a span of something released. */
 export type SpanAction =
   "release" | "shrink" | "write" | "emit" | "read" | "dispose" | "allocator.release" | "allocator.shrink";
+
+/** Half of all allocations are of code. */
+const KIND_MIX: readonly SpanKind[] = ["code", "constants", "code", "data"];
+/** Operations of several steps, of which nobody foresees which one meets a fault. */
+const MADE_OF_SEVERAL: readonly string[] = ["veneer", "module", "unload"];
 
 const POLICIES: readonly CachePolicy[] = ["default", "flush", "never"];
 const MISUSED_ADDRESSES: readonly MisusedAddress[] = [
@@ -268,6 +298,7 @@ export class OperationSource {
     if (
       this.#faultProbability === 0 ||
       operation.kind === "reenter" ||
+      MADE_OF_SEVERAL.includes(operation.kind) ||
       !random.chance(this.#faultProbability)
     ) {
       return { operation };
@@ -282,7 +313,12 @@ export class OperationSource {
     const dice = random.below(1000);
     if (dice < 650) {
       if (liveCount === 0 || random.chance(this.#allocShare))
-        return { kind: "alloc", sizeBytes: this.#size(), by };
+        return {
+          kind: "alloc",
+          sizeBytes: this.#size(),
+          by,
+          of: KIND_MIX[which % KIND_MIX.length] ?? "code",
+        };
       return { kind: "release", which, by: random.chance(0.1) ? "dispose" : by };
     }
     if (dice < 710) return { kind: "shrink", which, by, part: this.#part(1.1) };
@@ -309,8 +345,30 @@ export class OperationSource {
       return { kind: "scope", which: [which, random.next(), random.next()], part: this.#part(1) };
     }
     if (dice < 873) return { kind: "reenter", which, inside: this.#inside() };
-    if (dice < 875) return { kind: "reset", policy: random.chance(0.7) ? "soft" : "hard" };
+    if (dice < 885) return this.#linking(which, dice - 873);
+    if (dice < 887) return { kind: "reset", policy: random.chance(0.7) ? "soft" : "hard" };
     return this.#misuse(which);
+  }
+
+  /** @param dice below 12 */
+  #linking(which: number, dice: number): Operation {
+    const random = this.#random;
+    if (dice < 4) {
+      const length = random.pick([1, 2, 4, 4, 8, 8, 3, 16] as const);
+      return { kind: "patch", which, part: this.#part(1.02), length, off: random.chance(0.2) ? 1 : 0 };
+    }
+    if (dice < 8) {
+      const action = random.pick(["take", "take", "take", "retarget", "release", "dispose"] as const);
+      return { kind: "veneer", which, action };
+    }
+    if (dice === 11) return { kind: "unload", which };
+    const ending = random.pick(["commit", "commit", "commit", "dispose", "tooLarge"] as const);
+    return {
+      kind: "module",
+      sizes: Array.from({ length: random.below(6) }, () => this.#size()),
+      which,
+      ending,
+    };
   }
 
   /** A reset takes everything away, and would keep blocks from ever filling up if it came often. */

@@ -4,6 +4,8 @@ import { JitError, type Span } from "../../src/index.ts";
 import { performMisuse } from "./misuse.ts";
 import type { ModelAllocation } from "./model.ts";
 import type { InsideAction, Operation } from "./operations.ts";
+import { platform } from "../../src/base/platform.ts";
+import { performLinking } from "./perform-linking.ts";
 import { someBytes } from "./rows.ts";
 import { pick, type Subject } from "./subject.ts";
 
@@ -14,7 +16,7 @@ const SPANS_LIMIT = 4;
 
 type Use = Extract<
   Operation,
-  { kind: "release" | "shrink" | "query" | "write" | "emit" | "scope" | "reenter" }
+  { kind: "release" | "shrink" | "query" | "write" | "patch" | "emit" | "scope" | "reenter" }
 >;
 
 /** Does the operation. Returns true where the allocator refused, as the model said it would. */
@@ -22,6 +24,10 @@ export function perform(subject: Subject, operation: Operation): boolean {
   switch (operation.kind) {
     case "alloc":
       return alloc(subject, operation);
+    case "veneer":
+    case "module":
+    case "unload":
+      return performLinking(subject, operation);
     case "reset":
       subject.allocator.reset(operation.policy);
       subject.model.clear();
@@ -30,6 +36,7 @@ export function perform(subject: Subject, operation: Operation): boolean {
     case "shrink":
     case "query":
     case "write":
+    case "patch":
     case "emit":
     case "scope":
     case "reenter": {
@@ -44,17 +51,19 @@ export function perform(subject: Subject, operation: Operation): boolean {
 
 function alloc(
   subject: Subject,
-  { sizeBytes, by }: Pick<Extract<Operation, { kind: "alloc" }>, "sizeBytes" | "by">,
+  { sizeBytes, by, of }: Pick<Extract<Operation, { kind: "alloc" }>, "sizeBytes" | "by" | "of">,
 ): boolean {
   const { allocator, model } = subject;
   let span: Span | undefined;
-  const allocate = (): Span =>
-    by === "span" ? allocator.alloc(sizeBytes) : allocator.query(allocator.allocAddress(sizeBytes));
-  if (subject.mustRunOut(sizeBytes)) {
+  const allocate = (): Span => {
+    if (of !== "code") return allocator.alloc(sizeBytes, { kind: of });
+    return by === "span" ? allocator.alloc(sizeBytes) : allocator.query(allocator.allocAddress(sizeBytes));
+  };
+  if (subject.mustRunOut(sizeBytes, of)) {
     return subject.attempt("ERR_OUT_OF_MEMORY", allocate, () => assert.fail("there was no room for this"));
   }
   const refused = subject.attempt(undefined, allocate, (made) => (span = made));
-  if (span !== undefined) model.add(span, sizeBytes);
+  if (span !== undefined) model.add(span, sizeBytes, of);
   return refused;
 }
 
@@ -106,6 +115,8 @@ function use(subject: Subject, operation: Use, allocation: ModelAllocation): boo
         [allocation],
       );
     }
+    case "patch":
+      return patch(subject, operation, allocation, span);
     case "emit":
       return emit(subject, operation, allocation, span);
     case "scope":
@@ -113,6 +124,28 @@ function use(subject: Subject, operation: Use, allocation: ModelAllocation): boo
     case "reenter":
       return reenter(subject, operation.inside, allocation, span);
   }
+}
+
+function patch(
+  subject: Subject,
+  { part, length, off, which }: Extract<Operation, { kind: "patch" }>,
+  allocation: ModelAllocation,
+  span: Span,
+): boolean {
+  const offset = Math.floor((part * allocation.size) / length) * length + off;
+  const bytes = someBytes(length, which % 83);
+  const isWord = allocation.kind === "code" && platform.processor === "arm64";
+  const isRight =
+    allocation.kind !== "data" &&
+    (isWord ? [4] : [1, 2, 4, 8]).includes(length) &&
+    offset % length === 0 &&
+    offset + length <= allocation.size;
+  return subject.attempt(
+    isRight ? undefined : "ERR_INVALID_ARGUMENT",
+    () => span.patch(offset, bytes),
+    () => allocation.contents.set(bytes, offset),
+    [allocation],
+  );
 }
 
 function emit(
@@ -222,7 +255,7 @@ function reenter(subject: Subject, inside: InsideAction, allocation: ModelAlloca
       return false;
     }
     case "alloc": {
-      write(() => void alloc(subject, { sizeBytes: 64, by: "span" }));
+      write(() => void alloc(subject, { sizeBytes: 64, by: "span", of: "code" }));
       allocation.contents.set(bytes);
       model.checkContents(allocation);
       return false;

@@ -155,6 +155,10 @@ export function describeProgram({ plan, steps }: Program): string[] {
 function noOperations(): Record<Operation["kind"], number> {
   return {
     alloc: 0,
+    patch: 0,
+    veneer: 0,
+    module: 0,
+    unload: 0,
     release: 0,
     shrink: 0,
     query: 0,

@@ -1,6 +1,14 @@
 /** An allocator on simulated memory and its model, which are given the same operations and must say the same. */
 import assert from "node:assert/strict";
-import { JitAllocator, JitError, type JitErrorCode, type Span } from "../../src/index.ts";
+import {
+  JitAllocator,
+  JitError,
+  type JitErrorCode,
+  type JitModule,
+  type Span,
+  type SpanKind,
+  type Veneer,
+} from "../../src/index.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { AllocatorModel, type BlockView, type ModelAllocation } from "./model.ts";
 import { RANGE_OPERATIONS, type Operation, type PlannedFault, type RunPlan } from "./operations.ts";
@@ -8,6 +16,8 @@ import { someBytes } from "./rows.ts";
 
 /** Large pages of the simulated machine: small, so that blocks aligned to them stay small too. */
 const LARGE_PAGE_BYTES = 128 * 1024;
+/** Operations that may map and unmap more than one block. */
+const SEVERAL_STEPS: readonly string[] = ["veneer", "module", "unload"];
 /** What is looked at after an operation, beside the statistics. */
 export interface Watch {
   /** verify(), and how full each block is. */
@@ -23,6 +33,9 @@ export class Subject {
   readonly model: AllocatorModel;
   /** Spans of another allocator in the same machine, and what is written in them. */
   readonly foreignSpans: readonly Span[];
+  /** The veneers and the modules of this run, live or not. */
+  readonly veneers: Veneer[] = [];
+  readonly modules: JitModule[] = [];
   readonly refusals: Partial<Record<JitErrorCode, number>> = {};
   readonly #foreign: JitAllocator;
   readonly #foreignContents: readonly Uint8Array[];
@@ -66,21 +79,22 @@ export class Subject {
   }
 
   /** Whether the model sees no room for an allocation of that size: then it must be refused. */
-  mustRunOut(sizeBytes: number): boolean {
+  mustRunOut(sizeBytes: number, kind: SpanKind): boolean {
     const { maxReservedSize } = this.model.options;
     const { reservedSize } = this.allocator.statistics();
     if (reservedSize + sizeBytes + this.model.blockUnit + 4096 <= maxReservedSize) return false;
     this.#blocks = this.allocator.blocks(); // how full they are decides
-    return this.model.mayRunOut(sizeBytes, this.#blocks);
+    return this.model.mayRunOut(sizeBytes, kind, this.#blocks);
   }
 
   /** Compares what one operation can change. */
   compare(operation: Operation, refused: boolean, { verifies, inspects }: Watch): void {
     const before = this.#blocks;
-    if (verifies || inspects || operation.kind === "reset" || this.#isOutdated()) {
+    const isOne = !SEVERAL_STEPS.includes(operation.kind);
+    if (verifies || inspects || operation.kind === "reset" || !isOne || this.#isOutdated()) {
       this.#blocks = this.allocator.blocks();
       if (operation.kind === "reset") this.model.checkReset(operation.policy, before, this.#blocks);
-      else this.model.checkBlocks(before, this.#blocks, refused);
+      else this.model.checkBlocks(before, this.#blocks, refused, isOne);
     }
     this.model.checkStatistics(this.allocator, this.#blocks);
     if (verifies || inspects) this.allocator.verify();
