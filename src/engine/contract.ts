@@ -38,6 +38,14 @@ export interface SpanToken {
   readonly generation: number;
 }
 
+/** The generations of the module that a builder makes in a shared allocator (sharing/modules.ts). */
+export interface ModuleTicket {
+  /** Their batch; -1 = none was needed yet. */
+  batch: number;
+  /** The generation that was given last. */
+  last: number;
+}
+
 /** A block as the register knows it. Addresses and sizes in bytes. */
 export interface RegisteredBlock {
   readonly pool: number;

@@ -2,7 +2,7 @@
 import type { AllocatorOperations } from "./operations.ts";
 import { BlockMemory } from "./block-memory.ts";
 import { BlockTrims } from "./block-trims.ts";
-import type { SharedParts, SpanOwner, SpanToken } from "./contract.ts";
+import type { ModuleTicket, SharedParts, SpanOwner, SpanToken } from "./contract.ts";
 import type { Core } from "../core/core.ts";
 import { enterInLedger } from "../core/generations.ts";
 import { Kind } from "../core/layout.ts";
@@ -126,6 +126,10 @@ export class Engine implements AllocatorOperations {
     return this.#allocatedSpan(this.#place(size, kind));
   }
 
+  allocPart(_ticket: ModuleTicket, size: number, kind: Kind): Span {
+    return this.allocOf(size, kind);
+  }
+
   /** Makes the span of the allocation that the core has just made. If that fails, the allocation is released. */
   #allocatedSpan(isInNewBlock: boolean): Span {
     const { block, granule } = this.core;
@@ -237,7 +241,11 @@ export class Engine implements AllocatorOperations {
     if (status === Status.sparse) this.trims.trimSparse(mapped.block);
   }
 
-  releaseAll(spans: readonly Span[]): void {
+  commitModule(): void {
+    this.checkOpen("commit a module of");
+  }
+
+  releaseModule(_ticket: ModuleTicket, spans: readonly Span[]): void {
     needMuchStack();
     this.#warmUp();
     this.releaseCount++;

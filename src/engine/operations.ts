@@ -1,7 +1,7 @@
 import type { Address } from "../ffi/contract.ts";
 import type { Kind } from "../core/layout.ts";
 import type { AddressRange } from "../vm/contract.ts";
-import type { SpanOwner, SpanToken } from "./contract.ts";
+import type { ModuleTicket, SpanOwner, SpanToken } from "./contract.ts";
 import type { Span } from "./span.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { WriteScopeOwner } from "./write-scope.ts";
@@ -14,8 +14,12 @@ export interface AllocatorOperations extends SpanOwner, WriteScopeOwner {
   /** Stores bytes that are read as data, in one access. */
   store(span: Span, offset: number, bytes: Uint8Array): void;
   release(target: Span | Address): void;
-  /** Releases live spans of this allocator: all, or where the system refuses the first step, none. */
-  releaseAll(spans: readonly Span[]): void;
+  /** Allocates a part of a module. */
+  allocPart(ticket: ModuleTicket, size: number, kind: Kind): Span;
+  /** Ends the building of a module: whatever becomes of this thread, its allocations are there. */
+  commitModule(ticket: ModuleTicket): void;
+  /** Releases live spans of a module: all, or where the system refuses the first step, none. */
+  releaseModule(ticket: ModuleTicket, spans: readonly Span[]): void;
   shrink(target: Span | Address, newSize: number): void;
   query(rx: Address): Span;
   queryAddress(rx: Address): Address;

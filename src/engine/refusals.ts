@@ -101,6 +101,14 @@ export function outOfGenerations(): JitError {
   );
 }
 
+/** A module of a shared allocator has as many parts as it can. */
+export function outOfParts(): JitError {
+  return new JitError(
+    "ERR_TOO_LARGE",
+    "Cannot add to a module: in a shared allocator it has at most 4,096 parts; put several pieces into one part",
+  );
+}
+
 /** All member numbers belong to threads that still share the allocator. */
 export function outOfNumbers(): JitError {
   return new JitError(

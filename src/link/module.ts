@@ -11,6 +11,7 @@
 import { JitError } from "../base/errors.ts";
 import { copyBytes, isUint8Array, newBytes, typedArrayLength } from "../base/intrinsics.ts";
 import { numbered } from "../base/telling-apart.ts";
+import type { ModuleTicket } from "../engine/contract.ts";
 import type { SpanKind } from "../engine/kinds.ts";
 import { kindNumber } from "../engine/kinds.ts";
 import { outOfCopies, refuseReleased, refuseValue } from "../engine/refusals.ts";
@@ -65,6 +66,7 @@ export class ModuleBuilder implements Disposable {
   readonly #operations: Operations;
   readonly #veneers: VeneerPool;
   readonly #nameSpan: NameSpan;
+  readonly #ticket: ModuleTicket = { batch: -1, last: 0 };
   #parts: BuiltPart[] = [];
   #taken: Veneer[] = [];
   #isOver = false;
@@ -116,6 +118,7 @@ export class ModuleBuilder implements Disposable {
       const scope = new WriteScope(this.#operations, "default");
       for (const { span, part } of this.#parts) scope.write(span, 0, part.bytes);
       scope[Symbol.dispose]();
+      this.#operations().commitModule(this.#ticket);
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
@@ -126,7 +129,7 @@ export class ModuleBuilder implements Disposable {
     this.#parts = [];
     this.#taken = [];
     this.#isOver = true;
-    return new JitModule(key, this.#operations, spans, veneers);
+    return new JitModule(key, this.#operations, this.#ticket, spans, veneers);
   }
 
   /** The printed name: `ModuleBuilder 3`. The number is unique in this thread, so that assertions tell builders apart. */
@@ -141,7 +144,7 @@ export class ModuleBuilder implements Disposable {
   [Symbol.dispose](): void {
     this.#isOver = true;
     const spans = this.#parts.map(({ span }) => span);
-    releaseLive(this.#operations, spans, this.#taken);
+    releaseLive(this.#operations, this.#ticket, spans, this.#taken);
     this.#parts = [];
     this.#taken = [];
   }
@@ -154,7 +157,7 @@ export class ModuleBuilder implements Disposable {
       throw refuseValue("add to a module", bytesOrSize, "a part is a Uint8Array, or a number of bytes");
     }
     const size = isSize ? bytesOrSize : typedArrayLength(bytesOrSize);
-    const span = this.#operations().allocOf(size, kindNumber(kind));
+    const span = this.#operations().allocPart(this.#ticket, size, kindNumber(kind));
     try {
       const bytes = newBytes(size);
       if (bytes === undefined) throw outOfCopies("stage", size);
@@ -182,14 +185,22 @@ export class JitModule implements Disposable {
   /** The spans of its parts, in the order in which they were added. */
   readonly spans: readonly Span[];
   readonly #operations: Operations;
+  readonly #ticket: ModuleTicket;
   readonly #veneers: readonly Veneer[];
   #isReleased = false;
 
   /** @internal */
-  constructor(secret: symbol, operations: Operations, spans: readonly Span[], veneers: readonly Veneer[]) {
+  constructor(
+    secret: symbol,
+    operations: Operations,
+    ticket: ModuleTicket,
+    spans: readonly Span[],
+    veneers: readonly Veneer[],
+  ) {
     if (secret !== key) throw new TypeError("Cannot make a JitModule: commit a ModuleBuilder");
     this.spans = Object.freeze(spans);
     this.#operations = operations;
+    this.#ticket = ticket;
     this.#veneers = veneers;
   }
 
@@ -206,7 +217,7 @@ export class JitModule implements Disposable {
    */
   release(): void {
     if (this.isReleased) throw refuseReleased("release", this.spans[0]?.rx ?? 0);
-    releaseLive(this.#operations, this.spans, this.#veneers);
+    releaseLive(this.#operations, this.#ticket, this.spans, this.#veneers);
     this.#isReleased = true;
   }
 
@@ -222,9 +233,14 @@ export class JitModule implements Disposable {
 }
 
 /** Releases what is live of these spans, and then the veneers, which have little to be refused. */
-function releaseLive(operations: Operations, spans: readonly Span[], veneers: readonly Veneer[]): void {
+function releaseLive(
+  operations: Operations,
+  ticket: ModuleTicket,
+  spans: readonly Span[],
+  veneers: readonly Veneer[],
+): void {
   const live = spans.filter((span) => !span.isReleased);
-  if (live.length > 0) operations().releaseAll(live);
+  if (live.length > 0) operations().releaseModule(ticket, live);
   for (const veneer of veneers) veneer[Symbol.dispose]();
 }
 

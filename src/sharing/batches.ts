@@ -43,7 +43,18 @@ export class GenerationBatches {
   }
 
   ownerOfBatch(batch: number): number {
-    return this.#owners[batch] ?? 0;
+    return (this.#owners[batch] ?? 0) & ~Batches.pending;
+  }
+
+  /** Whether the batch is of a module that is not committed, or is on its way out (modules.ts). */
+  isPending(batch: number): boolean {
+    return ((this.#owners[batch] ?? 0) & Batches.pending) !== 0;
+  }
+
+  /** Makes a batch pending, or no longer: in one write. */
+  markPending(batch: number, isPending: boolean): void {
+    const owner = this.ownerOfBatch(batch);
+    this.#owners[batch] = isPending ? owner | Batches.pending : owner;
   }
 
   /**

@@ -49,6 +49,8 @@ export const enum Field {
   lastNumber = 12,
   /** Counts the threads that the system cannot identify. */
   unnamedThreads = 13,
+  /** The batch of the module that an operation is working on, with 1 added; 0 = none (modules.ts). */
+  module = 14,
   /**
    * The lock has a cache line of its own, because waiting threads read it again and again. Three integers follow it. The
    * first counts acquisitions: by it waiting threads tell a lock that changes hands from one that is never let go. On the
@@ -121,6 +123,8 @@ export const enum Batches {
   start = Given.start + Members.count,
   /** A batch has 4,096 generations: a thread reads the shared counter once in as many allocations. */
   shift = 12,
+  /** Added to the owner of a batch: its allocations are of a module that is not committed, or is on its way out. */
+  pending = 0x8000,
   /** The number of batches of 2**31 generations. */
   count = 2 ** (31 - shift),
   integers = count >> 1,

@@ -62,9 +62,14 @@ export class SharedLedgers {
 
   /** The start addresses of a member's live allocations. */
   allocationsBy(member: number): Address[] {
+    return this.#addressesOf((batch) => this.#state.batches.ownerOfBatch(batch) === member);
+  }
+
+  /** The start addresses of the live allocations of certain batches. */
+  #addressesOf(isWanted: (batch: number) => boolean): Address[] {
     const addresses: Address[] = [];
     this.#read((entry, granule, generation) => {
-      if (this.#state.batches.ownerOf(generation) !== member) return;
+      if (!isWanted(batchOf(generation))) return;
       addresses.push(entry.rx + granule * 2 ** this.#engine.core.granuleShiftOf(entry.pool));
     });
     return addresses;
@@ -81,12 +86,16 @@ export class SharedLedgers {
   }
 
   /**
-   * Makes `heir` the owner of all live allocations of `member`. May be interrupted anywhere and repeated: each batch,
-   * with all its live allocations, belongs to one member or the other.
+   * Makes `heir` the owner of all live allocations of `member`, but for those of modules that are not whole, which it
+   * releases. May be interrupted anywhere and repeated: each batch, with all its live allocations, belongs to one member or
+   * the other.
    * @returns the number of allocations handed over
    */
   handOver(member: number, heir: number): number {
     const { batches } = this.#state;
+    this.#releaseEach(
+      this.#addressesOf((batch) => batches.isPending(batch) && batches.ownerOfBatch(batch) === member),
+    );
     let handed = 0;
     for (const [batch, count] of this.#countByBatch()) {
       if (batches.ownerOfBatch(batch) !== member) continue;
@@ -103,8 +112,11 @@ export class SharedLedgers {
    * @throws JitError where some could not be released; it says how many were, and what the system refused first
    */
   releaseAllBy(member: number): number {
+    return this.#releaseEach(this.allocationsBy(member));
+  }
+
+  #releaseEach(addresses: readonly Address[]): number {
     needMuchStack();
-    const addresses = this.allocationsBy(member);
     const failures: JitError[] = [];
     for (const address of addresses) {
       try {

@@ -2,11 +2,13 @@
 import { indexAll } from "../core/run-index.ts";
 import { restoreLookUp } from "../core/lookup.ts";
 import { rebuild } from "../core/rebuild.ts";
+import { readLedger } from "../core/ledger.ts";
 import { isSetUp } from "../core/state.ts";
 import { granulesOf } from "../core/survey.ts";
 import type { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
 import { coreOptionsOf } from "../engine/options.ts";
+import { batchOf } from "./batches.ts";
 import { Intent } from "./layout.ts";
 import type { SharedState } from "./shared-state.ts";
 
@@ -15,7 +17,7 @@ import type { SharedState } from "./shared-state.ts";
  * memory that is mapped and not registered. May be interrupted anywhere and repeated. Afterwards all threads, this one
  * too, must renew what they keep for themselves.
  */
-export function repair(engine: Engine, state: SharedState): void {
+export function repair(engine: Engine, state: SharedState, isOver: (member: number) => boolean): void {
   const { core, blocks } = engine;
   const { register } = state;
   register.bumpEpoch();
@@ -26,6 +28,7 @@ export function repair(engine: Engine, state: SharedState): void {
   }
   const { intent } = state;
   if (intent !== Intent.none) forgetAll(engine, state);
+  forgetPending(engine, state, isOver);
   const staying = register.staying();
   const leaving = register.leaving();
   const surplus = rebuild(core.words, core.doubles, staying);
@@ -51,6 +54,45 @@ function forgetAll({ core }: Engine, { register }: SharedState): void {
   for (const { generations, pool, sizeBytes } of register.staying()) {
     core.words.fill(0, generations, generations + sizeBytes / 2 ** core.granuleShiftOf(pool));
   }
+}
+
+/**
+ * Strikes modules out of the ledgers that are not whole, and that nobody will finish: the one that an operation was working
+ * on, and those of threads that are over.
+ * @param isOver whether a member will never use the allocator again
+ */
+function forgetPending(
+  { core, options }: Engine,
+  state: SharedState,
+  isOver: (member: number) => boolean,
+): void {
+  const { batches, register } = state;
+  const interrupted = state.module - 1;
+  const isOverByMember = new Map<number, boolean>();
+  const isDoomed = (batch: number): boolean => {
+    if (!batches.isPending(batch)) return false;
+    if (batch === interrupted) return true;
+    const owner = batches.ownerOfBatch(batch);
+    const known = isOverByMember.get(owner) ?? isOver(owner);
+    isOverByMember.set(owner, known);
+    return known;
+  };
+  const { words } = core;
+  for (const { generations, pool, sizeBytes } of register.staying()) {
+    const capacity = sizeBytes / 2 ** core.granuleShiftOf(pool);
+    readLedger(
+      words,
+      generations,
+      options.disableInitialPadding ? 0 : 1,
+      capacity,
+      (granule, count, generation) => {
+        if (!isDoomed(batchOf(generation))) return;
+        words[generations + granule] = 0;
+        if (count > 1) words[generations + granule + 1] = 0;
+      },
+    );
+  }
+  state.module = 0;
 }
 
 /** Unmaps empty blocks. Returns false where the system refuses one, which stays until the next repair or disposal. */

@@ -14,7 +14,7 @@ import { outOfNumbers, refuseDetached } from "../engine/refusals.ts";
 import type { Kind } from "../core/layout.ts";
 import { repair } from "./repair.ts";
 import { SharedLedgers } from "./ledgers.ts";
-import type { SpanToken } from "../engine/contract.ts";
+import type { ModuleTicket, SpanToken } from "../engine/contract.ts";
 import type { Span } from "../engine/span.ts";
 import { statisticsOf } from "../engine/statistics.ts";
 import { needMuchStack, needStack, needStackAtFirst } from "../base/stack.ts";
@@ -24,6 +24,7 @@ import { MemberTable } from "./members.ts";
 import { Membership } from "./membership.ts";
 import type { ThreadInspector } from "./members.ts";
 import { Field, Intent } from "./layout.ts";
+import { SharedModules } from "./modules.ts";
 import { OwnGenerations } from "./own-generations.ts";
 import type { SharedState } from "./shared-state.ts";
 import { joinInPlace } from "./succession.ts";
@@ -43,6 +44,7 @@ export class SharedEngine implements AllocatorOperations {
   readonly #members: MemberTable;
   readonly #ledgers: SharedLedgers;
   readonly #generations: OwnGenerations;
+  readonly #modules: SharedModules;
   #lock: Lock;
   /** The epoch of what this thread keeps for itself; NaN = all of it may be stale. */
   #epoch = NaN;
@@ -62,6 +64,7 @@ export class SharedEngine implements AllocatorOperations {
     this.#members = new MemberTable(state.atomics, threads);
     this.#ledgers = new SharedLedgers(engine, state);
     this.#generations = new OwnGenerations(engine.core, state.batches, this.#ledgers);
+    this.#modules = new SharedModules(state, this.#ledgers, () => this.memberId);
     this.#length = engine.core.words.length;
     const number = this.#members.join();
     this.#lock = this.#lockAs(number);
@@ -91,7 +94,7 @@ export class SharedEngine implements AllocatorOperations {
     state.isTorn = true;
     if (isTorn) {
       needMuchStack();
-      repair(this.engine, state);
+      repair(this.engine, state, (number) => this.#members.isOver(number));
     }
     if (state.epoch !== this.#epoch) this.#catchUp();
     this.#generations.begin();
@@ -262,8 +265,17 @@ export class SharedEngine implements AllocatorOperations {
     }
   }
 
-  releaseAll(spans: readonly Span[]): void {
-    this.#run(() => this.engine.releaseAll(spans));
+  allocPart(ticket: ModuleTicket, size: number, kind: Kind): Span {
+    const { core } = this.engine;
+    return this.#run(() => this.#modules.add(ticket, core, () => this.engine.allocOf(size, kind)));
+  }
+
+  commitModule(ticket: ModuleTicket): void {
+    this.#run(() => this.#modules.commit(ticket));
+  }
+
+  releaseModule(ticket: ModuleTicket, spans: readonly Span[]): void {
+    this.#run(() => this.#modules.release(ticket, spans, () => this.engine.releaseModule(ticket, spans)));
   }
 
   releaseIfLive(span: Span): void {

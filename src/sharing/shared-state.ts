@@ -99,6 +99,15 @@ export class SharedState {
     this.words[Field.intent] = value;
   }
 
+  /** The batch of the module that an operation is working on, with 1 added; 0 = none. */
+  get module(): number {
+    return this.words[Field.module] ?? 0;
+  }
+
+  set module(value: number) {
+    this.words[Field.module] = value;
+  }
+
   get isDisposed(): boolean {
     return this.words[Field.isDisposed] !== 0;
   }
