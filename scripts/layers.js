@@ -107,6 +107,7 @@ const exceptions = [
   { files: "src/cli/demo.ts", imports: ["examples/brainf/"] },
   { files: "src/ffi/koffi.ts", imports: ["koffi"] },
   { files: "src/ffi/bun.ts", imports: ["bun:ffi"] },
+  { files: "src/ffi/node.ts", imports: ["node:ffi"] },
   { files: "src/insight/iced.ts", imports: ["iced-x86"] },
   { files: "src/insight/capstone.ts", imports: ["@alexaltea/capstone-js"] },
 ];
@@ -202,7 +203,8 @@ export const layerRule = {
       ExportAllDeclaration: (node) => check(node.source),
       ImportExpression: (node) => check(node.source),
       TSImportType: (/** @type {any} */ node) => check(node.source ?? node.argument),
-      "CallExpression[callee.name='require']": (/** @type {any} */ node) => check(node.arguments[0]),
+      "CallExpression[callee.name=/^require(Module)?$/]": (/** @type {any} */ node) =>
+        check(node.arguments[0]),
       Literal(node) {
         const named = typeof node.value === "string" && /^koffi($|\/)/.test(node.value);
         if (named && file.startsWith("src/") && file !== koffiFile) {

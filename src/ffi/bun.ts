@@ -10,7 +10,6 @@
  * - Signatures cannot be variadic. Where variadic arguments are passed like others (x86-64, and AArch64 but for Apple's),
  *   variadic functions are called with an ordinary signature.
  */
-import { createRequire } from "node:module";
 import { JitError } from "../base/errors.ts";
 import { platform } from "../base/platform.ts";
 import type {
@@ -24,6 +23,7 @@ import type {
   NativeType,
 } from "./contract.ts";
 import { detach, findErrnoLocation, messageOf, noneFound } from "./common.ts";
+import { requireModule } from "./require.ts";
 import { converted, toNumber, type Conversions } from "./trampoline.ts";
 
 interface BunSignature {
@@ -88,7 +88,7 @@ export function openBun(load: () => BunFfiModule = requireBunFfi): Ffi {
 
 /** Loads the module by `require`: synchronously, on demand, and unseen by runtimes that do not have it. */
 function requireBunFfi(): BunFfiModule {
-  return createRequire(import.meta.url)("bun:ffi") as BunFfiModule;
+  return requireModule("bun:ffi") as BunFfiModule;
 }
 
 class BunFfi implements Ffi {

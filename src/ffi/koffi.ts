@@ -14,8 +14,8 @@
  *   callback that was made while another one was running is given the wrong bounds (koffi 3.3.4): called from further out,
  *   it runs JavaScript on the wrong stack, which ends the process or finds the stack used up.
  */
-import { createRequire } from "node:module";
 import { JitError } from "../base/errors.ts";
+import { platform, type SystemName } from "../base/platform.ts";
 import { detach, messageOf, noneFound } from "./common.ts";
 import type {
   Address,
@@ -27,6 +27,7 @@ import type {
   NativeSignature,
   NativeType,
 } from "./contract.ts";
+import { isBundled, isFound, placesToLook, requireModule } from "./require.ts";
 import { converted, toBigInt, toNumber, type Conversions } from "./trampoline.ts";
 
 /** A koffi type or prototype: opaque here. */
@@ -75,51 +76,65 @@ const KOFFI_TYPES: Readonly<Record<NativeType, string>> = {
  * Loads koffi and offers it as an {@link Ffi}.
  *
  * @param load loads koffi; tests pass their own.
- * @param isOwnPackageThere tells whether this package is still where it was loaded from.
+ * @param home where this package is: still where it was loaded from, gone from there, or part of a bundle.
  * @throws JitError `ERR_FEATURE_NOT_ENABLED` where koffi is not installed, or its binary does not load.
  */
-export function openKoffi(
-  load: () => KoffiModule = requireKoffi,
-  isOwnPackageThere: () => boolean = isPackageThere,
-): Ffi {
+export function openKoffi(load: () => KoffiModule = requireKoffi, home: () => Home = homeOfPackage): Ffi {
   try {
     return new KoffiFfi(load());
   } catch (cause) {
-    throw loadFailure(cause, isOwnPackageThere);
+    throw loadFailure(cause, home());
   }
 }
 
 /** Loads koffi, which is CommonJS around a binary, by `require`: synchronously, and on demand. */
 function requireKoffi(): KoffiModule {
-  return createRequire(import.meta.url)("koffi") as KoffiModule;
+  return requireModule("koffi") as KoffiModule;
 }
+
+/** Where this package is, when koffi is not found. */
+export type Home = "there" | "gone" | "in a bundle";
 
 /** Whether this package can still be found from this file, as it could when this file was loaded. */
-function isPackageThere(): boolean {
-  try {
-    createRequire(import.meta.url).resolve("jit-allocator/package.json");
-    return true;
-  } catch {
-    return false;
-  }
+function homeOfPackage(): Home {
+  return isBundled() ? "in a bundle" : isFound("jit-allocator/package.json") ? "there" : "gone";
 }
 
-function loadFailure(cause: unknown, isOwnPackageThere: () => boolean): JitError {
+/** How koffi's packages call the systems. */
+const KOFFI_SYSTEMS: Readonly<Record<SystemName, string>> = {
+  linux: "linux",
+  darwin: "darwin",
+  windows: "win32",
+  other: "SYSTEM",
+};
+
+/** The package that has koffi's binary for this machine. */
+function binaryPackage(): string {
+  const processor = platform.processor === "other" ? "PROCESSOR" : platform.processor;
+  return `@koromix/koffi-${KOFFI_SYSTEMS[platform.system]}-${processor}`;
+}
+
+function loadFailure(cause: unknown, home: Home): JitError {
   const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
   const reason =
     cause instanceof Error ? (cause.message.split("\n", 1)[0] ?? "").replace(/\.$/, "") : String(cause);
   // A binary that was found but does not load names its own place in the message.
   const place =
-    typeof code === "string" && code.startsWith("ERR_DLOPEN") ? "" : ` (looked for from ${import.meta.url})`;
+    typeof code === "string" && code.startsWith("ERR_DLOPEN")
+      ? ""
+      : ` (looked for from ${placesToLook().join(", ")})`;
   const wayOut =
     code === "ERR_DLOPEN_DISABLED"
       ? "native addons are switched off in this process; start Node with --allow-addons beside --permission, and without --no-addons"
-      : !isOwnPackageThere()
-        ? "this package itself is not found there any more: the process has changed its root (chroot) or may not read the folder, or " +
-          "the folder was moved or removed; call preload() before that happens"
-        : code === "MODULE_NOT_FOUND"
-          ? "it is a dependency of this package with one optional package per system; install again without --omit=optional"
-          : "its binary must match this system, processor and runtime; install again on this machine";
+      : home === "in a bundle" && place !== ""
+        ? "this library is part of a bundle, and koffi's binary cannot be: put these two folders of the project that was bundled beside " +
+          `the bundle, as node_modules/koffi and node_modules/${binaryPackage()}`
+        : home === "gone"
+          ? "this package itself is not found there any more: the process has changed its root (chroot) or may not read the folder, or " +
+            "the folder was moved or removed; call preload() before that happens"
+          : code === "MODULE_NOT_FOUND"
+            ? "it is a dependency of this package with one optional package per system; install again without --omit=optional"
+            : "its binary must match this system, processor and runtime; install again on this machine";
   return new JitError(
     "ERR_FEATURE_NOT_ENABLED",
     `Cannot load koffi, through which native code is called: ${reason}${place}; ${wayOut}`,

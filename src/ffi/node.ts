@@ -14,7 +14,7 @@
  *   calls of code that may call back.
  * - Loading the module prints a warning that it is experimental. So it is loaded only when a function needs it.
  */
-import { createRequire, isBuiltin } from "node:module";
+import { isBuiltin } from "node:module";
 import { platform } from "../base/platform.ts";
 import { absoluteSymbols, expectedSymbols, knowsAbsoluteSymbols, symbolName } from "./absolute-symbols.ts";
 import type {
@@ -30,6 +30,7 @@ import type {
 import { openKoffi } from "./koffi.ts";
 import { LinkQueue, type LinkedFunctions, type Linker, type LinkTarget } from "./link-queue.ts";
 import { MemoryFiles } from "./memory-file.ts";
+import { requireModule } from "./require.ts";
 import { ownTrampoline, toNumber } from "./trampoline.ts";
 
 interface NodeLibrary {
@@ -88,7 +89,7 @@ export function openNode(load = nodeFfiLoader()): Ffi {
 /** The loader of `node:ffi`, if this Node has it: `isBuiltin` tells without loading it. */
 function nodeFfiLoader(): (() => NodeFfiModule) | undefined {
   if (!isBuiltin("node:ffi")) return undefined;
-  return () => createRequire(import.meta.url)("node:ffi") as NodeFfiModule;
+  return () => requireModule("node:ffi") as NodeFfiModule;
 }
 
 class NodeFfi implements Ffi {

@@ -32,16 +32,31 @@ describe("where koffi cannot be loaded", { skip }, () => {
         () => {
           throw Object.assign(new Error("Cannot find module 'koffi'"), { code: "MODULE_NOT_FOUND" });
         },
-        () => false,
+        () => "gone",
       );
     assert.throws(
       gone,
-      isRefusal(/looked for from file:.*koffi\.js\); .*chroot.*; call preload\(\) before that/),
+      isRefusal(/looked for from file:.*require\.js\); .*chroot.*; call preload\(\) before that/),
     );
     assert.throws(
       failing("MODULE_NOT_FOUND", "Cannot find module 'koffi'"),
       isRefusal(/looked for from file:/),
     );
+  });
+
+  it("the error names the two folders that a bundle needs beside it", () => {
+    const bundled = (code?: string) => () =>
+      openKoffi(
+        () => {
+          throw Object.assign(new Error("Cannot find it"), { code });
+        },
+        () => "in a bundle",
+      );
+    const folders = /node_modules\/koffi and node_modules\/@koromix\/koffi-(linux|darwin|win32)-(x64|arm64)$/;
+    assert.throws(bundled("MODULE_NOT_FOUND"), isRefusal(folders));
+    // koffi is there and its binary is not: koffi's own error has no code.
+    assert.throws(bundled(), isRefusal(folders));
+    assert.throws(bundled("ERR_DLOPEN_FAILED"), isRefusal(/must match this system/));
   });
 
   it("the error says that the binary does not fit", () => {
