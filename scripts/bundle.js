@@ -61,6 +61,8 @@ await bundle.write({
   // The sources in the maps have them.
   comments: { jsdoc: false },
   entryFileNames: "[name].js",
+  // JSR finds the types by it; everybody else by package.json.
+  banner: ({ fileName }) => (fileName === "index.js" ? '/* @ts-self-types="./index.d.ts" */' : ""),
   chunkFileNames: "[name].js",
   codeSplitting: {
     groups: [
