@@ -6,10 +6,10 @@ import { pathToFileURL } from "node:url";
 
 const script = path.resolve(import.meta.dirname, "../../../scripts/api-seal.js");
 const { unreleased, sealed, opened, isChangelogAsItWas } = (await import(pathToFileURL(script).href)) as {
-  unreleased(changelog: string): string;
-  sealed(report: string, changelog: string): string;
-  opened(file: string): string | undefined;
-  isChangelogAsItWas(file: string, changelog: string): boolean;
+  readonly unreleased: (changelog: string) => string;
+  readonly sealed: (report: string, changelog: string) => string;
+  readonly opened: (file: string) => string | undefined;
+  readonly isChangelogAsItWas: (file: string, changelog: string) => boolean;
 };
 
 const CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n- one\n\n## [1.0.0]\n\n- old\n";
