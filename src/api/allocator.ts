@@ -6,6 +6,7 @@ import { JitError } from "../base/errors.ts";
 import { checkStackSize } from "../base/stack.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
+import { lookedUpBy } from "./interior.ts";
 import { resolveOptions } from "../engine/options.ts";
 import { reaches } from "../engine/reach.ts";
 import type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "../engine/options.ts";
@@ -280,13 +281,13 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Returns the whole span of the allocation that contains an address (rx), which may be that of any of its bytes.
+   * Returns the whole span that contains an address (rx). To call code that begins there, pass `toFunction` its offset.
    *
    * @throws JitError `ERR_UNKNOWN_ADDRESS`, `ERR_NOT_ALLOCATED`, `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`;
    *   `ERR_OUT_OF_MEMORY` where there is no room to keep track of the span
    */
   query(rx: Address): Span {
-    return this.#engine.query(rx);
+    return lookedUpBy(rx, this.#engine.query(rx));
   }
 
   /**

@@ -1,11 +1,12 @@
 /** Makes machine code callable as a typed function. */
 import { JitError } from "../base/errors.ts";
-import { refuseEntry, refuseKind, refuseReleased, refuseValue } from "../engine/refusals.ts";
+import { refuseEntry, refuseKind, refuseLookUp, refuseReleased, refuseValue } from "../engine/refusals.ts";
 import { spanAccess } from "../engine/span.ts";
 import type { Span } from "../engine/span.ts";
 import type { Address, NativeFunction } from "../ffi/contract.ts";
 import { Caller, type Code, type Entry, type ReleaseCounter } from "./caller.ts";
 import { codeName } from "./code-names.ts";
+import { offsetOfLookUp } from "./interior.ts";
 import {
   SignatureTable,
   type ArgumentsOf,
@@ -45,6 +46,7 @@ const NO_OPTIONS: FunctionOptions = {};
  * @param signature the types of the parameters and of the result; see {@link Signature}
  * @param options the function's name, which takes 0.3 µs more, and where its code begins
  * @throws JitError `ERR_RELEASED`, here and at each call after the release, a reset or the disposal of the allocator;
+ *   `ERR_INTERIOR_ADDRESS` for a span that was looked up by an address inside of it, without an `offset`;
  *   `ERR_INVALID_ARGUMENT` here for an invalid signature or option, and at a call for an invalid argument;
  *   `ERR_FEATURE_NOT_ENABLED` where native code cannot be called
  * @example
@@ -66,6 +68,8 @@ export function toFunction<const S extends Signature>(
   const caller = callers.of(signature);
   const { name, offset } = options === NO_OPTIONS ? options : readOptions(options);
   checkLive(code);
+  const lookedUpAt = offset === undefined ? offsetOfLookUp(code) : undefined;
+  if (lookedUpAt !== undefined) throw refuseLookUp(rxOf(code), lookedUpAt);
   const { owner } = blockOf(code);
   if (!owner.isExecutable) {
     throw new JitError(

@@ -1,5 +1,6 @@
 import { JitAllocator } from "./allocator.ts";
 import { nameCode } from "./code-names.ts";
+import { checkSymbols, readSymbols, setCodeSymbols, type CodeSymbol } from "./code-symbols.ts";
 import { JitError } from "../base/errors.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
@@ -13,6 +14,8 @@ import type { Span } from "../engine/span.ts";
 export interface CodeInfo {
   /** The name for people and tools, for example that of the function it was compiled from. */
   name?: string;
+  /** Named parts of the code: its functions, if it has several. Tools show them beside the name. */
+  symbols?: readonly CodeSymbol[];
 }
 
 /**
@@ -80,10 +83,8 @@ export class JitRuntime implements Disposable {
       if (typeof infoOrEmit !== "function") {
         throw refuseValue("add code with", infoOrEmit, "after a size comes a function that emits the code");
       }
-      // CodeInfo has no required field, so that a function of any kind could be one to the compiler.
-      const emit = infoOrEmit as (code: Uint8Array, rx: Address) => number | void;
       return this.#publish(codeOrSize, emittedInfo, (span) => {
-        this.allocator.write(span, (code) => emit(code, span.rx));
+        this.allocator.write(span, (code) => infoOrEmit(code, span.rx));
       });
     }
     if (!isUint8Array(codeOrSize)) {
@@ -154,30 +155,36 @@ export class JitRuntime implements Disposable {
   }
 
   #publish(size: number, info: CodeInfo | undefined, write: (span: Span) => void): Span {
-    const name = checkInfo(info);
+    const { name, symbols } = readInfo(info, size);
     this.#checkOpen();
     const span = this.allocator.alloc(size);
     try {
       write(span);
       this.#checkOpen(); // `emit` may have disposed of the runtime
+      checkSymbols(symbols, span.size); // and kept fewer bytes
     } catch (error) {
       span[Symbol.dispose]();
       throw error;
     }
     this.#added.set(span.rx, { span, name });
     if (name !== undefined) nameCode(span, name);
+    if (symbols.length > 0) setCodeSymbols(span, symbols);
     return span;
   }
 }
 
-function checkInfo(info: unknown): string | undefined {
-  if (info === undefined) return undefined;
+/** Checks the facts about code of `size` bytes, and copies them. */
+function readInfo(
+  info: unknown,
+  size: number,
+): { readonly name: string | undefined; readonly symbols: readonly Readonly<CodeSymbol>[] } {
+  if (info === undefined) return { name: undefined, symbols: [] };
   if (typeof info !== "object" || info === null) {
     throw refuseValue("add code with info", info, "it is an object");
   }
-  const { name } = info as { name?: unknown };
+  const { name, symbols } = info as Partial<Record<keyof CodeInfo, unknown>>;
   if (name !== undefined && typeof name !== "string") {
     throw refuseValue("add code with the name", name, "a name is a string");
   }
-  return name;
+  return { name, symbols: symbols === undefined ? [] : readSymbols(symbols, size) };
 }

@@ -234,6 +234,15 @@ export function refuseEntry(rx: number, offset: number, size: number): JitError 
   );
 }
 
+/** The span was looked up by an address inside of it, and a call of it would begin at its start. */
+export function refuseLookUp(rx: number, offset: number): JitError {
+  return new JitError(
+    "ERR_INTERIOR_ADDRESS",
+    `Cannot call the code at ${formatAddress(rx + offset)}: query gave the whole span, and it begins at ${formatAddress(rx)}; ` +
+      `pass { offset: ${offset} } for the code at that address, or { offset: 0 } for the code at the start`,
+  );
+}
+
 export function refuseDisposed(action: string): JitError {
   return new JitError("ERR_DISPOSED", `Cannot ${action}: the allocator has been disposed; make another one`);
 }

@@ -92,6 +92,19 @@ describe("an entry inside a span", { skip: needs("machineCode") }, () => {
     throwsJitError("ERR_RELEASED", () => second());
   });
 
+  test("is not taken for the start where the span was looked up by its address", () => {
+    using allocator = new JitAllocator();
+    const span = twoFunctions(allocator);
+    const inside = allocator.query(span.rx + 64);
+    assert.equal(inside.rx, span.rx, "query gives the whole span");
+    const error = throwsJitError("ERR_INTERIOR_ADDRESS", () => toFunction(inside, constant));
+    assert.match(error.message, /pass \{ offset: 64 \} .* or \{ offset: 0 \}/);
+    throwsJitError("ERR_INTERIOR_ADDRESS", () => toFunction(inside, constant, { name: "named" }));
+    assert.equal(toFunction(inside, constant, { offset: 64 })(), 2);
+    assert.equal(toFunction(inside, constant, { offset: 0 })(), 1);
+    assert.equal(toFunction(allocator.query(span.rx), constant)(), 1);
+  });
+
   test("options that are none", () => {
     using allocator = new JitAllocator();
     const span = add(allocator, machineCode.ADD);
