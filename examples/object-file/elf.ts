@@ -82,7 +82,7 @@ const SYMBOL_BYTES = 24;
 const RELOCATION_BYTES = 24;
 const COMDAT = 1;
 /** Section numbers of symbols that are in no section. */
-const Special = { undefined: 0, absolute: 0xfff1, common: 0xfff2, firstReserved: 0xff00 } as const;
+const Special = { undefined: 0, absolute: 0xfff1, common: 0xfff2 } as const;
 /** Bits of st_info and st_other. */
 const BINDINGS: readonly ElfSymbol["binding"][] = ["local", "global", "weak"];
 /** STB_GNU_UNIQUE: one definition for the whole process. In one archive that is a global symbol. */
@@ -215,8 +215,9 @@ function placeOf(object: string, symbol: string, index: number, sections: readon
   if (index === Special.undefined) return "undefined";
   if (index === Special.absolute) return "absolute";
   if (index === Special.common) return "common";
-  if (index < Special.firstReserved) return sectionAt(object, sections, index, `symbol ${symbol}`);
-  throw new LinkError(`${object}: symbol ${symbol} is in section ${index}, which this linker does not know`);
+  const section = sections[index];
+  if (section !== undefined) return section;
+  throw new LinkError(`${object}: symbol ${symbol} is in section ${index}, and there are ${sections.length}`);
 }
 
 function readRelocations(
