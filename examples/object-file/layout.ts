@@ -104,7 +104,9 @@ export function layOut(resolution: Resolution, addressed: Iterable<ElfSymbol>): 
 }
 
 function kindOf(section: Section): Kind {
-  const { flags, type, name, object } = section;
+  const { flags, type, name, object, size } = section;
+  // Symbols in it only need an address, and there always is code.
+  if (size === 0) return "code";
   if ((flags & Flag.threadLocal) !== 0) {
     throw new LinkError(
       `${object}: section ${name} is thread-local: only the C library reserves memory for each thread. ` +

@@ -4,8 +4,9 @@ import { toFunction } from "jit-allocator";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { FrameRegistration } from "./frames.ts";
-import { link, type Linked, type LinkOptions } from "./linker.ts";
+import { link, type Linked } from "./linker.ts";
 import { LinkError } from "./link-error.ts";
+import type { LinkOptions } from "./survey.ts";
 
 /** A library as another thread gets it: the code stays where it is. */
 export interface SharedLibrary {

@@ -5,23 +5,13 @@
 import type { Address, JitAllocator, JitModule, ModuleBuilder } from "jit-allocator";
 import { readMembers } from "./archive.ts";
 import type { ElfSymbol, ObjectFile, Relocation, Section } from "./elf.ts";
-import { Flag, readObject, SectionType, SymbolType } from "./elf.ts";
-import { C_LIBRARIES, findExternal } from "./externals.ts";
+import { Flag, readObject, SectionType } from "./elf.ts";
 import { KINDS, layOut, tableKey, type Kind, type Layout, type Place } from "./layout.ts";
 import { hex, LinkError } from "./link-error.ts";
-import { describePlace, resolve, type Resolution } from "./resolve.ts";
 import type { RelocationType } from "./relocations.ts";
-import { fits, isBranch, NO_RELOCATION, relocationType, store, whyNot } from "./relocations.ts";
-
-/** How an archive is linked. */
-export interface LinkOptions {
-  /** Names that must be defined: only the members that they need are linked. Without, all are. */
-  readonly entries?: readonly string[];
-  /** Addresses of names that the archive does not define, such as callbacks. They come before the libraries. */
-  readonly symbols?: ReadonlyMap<string, Address>;
-  /** Shared libraries that define the rest; default the C library and its mathematics. */
-  readonly libraries?: readonly string[];
-}
+import { fits, isBranch, store } from "./relocations.ts";
+import { describePlace, resolve, type Resolution } from "./resolve.ts";
+import { forEachRelocation, survey, type LinkOptions } from "./survey.ts";
 
 /** A linked archive. Nothing of it has run. */
 export interface Linked {
@@ -41,9 +31,6 @@ export interface Linked {
   readonly frames: Address | undefined;
 }
 
-/** Calls back for each relocation that is linked. */
-type Visit = (relocation: Relocation, type: RelocationType, section: Section, object: ObjectFile) => void;
-
 /**
  * Reads and links an archive or an object file.
  *
@@ -60,64 +47,10 @@ export function link(
   const resolution = resolve(file, objects, options.entries);
   const { externals, addressed } = survey(file, resolution, options);
   const layout = layOut(resolution, addressed);
+  if (layout.parts.code.bytesWanted === 0) throw new LinkError(`${file} has no code`);
   using builder = allocator.module();
   const image = new Image(builder, file, resolution, layout, externals);
   return image.link();
-}
-
-/** Looks at every relocation before anything is allocated: what is missing, and what needs an entry in the table. */
-function survey(
-  file: string,
-  resolution: Resolution,
-  { symbols = new Map(), libraries = C_LIBRARIES }: LinkOptions,
-): { externals: ReadonlyMap<string, Address>; addressed: ReadonlySet<ElfSymbol> } {
-  const externals = new Map<string, Address>();
-  const addressed = new Set<ElfSymbol>();
-  const missing = new Map<string, string>();
-  forEachRelocation(resolution, ({ symbol, offset }, type, section, object) => {
-    const place = (): string => describePlace(object, section, offset);
-    const { name } = symbol;
-    if (type.formula === "table") addressed.add(symbol);
-    const definition = resolution.definitions.get(name) ?? symbol;
-    if (definition.type === SymbolType.indirectFunction) {
-      throw new LinkError(
-        `${place()}: ${name} is chosen when it is loaded (IFUNC), which this linker does not do`,
-      );
-    }
-    if (symbol.binding === "local" || definition !== symbol || externals.has(name) || missing.has(name))
-      return;
-    if (symbol.place !== "undefined" || resolution.commons.has(name)) return;
-    const address = symbols.get(name) ?? findExternal(name, libraries);
-    if (address !== undefined) externals.set(name, address);
-    // A weak reference asks whether something is there.
-    else if (symbol.binding === "weak") externals.set(name, 0);
-    else missing.set(name, place());
-  });
-  if (missing.size > 0) {
-    const list = [...missing].map(([name, place]) => `\n  ${name}, which ${place} needs`).join("");
-    const where = ["it", ...libraries].join(", ");
-    throw new LinkError(`${file} needs what is not defined in ${where}:${list}`);
-  }
-  return { externals, addressed };
-}
-
-function forEachRelocation({ objects, sections }: Resolution, visit: Visit): void {
-  const linked = new Set(sections);
-  for (const object of objects) {
-    for (const section of object.sections) {
-      if (!linked.has(section)) continue;
-      for (const relocation of section.relocations) {
-        if (relocation.type === NO_RELOCATION) continue;
-        const type = relocationType(relocation.type);
-        if (type !== undefined) {
-          visit(relocation, type, section, object);
-          continue;
-        }
-        const place = describePlace(object, section, relocation.offset);
-        throw new LinkError(`${place}, for ${relocation.symbol.name}: ${whyNot(relocation.type)}`);
-      }
-    }
-  }
 }
 
 /** The bytes of a part while it is linked, and the address where it will be. */

@@ -114,8 +114,8 @@ function widest(one: Common | undefined, other: Common): Common {
 }
 
 /** Notes are for tools that read the file. */
-function isInMemory({ flags, type, size }: Section): boolean {
-  return (flags & Flag.allocate) !== 0 && type !== SectionType.note && size > 0;
+function isInMemory({ flags, type }: Section): boolean {
+  return (flags & Flag.allocate) !== 0 && type !== SectionType.note;
 }
 
 /** The place in an object for a message: `libz.a(deflate.o), .text+0x1c in deflateInit_`. */

@@ -25,6 +25,7 @@ const AREAS = [
   "runtime/",
   "process/",
   "unit/",
+  "examples/object-file",
   "cli/demo",
   "cli/doctor",
   "cli/main",

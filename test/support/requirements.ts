@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { knowsAbsoluteSymbols } from "../../src/ffi/absolute-symbols.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
+import { nativeSymbol } from "../../src/index.ts";
 import { platform } from "../../src/base/platform.ts";
 import { systemMemory } from "../../src/vm/select.ts";
 import { RUNS_HERE } from "./native-code.ts";
@@ -62,6 +63,10 @@ const requirements = {
     isMet: () => platform.runtime !== "bun",
     reason: "Bun 1.4 does not start where there is no /proc",
   },
+  glibc: {
+    isMet: () => platform.system === "linux" && isGlibc(),
+    reason: "it links what was compiled for the GNU C library, and this process has another one",
+  },
   absoluteSymbols: {
     isMet: () => platform.system === "linux" && knowsAbsoluteSymbols(systemFfi()),
     reason: "this C library takes absolute symbols for relative ones, or is not known to do otherwise",
@@ -84,6 +89,15 @@ function hasNativeGcc(): boolean {
   const { stdout, status } = spawnSync("gcc", ["-dumpmachine"], { encoding: "utf8" });
   const processor = platform.processor === "x64" ? "x86_64-" : "aarch64-";
   return status === 0 && stdout.startsWith(processor) && stdout.includes("linux");
+}
+
+/** Asks the process, since a machine may have several C libraries. */
+function isGlibc(): boolean {
+  try {
+    return nativeSymbol("gnu_get_libc_version") > 0;
+  } catch {
+    return false;
+  }
 }
 
 function canLinkFolders(): boolean {

@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { JitAllocator, toPointer, type Address } from "jit-allocator";
 import { LoadedLibrary } from "../../../examples/object-file/library.ts";
 import { LinkError } from "../../../examples/object-file/link-error.ts";
-import type { LinkOptions } from "../../../examples/object-file/linker.ts";
+import type { LinkOptions } from "../../../examples/object-file/survey.ts";
 import { compileArchive } from "../../support/compile-c.ts";
 import { needs } from "../../support/requirements.ts";
 
@@ -207,6 +207,15 @@ describe("symbols", { skip }, () => {
     assert.equal(library.toFunction("one", NUMBER)(), 1);
     assert.equal(library.toFunction("two", NUMBER)(), 1);
   });
+});
+
+test("a symbol in an empty section has an address", { skip }, () => {
+  using allocator = new JitAllocator();
+  const source =
+    '__asm__(".data\\n .globl nothing\\n nothing:\\n .text"); extern char nothing; char *use(void) { return &nothing; }';
+  using library = load(allocator, { "use.c": source }, ["-O1", "-fPIC"]);
+  const use = library.toFunction("use", { parameters: [], result: "pointer" });
+  assert.equal(use(), library.addressOf("nothing"));
 });
 
 describe("what runs by itself", { skip }, () => {
