@@ -23,7 +23,7 @@ const BIND_INTEGER = { parameters: ["pointer", "i32", "i64"], result: "i32" } as
 const BIND_DOUBLE = { parameters: ["pointer", "i32", "f64"], result: "i32" } as const;
 const BIND_TEXT = { parameters: ["pointer", "i32", "cstring", "i32", "i64"], result: "i32" } as const;
 const DEFINE = {
-  parameters: ["pointer", "cstring", "i32", "i32", "pointer", "pointer", "pointer", "pointer"],
+  parameters: ["pointer", "cstring", "i32", "i32", "pointer", "pointer", "pointer", "pointer", "pointer"],
   result: "i32",
 } as const;
 const VALUE = { parameters: ["pointer"], result: "f64" } as const;
@@ -150,7 +150,7 @@ export class Database implements Disposable {
     this.#functions.push(callback);
     const { address } = callback;
     const flags = UTF8_DETERMINISTIC;
-    const status = this.#sqlite.define(this.#connection, name, parameterCount, flags, 0, address, 0, 0);
+    const status = this.#sqlite.define(this.#connection, name, parameterCount, flags, 0, address, 0, 0, 0);
     this.#check(status, `define ${name}`);
   }
 
