@@ -8,7 +8,7 @@ import type { LinkOptions } from "../../../examples/object-file/survey.ts";
 import { compileArchive } from "../../support/compile-c.ts";
 import { needs } from "../../support/requirements.ts";
 
-const skip = needs("gcc", "systemV");
+const skip = needs("gcc", "systemV", "glibc");
 
 const NUMBER = { parameters: [], result: "i32" } as const;
 const FROM_NUMBER = { parameters: ["i32"], result: "i32" } as const;
