@@ -574,8 +574,8 @@ export const plantedFaults = [
   {
     name: "a callable that does not say which code to run",
     file: "src/api/caller.ts",
-    find: "            cell[0] = address;\n            ${choice}",
-    replace: "            ${choice}",
+    find: '            cell[0] = address;\n            ${isFast ? "" : take}',
+    replace: '            ${isFast ? "" : take}',
     tests: ["function/"],
   },
   {
@@ -602,8 +602,8 @@ export const plantedFaults = [
   {
     name: "a call of machine code that throws what the interface throws",
     file: "src/api/caller.ts",
-    find: "            return fast(${list});\n          } catch (error) {\n            throw refusedCall(error);",
-    replace: "            return fast(${list});\n          } catch (error) {\n            throw error;",
+    find: "          } catch (error) {\n            throw refusal(error);",
+    replace: "          } catch (error) {\n            throw error;",
     tests: ["ffi/throwing-interface"],
   },
   {
