@@ -3,12 +3,12 @@
  * Each combination has a process of its own, because code that a compiler has seen before changes how it compiles a call.
  * Prints {@link CallFigures} as JSON.
  */
-import { JitAllocator, toFunction, type Signature, type Span } from "../src/index.ts";
+import { JitAllocator, toFunction, toPointer, type Span } from "../src/index.ts";
 import type { NativeFunction } from "../src/ffi/contract.ts";
 import { compile } from "../src/base/generated.ts";
 import { systemFfi } from "../src/ffi/select.ts";
 import { platform } from "../src/base/platform.ts";
-import { rawFunctions } from "./calls-raw.ts";
+import { rawCallback, rawFunctions } from "./calls-raw.ts";
 import { callKinds, type CallFigures } from "./calls-kinds.ts";
 
 const [, , kindName = "", countText = "1", ...flags] = process.argv;
@@ -31,15 +31,27 @@ const LEAST_ROUNDS = isQuick ? 2 : 80;
  */
 const LEAST_CPU_MS = isQuick ? 0 : 1500;
 
-const signature: Signature = kind.signature;
+const { signature, code } = kind;
 using allocator = new JitAllocator();
 // The program has released something: a compiler could treat an allocator that never has as one that never will.
-for (let release = 0; release < 100; release++) allocator.alloc(kind.code.length).release();
-const spans: Span[] = Array.from({ length: count }, () => {
-  const span = allocator.alloc(kind.code.length);
-  span.write(0, kind.code);
-  return span;
-});
+for (let release = 0; release < 100; release++) allocator.alloc(16).release();
+function makeSpans(bytes: Uint8Array): Span[] {
+  return Array.from({ length: count }, () => {
+    const span = allocator.alloc(bytes.length);
+    span.write(0, bytes);
+    return span;
+  });
+}
+const INTEGERS = { parameters: ["i32", "i32"], result: "i32" } as const;
+const FLOATS = { parameters: ["f64", "f64"], result: "f64" } as const;
+/** What callbacks compute: `| 0` keeps a sum of integers one, and would cut off the others. */
+const isWhole = signature.result === "i32";
+const add = isWhole ? (a: number, b: number) => (a + b) | 0 : (a: number, b: number) => a + b;
+const rawSpans = makeSpans(typeof code === "function" ? code(rawCallback(add, signature)) : code);
+const spans =
+  typeof code === "function"
+    ? makeSpans(code(toPointer(add, isWhole ? INTEGERS : FLOATS).address))
+    : rawSpans;
 
 /** A loop of its own for each measurement. `s` carries from call to call, so that no call can be left out. */
 function loopOver(functions: readonly NativeFunction[], name: string): () => number {
@@ -61,7 +73,7 @@ function loopOver(functions: readonly NativeFunction[], name: string): () => num
 }
 
 const sides: [name: string, loop: () => number][] = rawFunctions(
-  spans.map(({ rx }) => rx),
+  rawSpans.map(({ rx }) => rx),
   signature,
 ).map(({ name, functions }, index) => [name, loopOver(functions, `raw${index}`)]);
 const ours = spans.map((span) => toFunction(span, signature) as NativeFunction);

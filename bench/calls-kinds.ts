@@ -5,7 +5,8 @@ import type { Signature } from "../src/index.ts";
 export interface CallKind {
   readonly name: string;
   readonly signature: Signature;
-  readonly code: Uint8Array;
+  /** For a callback: jumps to it. */
+  readonly code: Uint8Array | ((callback: number) => Uint8Array);
   /** The expression after `s`, the value that a loop carries, that calls `callee`. */
   step(callee: string): string;
 }
@@ -41,4 +42,23 @@ export const callKinds: readonly CallKind[] = [
     code: Uint8Array.of(0xf2, 0x0f, 0x10, 0x07, 0xc3), // movsd xmm0, [rdi]; ret
     step: (callee) => `+= ${callee}(buffer, i)`,
   },
+  {
+    name: "callback i32(i32,i32)",
+    signature: { parameters: ["i32", "i32"], result: "i32" },
+    code: jumpTo,
+    step: (callee) => `= ${callee}(s, i)`,
+  },
+  {
+    name: "callback f64(f64,f64)",
+    signature: { parameters: ["f64", "f64"], result: "f64" },
+    code: jumpTo,
+    step: (callee) => `= ${callee}(s, 1.5)`,
+  },
 ];
+
+/** mov r11, address; jmp r11 */
+function jumpTo(address: number): Uint8Array {
+  const code = Uint8Array.of(0x49, 0xbb, 0, 0, 0, 0, 0, 0, 0, 0, 0x41, 0xff, 0xe3);
+  new DataView(code.buffer).setBigUint64(2, BigInt(address), true);
+  return code;
+}

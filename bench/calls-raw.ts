@@ -4,6 +4,7 @@ import { absoluteSymbols, symbolName } from "../src/ffi/absolute-symbols.ts";
 import type { BunFfiModule } from "../src/ffi/bun.ts";
 import type { Address, NativeFunction } from "../src/ffi/contract.ts";
 import type { DenoFfiNamespace } from "../src/ffi/deno.ts";
+import type { KoffiModule } from "../src/ffi/koffi.ts";
 import { MemoryFiles } from "../src/ffi/memory-file.ts";
 import { systemFfi } from "../src/ffi/select.ts";
 import type { Signature } from "../src/index.ts";
@@ -65,6 +66,39 @@ const makers: Readonly<Record<RuntimeName, Maker>> = {
     return ways;
   },
 };
+
+/** The address of a callback that the runtime itself makes. */
+export function rawCallback(callback: (a: number, b: number) => number, signature: Signature): Address {
+  return callbackMakers[platform.runtime](callback as NativeFunction, signature);
+}
+
+const callbackMakers: Readonly<
+  Record<RuntimeName, (callback: NativeFunction, signature: Signature) => Address>
+> = {
+  bun(callback, signature) {
+    const bun = createRequire(import.meta.url)("bun:ffi") as BunFfiModule;
+    const { args, returns } = spelled(signature, { i32: "i32", f64: "f64" });
+    const made = new bun.JSCallback(callback, { args, returns });
+    kept.push(made);
+    return made.ptr ?? 0;
+  },
+
+  deno(callback, signature) {
+    const deno = Reflect.get(globalThis, "Deno") as DenoFfiNamespace;
+    const { args, returns } = spelled(signature, { i32: "i32", f64: "f64" });
+    const made = new deno.UnsafeCallback({ parameters: args, result: returns }, callback);
+    kept.push(made);
+    return Number(deno.UnsafePointer.value(made.pointer));
+  },
+
+  node(callback, signature) {
+    const koffi = createRequire(import.meta.url)("koffi") as KoffiModule;
+    const { args, returns } = spelled(signature, { i32: "int32_t", f64: "double" });
+    return Number(koffi.register(callback, koffi.pointer(koffi.proto(returns, args))));
+  },
+};
+/** Collected, a callback would take its machine code with it. */
+const kept: object[] = [];
 
 interface NodeFfiModule {
   dlopen(

@@ -79,7 +79,9 @@ for (const runtime of runtimesNamed(words)) {
       ]);
       const limit = MOST_NANOSECONDS.find(([name]) => runtime.name.startsWith(name))?.[1] ?? Infinity;
       const isMissed = ratio > MOST_RATIO || (!kind.includes("buffer") && figures.ours > limit);
-      if (count === 1 && isMissed) missed.push(`${runtime.name} ${kind}: ${figures.ours.toFixed(1)} ns`);
+      // A callback is beside the runtime's own to be looked at; docs/performance.md says what the difference buys.
+      if (count === 1 && isMissed && !kind.startsWith("callback"))
+        missed.push(`${runtime.name} ${kind}: ${figures.ours.toFixed(1)} ns`);
     }
   }
 }

@@ -31,6 +31,8 @@ const PROCESSOR_TESTS = [
   "examples/brainf-tiers",
   "examples/query-filter",
   "function/",
+  "link/callbacks",
+  "link/symbols",
   "process/",
   "runtime/",
   "semantics/construction",

@@ -28,6 +28,7 @@ import type {
   NativeType,
 } from "./contract.ts";
 import { isBundled, isFound, placesToLook, requireModule } from "./require.ts";
+import { dropping, withSpareParameter } from "./spare-parameter.ts";
 import { converted, toBigInt, toNumber, type Conversions } from "./trampoline.ts";
 
 /** A koffi type or prototype: opaque here. */
@@ -151,6 +152,7 @@ class KoffiFfi implements Ffi {
   /** Prototypes by the text of the signature: making one takes 8 µs, and koffi keeps it for good. */
   readonly #prototypes = new Map<string, KoffiType>();
   #hasLoadedLibrary = false;
+  #isMisreading: boolean | undefined;
 
   constructor(koffi: KoffiModule) {
     this.#koffi = koffi;
@@ -198,6 +200,27 @@ class KoffiFfi implements Ffi {
   }
 
   callback(call: NativeFunction, signature: NativeSignature): CallbackCode {
+    if (platform.processor !== "arm64" || !this.#misreadsStack()) return this.#register(call, signature);
+    const { parameters, index } = withSpareParameter(signature.parameters);
+    return this.#register(index === undefined ? call : dropping(index, call), { ...signature, parameters });
+  }
+
+  /** Whether callbacks read their arguments on the stack wrongly: spare-parameter.ts. */
+  #misreadsStack(): boolean {
+    if (this.#isMisreading === undefined) {
+      const parameters = Array.from({ length: 9 }, (): NativeType => "i32");
+      const probe = { parameters, result: "i32" } as const;
+      const code = this.#register((...args) => args[8], probe);
+      try {
+        this.#isMisreading = this.callable(code.address, probe).call(0, 0, 0, 0, 0, 0, 0, 0, 42) !== 42;
+      } finally {
+        code.close();
+      }
+    }
+    return this.#isMisreading;
+  }
+
+  #register(call: NativeFunction, signature: NativeSignature): CallbackCode {
     const prototype = this.#prototype(signature);
     let callback: bigint;
     try {
