@@ -187,6 +187,32 @@ describe("what is usable of a range", () => {
     );
   });
 
+  test("is given up where constants or data come to lie there", () => {
+    for (const kind of ["constants", "data"] as const) {
+      const subject = new Subject({ maxReservedSize: 512 * KiB });
+      const { allocator } = subject;
+      allocator.allocAddress(40_000);
+      assert.equal(allocator.range?.size, STEP);
+      assert.deepEqual(subject.usable().rx, [[0, STEP]]);
+      const other = allocator.alloc(30_000, { kind });
+      const start = other.rx - subject.start - 64;
+      const ours = [
+        [0, 64 * KiB],
+        [start, start + 64 * KiB],
+      ];
+      assert.deepEqual(subject.usable().rx, ours);
+      assert.deepEqual(subject.usable().rw, kind === "data" ? ours.slice(0, 1) : ours);
+      allocator.allocAddress(60_000);
+      allocator.verify();
+      other.release();
+      allocator.reset("hard");
+      assert.deepEqual(subject.usable(), { rx: [], rw: [] });
+      allocator.dispose();
+      // A range is kept for the next allocator, unless it has had data.
+      assert.equal(subject.libc.leftovers().length, kind === "data" ? 0 : 2);
+    }
+  });
+
   test("is the blocks alone as soon as other threads have the range too", () => {
     const subject = new Subject();
     subject.allocator.allocAddress(40_000);
