@@ -848,7 +848,7 @@ export const plantedFaults = [
     file: "src/core/lookup.ts",
     find: "\n    fillFrames(words, doubles, block, block);\n",
     replace: "\n",
-    tests: ["core/lookup", "semantics/"],
+    tests: ["core/lookup"],
   },
   {
     name: "the look-up that a longer one replaces never given back",
@@ -858,10 +858,10 @@ export const plantedFaults = [
     tests: ["core/lookup"],
   },
   {
-    name: "more made usable behind a block that lies apart from the ready stretch",
-    file: "src/engine/ready-stretch.ts",
-    find: "end: this.isEmpty ? stepEnd : end }]",
-    replace: "end: stepEnd }]",
+    name: "what was a block's made usable again along with one before it",
+    file: "src/engine/block-range.ts",
+    find: "this.#options.useLargePages || end < this.#highestEnd;",
+    replace: "this.#options.useLargePages;",
     tests: ["engine/block-range"],
   },
   {
@@ -876,7 +876,7 @@ export const plantedFaults = [
     file: "src/engine/block-range.ts",
     find: "if (isReadyToo) this.#ready.clear();",
     replace: "",
-    tests: ["engine/block-range", "semantics/"],
+    tests: ["engine/block-range"],
   },
   {
     name: "a ready stretch left usable where other threads get the range",
@@ -904,7 +904,7 @@ export const plantedFaults = [
     file: "src/engine/engine.ts",
     find: "if (this.owner === this) keepBuffer(",
     replace: "keepBuffer(",
-    tests: ["sharing/", "semantics/"],
+    tests: ["sharing/shared-engine", "sharing/range", "semantics/sharing"],
   },
   {
     name: "a block trimmed again at every release below a quarter",
@@ -940,7 +940,7 @@ export const plantedFaults = [
     find: "  record.sealingBytes = end;\n  finish(ranges, range, record);",
     replace:
       "  ranges.seal(range, start, end - start);\n  record.sealingBytes = end;\n  record.sealedBytes = end;",
-    tests: ["sharing/range", "threads/every-write"],
+    tests: ["sharing/range"],
   },
   {
     name: "what was begun to be sealed forgotten",

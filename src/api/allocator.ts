@@ -415,7 +415,7 @@ export class JitAllocator implements Disposable {
   /**
    * Gives the memory of all pages in which nothing is live back to the system, inside blocks that stay mapped too. Such a
    * page reads as zero from then on; with `fillUnusedMemory` what `alloc` hands out there is filled before. Returns the
-   * bytes that came back: 0 without a {@link range}. Takes some microseconds a MiB of blocks.
+   * bytes that came back, whoever wrote them: 0 without a {@link range}. Takes some microseconds a MiB of blocks.
    *
    * @throws JitError the system's refusal; what came back before is gone; `ERR_DISPOSED`
    */

@@ -78,6 +78,21 @@ describe("the look-up of blocks by address", () => {
     verifyStructure(core.words, core.doubles);
   });
 
+  test("a table that a longer one replaces is given back", () => {
+    const core = newCore();
+    let at = BASE;
+    let before = 0;
+    for (const size of [64, 256, 1024].map((MiB) => MiB * 2 ** 20)) {
+      addBlock(core, 0, at, at + 4 * GiB, size);
+      assert.ok(core.alloc(0, size / 64 - 1));
+      at += size;
+      const length = (core.words[Header.lookupMask] ?? 0) + 1;
+      assert.ok(isExact(core) && length > before, "a longer one");
+      before = length;
+      verifyStructure(core.words, core.doubles); // each unit of the buffer has an owner
+    }
+  });
+
   test("blocks that share a frame are found by the tree", () => {
     const core = newCore();
     const low = addBlock(core, 0, BASE + 4096, BASE + GiB, UNIT);

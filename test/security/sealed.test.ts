@@ -25,6 +25,7 @@ import { someBytes } from "../support/rows.ts";
 
 const skip = needs("mseal");
 const KiB = 1024;
+const MiB = 1024 * KiB;
 const MREMAP_FIXED = 2;
 
 /** `mremap` with all of its arguments. */
@@ -191,6 +192,19 @@ describe("a sealed block that goes", { skip }, () => {
     const { rx } = other;
     unsealed.dispose();
     assert.equal(accessOf(rx) ?? "---s", "---s");
+  });
+
+  test("may ask for large pages: what lies between blocks that begin where one can is sealed too", () => {
+    using allocator = new JitAllocator({ sealed: true, useLargePages: true });
+    const spans = [64, 5 * MiB, 64, 9 * MiB].map((size) => allocator.alloc(size));
+    for (const span of spans) span.write(0, someBytes(span.size));
+    for (const span of spans) {
+      assert.equal(unmap(span.rx - (span.rx % 4096), 4096), Refused.EPERM);
+      span.release();
+    }
+    allocator.trim();
+    assert.equal(allocator.statistics().residentSize, 0);
+    allocator.verify();
   });
 
   test("fillUnusedMemory fills what is used again", () => {
