@@ -17,6 +17,8 @@ const AREAS = [
   "function/",
   "link/",
   "vm/linux-real",
+  "vm/range-real",
+  "security/sealed",
   "api/virt-mem",
   "worker/",
   "threads/threads",
