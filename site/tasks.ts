@@ -169,13 +169,11 @@ function memberEntry(parent: Reflection, member: Reflection): Entry {
   };
 }
 
-/** The page that the API begins with: a table for each task. */
+/** The page that the API begins with: a list for each task. */
 export function taskPage(groups: readonly TaskEntries[]): string {
   const sections = groups.map(({ title, entries }) => {
-    const rows = entries.map(
-      ({ name, place, summary }) => `| [\`${name}\`](./${place}) | ${summary.replaceAll("|", "\\|")} |`,
-    );
-    return [`## ${title}`, "", "| name | what it does |", "| --- | --- |", ...rows].join("\n");
+    const lines = entries.map(({ name, place, summary }) => `- [\`${name}\`](./${place}): ${summary}`);
+    return `## ${title}\n\n${lines.join("\n")}`;
   });
   return `# The API by task\n\nEvery name leads to its full description.\n\n${sections.join("\n\n")}\n`;
 }
