@@ -5,6 +5,13 @@ import { JitError, nativeSymbol, type Address } from "jit-allocator";
 export const C_LIBRARIES: readonly string[] = ["libc.so.6", "libm.so.6"];
 
 /**
+ * Variables of the C library that code reads where they are, if it was compiled for a program: 2 GiB away at most. `ld`
+ * copies such a variable into the program, and the C library then uses the copy. Nobody can tell it to afterwards, so only
+ * pointers are copied that stay as they are.
+ */
+export const COPIED: ReadonlySet<string> = new Set(["stdin", "stdout", "stderr"]);
+
+/**
  * The address of a symbol; undefined where none of the libraries has it.
  *
  * A library says whether it has the symbol, and the process which one is meant: what the program defines comes before

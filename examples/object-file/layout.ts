@@ -14,8 +14,8 @@ export interface Place {
   readonly offset: number;
 }
 
-/** Entries of the global offset table: the address of a symbol, for code to load. */
-const ENTRY_BYTES = 8;
+/** An entry of the global offset table is one: the address of a symbol, for code to load. */
+export const POINTER_BYTES = 8;
 /** The list of frames ends with a length of zero. */
 const FRAMES_END_BYTES = 4;
 /** A part begins at a multiple of the allocator's granularity, which is at least this. */
@@ -58,7 +58,8 @@ export function tableKey(symbol: ElfSymbol): string | ElfSymbol {
 export interface Layout {
   readonly parts: Readonly<Record<Kind, PartLayout>>;
   readonly sections: ReadonlyMap<Section, Place>;
-  readonly commons: ReadonlyMap<string, Place>;
+  /** Variables that are in no section: those in common, and copies. */
+  readonly variables: ReadonlyMap<string, Place>;
   /** The entries of the global offset table, by {@link tableKey}. */
   readonly table: ReadonlyMap<string | ElfSymbol, Place>;
   /** Where the information for unwinding begins, if there is any. */
@@ -69,9 +70,14 @@ export interface Layout {
  * Lays out what is linked: a part for each kind, in which the sections lie one after the other.
  *
  * @param addressed the symbols that code finds through the global offset table
+ * @param copied the names of pointers in the C library that get a copy
  * @throws LinkError for a section that is writable and executable, or thread-local
  */
-export function layOut(resolution: Resolution, addressed: Iterable<ElfSymbol>): Layout {
+export function layOut(
+  resolution: Resolution,
+  addressed: Iterable<ElfSymbol> = [],
+  copied: readonly string[] = [],
+): Layout {
   const parts = {
     code: new PartLayout("code"),
     constants: new PartLayout("constants"),
@@ -83,14 +89,15 @@ export function layOut(resolution: Resolution, addressed: Iterable<ElfSymbol>): 
     if (section.name === ".eh_frame") continue;
     sections.set(section, parts[kindOf(section)].place(section.size, section.alignment));
   }
-  const commons = new Map<string, Place>();
+  const variables = new Map<string, Place>();
   for (const [name, { size, alignment }] of resolution.commons) {
-    commons.set(name, parts.data.place(size, alignment));
+    variables.set(name, parts.data.place(size, alignment));
   }
+  for (const name of copied) variables.set(name, parts.data.place(POINTER_BYTES, POINTER_BYTES));
   const table = new Map<string | ElfSymbol, Place>();
   for (const symbol of addressed) {
     const key = tableKey(symbol);
-    if (!table.has(key)) table.set(key, parts.constants.place(ENTRY_BYTES, ENTRY_BYTES));
+    if (!table.has(key)) table.set(key, parts.constants.place(POINTER_BYTES, POINTER_BYTES));
   }
   // One after the other without a gap: zeros between them would end the list.
   let frames: Place | undefined;
@@ -100,7 +107,7 @@ export function layOut(resolution: Resolution, addressed: Iterable<ElfSymbol>): 
     sections.set(section, place);
   }
   if (frames !== undefined) parts.constants.place(FRAMES_END_BYTES, 1);
-  return { parts, sections, commons, table, frames };
+  return { parts, sections, variables, table, frames };
 }
 
 function kindOf(section: Section): Kind {

@@ -3,10 +3,11 @@
  * Whatever is wrong is found before anything can run, and leaves nothing.
  */
 import type { Address, JitAllocator, JitModule, ModuleBuilder } from "jit-allocator";
+import { VirtMem } from "jit-allocator";
 import { readMembers } from "./archive.ts";
 import type { ElfSymbol, ObjectFile, Relocation, Section } from "./elf.ts";
 import { Flag, readObject, SectionType } from "./elf.ts";
-import { KINDS, layOut, tableKey, type Kind, type Layout, type Place } from "./layout.ts";
+import { KINDS, layOut, POINTER_BYTES, tableKey, type Kind, type Layout, type Place } from "./layout.ts";
 import { hex, LinkError } from "./link-error.ts";
 import type { RelocationType } from "./relocations.ts";
 import { fits, isBranch, store } from "./relocations.ts";
@@ -45,8 +46,8 @@ export function link(
 ): Linked {
   const objects = readMembers(file, bytes).map((member) => readObject(member.name, member.bytes));
   const resolution = resolve(file, objects, options.entries);
-  const { externals, addressed } = survey(file, resolution, options);
-  const layout = layOut(resolution, addressed);
+  const { externals, addressed, copied } = survey(file, resolution, options);
+  const layout = layOut(resolution, addressed, copied);
   if (layout.parts.code.bytesWanted === 0) throw new LinkError(`${file} has no code`);
   using builder = allocator.module();
   const image = new Image(builder, file, resolution, layout, externals);
@@ -93,6 +94,10 @@ class Image {
       const { part, offset } = this.#placeOf(section);
       part.bytes.set(section.bytes, offset);
     }
+    for (const [name, { kind, offset }] of this.#layout.variables) {
+      const original = this.#externals.get(name);
+      if (original !== undefined) this.#partOf(kind).bytes.set(VirtMem.read(original, POINTER_BYTES), offset);
+    }
     this.#fillTable();
     forEachRelocation(this.#resolution, (relocation, type, section, object) =>
       this.#apply(relocation, type, section, object),
@@ -102,7 +107,7 @@ class Image {
     const symbols = new Map<string, Address>();
     for (const [name, symbol] of definitions)
       if (!symbol.isHidden) symbols.set(name, this.#addressOf(symbol));
-    for (const name of this.#layout.commons.keys()) symbols.set(name, this.#commonAt(name));
+    for (const name of this.#resolution.commons.keys()) symbols.set(name, this.#variableAt(name) ?? 0);
     const { frames, parts, table } = this.#layout;
     return {
       module: this.#builder.commit(),
@@ -220,13 +225,13 @@ class Image {
       const { part, offset } = this.#placeOf(definition.place);
       return part.start + offset + definition.value;
     }
-    return this.#layout.commons.has(name) ? this.#commonAt(name) : (this.#externals.get(name) ?? 0);
+    // What is nowhere is at 0: it may be, where the reference is weak.
+    return this.#variableAt(name) ?? this.#externals.get(name) ?? 0;
   }
 
-  #commonAt(name: string): Address {
-    const place = this.#layout.commons.get(name);
-    if (place === undefined) throw new LinkError(`${this.#file}: ${name} has no place`);
-    return this.#at(place);
+  #variableAt(name: string): Address | undefined {
+    const place = this.#layout.variables.get(name);
+    return place === undefined ? undefined : this.#at(place);
   }
 
   #entryOf(symbol: ElfSymbol): Place {

@@ -1,7 +1,7 @@
 /**
  * Links an archive of C into executable memory, and shows what was linked. `node dist/examples/object-file/main.js --help`
  */
-import { JitAllocator, JitError } from "jit-allocator";
+import { JitAllocator, JitError, type Address } from "jit-allocator";
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
@@ -11,14 +11,14 @@ import { reportOf, textOf } from "./report.ts";
 import { findArchive } from "./system-archives.ts";
 import { compare } from "./trials.ts";
 
-const HELP = `Usage: npm run example:object-file -- [ARCHIVE] [options]
+const HELP = `Usage: npm run example:object-file -- [ARCHIVE…] [options]
 
 Links an archive of C, or an object file, into executable memory (ELF, x86-64),
 and shows what was linked. libz.a and libsqlite3.a are also compared with the
 system's shared libraries.
 
   ARCHIVE         a file, or the name of one in the system's folders;
-                  default: libz.a
+                  default: libz.a. Further ones define what the first lacks
   --entry NAME    links only what this function needs; can be repeated
   --library NAME  a shared library that defines what the archive does not;
                   can be repeated; default: libc.so.6 and libm.so.6
@@ -42,23 +42,45 @@ function main(): void {
     console.log(HELP.trimEnd());
     return;
   }
-  if (positionals.length > 1) throw new LinkError("There is one archive at a time");
-  const wanted = positionals[0] ?? DEFAULT_ARCHIVE;
-  const file = existsSync(wanted) ? wanted : findArchive(wanted);
-  if (file === undefined)
-    throw new LinkError(`There is no ${wanted}, here or in the folders of the system's libraries`);
-
+  const files = (positionals.length === 0 ? [DEFAULT_ARCHIVE] : positionals).map(fileOf);
   using allocator = new JitAllocator();
-  const start = performance.now();
-  using library = LoadedLibrary.load(allocator, file, {
-    ...(values.entry === undefined ? {} : { entries: values.entry }),
-    ...(values.library === undefined ? {} : { libraries: values.library }),
-  });
-  const linkMs = performance.now() - start;
-  const isWhole = values.entry === undefined;
-  const speed = isWhole ? compare(allocator, path.basename(file), library) : undefined;
+  const loaded: LoadedLibrary[] = [];
+  try {
+    const symbols = new Map<string, Address>();
+    // What the first needs has to be there when it is linked.
+    for (const file of files.reverse()) {
+      const isFirst = file === files.at(-1);
+      const start = performance.now();
+      const library = LoadedLibrary.load(allocator, file, {
+        symbols,
+        ...(values.library === undefined ? {} : { libraries: values.library }),
+        ...(values.entry === undefined || !isFirst ? {} : { entries: values.entry }),
+      });
+      loaded.push(library);
+      for (const [name, address] of library.linked.symbols) symbols.set(name, address);
+      if (isFirst) show(allocator, file, library, performance.now() - start, values);
+    }
+  } finally {
+    for (const library of loaded.reverse()) library[Symbol.dispose]();
+  }
+}
+
+function show(
+  allocator: JitAllocator,
+  file: string,
+  library: LoadedLibrary,
+  linkMs: number,
+  { entry, json }: { entry?: string[] | undefined; json: boolean },
+): void {
+  const speed = entry === undefined ? compare(allocator, path.basename(file), library) : undefined;
   const report = reportOf(file, library, linkMs, speed);
-  console.log(values.json ? JSON.stringify(report, undefined, 2) : textOf(report));
+  console.log(json ? JSON.stringify(report, undefined, 2) : textOf(report));
+}
+
+function fileOf(wanted: string): string {
+  const file = existsSync(wanted) ? wanted : findArchive(wanted);
+  if (file !== undefined) return file;
+  throw new LinkError(`There is no ${wanted}, here or in the folders of the system's libraries`);
 }
 
 try {

@@ -2,7 +2,7 @@
 import type { Address } from "jit-allocator";
 import type { ElfSymbol, ObjectFile, Relocation, Section } from "./elf.ts";
 import { SymbolType } from "./elf.ts";
-import { C_LIBRARIES, findExternal } from "./externals.ts";
+import { C_LIBRARIES, COPIED, findExternal } from "./externals.ts";
 import { LinkError } from "./link-error.ts";
 import type { RelocationType } from "./relocations.ts";
 import { NO_RELOCATION, relocationType, whyNot } from "./relocations.ts";
@@ -22,6 +22,8 @@ export interface LinkOptions {
 export interface Needs {
   /** The addresses of what the archive does not define. A weak reference to what is nowhere is not among them. */
   readonly externals: ReadonlyMap<string, Address>;
+  /** The variables among them that get a copy, each a pointer. */
+  readonly copied: readonly string[];
   /** The symbols whose addresses code loads from the global offset table. */
   readonly addressed: ReadonlySet<ElfSymbol>;
 }
@@ -62,7 +64,8 @@ export function survey(
     const list = [...missing].map(([name, place]) => `\n  ${name}, which ${place} needs`).join("");
     throw new LinkError(`${file} needs what is not defined in ${["it", ...libraries].join(", ")}:${list}`);
   }
-  return { externals, addressed };
+  const copied = [...externals.keys()].filter((name) => COPIED.has(name) && !symbols.has(name));
+  return { externals, copied, addressed };
 }
 
 /** Visits the relocations of what is linked. @throws LinkError for one of a type that cannot be done */

@@ -160,6 +160,29 @@ describe("symbols", { skip }, () => {
     );
   });
 
+  test("can come from another archive, without a veneer", () => {
+    using allocator = new JitAllocator();
+    using one = load(allocator, { "one.c": "int one(int n) { return n + 1; }" });
+    using two = load(allocator, { "two.c": "int one(int); int two(int n) { return one(2 * n); }" }, ["-O2"], {
+      symbols: one.linked.symbols,
+    });
+    assert.equal(two.toFunction("two", FROM_NUMBER)(4), 9);
+    assert.equal(two.linked.veneerCount, 0);
+  });
+
+  test("that are the C library's streams are copied, for code that reads them in place", () => {
+    using allocator = new JitAllocator();
+    const source =
+      "#include <stdio.h>\nint use(void) { return fileno(stdin) + 10 * fileno(stdout) + 100 * fileno(stderr); }";
+    for (const flags of [
+      ["-O1", "-fPIE"],
+      ["-O1", "-fPIC"],
+    ]) {
+      using library = load(allocator, { "use.c": source }, flags);
+      assert.equal(library.toFunction("use", NUMBER)(), 210);
+    }
+  });
+
   test("that are hidden are linked, and not to be had from outside", () => {
     using allocator = new JitAllocator();
     using library = load(allocator, {
