@@ -95,7 +95,7 @@ export function sectionsOf(
   });
 }
 
-/** `docs/guides/workers.md` is `guides/workers.md`, `CHANGELOG.md` is `changelog.md`. */
+/** `docs/guides/workers.md` is `guides/workers.md`, `SECURITY.md` is `project/security.md`: `docs/security.md` is another page. */
 function pathOf(source: string): string {
-  return source.replace(/^docs\//, "").toLowerCase();
+  return (source.includes("/") ? source.replace(/^docs\//, "") : `project/${source}`).toLowerCase();
 }

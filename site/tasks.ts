@@ -26,7 +26,7 @@ export const tasks: readonly Task[] = [
   },
   {
     title: "Adding code in one step",
-    names: ["JitRuntime", "CodeInfo"],
+    names: ["JitRuntime", "CodeInfo", "CodeSymbol"],
   },
   {
     title: "Allocating and releasing",
@@ -36,6 +36,8 @@ export const tasks: readonly Task[] = [
       "JitAllocator.shrink",
       "JitAllocator.release",
       "Span",
+      "SpanInfo",
+      "SpanKind",
       "SpanJson",
       "Address",
     ],
@@ -61,8 +63,33 @@ export const tasks: readonly Task[] = [
       "ParameterType",
       "ResultType",
       "ArgumentsOf",
+      "ResultOf",
       "NativeValues",
       "TypedFunction",
+    ],
+  },
+  {
+    title: "Letting code call TypeScript, and libraries",
+    names: [
+      "toPointer",
+      "NativeCallback",
+      "CallbackSignature",
+      "CallbackArguments",
+      "ReceivedValue",
+      "nativeSymbol",
+    ],
+  },
+  {
+    title: "Linking code to code and data",
+    names: [
+      "JitAllocator.module",
+      "ModuleBuilder",
+      "ModulePart",
+      "PartInfo",
+      "JitModule",
+      "JitAllocator.veneer",
+      "Veneer",
+      "Span.patch",
     ],
   },
   {
@@ -100,7 +127,21 @@ export const tasks: readonly Task[] = [
       "Statistics",
       "JitAllocator.blocks",
       "BlockInfo",
+      "KindStatistics",
       "JitAllocator.verify",
+    ],
+  },
+  {
+    title: "Reading machine code",
+    names: [
+      "disassemble",
+      "formatInstructions",
+      "Instruction",
+      "DecodedInstruction",
+      "InstructionDecoder",
+      "CodeBytes",
+      "DisassemblyOptions",
+      "ListingOptions",
     ],
   },
   {

@@ -46,7 +46,7 @@ export default defineConfig({
       { text: "Guides", link: "/guides/first-jit.html", activeMatch: "/guides/" },
       { text: "API", link: "/api/", activeMatch: "/api/" },
       { text: "Benchmarks", link: "/benchmarks.html" },
-      { text: manifest.version, link: "/changelog.html" },
+      { text: manifest.version, link: "/project/changelog.html" },
     ],
     sidebar: { "/api/": reference, "/": guides },
     outline: [2, 3],
