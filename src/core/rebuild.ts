@@ -14,7 +14,7 @@ import { setFull } from "./full-words.ts";
 import { readLedger } from "./ledger.ts";
 import { Bins, Block, Header, Pool, Pools, Size, Spans, Unit, Word } from "./layout.ts";
 import { ringInit } from "./ring.ts";
-import { layOutLookUp, layOutPool, poolAt } from "./state.ts";
+import { layOutLookUp, layOutPool, poolAt, shiftOfPool } from "./state.ts";
 import { closeTail } from "./tail.ts";
 
 /** The facts about a block that a rebuild believes. */
@@ -60,8 +60,7 @@ function rebuildUnits(words: Int32Array, blocks: readonly KnownBlock[]): void {
     { first: 0, end: unitsOf(Pools.start + words[Header.poolCount]! * Size.pool), owner: 0 },
   ];
   for (const { block, generations, pool, sizeBytes } of blocks) {
-    const shift = words[Header.granuleShift]! + (pool % words[Header.poolsPerKind]!);
-    const capacity = sizeBytes / 2 ** shift;
+    const capacity = sizeBytes / 2 ** shiftOfPool(words, pool);
     const first = block >> Unit.shift;
     chunks.push({ first, end: first + blockUnits(capacity), owner: block });
     const table = generations >> Unit.shift;

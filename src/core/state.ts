@@ -291,11 +291,16 @@ export function layOutLookUp(words: Int32Array): void {
   words.fill(0, Lookup.start, Lookup.start + Lookup.entries);
 }
 
+/** log2 of a pool's granularity, from the header's constants alone: what a pool says of itself may be half written. */
+export function shiftOfPool(words: Int32Array, poolIndex: number): number {
+  return words[Header.granuleShift]! + (poolIndex % words[Header.poolsPerKind]!);
+}
+
 /** Sets up an empty pool: its granularity, its ring and its lists. */
 export function layOutPool(words: Int32Array, poolIndex: number): void {
   const pool = poolAt(poolIndex);
   words.fill(0, pool, pool + Size.pool);
-  words[pool + Pool.granuleShift] = words[Header.granuleShift]! + (poolIndex % words[Header.poolsPerKind]!);
+  words[pool + Pool.granuleShift] = shiftOfPool(words, poolIndex);
   words[pool + Pool.chunkLimit] = LEAST_CHUNK_LIMIT;
   ringInit(words, pool + Pool.blocks);
   ringInit(words, pool + Pool.dirtyBlocks);

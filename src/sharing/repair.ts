@@ -3,7 +3,7 @@ import { indexAll } from "../core/run-index.ts";
 import { restoreLookUp } from "../core/lookup.ts";
 import { rebuild } from "../core/rebuild.ts";
 import { readLedger } from "../core/ledger.ts";
-import { isSetUp } from "../core/state.ts";
+import { isSetUp, shiftOfPool } from "../core/state.ts";
 import { granulesOf } from "../core/survey.ts";
 import type { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
@@ -52,7 +52,7 @@ export function repair(engine: Engine, state: SharedState, isOver: (member: numb
 /** Clears all ledgers, for a reset or a disposal that had begun: nothing is allocated any more. */
 function forgetAll({ core }: Engine, { register }: SharedState): void {
   for (const { generations, pool, sizeBytes } of register.staying()) {
-    core.words.fill(0, generations, generations + sizeBytes / 2 ** core.granuleShiftOf(pool));
+    core.words.fill(0, generations, generations + sizeBytes / 2 ** shiftOfPool(core.words, pool));
   }
 }
 
@@ -79,7 +79,7 @@ function forgetPending(
   };
   const { words } = core;
   for (const { generations, pool, sizeBytes } of register.staying()) {
-    const capacity = sizeBytes / 2 ** core.granuleShiftOf(pool);
+    const capacity = sizeBytes / 2 ** shiftOfPool(words, pool);
     readLedger(
       words,
       generations,

@@ -10,6 +10,7 @@ import {
   type SharedAllocator,
   type Span,
 } from "../../src/index.ts";
+import { Kind } from "../../src/core/layout.ts";
 import { Batches, Field, Given, Members } from "../../src/sharing/layout.ts";
 import { ESTATE } from "../../src/sharing/succession.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
@@ -150,6 +151,36 @@ export const OPERATIONS: readonly Operation[] = [
     name: "alloc in a new block",
     run: ({ victim }) => victim.engine.alloc(2 * BLOCK),
     done: withOneOf(2 * BLOCK),
+  },
+  {
+    name: "alloc of data, in its first block",
+    run: ({ victim }) => victim.engine.allocOf(192, Kind.data),
+    done: withOneOf(192),
+  },
+  {
+    name: "alloc of constants, in their first block",
+    run: ({ victim }) => victim.engine.allocOf(5000, Kind.constants),
+    done: withOneOf(5056),
+  },
+  {
+    name: "release of the last data, whose block is unmapped",
+    options: { immediateRelease: true },
+    prepare: ({ victim }) => void victim.engine.allocOf(3000, Kind.data),
+    run: ({ victim, allocator }) => {
+      const { rx = 0 } = allocator.blocks().find(({ kind }) => kind === "data") ?? {};
+      const padding = allocator.hasOption("disableInitialPadding") ? 0 : allocator.granularity;
+      victim.engine.release(rx + padding);
+    },
+    // It is there before, but was not yet when the stage was looked at.
+    done: (before, stage, found) =>
+      found.size === before.size ? before : withOneOf(3008)(before, stage, found),
+  },
+  {
+    name: "patch",
+    run: ({ victim, long }) => {
+      victim.engine.patch(victim.engine.query(long), 64, someBytes(4));
+    },
+    done: (before) => before,
   },
   {
     name: "release in a word",
