@@ -81,6 +81,8 @@ const SECTION_HEADER_BYTES = 64;
 const SYMBOL_BYTES = 24;
 const RELOCATION_BYTES = 24;
 const COMDAT = 1;
+/** What gcc calls a symbol of an object that has nothing but its intermediate language. */
+const INTERMEDIATE = "__gnu_lto_slim";
 /** Section numbers of symbols that are in no section. */
 const Special = { undefined: 0, absolute: 0xfff1, common: 0xfff2 } as const;
 /** Bits of st_info and st_other. */
@@ -118,6 +120,11 @@ export function readObject(name: string, bytes: Uint8Array): ObjectFile {
   const sections = headers.map(({ section }) => section);
   const table = headers.find(({ section }) => section.type === SectionType.symbolTable);
   const symbols = table === undefined ? [] : readSymbols(name, table, sections);
+  if (symbols.some((symbol) => symbol.name === INTERMEDIATE)) {
+    throw new LinkError(
+      `${name} has no machine code: it was compiled for link-time optimisation alone (-flto)`,
+    );
+  }
   for (const header of headers) {
     if (header.section.type === SectionType.relocationsWithAddends)
       readRelocations(name, header, sections, symbols);

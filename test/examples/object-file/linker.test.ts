@@ -373,6 +373,12 @@ describe("what cannot be linked is an error that says where, and leaves nothing"
       [],
       /^f is defined twice: /,
     ],
+    [
+      "no machine code",
+      { "use.c": "int use(void) { return 1; }" },
+      ["-O1", "-flto", "-fno-fat-lto-objects"],
+      "made.a(use.o) has no machine code: it was compiled for link-time optimisation alone (-flto)",
+    ],
     ["nothing to call", { "data.c": "int value = 1;" }, [], "made.a has no code"],
   ];
   for (const [title, sources, flags, message] of cases) {
