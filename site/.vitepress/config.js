@@ -38,7 +38,7 @@ export default defineConfig({
   head: [["link", { rel: "icon", href: `${base}icon.svg`, type: "image/svg+xml" }]],
   markdown: {
     anchor: { slugify: anchorOf },
-    theme: { light: "github-light", dark: "github-dark" },
+    theme: { light: "github-light-default", dark: "github-dark-default" },
   },
   themeConfig: {
     logo: "/icon.svg",
