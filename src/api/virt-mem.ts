@@ -265,7 +265,7 @@ export function read(address: Address, length: number): Uint8Array {
  * @throws JitError `ERR_INVALID_ARGUMENT` for an invalid address, or what is no Uint8Array with its memory.
  * @example
  * ```ts
- * VirtMem.write(counterAddress, new Uint8Array(8)); // back to 0
+ * VirtMem.write(address, new Uint8Array(8)); // a counter, set to zero
  * ```
  */
 export function write(address: Address, bytes: Uint8Array): void {
@@ -285,7 +285,8 @@ export function write(address: Address, bytes: Uint8Array): void {
  * @throws JitError `ERR_INVALID_ARGUMENT` for an invalid address.
  * @example
  * ```ts
- * const version = VirtMem.cstring(zlibVersion()); // "1.3.1"
+ * VirtMem.write(address, Uint8Array.of(0x68, 0x69, 0));
+ * VirtMem.cstring(address); // "hi"
  * ```
  */
 export function cstring(address: Address): string {

@@ -270,8 +270,11 @@ export class Core extends states.State {
     const words = this.words;
     const live = words[block + Block.live]! - 1;
     if (live === 0 || !this.#beginsAt(block, granule)) return this.#releaseLast(block, granule);
-    this.#vacate(block, granule, lengthFrom(words, block, granule));
+    const count = lengthFrom(words, block, granule);
+    this.#vacate(block, granule, count);
     words[block + Block.live] = live;
+    // Where few come in a row, most likely the memory is wanted again; a long one may have been most of what was in use.
+    if (count <= 32 && words[Header.releasesInARow] !== Eager.releases) return Status.ok;
     spaceLooks(words, block);
     if (!hasLeftBounds(words, block) || !moveBounds(words, block)) return Status.ok;
     this.block = block;

@@ -1,4 +1,5 @@
 /** Instructions as text: addresses, bytes, arrows for jumps that stay inside, and the names of targets. */
+import { JitError } from "../base/errors.ts";
 import type { Instruction } from "./disassembly.ts";
 
 /** How a listing looks. */
@@ -16,6 +17,9 @@ interface Jump {
   lane: number;
 }
 
+/** No code is longer: 2 GiB of the longest instructions. An array may have a length that nobody can walk through. */
+const MOST_INSTRUCTIONS = 2 ** 28;
+
 /** The most arrows side by side: further ones are left out. */
 const MOST_LANES = 8;
 
@@ -28,11 +32,19 @@ const MOST_LANES = 8;
  * │ 7f00a0001045  e8 b6 ff ff ff  call 0x7f00a0001000  ; add
  * ╰►7f00a000104a  c3              ret
  * ```
+ *
+ * @throws JitError `ERR_INVALID_ARGUMENT` for what is no array
  */
 export function formatInstructions(
   instructions: readonly Instruction[],
   { color = false, bytesPerLine = 8 }: ListingOptions = {},
 ): string {
+  const given: unknown = instructions;
+  if (!Array.isArray(given) || given.length > MOST_INSTRUCTIONS)
+    throw new JitError(
+      "ERR_INVALID_ARGUMENT",
+      "Cannot format: the instructions are what `disassemble` returns",
+    );
   const paint = (code: number, text: string): string =>
     color && text !== "" ? `\u001b[${code}m${text}\u001b[39m` : text;
   const perLine = Math.max(1, Math.floor(bytesPerLine));

@@ -34,7 +34,12 @@ describe("sectionsOf", () => {
   test("has a document once, whatever folder it lies in", () => {
     const documents = ["docs/architecture.md", "docs/guides/workers.md", "docs/errors.md", "CHANGELOG.md"];
     const all = Object.values(paths(documents)).flat();
-    assert.deepEqual([...all].sort(), ["architecture.md", "errors.md", "guides/workers.md", "project/changelog.md"]);
+    assert.deepEqual([...all].sort(), [
+      "architecture.md",
+      "errors.md",
+      "guides/workers.md",
+      "project/changelog.md",
+    ]);
   });
 
   test("knows no page for a document that is not there", () => {

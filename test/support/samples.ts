@@ -21,7 +21,8 @@ const STATEMENT_WITH_RESULT = /^(\s*)(\S.*);\s+\/\/ (-?\d[\d._]*n?|true|false|un
  * a file in a folder of its own below `dist/`.
  */
 const SURROUNDINGS = `
-import { JitAllocator, JitError, JitRuntime, Span, VirtMem, preload, signature, toFunction } from "jit-allocator";
+import { JitAllocator, JitError, JitRuntime, Span, VirtMem, preload, signature } from "jit-allocator";
+import { disassemble, formatInstructions, nativeSymbol, toFunction, toPointer } from "jit-allocator";
 import { readTrace } from "../src/cli/trace.js";
 import { SimulatedMemory } from "../src/vm/simulated.js";
 const memory = new SimulatedMemory();

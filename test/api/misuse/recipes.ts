@@ -1,5 +1,7 @@
 /** How each public function is called rightly, and what else may be passed to it in each place. */
 import {
+  disassemble,
+  formatInstructions,
   JitAllocator,
   JitError,
   JitRuntime,
@@ -501,6 +503,19 @@ export const moduleRecipes: Readonly<Record<string, Recipe>> = {
     args: () => [{ parameters: [], result: "void" }],
     allows: [nothing],
     call: (_self, [types]) => signature(wrong<Signature>(types)),
+  },
+  disassemble: {
+    args: () => [{ rx: 4096, bytes: RETURN }, { decode: () => [] }],
+    allows: [isLiveSpan, nothing],
+    call: (_self, [code, decoder]) => disassemble(wrong(code), wrong(decoder)),
+  },
+  formatInstructions: {
+    args: () => [[], {}],
+    allows: [
+      (value) => Array.isArray(value) && value.length === 0,
+      (value) => value !== null, // any value has no options
+    ],
+    call: (_self, [instructions, options]) => formatInstructions(wrong(instructions), wrong(options)),
   },
   nativeSymbol: {
     args: () => ["abs", undefined],
