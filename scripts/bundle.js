@@ -5,7 +5,7 @@
  *
  * tsc comes first, because it alone puts `const enum` of other files in place (docs/performance.md).
  */
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { rolldown } from "rolldown";
 import { withoutAssertions } from "./assertions.js";
@@ -61,8 +61,6 @@ await bundle.write({
   // The sources in the maps have them.
   comments: { jsdoc: false },
   entryFileNames: "[name].js",
-  // JSR finds the types by it; everybody else by package.json.
-  banner: ({ fileName }) => (fileName === "index.js" ? '/* @ts-self-types="./index.d.ts" */' : ""),
   chunkFileNames: "[name].js",
   codeSplitting: {
     groups: [
@@ -76,6 +74,10 @@ await bundle.write({
   },
 });
 await bundle.close();
+
+// JSR finds the types by this line; everybody else by package.json. The file is a list of exports, which needs no map.
+const entry = path.join(target, "index.js");
+writeFileSync(entry, `/* @ts-self-types="./index.d.ts" */\n${readFileSync(entry, "utf8")}`);
 
 gatherTypes({ entry: path.join(dist, "src/index.d.ts"), rollup: path.join(target, "index.d.ts") });
 for (const name of decoders)

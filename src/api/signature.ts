@@ -96,9 +96,15 @@ type NamedArguments<N extends readonly unknown[], P extends readonly ParameterTy
 };
 
 /** The arguments that a list of parameter types describes. */
-export type ArgumentsOf<P extends readonly ParameterType[]> = P["length"] extends keyof Named
-  ? NamedArguments<Named[P["length"]], P>
-  : { -readonly [I in keyof P]: P[I] extends ParameterType ? NativeValues[P[I]] : never };
+export type ArgumentsOf<P extends readonly ParameterType[]> =
+  // TypeScript 5.2 and 5.3 see by `infer` alone that this is an array.
+  (
+    P["length"] extends keyof Named
+      ? NamedArguments<Named[P["length"]], P>
+      : { -readonly [I in keyof P]: P[I] extends ParameterType ? NativeValues[P[I]] : never }
+  ) extends infer A extends readonly unknown[]
+    ? A
+    : never;
 
 /** The function that a signature describes: its arguments and its result are inferred. */
 export type TypedFunction<S extends Signature> = (

@@ -28,6 +28,9 @@ export interface Surroundings {
 /** The files of this package that hold this code: the published library, and the single module. */
 const OWN_FILES = /\/dist\/(?:package\/library|src\/ffi\/require)\.js$/;
 
+/** A path that a module can be looked for from. An executable may be the main script, as it was typed. */
+const ABSOLUTE = /^(?:[\\/]|[A-Za-z]:)/;
+
 const surroundings: Surroundings = {
   url: import.meta.url,
   file: commonJsFile(),
@@ -53,9 +56,10 @@ export function isBundled({ url, isWebpack }: Surroundings = surroundings): bool
 export function placesToLook(around: Surroundings = surroundings): readonly string[] {
   const { url, file, mainScript } = around;
   const paths = isBundled(around)
-    ? [file, mainScript].filter((path) => `file://${String(path)}` !== url)
+    ? [file, mainScript].filter((path) => path !== undefined && ABSOLUTE.test(path))
     : [];
-  return [...new Set([url, ...paths].filter((place) => typeof place === "string"))];
+  const places = [url, ...paths].filter((place) => typeof place === "string");
+  return [...new Set(places)].filter((place) => `file://${place}` !== url);
 }
 
 /**

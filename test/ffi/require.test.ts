@@ -29,6 +29,8 @@ describe("a module is looked for", () => {
     const around = { ...PUBLISHED, url: undefined, file: "/out/bundle.cjs", mainScript: "/out/bundle.cjs" };
     assert.equal(isBundled(around), true);
     assert.deepEqual(placesToLook(around), ["/out/bundle.cjs"]);
+    // An executable is the main script as it was typed.
+    assert.deepEqual(placesToLook({ ...around, mainScript: "./bundle" }), ["/out/bundle.cjs"]);
   });
 
   it("from the main script of webpack's bundle, which has the address of the machine that bundled", () => {
