@@ -5,7 +5,7 @@
  *
  * tsc comes first, because it alone puts `const enum` of other files in place (docs/performance.md).
  */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { rolldown } from "rolldown";
 import { withoutAssertions } from "./assertions.js";
@@ -74,6 +74,16 @@ await bundle.write({
   },
 });
 await bundle.close();
+// Programs debug the library, and not the commands, whose maps would be an eighth of the package.
+for (const file of readdirSync(target).filter((name) => name.endsWith(".js.map"))) {
+  if (["index", "library", ...decoders].includes(file.slice(0, -".js.map".length))) continue;
+  const compiledFile = path.join(target, file.slice(0, -".map".length));
+  rmSync(path.join(target, file));
+  writeFileSync(
+    compiledFile,
+    readFileSync(compiledFile, "utf8").replace(/\n\/\/# sourceMappingURL=.*\s*$/, "\n"),
+  );
+}
 
 // JSR finds the types by this line; everybody else by package.json. The file is a list of exports, which needs no map.
 const entry = path.join(target, "index.js");

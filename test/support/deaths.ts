@@ -121,6 +121,8 @@ export interface Operation {
   readonly isForAll?: true;
   /** It leaves no number for a thread that repairs. */
   readonly needsNumbers?: true;
+  /** It takes constants or data, which an allocator that seals does not have. */
+  readonly needsKinds?: true;
 }
 
 const without =
@@ -154,16 +156,19 @@ export const OPERATIONS: readonly Operation[] = [
   },
   {
     name: "alloc of data, in its first block",
+    needsKinds: true,
     run: ({ victim }) => victim.engine.allocOf(192, Kind.data),
     done: withOneOf(192),
   },
   {
     name: "alloc of constants, in their first block",
+    needsKinds: true,
     run: ({ victim }) => victim.engine.allocOf(5000, Kind.constants),
     done: withOneOf(5056),
   },
   {
     name: "release of the last data, whose block is unmapped",
+    needsKinds: true,
     options: { immediateRelease: true },
     prepare: ({ victim }) => void victim.engine.allocOf(3000, Kind.data),
     run: ({ victim, allocator }) => {
