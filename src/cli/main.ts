@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** `jit-allocator`: finds the command, runs it, and turns its errors into one line and an exit code. */
-import { JitError } from "../index.ts";
+import type { JitError } from "../index.ts";
 import { UsageError } from "./args.ts";
 import type { Command, CommandIo } from "./command.ts";
 import { readStandardInput } from "./files.ts";
@@ -95,11 +95,16 @@ async function main(args: readonly string[], io: CommandIo): Promise<number> {
       say(` ${given}: ${error.message} (see jit-allocator ${given} --help)`);
       return 2;
     }
-    if (error instanceof JitError) say(` ${given}: ${error.code}: ${error.message}`);
+    if (isJitError(error)) say(` ${given}: ${error.code}: ${error.message}`);
     // Any other error is a bug of this program; the stack helps to find it.
     else say(` ${given}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
     return 1;
   }
+}
+
+/** Whether an error is a JitError, also one of the package itself, which the demo imports by its name as a user would. */
+function isJitError(error: unknown): error is JitError {
+  return error instanceof Error && error.name === "JitError" && "code" in error;
 }
 
 /**
