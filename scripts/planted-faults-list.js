@@ -860,8 +860,8 @@ export const plantedFaults = [
   {
     name: "what was a block's made usable again along with one before it",
     file: "src/engine/block-range.ts",
-    find: "this.#options.useLargePages || end < this.#highestEnd;",
-    replace: "this.#options.useLargePages;",
+    find: "      end < this.#highestEnd ||\n",
+    replace: "",
     tests: ["engine/block-range"],
   },
   {

@@ -3,7 +3,7 @@
  * `describe("…", { skip: needs("linux") }, …)`. There is no other way in which a test asks for its machine.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { knowsAbsoluteSymbols } from "../../src/ffi/absolute-symbols.ts";
@@ -29,6 +29,12 @@ const requirements = {
   mseal: {
     isMet: () => platform.system === "linux" && systemMemory().ranges?.sealRefusal() === undefined,
     reason: "this kernel, or a filter of its calls, lets nobody seal memory (mseal, Linux 6.10)",
+  },
+  bundler: {
+    isMet: () =>
+      !isWindows ||
+      existsSync(path.resolve(import.meta.dirname, "../../../node_modules/@rolldown/binding-win32-x64-msvc")),
+    reason: "it bundles, and the bundler that is installed is another system's",
   },
   windows: { isMet: () => isWindows, reason: "it looks at Windows" },
   machineCode: { isMet: () => RUNS_HERE, reason: "there is no machine code for this processor and system" },
