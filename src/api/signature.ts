@@ -127,9 +127,13 @@ export type ReceivedValue<P extends ParameterType> = P extends "buffer" | "buffe
     : NativeValues[P];
 
 /** The arguments that a callback gets for a list of parameter types. */
-export type CallbackArguments<P extends readonly ParameterType[]> = {
-  -readonly [I in keyof P]: P[I] extends ParameterType ? ReceivedValue<P[I]> : never;
-};
+export type CallbackArguments<P extends readonly ParameterType[]> =
+  // As in ArgumentsOf: else TypeScript 5.2 does not see that this is an array.
+  {
+    -readonly [I in keyof P]: P[I] extends ParameterType ? ReceivedValue<P[I]> : never;
+  } extends infer A extends readonly unknown[]
+    ? A
+    : never;
 
 const PARAMETER_TYPES: readonly ValueType[] = [
   "i8",
