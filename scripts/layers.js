@@ -78,7 +78,7 @@ export const rooms = [
   {
     name: "engine",
     job: "one allocator in one thread: core decides, memory acts; spans, writes, refusals",
-    imports: ["core/", "vm/contract.ts", "ffi/contract.ts", "base/"],
+    imports: ["core/", "vm/contract.ts", "vm/publish.ts", "ffi/contract.ts", "base/"],
   },
   {
     name: "core",

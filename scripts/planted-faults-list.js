@@ -481,9 +481,9 @@ export const plantedFaults = [
   {
     name: "code mapped writable",
     file: "src/vm/linux/dual-mapping.ts",
-    find: "this.#mapView(rx, sizeBytes, Protection.READ | Protection.EXEC, descriptor, isReserved);",
+    find: "this.#mapView(rx, sizeBytes, READ_EXECUTE, descriptor, isReserved);",
     replace:
-      "this.#mapView(rx, sizeBytes, Protection.READ | Protection.WRITE | Protection.EXEC, descriptor, isReserved);",
+      "this.#mapView(rx, sizeBytes, READ_WRITE | READ_EXECUTE, descriptor, isReserved);",
     tests: ["process/", "vm/linux-real"],
   },
   {
@@ -587,15 +587,15 @@ export const plantedFaults = [
   },
   {
     name: "stubs that stay writable",
-    file: "src/engine/stubs.ts",
+    file: "src/vm/publish.ts",
     find: "memory.protect(address, code.length, { read: true, execute: true });",
     replace: "memory.protect(address, code.length, { read: true, write: true, execute: true });",
     tests: ["function/stubs"],
   },
   {
     name: "a page of stubs left behind where there was no room for the rest",
-    file: "src/engine/stubs.ts",
-    find: "      memory.release(address, code.length);\n",
+    file: "src/vm/publish.ts",
+    find: "    memory.release(address, code.length);\n",
     replace: "",
     tests: ["function/stubs"],
   },
@@ -760,14 +760,14 @@ export const plantedFaults = [
   },
   {
     name: "the writable view of a range mapped from another place of its file than the executable one",
-    file: "src/vm/linux/range.ts",
+    file: "src/vm/linux/range-reservation.ts",
     find: "if (!isWhole) this.#mapOver(range.rw, sizeBytes, file);",
     replace: "",
     tests: ["vm/range"],
   },
   {
     name: "the executable view of a range made of a descriptor that can write",
-    file: "src/vm/linux/range.ts",
+    file: "src/vm/linux/range-reservation.ts",
     find: "if (isDual) this.#mapOver(range.rx, sizeBytes, again);",
     replace: "if (isDual) this.#mapOver(range.rx, sizeBytes, file);",
     tests: ["vm/range"],

@@ -24,6 +24,7 @@ import { JitError } from "../base/errors.ts";
 import type { ProcessorName } from "../base/platform.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
+import { publish, type PublishingMemory } from "../vm/publish.ts";
 
 /** A stub, and the cell that it jumps through. */
 export interface Stub {
@@ -97,17 +98,7 @@ interface FreeStub {
 }
 
 /** What stubs are made with. */
-export type StubMemory = Pick<
-  VirtualMemory,
-  | "info"
-  | "alloc"
-  | "protect"
-  | "release"
-  | "allocDualMapping"
-  | "releaseDualMapping"
-  | "copyIn"
-  | "flushInstructionCache"
->;
+export type StubMemory = PublishingMemory & Pick<VirtualMemory, "info">;
 
 /** The stubs of one thread. */
 export class Stubs {
@@ -142,7 +133,7 @@ export class Stubs {
     try {
       const { pageGranularity } = this.#memory.info();
       const code = pageOf(this.#code, this.#ffi.addressOf(cells), pageGranularity);
-      const address = this.#publish(code);
+      const address = publish(this.#memory, code);
       // The last one is taken first.
       for (let index = STUBS_PER_PAGE - 1; index >= 0; index--)
         this.#free.push({ address: address + index * STUB_BYTES, cells, index });
@@ -150,31 +141,6 @@ export class Stubs {
       if (!(error instanceof JitError)) throw error;
       // Where there was no room there may be some later; a policy stays.
       this.#isRefused = error.code !== "ERR_OUT_OF_MEMORY";
-    }
-  }
-
-  /** Maps the code. It is never writable and executable at once, and has one view wherever the system allows that. */
-  #publish(code: Uint8Array): Address {
-    const memory = this.#memory;
-    const address = memory.alloc(code.length, { read: true, write: true });
-    try {
-      memory.copyIn(address, code, code.length);
-      memory.protect(address, code.length, { read: true, execute: true });
-      memory.flushInstructionCache(address, code.length);
-      return address;
-    } catch (error) {
-      memory.release(address, code.length);
-      if (!(error instanceof JitError)) throw error;
-    }
-    // What was written may not become executable (SELinux, MDWE): two views, as for other code.
-    const mapping = memory.allocDualMapping(code.length, {});
-    try {
-      memory.copyIn(mapping.rw, code, code.length);
-      memory.flushInstructionCache(mapping.rx, code.length);
-      return mapping.rx;
-    } catch (error) {
-      memory.releaseDualMapping(mapping, code.length);
-      throw error;
     }
   }
 }

@@ -69,11 +69,9 @@ export function placesToLook(around: Surroundings = surroundings): readonly stri
 export function requireModule(name: string): unknown {
   // A place always finds the runtime's own modules; the program itself is one.
   const [first = process.execPath, ...others] = placesToLook();
-  if (!isFound(name, first)) {
-    const other = others.find((place) => isFound(name, place));
-    if (other !== undefined) return modules.createRequire(other)(name) as unknown;
-  }
-  return modules.createRequire(first)(name) as unknown;
+  const other = isFound(name, first) ? undefined : others.find((place) => isFound(name, place));
+  const load: (name: string) => unknown = modules.createRequire(other ?? first);
+  return load(name);
 }
 
 /** Whether a module can be found from there, or from one of the places where this code is. */

@@ -14,6 +14,7 @@ import type { ProcessorName } from "../base/platform.ts";
 import type { Address, Ffi, NativeFunction, NativeSignature } from "../ffi/contract.ts";
 import { refusedCall } from "../ffi/guard.ts";
 import type { VirtualMemory } from "./contract.ts";
+import { publish, type PublishingMemory } from "./publish.ts";
 
 /** x86-64, System V: rdi = where, rsi = the bytes, edx = how many. */
 const X64_SYSTEM_V = Uint8Array.of(
@@ -74,17 +75,7 @@ function codeFor(processor: ProcessorName, isWindows: boolean): Uint8Array | und
 }
 
 /** What the routine is put into memory with. */
-type RoutineMemory = Pick<
-  VirtualMemory,
-  | "info"
-  | "alloc"
-  | "protect"
-  | "release"
-  | "allocDualMapping"
-  | "releaseDualMapping"
-  | "copyIn"
-  | "flushInstructionCache"
->;
+type RoutineMemory = PublishingMemory & Pick<VirtualMemory, "info">;
 
 /** The stores of one thread. The routine is made with the first one, in a page that stays until the process ends. */
 export class AtomicStores {
@@ -128,28 +119,4 @@ export function cannotStore(): JitError {
     "ERR_FEATURE_NOT_ENABLED",
     "Cannot store in one access: this library has no routine for it on this processor",
   );
-}
-
-/** Maps a routine. It is never writable and executable at once, and has one view wherever the system allows that. */
-function publish(memory: RoutineMemory, code: Uint8Array): Address {
-  const address = memory.alloc(code.length, { read: true, write: true });
-  try {
-    memory.copyIn(address, code, code.length);
-    memory.protect(address, code.length, { read: true, execute: true });
-    memory.flushInstructionCache(address, code.length);
-    return address;
-  } catch (error) {
-    memory.release(address, code.length);
-    if (!(error instanceof JitError)) throw error;
-  }
-  // What was written may not become executable (SELinux, MDWE): two views, as for other code.
-  const mapping = memory.allocDualMapping(code.length, {});
-  try {
-    memory.copyIn(mapping.rw, code, code.length);
-    memory.flushInstructionCache(mapping.rx, code.length);
-    return mapping.rx;
-  } catch (error) {
-    memory.releaseDualMapping(mapping, code.length);
-    throw error;
-  }
 }

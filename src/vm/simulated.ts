@@ -24,8 +24,11 @@ import { AddressMap } from "./simulated/address-map.ts";
 import { Faults } from "./simulated/faults.ts";
 import { SimulatedRanges } from "./simulated/ranges.ts";
 import type { RangeOperation } from "./simulated/ranges.ts";
+import { withDefaults } from "./simulated/options.ts";
+import type { SimulatedMemoryOptions } from "./simulated/options.ts";
 import { makePlacer } from "./simulated/placement.ts";
-import type { SimulatedPlacement } from "./simulated/placement.ts";
+
+export type { SimulatedMemoryOptions } from "./simulated/options.ts";
 
 /** The operations that are counted, and that can be made to fail. */
 export type SimulatedOperation =
@@ -42,33 +45,6 @@ export type SimulatedOperation =
   | "copyOut"
   | "storeAtomically"
   | RangeOperation;
-
-/** How the simulated machine is made. */
-export interface SimulatedMemoryOptions {
-  /** Bytes, a power of two. Default 4096. */
-  readonly pageSize?: number;
-  /** Bytes, a power of two, at least the page size. Default: the page size; 65536 is as on Windows. */
-  readonly pageGranularity?: number;
-  /** Bytes, 0 = none. Default 2 MiB. */
-  readonly largePageSize?: number;
-  /**
-   * `ascending` (the default) and `descending` place each mapping next to the one before; `random` anywhere.
-   * All are the same in every run. A dual mapping is placed as one, rw right after rx.
-   */
-  readonly placement?: SimulatedPlacement;
-  /** The seed of `random`; the same seed gives the same addresses. Default 1. */
-  readonly seed?: number;
-  /** Bytes left free between neighbours. Default 0: they touch, which an allocator must survive. */
-  readonly gapBytes?: number;
-  /** Bytes of memory that the machine has; asking for more throws ERR_OUT_OF_MEMORY. Default: no bound. */
-  readonly totalBytes?: number;
-  /** A machine on which nothing is writable and executable at once. Default false. */
-  readonly hardened?: boolean;
-  /** A runtime that gives no views of native memory, like one with V8's sandbox. Default false. */
-  readonly refusesViews?: boolean;
-  /** A system that offers ranges, like Linux. Default false. */
-  readonly hasRanges?: boolean;
-}
 
 /** One live mapping. */
 export interface SimulatedMapping {
@@ -96,7 +72,7 @@ interface Mapping {
 export class SimulatedMemory implements VirtualMemory {
   readonly name = "simulated";
   readonly ranges?: SimulatedRanges;
-  readonly #options: Required<Omit<SimulatedMemoryOptions, "totalBytes">> & { readonly totalBytes: number };
+  readonly #options: Required<SimulatedMemoryOptions>;
   /** Both addresses of a mapping lead to it. */
   readonly #byAddress = new AddressMap<Mapping>();
   readonly #place: (sizeBytes: number) => Address;
@@ -122,20 +98,8 @@ export class SimulatedMemory implements VirtualMemory {
   #peakMappedBytes = 0;
 
   constructor(options: SimulatedMemoryOptions = {}) {
-    const pageSize = options.pageSize ?? 4096;
-    this.#options = {
-      pageSize,
-      pageGranularity: options.pageGranularity ?? pageSize,
-      largePageSize: options.largePageSize ?? 2 * 1024 * 1024,
-      placement: options.placement ?? "ascending",
-      seed: options.seed ?? 1,
-      gapBytes: options.gapBytes ?? 0,
-      totalBytes: options.totalBytes ?? Number.POSITIVE_INFINITY,
-      hardened: options.hardened ?? false,
-      refusesViews: options.refusesViews ?? false,
-      hasRanges: options.hasRanges ?? false,
-    };
-    if (this.#options.hasRanges) this.ranges = this.#makeRanges(pageSize);
+    this.#options = withDefaults(options);
+    if (this.#options.hasRanges) this.ranges = this.#makeRanges(this.#options.pageSize);
     this.#place = makePlacer({
       ...this.#options,
       isFree: (address, sizeBytes) => this.#byAddress.isFree(address, sizeBytes),

@@ -9,7 +9,7 @@ import type { Address } from "../../ffi/contract.ts";
 import { formatAddress } from "../../base/errors.ts";
 import { attempt, insisting } from "../attempts.ts";
 import { systemError } from "./errno.ts";
-import { Advice, MAP_FAILED, MapFlag, Protection } from "./libc.ts";
+import { Advice, MAP_FAILED, MapFlag, Protection, READ_WRITE } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
 
 /**
@@ -28,8 +28,7 @@ export function makeNothing(libc: LinuxLibc, address: Address, sizeBytes: number
 export function openData(libc: LinuxLibc, address: Address, sizeBytes: number): void {
   const asked = `make ${sizeBytes} bytes at ${formatAddress(address)} usable for data`;
   if (!makeNothing(libc, address, sizeBytes)) throw systemError(asked, "mmap", libc.errno());
-  if (libc.mprotect(address, sizeBytes, Protection.READ | Protection.WRITE) !== 0)
-    throw systemError(asked, "mprotect", libc.errno());
+  if (libc.mprotect(address, sizeBytes, READ_WRITE) !== 0) throw systemError(asked, "mprotect", libc.errno());
 }
 
 /** Gives back the memory of a stretch to which nobody has access any more. Never throws. @returns whether it has none now */

@@ -30,7 +30,7 @@ import {
 import type { LadderStep } from "./ladder.ts";
 import { everyWayRefused } from "./refused.ts";
 import type { Refusal } from "./refused.ts";
-import { MAP_FAILED, MapFlag, Memfd, Open, Protection, Seal } from "./libc.ts";
+import { MAP_FAILED, MapFlag, Memfd, Open, Protection, READ_EXECUTE, READ_WRITE, Seal } from "./libc.ts";
 import type { LinuxLibc } from "./libc.ts";
 import { exceededFileLimit } from "./limits.ts";
 import type { Placement } from "./placement.ts";
@@ -229,7 +229,7 @@ export class DualMapper {
     const descriptor = step.open(fileNameOf(tag?.name));
     try {
       this.#resize(descriptor, sizeBytes, step);
-      this.#mapView(rw, sizeBytes, Protection.READ | Protection.WRITE, descriptor, isReserved);
+      this.#mapView(rw, sizeBytes, READ_WRITE, descriptor, isReserved);
       try {
         // Sealed after the writable view is mapped and before the executable one, which then can never be made writable.
         const isSealed = step.sealable && this.#seal(descriptor);
@@ -267,7 +267,7 @@ export class DualMapper {
   #checkExecutable(descriptor: number): void {
     const libc = this.#libc;
     const pageSize = libc.getpagesize();
-    const mapped = libc.mmap(0, pageSize, Protection.READ | Protection.EXEC, MapFlag.SHARED, descriptor, 0);
+    const mapped = libc.mmap(0, pageSize, READ_EXECUTE, MapFlag.SHARED, descriptor, 0);
     if (mapped === MAP_FAILED) throw executableViewFailure(libc.errno());
     libc.munmap(mapped, pageSize);
   }
@@ -282,7 +282,7 @@ export class DualMapper {
     const again = isSealed ? NO_DESCRIPTOR : libc.open(`/proc/self/fd/${file}`, Open.CLOEXEC, 0);
     const descriptor = again === NO_DESCRIPTOR ? file : again;
     try {
-      this.#mapView(rx, sizeBytes, Protection.READ | Protection.EXEC, descriptor, isReserved);
+      this.#mapView(rx, sizeBytes, READ_EXECUTE, descriptor, isReserved);
     } finally {
       if (again !== NO_DESCRIPTOR) libc.close(again);
     }

@@ -10,6 +10,8 @@ import { Errno } from "./errno.ts";
 
 /** `mmap` and `mprotect`: what may be done with a page. */
 export const Protection = { NONE: 0, READ: 1, WRITE: 2, EXEC: 4 } as const;
+export const READ_WRITE = Protection.READ | Protection.WRITE;
+export const READ_EXECUTE = Protection.READ | Protection.EXEC;
 
 /** `mmap` flags. HUGE_SHIFT: the base-2 logarithm of a large page's size stands in the bits from 26 up. */
 export const MapFlag = {
