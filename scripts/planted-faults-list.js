@@ -482,8 +482,7 @@ export const plantedFaults = [
     name: "code mapped writable",
     file: "src/vm/linux/dual-mapping.ts",
     find: "this.#mapView(rx, sizeBytes, READ_EXECUTE, descriptor, isReserved);",
-    replace:
-      "this.#mapView(rx, sizeBytes, READ_WRITE | READ_EXECUTE, descriptor, isReserved);",
+    replace: "this.#mapView(rx, sizeBytes, READ_WRITE | READ_EXECUTE, descriptor, isReserved);",
     tests: ["process/", "vm/linux-real"],
   },
   {

@@ -53,4 +53,4 @@ export type {
 export { formatInstructions } from "./insight/listing.ts";
 export type { ListingOptions } from "./insight/listing.ts";
 export { WriteScope } from "./engine/write-scope.ts";
-export type { CachePolicy } from "./engine/write-scope.ts";
+export type { CachePolicy } from "./engine/contract.ts";

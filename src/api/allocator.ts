@@ -26,7 +26,7 @@ import type { BlockInfo, Statistics } from "../engine/statistics.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
 import { memoryOr } from "../vm/select.ts";
 import { WriteScope, checkPolicy, writeByCallback } from "../engine/write-scope.ts";
-import type { CachePolicy } from "../engine/write-scope.ts";
+import type { CachePolicy } from "../engine/contract.ts";
 
 /**
  * Allocates executable memory: asmjit's JitAllocator. Allocations are multiples of the granularity, cut from large mapped

@@ -2,6 +2,9 @@
 import type { Address } from "../ffi/contract.ts";
 import type { AddressRange } from "../vm/contract.ts";
 
+/** How written code is made safe to run: `default` and `flush` where the processor needs a flush, `never` not at all. */
+export type CachePolicy = "default" | "flush" | "never";
+
 /** A span as it is passed to its owner: the fields that users see. Only the owner knows more (`spanAccess`). */
 export interface SpanHandle {
   readonly rx: Address;
@@ -18,7 +21,8 @@ export interface SpanOwner {
   isLive(span: SpanHandle): boolean;
   sizeOf(span: SpanHandle): number;
   read(span: SpanHandle, offset: number, length: number | undefined): Uint8Array;
-  write(span: SpanHandle, offset: number, bytes: Uint8Array): void;
+  /** Writes `bytes`. @throws JitError `ERR_INVALID_ARGUMENT` where they are no Uint8Array */
+  writeBytes(span: SpanHandle, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void;
   patch(span: SpanHandle, offset: number, bytes: Uint8Array): void;
   tokenOf(span: SpanHandle): SpanToken;
   shrink(target: SpanHandle | Address, newSize: number): void;

@@ -26,7 +26,7 @@ import { uniqueName } from "../base/unique.ts";
 import { describeBlock, statisticsOf } from "./statistics.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { AddressRange, VirtualMemory } from "../vm/contract.ts";
-import type { CachePolicy } from "./write-scope.ts";
+import type { CachePolicy } from "./contract.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
 const { isIndex } = refusals;
@@ -356,10 +356,6 @@ export class Engine implements AllocatorOperations {
 
   read(span: Span, offset: number, length: number | undefined): Uint8Array {
     return this.#bytes.read(span, offset, length);
-  }
-
-  write(span: Span, offset: number, bytes: Uint8Array): void {
-    this.#bytes.write(span, offset, bytes, "default");
   }
 
   writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {

@@ -8,7 +8,7 @@ import type { SpanIdentity } from "./span-identity.ts";
 import * as refusals from "./refusals.ts";
 import { spanAccess } from "./span.ts";
 import type { Span } from "./span.ts";
-import type { CachePolicy } from "./write-scope.ts";
+import type { CachePolicy } from "./contract.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
 const { bytesOf, copyBytes, isUint8Array, kindOfBytes, newBytes, typedArrayLength } = intrinsics;

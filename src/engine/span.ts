@@ -159,7 +159,7 @@ export class Span implements Disposable {
    * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where the bytes do not fit: nothing is written then
    */
   write(offset: number, bytes: Uint8Array): void {
-    this.#block.owner.write(this, offset, bytes);
+    this.#block.owner.writeBytes(this, offset, bytes, "default");
   }
 
   /**

@@ -1,13 +1,11 @@
 import { JitError } from "../base/errors.ts";
 import { typedArrayLength } from "../base/intrinsics.ts";
 import { numbered } from "../base/telling-apart.ts";
+import type { CachePolicy, SpanOwner } from "./contract.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import { refuseValue } from "./refusals.ts";
 import { spanAccess } from "./span.ts";
 import type { Span } from "./span.ts";
-
-/** How written code is made safe to run: `default` and `flush` where the processor needs a flush, `never` not at all. */
-export type CachePolicy = "default" | "flush" | "never";
 
 /** Bytes between two writes up to which they are flushed as one: some cache lines cost less than a call. */
 const LARGEST_GAP_BYTES = 2048;
@@ -18,9 +16,7 @@ interface Range {
 }
 
 /** The operations that a write scope calls on its allocator. */
-export interface WriteScopeOwner {
-  /** Writes `bytes`. @throws JitError `ERR_INVALID_ARGUMENT` where they are no Uint8Array */
-  writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void;
+export interface WriteScopeOwner extends Pick<SpanOwner, "writeBytes"> {
   copyToWrite(span: Span): Uint8Array;
   writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void;
   sizeOf(span: Span): number;

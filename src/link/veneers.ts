@@ -155,7 +155,7 @@ export class VeneerPool {
       const bytes = new Uint8Array(STUB_BYTES);
       bytes.set(this.#code);
       bytes.set(cellOf(target), CELL_AT);
-      operations.write(span, 0, bytes);
+      operations.writeBytes(span, 0, bytes, "default");
       return { span, target, count: 0 };
     } catch (error) {
       span[Symbol.dispose]();

@@ -1,35 +1,33 @@
 /**
- * An allocator that several threads share. Each operation takes the lock, calls the engine of this thread, and lets go.
- * When a thread has died in the middle of an operation, the next one that takes the lock repairs.
+ * An allocator that several threads share. Each operation takes the lock, calls the engine of this thread, and lets go
+ * (turn.ts). When a thread has died in the middle of an operation, the next one that takes the lock repairs.
  *
  * The register of blocks and the ledger of each block (core/ledger.ts) are right at every instant. An operation has
  * happened once its write there is done, and not before. Everything else can be derived from them.
  */
 import type { AllocatorOperations } from "../engine/operations.ts";
 import type { Engine } from "../engine/engine.ts";
-import { JitError } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
 import type { MappedBlock } from "../engine/mapped-block.ts";
 import { outOfNumbers, refuseDetached } from "../engine/refusals.ts";
 import type { Kind } from "../core/layout.ts";
-import { repair } from "./repair.ts";
 import { SharedLedgers } from "./ledgers.ts";
 import type { ModuleTicket, SpanToken } from "../engine/contract.ts";
 import type { Span } from "../engine/span.ts";
 import { statisticsOf } from "../engine/statistics.ts";
-import { needMuchStack, needStack, needStackAtFirst } from "../base/stack.ts";
+import { needMuchStack } from "../base/stack.ts";
 import type { BlockInfo, Statistics } from "../engine/statistics.ts";
-import { Lock } from "./lock.ts";
 import { MemberTable } from "./members.ts";
 import { Membership } from "./membership.ts";
 import type { ThreadInspector } from "./members.ts";
-import { Field, Intent } from "./layout.ts";
+import { Intent } from "./layout.ts";
 import { SharedModules } from "./modules.ts";
 import { OwnGenerations } from "./own-generations.ts";
 import type { SharedState } from "./shared-state.ts";
+import { Turn } from "./turn.ts";
 import { joinInPlace } from "./succession.ts";
 import type { AddressRange } from "../vm/contract.ts";
-import type { CachePolicy } from "../engine/write-scope.ts";
+import type { CachePolicy } from "../engine/contract.ts";
 
 /** The inside of a shared JitAllocator, in one thread. */
 export class SharedEngine implements AllocatorOperations {
@@ -45,16 +43,7 @@ export class SharedEngine implements AllocatorOperations {
   readonly #ledgers: SharedLedgers;
   readonly #generations: OwnGenerations;
   readonly #modules: SharedModules;
-  #lock: Lock;
-  /** The epoch of what this thread keeps for itself; NaN = all of it may be stale. */
-  #epoch = NaN;
-  /** The length of the core's buffer, in integers, when this thread last looked. */
-  #length = 0;
-  #hasLeft = false;
-  /** True while this thread holds the lock. */
-  #holds = false;
-  /** While the lock is held: whether the operation itself has begun, and the core gives this thread's generations. */
-  #isReady = false;
+  readonly #turn: Turn;
 
   /** @throws JitError `ERR_OUT_OF_MEMORY` where all member numbers belong to threads that are not over */
   constructor(engine: Engine, state: SharedState, threads: ThreadInspector) {
@@ -65,101 +54,14 @@ export class SharedEngine implements AllocatorOperations {
     this.#ledgers = new SharedLedgers(engine, state);
     this.#generations = new OwnGenerations(engine.core, state.batches, this.#ledgers);
     this.#modules = new SharedModules(state, this.#ledgers, () => this.memberId);
-    this.#length = engine.core.words.length;
     const number = this.#members.join();
-    this.#lock = this.#lockAs(number);
+    this.#turn = new Turn(engine, state, this.#members, this.#generations, number);
     this.memberId = number || this.#joinInPlace();
-    this.membership = new Membership(this.memberId, this.#members, this.#ledgers, (act) => this.#run(act));
+    this.membership = new Membership(this.memberId, this.#members, this.#ledgers, (act) =>
+      this.#turn.run(act),
+    );
     engine.owner = this;
     engine.releaseCount = NaN; // also for functions that were made before
-  }
-
-  #lockAs(number: number): Lock {
-    return new Lock(this.state.atomics, Field.lock, number, this.#members);
-  }
-
-  // --- the lock -----------------------------------------------------------------------------------------------
-
-  /** Takes the lock, and renews what this thread keeps for itself. If it throws, the caller calls `#fail`. */
-  #enter(): void {
-    // After `detach`, this thread's number may be another thread's.
-    if (this.#hasLeft) throw refuseDetached("use the allocator");
-    needStack();
-    needStackAtFirst();
-    const isInherited = this.#lock.acquire();
-    this.#holds = true;
-    const { state } = this;
-    const isTorn = isInherited || state.isTorn;
-    // Stays set until the operation ends well: if the thread ends anywhere in between, there is something to repair.
-    state.isTorn = true;
-    if (isTorn) {
-      needMuchStack();
-      repair(this.engine, state, (number) => this.#members.isOver(number));
-    }
-    if (state.epoch !== this.#epoch) this.#catchUp();
-    this.#generations.begin();
-    this.#isReady = true;
-  }
-
-  /** Ends an operation that succeeded, and lets go. */
-  #leave(): void {
-    this.#settle();
-    this.state.isTorn = false;
-    this.#letGo();
-  }
-
-  /**
-   * Ends an operation that failed, and lets go. Returns the error. Any error but a JitError (a used-up stack, say) may
-   * have come in the middle of a change, so the next thread must repair.
-   */
-  #fail(error: unknown): unknown {
-    if (!this.#holds) return error;
-    if (this.#isReady) {
-      this.#settle();
-      if (error instanceof JitError) this.state.isTorn = false;
-    }
-    this.#letGo();
-    return error;
-  }
-
-  /** Notes the generation that the operation has given, and tells the other threads if the buffer has grown. */
-  #settle(): void {
-    const { core } = this.engine;
-    this.#generations.end();
-    if (core.words.length !== this.#length) {
-      // The other threads' views are too short now.
-      this.#length = core.words.length;
-      this.state.register.bumpEpoch();
-    }
-  }
-
-  #letGo(): void {
-    this.#holds = false;
-    this.#isReady = false;
-    this.#lock.release();
-  }
-
-  /** Takes the lock, calls `act`, and lets go. For operations that are not frequent. */
-  #run<T>(act: () => T): T {
-    try {
-      this.#enter();
-      const result = act();
-      this.#leave();
-      return result;
-    } catch (error) {
-      throw this.#fail(error);
-    }
-  }
-
-  /** Renews what this thread keeps for itself, because a thread grew the buffer, unmapped a block, repaired, or disposed. */
-  #catchUp(): void {
-    const { engine, state } = this;
-    engine.core.refreshViews();
-    this.#length = engine.core.words.length;
-    const isOver = state.isDisposed || this.#hasLeft;
-    engine.blocks.dropUnmapped(isOver);
-    if (isOver) engine.closeDown();
-    this.#epoch = state.epoch;
   }
 
   // --- sharing ------------------------------------------------------------------------------------------------
@@ -178,15 +80,14 @@ export class SharedEngine implements AllocatorOperations {
     this.state.batches.claim(this.memberId, core.generation, given);
     this.#generations.resume(this.memberId);
     blocks.share(this.state.register, this, journal, this.state.range);
-    this.#length = core.words.length;
-    this.#epoch = this.state.epoch;
+    this.#turn.begin();
   }
 
   /** Joins an allocator that another thread has enrolled. */
   join(): void {
     try {
       this.#attachBlocks();
-      this.#run(() => this.#generations.resume(this.memberId));
+      this.#turn.run(() => this.#generations.resume(this.memberId));
     } catch (error) {
       this.#members.leave(this.memberId); // no thread will ever use the number
       throw error;
@@ -201,10 +102,9 @@ export class SharedEngine implements AllocatorOperations {
 
   /** Ends this thread's part: its views are closed, and its spans can no longer be used here. The allocations stay. */
   detach(): void {
-    if (this.#hasLeft) return;
-    this.#run(() => {
-      this.#hasLeft = true;
-      this.#catchUp();
+    if (this.#turn.isOver) return;
+    this.#turn.run(() => {
+      this.#turn.end();
       this.#members.leave(this.memberId);
     });
   }
@@ -212,32 +112,32 @@ export class SharedEngine implements AllocatorOperations {
   /** Takes the number of a thread that is over, because all numbers are given. */
   #joinInPlace(): number {
     this.#attachBlocks();
-    const isHolder = (number: number): boolean => this.#lock.involves(number);
+    const isHolder = (number: number): boolean => this.#turn.involves(number);
     const number = joinInPlace(this.state, this.#members, this.#ledgers, isHolder, (claimed, act) => {
-      this.#lock = this.#lockAs(claimed);
-      return this.#run(act);
+      this.#turn.takeNumber(claimed);
+      return this.#turn.run(act);
     });
     if (number === 0) throw outOfNumbers();
     return number;
   }
 
   // --- operations ---------------------------------------------------------------------------------------------
-  // Frequent operations do not use `#run`: the closure made for each call would cost as much as the lock.
+  // Frequent operations do not use `run`: the closure made for each call would cost as much as the lock.
 
   alloc(size: number): Span {
     try {
-      this.#enter();
+      this.#turn.enter();
       this.#generations.prepare(this.memberId);
       const span = this.engine.alloc(size);
-      this.#leave();
+      this.#turn.leave();
       return span;
     } catch (error) {
-      throw this.#fail(error);
+      throw this.#turn.fail(error);
     }
   }
 
   allocOf(size: number, kind: Kind): Span {
-    return this.#run(() => {
+    return this.#turn.run(() => {
       this.#generations.prepare(this.memberId);
       return this.engine.allocOf(size, kind);
     });
@@ -245,78 +145,80 @@ export class SharedEngine implements AllocatorOperations {
 
   allocAddress(size: number): Address {
     try {
-      this.#enter();
+      this.#turn.enter();
       this.#generations.prepare(this.memberId);
       const address = this.engine.allocTracked(size);
-      this.#leave();
+      this.#turn.leave();
       return address;
     } catch (error) {
-      throw this.#fail(error);
+      throw this.#turn.fail(error);
     }
   }
 
   release(target: Span | Address): void {
     try {
-      this.#enter();
+      this.#turn.enter();
       this.engine.release(target);
-      this.#leave();
+      this.#turn.leave();
     } catch (error) {
-      throw this.#fail(error);
+      throw this.#turn.fail(error);
     }
   }
 
   allocPart(ticket: ModuleTicket, size: number, kind: Kind): Span {
     const { core } = this.engine;
-    return this.#run(() => this.#modules.add(ticket, core, () => this.engine.allocOf(size, kind)));
+    return this.#turn.run(() => this.#modules.add(ticket, core, () => this.engine.allocOf(size, kind)));
   }
 
   commitModule(ticket: ModuleTicket): void {
-    this.#run(() => this.#modules.commit(ticket));
+    this.#turn.run(() => this.#modules.commit(ticket));
   }
 
   releaseModule(ticket: ModuleTicket, spans: readonly Span[]): void {
-    this.#run(() => this.#modules.release(ticket, spans, () => this.engine.releaseModule(ticket, spans)));
+    this.#turn.run(() =>
+      this.#modules.release(ticket, spans, () => this.engine.releaseModule(ticket, spans)),
+    );
   }
 
   releaseIfLive(span: Span): void {
-    if (this.#hasLeft) return;
-    this.#run(() => this.engine.releaseIfLive(span));
+    if (this.#turn.isOver) return;
+    this.#turn.run(() => this.engine.releaseIfLive(span));
   }
 
   shrink(target: Span | Address, newSize: number): void {
     try {
-      this.#enter();
+      this.#turn.enter();
       this.engine.shrink(target, newSize);
-      this.#leave();
+      this.#turn.leave();
     } catch (error) {
-      throw this.#fail(error);
+      throw this.#turn.fail(error);
     }
   }
 
   query(rx: Address): Span {
     try {
-      this.#enter();
+      this.#turn.enter();
       const span = this.engine.query(rx);
-      this.#leave();
+      this.#turn.leave();
       return span;
     } catch (error) {
-      throw this.#fail(error);
+      throw this.#turn.fail(error);
     }
   }
 
   queryAddress(rx: Address): Address {
     try {
-      this.#enter();
+      this.#turn.enter();
       const address = this.engine.queryAddress(rx);
-      this.#leave();
+      this.#turn.leave();
       return address;
     } catch (error) {
-      throw this.#fail(error);
+      throw this.#turn.fail(error);
     }
   }
 
   spanOf(token: SpanToken): Span {
-    return this.#run(() => this.engine.spanOf(token));
+    return this.#turn.run(() => this.engine.spanOf(token));
   }
 
   /**
@@ -325,72 +227,68 @@ export class SharedEngine implements AllocatorOperations {
    */
   isLive(span: Span): boolean {
     const isLive = this.engine.isLive(span);
-    if (this.state.epoch === this.#epoch || this.#hasLeft) return isLive;
-    return this.#run(() => this.engine.isLive(span));
+    if (this.#turn.isCurrent || this.#turn.isOver) return isLive;
+    return this.#turn.run(() => this.engine.isLive(span));
   }
 
   tokenOf(span: Span): SpanToken {
-    return this.#hasLeft ? this.engine.tokenOf(span) : this.#run(() => this.engine.tokenOf(span));
+    return this.#turn.isOver ? this.engine.tokenOf(span) : this.#turn.run(() => this.engine.tokenOf(span));
   }
 
   sizeOf(span: Span): number {
-    if (this.#hasLeft) return 0;
-    return this.#run(() => this.engine.sizeOf(span));
+    if (this.#turn.isOver) return 0;
+    return this.#turn.run(() => this.engine.sizeOf(span));
   }
 
   read(span: Span, offset: number, length: number | undefined): Uint8Array {
-    return this.#run(() => this.engine.read(span, offset, length));
-  }
-
-  write(span: Span, offset: number, bytes: Uint8Array): void {
-    this.writeBytes(span, offset, bytes, "default");
+    return this.#turn.run(() => this.engine.read(span, offset, length));
   }
 
   /** Writes under the lock, so that no thread unmaps the memory in the meantime. */
   writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
     try {
-      this.#enter();
+      this.#turn.enter();
       this.engine.writeBytes(span, offset, bytes, policy);
-      this.#leave();
+      this.#turn.leave();
     } catch (error) {
-      throw this.#fail(error);
+      throw this.#turn.fail(error);
     }
   }
 
   patch(span: Span, offset: number, bytes: Uint8Array): void {
-    this.#run(() => this.engine.patch(span, offset, bytes));
+    this.#turn.run(() => this.engine.patch(span, offset, bytes));
   }
 
   store(span: Span, offset: number, bytes: Uint8Array): void {
-    this.#run(() => this.engine.store(span, offset, bytes));
+    this.#turn.run(() => this.engine.store(span, offset, bytes));
   }
 
   /** Only the copying takes the lock. The callback runs without it: it may take long, and use the allocator. */
   copyToWrite(span: Span): Uint8Array {
-    return this.#run(() => this.engine.copyToWrite(span));
+    return this.#turn.run(() => this.engine.copyToWrite(span));
   }
 
   writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void {
-    this.#run(() => this.engine.writeBack(span, code, kept, policy));
+    this.#turn.run(() => this.engine.writeBack(span, code, kept, policy));
   }
 
   flushRange(block: MappedBlock, start: number, end: number): void {
-    this.#run(() => this.engine.flushRange(block, start, end));
+    this.#turn.run(() => this.engine.flushRange(block, start, end));
   }
 
   statistics(): Statistics {
-    return this.#run(() => {
+    return this.#turn.run(() => {
       const { core, trims } = this.engine;
       return statisticsOf(core, trims.residentBytes(), this.state.usedBytes);
     });
   }
 
   get range(): AddressRange | undefined {
-    return this.#run(() => this.engine.range);
+    return this.#turn.run(() => this.engine.range);
   }
 
   trim(): number {
-    return this.#run(() => this.engine.trim());
+    return this.#turn.run(() => this.engine.trim());
   }
 
   get maxReservedSize(): number {
@@ -398,7 +296,7 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   describeBlocks(): BlockInfo[] {
-    return this.#run(() => this.engine.describeBlocks());
+    return this.#turn.run(() => this.engine.describeBlocks());
   }
 
   reset(policy: "soft" | "hard"): void {
@@ -421,7 +319,7 @@ export class SharedEngine implements AllocatorOperations {
    * operation.
    */
   #runForAll(intent: Intent, act: () => void): void {
-    this.#run(() => {
+    this.#turn.run(() => {
       this.state.intent = intent;
       try {
         act();
@@ -432,14 +330,14 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   checkOpen(action: string): void {
-    if (this.#hasLeft) throw refuseDetached(action);
-    if (this.state.epoch !== this.#epoch) this.#run(() => undefined);
+    if (this.#turn.isOver) throw refuseDetached(action);
+    if (!this.#turn.isCurrent) this.#turn.run(() => undefined);
     this.engine.checkOpen(action);
   }
 
   /** Checks the invariants of everything, of the register and the ledgers too. */
   verify(): void {
-    this.#run(() => {
+    this.#turn.run(() => {
       this.engine.verify();
       this.#ledgers.verify();
     });

@@ -238,7 +238,7 @@ export const OPERATIONS: readonly Operation[] = [
   {
     name: "write",
     run: ({ victim, long }) => {
-      victim.engine.write(victim.engine.query(long), 0, someBytes(500));
+      victim.engine.writeBytes(victim.engine.query(long), 0, someBytes(500), "default");
     },
     done: (before) => before,
   },
