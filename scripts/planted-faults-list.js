@@ -981,7 +981,7 @@ export const plantedFaults = [
   {
     name: "constants and data allocated as code",
     file: "src/engine/engine.ts",
-    find: "pool += kind * this.#poolsPerKind;",
+    find: "pool += firstPool;",
     replace: "pool += 0;",
     tests: ["semantics/kinds"],
   },

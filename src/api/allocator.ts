@@ -1,16 +1,15 @@
 import { nameCode } from "./code-names.ts";
-import { readSpanInfo } from "./span-info.ts";
+import { allocFor } from "./span-info.ts";
 import type { SpanInfo } from "./span-info.ts";
 import { Engine } from "../engine/engine.ts";
-import { JitError } from "../base/errors.ts";
 import { checkStackSize } from "../base/stack.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { lookedUpBy } from "./interior.ts";
-import { resolveOptions } from "../engine/options.ts";
+import { isOptionOn, resolveOptions } from "../engine/options.ts";
 import { reaches } from "../engine/reach.ts";
 import type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "../engine/options.ts";
-import { refuseValue } from "../engine/refusals.ts";
+import { checkResetPolicy, unsharedCannotDetach } from "../engine/refusals.ts";
 import { attachEngine, handleOf, shareEngine } from "../sharing/handle.ts";
 import type { SharedAllocator } from "../sharing/handle.ts";
 import type { SharedEngine } from "../sharing/shared-engine.ts";
@@ -19,14 +18,13 @@ import type { MemberInfo, Membership } from "../sharing/membership.ts";
 import { ModuleBuilder } from "../link/module.ts";
 import { VeneerPool } from "../link/veneers.ts";
 import type { Veneer } from "../link/veneers.ts";
-import type { CodeRange, SpanToken } from "../engine/contract.ts";
+import type { CachePolicy, CodeRange, SpanToken } from "../engine/contract.ts";
 import { readToken } from "../engine/span-identity.ts";
 import type { Span } from "../engine/span.ts";
 import type { BlockInfo, Statistics } from "../engine/statistics.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
 import { memoryOr } from "../vm/select.ts";
 import { WriteScope, checkPolicy, writeByCallback } from "../engine/write-scope.ts";
-import type { CachePolicy } from "../engine/contract.ts";
 
 /**
  * Allocates executable memory: asmjit's JitAllocator. Allocations are multiples of the granularity, cut from large mapped
@@ -98,20 +96,9 @@ export class JitAllocator implements Disposable {
    * allocator.release(address); // any thread may
    * ```
    */
-  static attach(handle: SharedAllocator): JitAllocator;
-  /** @internal */
-  // eslint-disable-next-line @typescript-eslint/unified-signatures -- the other one is the public signature
-  static attach(handle: SharedAllocator, memory: VirtualMemory): JitAllocator;
-  static attach(handle: SharedAllocator, given?: VirtualMemory): JitAllocator {
-    const memory = memoryOr(given);
-    const attached = attachEngine(handle, memory);
-    try {
-      attached.checkOpen("attach");
-    } catch (error) {
-      attached.detach();
-      throw error;
-    }
-    return new JitAllocator(undefined, memory, attached);
+  static attach(handle: SharedAllocator): JitAllocator {
+    const memory = memoryOr(undefined);
+    return new JitAllocator(undefined, memory, attachEngine(handle, memory));
   }
 
   /**
@@ -141,8 +128,7 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Lists the start address (rx) of each live allocation that a thread made or adopted, whether the thread still runs or
-   * not. For the allocations of a worker that was terminated.
+   * Lists the start address (rx) of each live allocation that a thread, running or ended, made or adopted.
    *
    * A number is reused only after all 1,023 have been given once. Numbers of ended threads that left nothing are reused
    * first; where there is none, the allocations of the thread whose number is reused go to the estate, number 0.
@@ -155,11 +141,10 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Releases every allocation that {@link allocationsOf} lists, and returns their number. None of their code may be
-   * running.
+   * Releases every allocation that {@link allocationsOf} lists, of which none may be running. Returns their number.
    *
-   * Where the system refuses to unmap a block, the last allocation in that block stays as it was and all others are
-   * released. The error then says how many were; call again for the rest.
+   * Where the system refuses to unmap a block, the last allocation in it stays as it was and all others are released. The
+   * error then says how many were; call again for the rest.
    *
    * @throws JitError as {@link allocationsOf}; the system's refusal to unmap a block
    */
@@ -188,34 +173,22 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Detaches this thread from the allocator, which other threads go on using. This object and its spans can no longer be
-   * used; the thread's allocations stay. Idempotent.
+   * Detaches this thread from the allocator. This object and its spans can no longer be used; the allocations stay, and other
+   * threads go on using them. Idempotent.
    *
    * @throws JitError `ERR_INVALID_ARGUMENT` where the allocator is not shared: nobody could dispose of it
    */
   detach(): void {
-    if (this.#engine instanceof Engine) {
-      throw new JitError(
-        "ERR_INVALID_ARGUMENT",
-        "Cannot detach: the allocator is not shared, and nobody could dispose of it; call dispose()",
-      );
-    }
+    if (this.#engine instanceof Engine) throw unsharedCannotDetach();
     this.#engine.detach();
   }
 
-  /**
-   * Whether an option is on.
-   * @throws JitError `ERR_INVALID_ARGUMENT` for a name that no boolean option has
-   */
+  /** Whether an option is on. @throws JitError `ERR_INVALID_ARGUMENT` for a name that no boolean option has */
   hasOption(option: BooleanOption): boolean {
-    // Only strings are looked up: converting another value to one runs its own code, or fails.
-    const isKnown = typeof option === "string" && Object.hasOwn(this.options, option);
-    const value: unknown = isKnown ? this.options[option] : undefined;
-    if (typeof value !== "boolean") throw refuseValue("look up", option, "there is no such boolean option");
-    return value;
+    return isOptionOn(this.options, option);
   }
 
-  /** Bytes: the base block size, the smallest block that is ever mapped. */
+  /** Bytes: the smallest block that is ever mapped. */
   get blockSize(): number {
     return this.options.blockSize;
   }
@@ -241,11 +214,7 @@ export class JitAllocator implements Disposable {
    *   system refuses executable memory; `ERR_DISPOSED`
    */
   alloc(size: number, info?: SpanInfo): Span {
-    if (info === undefined) return this.#engine.alloc(size);
-    const { kind, name } = readSpanInfo(info);
-    const span = this.#engine.allocOf(size, kind);
-    if (name !== undefined) nameCode(span, name);
-    return span;
+    return info === undefined ? this.#engine.alloc(size) : allocFor(this.#engine, size, info);
   }
 
   /**
@@ -291,9 +260,8 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Returns the span of the allocation that a token names. A token is how a span gets to another thread.
+   * Returns the span of the allocation that a token names, the value of `span.token`: how a span gets to another thread.
    *
-   * @param token the value of `span.token`
    * @throws JitError `ERR_RELEASED` where that allocation was released, even if its memory is in use again;
    *   `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`; `ERR_OUT_OF_MEMORY` as {@link query}
    */
@@ -330,7 +298,7 @@ export class JitAllocator implements Disposable {
     policy?: CachePolicy,
   ): void {
     if (typeof offsetOrFill === "function") {
-      writeByCallback(() => this.#engine, target, offsetOrFill, checkPolicy(bytesOrPolicy));
+      writeByCallback(this.#operations, target, offsetOrFill, checkPolicy(bytesOrPolicy));
     } else {
       this.#engine.writeBytes(target, offsetOrFill, bytesOrPolicy as Uint8Array, checkPolicy(policy));
     }
@@ -342,7 +310,7 @@ export class JitAllocator implements Disposable {
    */
   writeScope(policy?: CachePolicy): WriteScope {
     this.#engine.checkOpen("write");
-    return new WriteScope(() => this.#engine, checkPolicy(policy));
+    return new WriteScope(this.#operations, checkPolicy(policy));
   }
 
   /**
@@ -400,16 +368,13 @@ export class JitAllocator implements Disposable {
    * Releases everything at once: all earlier spans and functions throw `ERR_RELEASED` from then on.
    * `soft` keeps one block per pool mapped (none with `immediateRelease`), `hard` none.
    *
-   * Where the system refuses to unmap a block, that block and those to be kept stay as they were, the others are
-   * unmapped, and the error is thrown; call again.
+   * Where the system refuses to unmap a block, that block and those to be kept stay as they were, the others are unmapped,
+   * and the error is thrown; call again.
    *
    * @throws JitError `ERR_INVALID_ARGUMENT` for an unknown policy; `ERR_DISPOSED`; the system's refusal to unmap a block
    */
   reset(policy: "soft" | "hard" = "soft"): void {
-    if (policy !== "soft" && (policy as unknown) !== "hard") {
-      throw refuseValue("reset with policy", policy, 'the policy is "soft" or "hard"');
-    }
-    this.#engine.reset(policy);
+    this.#engine.reset(checkResetPolicy(policy));
   }
 
   /**
@@ -424,8 +389,8 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Checks the invariants of the whole allocator (docs/invariants.md), and throws an Error at the first that is broken,
-   * which would be a bug of this library. For tests: the cost grows with the mapped memory.
+   * Checks all invariants (docs/invariants.md), and throws an Error at the first that is broken, which would be a bug of this
+   * library. For tests: the cost grows with the mapped memory.
    */
   verify(): void {
     this.#engine.verify();

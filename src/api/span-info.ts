@@ -1,7 +1,10 @@
 /** What is said of an allocation when it is made. */
+import { nameCode } from "./code-names.ts";
+import type { AllocatorOperations } from "../engine/operations.ts";
 import { kindNumber } from "../engine/kinds.ts";
 import type { KindNumber, SpanKind } from "../engine/kinds.ts";
 import { refuseValue } from "../engine/refusals.ts";
+import type { Span } from "../engine/span.ts";
 
 /** Facts about an allocation, beside its size. */
 export interface SpanInfo {
@@ -12,18 +15,30 @@ export interface SpanInfo {
 }
 
 /** {@link SpanInfo}, checked. */
-export interface CheckedSpanInfo {
+interface CheckedSpanInfo {
   readonly kind: KindNumber;
   readonly name: string | undefined;
 }
 
 /** Checks what a caller says of an allocation. Each field is read once: a getter must not give another value after the check. */
-export function readSpanInfo(info: unknown): CheckedSpanInfo {
+function readSpanInfo(info: unknown): CheckedSpanInfo {
   if (typeof info !== "object" || info === null) {
     throw refuseValue("allocate with", info, "what follows the size is an object: { kind, name }");
   }
   const { kind, name } = info as Partial<Record<keyof SpanInfo, unknown>>;
   return { kind: kindNumber(kind), name: checkName("allocate memory", name) };
+}
+
+/** Allocates memory of the kind, and gives it the name, that a caller says. */
+export function allocFor(
+  operations: Pick<AllocatorOperations, "allocOf">,
+  size: number,
+  info: unknown,
+): Span {
+  const { kind, name } = readSpanInfo(info);
+  const span = operations.allocOf(size, kind);
+  if (name !== undefined) nameCode(span, name);
+  return span;
 }
 
 /** @throws JitError `ERR_INVALID_ARGUMENT` for what is neither a string nor undefined */

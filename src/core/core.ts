@@ -273,9 +273,9 @@ export class Core extends states.State {
     const count = lengthFrom(words, block, granule);
     this.#vacate(block, granule, count);
     words[block + Block.live] = live;
+    spaceLooks(words, block);
     // Where few come in a row, most likely the memory is wanted again; a long one may have been most of what was in use.
     if (count <= 32 && words[Header.releasesInARow] !== Eager.releases) return Status.ok;
-    spaceLooks(words, block);
     if (!hasLeftBounds(words, block) || !moveBounds(words, block)) return Status.ok;
     this.block = block;
     return Status.sparse;

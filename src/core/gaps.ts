@@ -41,35 +41,20 @@ export function gapEnd(
   return found;
 }
 
-/** The start of the lowest gap of at least `sizeBytes`; -1 where there is none. */
-export function lowestGap(
+/** The place for `sizeBytes` in the lowest or the highest gap that is long enough, at that end of it; -1 where there is none. */
+export function placeInGap(
   words: Int32Array,
   doubles: Float64Array,
   start: number,
   end: number,
   sizeBytes: number,
+  side: "lowest" | "highest",
 ): number {
   let found = -1;
   eachGap(words, doubles, start, end, (gap, gapBytes) => {
     if (gapBytes < sizeBytes) return false;
-    found = gap;
-    return true;
-  });
-  return found;
-}
-
-/** The start of the highest place for `sizeBytes`: the end of the last gap that is long enough; -1 where there is none. */
-export function highestGap(
-  words: Int32Array,
-  doubles: Float64Array,
-  start: number,
-  end: number,
-  sizeBytes: number,
-): number {
-  let found = -1;
-  eachGap(words, doubles, start, end, (gap, gapBytes) => {
-    if (gapBytes >= sizeBytes) found = gap + gapBytes - sizeBytes;
-    return false;
+    found = side === "lowest" ? gap : gap + gapBytes - sizeBytes;
+    return side === "lowest";
   });
   return found;
 }

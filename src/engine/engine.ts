@@ -1,20 +1,20 @@
 /** One allocator in one thread: the core decides, the virtual memory acts, and an operation that fails changes nothing. */
+import { AddressLookUp } from "./address-look-up.ts";
 import type { AllocatorOperations } from "./operations.ts";
 import { BlockMemory } from "./block-memory.ts";
 import { BlockTrims } from "./block-trims.ts";
-import type { ModuleTicket, SharedParts, SpanOwner, SpanToken } from "./contract.ts";
+import type { CachePolicy, ModuleTicket, SharedParts, SpanOwner, SpanToken } from "./contract.ts";
 import type { Core } from "../core/core.ts";
 import { enterInLedger } from "../core/generations.ts";
 import { Kind } from "../core/layout.ts";
 import { Status } from "../core/status.ts";
 import { verifyStructure } from "../core/verify.ts";
-import type { JitError } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
 import { fillCutOff, fillReleased, fillTaken } from "./filling.ts";
 import { keepBuffer, makeCore } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
+import { largestRequestOf } from "./options.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
-import { refusedAddress } from "./refused-address.ts";
 import { removeDoomed } from "./doomed-blocks.ts";
 import * as refusals from "./refusals.ts";
 import { SpanBytes } from "./span-bytes.ts";
@@ -26,15 +26,11 @@ import { uniqueName } from "../base/unique.ts";
 import { describeBlock, statisticsOf } from "./statistics.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { AddressRange, VirtualMemory } from "../vm/contract.ts";
-import type { CachePolicy } from "./contract.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
 const { isIndex } = refusals;
 const { needMuchStack, needStack, needStackAtFirst } = stack;
 const { block: blockOf, granule: granuleOf, isChecked, end: endSpan } = spanAccess;
-
-/** 2 GiB - 1: a request is at most 2 GiB less a granule (asmjit). No power, which engines would keep as a double. */
-const TWO_GIB_LESS_ONE = 0x7fff_ffff;
 
 /**
  * The inside of a JitAllocator. Checks the arguments, which come from users. Takes no lock: in a shared allocator,
@@ -50,6 +46,7 @@ export class Engine implements AllocatorOperations {
   readonly tagName: string;
   /** The object that spans call: this one, or the SharedEngine that locks before it calls this one. */
   owner: SpanOwner = this;
+  readonly #addresses: AddressLookUp;
   readonly #identity: SpanIdentity;
   readonly #bytes: SpanBytes;
   readonly #granuleShift: number;
@@ -80,10 +77,11 @@ export class Engine implements AllocatorOperations {
     this.#poolsPerKind = options.useMultiplePools ? 3 : 1;
     this.#fills = options.fillUnusedMemory;
     this.#granuleMask = options.granularity - 1;
-    this.#largestSize = TWO_GIB_LESS_ONE - options.granularity + 1;
+    this.#largestSize = largestRequestOf(options);
     this.core = makeCore(options, shared?.buffer);
     this.blocks = new BlockMemory(this, this.core, memory, options, this.tagName);
     this.trims = new BlockTrims(this.core, this.blocks, memory);
+    this.#addresses = new AddressLookUp(this.core, this.blocks, this);
     this.#identity = new SpanIdentity(this.core, this.blocks, this);
     this.#bytes = new SpanBytes(this.#identity, this.blocks);
     this.isExecutable = memory.name !== "simulated";
@@ -123,7 +121,11 @@ export class Engine implements AllocatorOperations {
   /** Allocates memory of any kind. */
   allocOf(size: number, kind: Kind): Span {
     needStack();
-    return this.#allocatedSpan(this.#place(size, kind));
+    if (kind !== Kind.code && this.options.sealed) {
+      this.checkOpen("allocate");
+      throw refusals.sealedKind();
+    }
+    return this.#allocatedSpan(this.#place(size, kind * this.#poolsPerKind));
   }
 
   allocPart(_ticket: ModuleTicket, size: number, kind: Kind): Span {
@@ -154,20 +156,22 @@ export class Engine implements AllocatorOperations {
   }
 
   /** Does what {@link #takeRoom} does, and fills what was trimmed since it was filled, if free memory is to be filled. */
-  #place(size: number, kind = Kind.code): boolean {
+  #place(size: number, firstPool = 0): boolean {
     this.#warmUp();
-    const isInNewBlock = this.#takeRoom(size, kind);
+    const isInNewBlock = this.#takeRoom(size, firstPool);
     if (!isInNewBlock && this.#fills && this.trims.isTrimmed) fillTaken(this.core, this.blocks);
     return isInNewBlock;
   }
 
-  /** Takes room for `size` bytes, which the core then names. Returns true where a block was mapped for it. */
-  #takeRoom(size: number, kind: Kind): boolean {
+  /**
+   * Takes room for `size` bytes in the pools of one kind, of which `firstPool` is the first; the core then names it. Returns
+   * true where a block was mapped for it.
+   */
+  #takeRoom(size: number, firstPool: number): boolean {
     if (typeof size !== "number" || (size | 0) !== size || size <= 0 || size > this.#largestSize) {
       this.checkOpen("allocate");
       throw refusals.refuseSize(size, this.#largestSize);
     }
-    if (kind !== Kind.code && this.options.sealed) throw refusals.sealedKind();
     // The request in granules of the base granularity; then the pool with the largest granules that divide it.
     const shift = this.#granuleShift;
     let count = (size + (1 << shift) - 1) >>> shift;
@@ -176,7 +180,7 @@ export class Engine implements AllocatorOperations {
       pool = (count & 3) === 0 ? 2 : (count & 1) === 0 ? 1 : 0;
       count >>>= pool;
     }
-    pool += kind * this.#poolsPerKind;
+    pool += firstPool;
     return this.core.alloc(pool, count) ? false : this.blocks.makeRoom(pool, count, size);
   }
 
@@ -209,12 +213,9 @@ export class Engine implements AllocatorOperations {
 
   /** Finishes a release: trims the block, or unmaps it where it is surplus, or throws the refusal. */
   #finishRelease(address: Address, status: Status): void {
-    if (status === Status.sparse) {
-      this.trims.trimSparse(this.core.block);
-      return;
-    }
-    if (status !== Status.surplusBlock) throw this.#refuseAddress("release", address, status);
-    this.blocks.remove(this.blocks.at(this.core.block));
+    if (status === Status.sparse) this.trims.trimSparse(this.core.block);
+    else if (status === Status.surplusBlock) this.blocks.remove(this.blocks.at(this.core.block));
+    else throw this.#addresses.refuse("release", address, status);
   }
 
   #releaseTarget(target: Span | Address): void {
@@ -222,7 +223,7 @@ export class Engine implements AllocatorOperations {
     if (typeof target !== "number") {
       if (!this.#releaseOwn(target)) this.#freeSpan(this.#identity.liveBlock(target, "release"), target);
     } else {
-      const mapped = this.#locateStart(target, "release");
+      const mapped = this.#addresses.beginningAt(target, "release");
       this.#free(mapped, this.core.granule, false);
     }
   }
@@ -265,7 +266,7 @@ export class Engine implements AllocatorOperations {
     const core = this.core;
     const isAddress = typeof target === "number";
     const mapped = isAddress
-      ? this.#locateStart(target, "shrink")
+      ? this.#addresses.beginningAt(target, "shrink")
       : this.#identity.liveBlock(target, "shrink");
     const granule = isAddress ? core.granule : granuleOf(target);
     const count = core.lengthAt(mapped.block, granule);
@@ -283,57 +284,23 @@ export class Engine implements AllocatorOperations {
     core.shrink(mapped.block, granule, count, newCount);
   }
 
-  /** Finds the block of the allocation that begins at `address`; the core then names its granule. */
-  #locateStart(address: Address, action: string): MappedBlock {
-    const status = this.core.locateStart(address);
-    if (status !== Status.ok) throw this.#refuseAddress(action, address, status);
-    return this.blocks.at(this.core.block);
-  }
-
-  #refuseAddress(action: string, address: unknown, status: Status): JitError {
-    this.checkOpen(action);
-    return refusedAddress(this.core, action, address, status);
-  }
-
   // --- spans --------------------------------------------------------------------------------------------------
 
   query(rx: Address): Span {
     needStack();
     this.#warmUp();
-    if (typeof rx === "number" && this.core.begins(rx)) this.core.noteStart(rx);
-    else this.#locate(rx);
+    this.#addresses.containing(rx);
     return this.#identity.makeAnother(this.core.block, this.core.granule);
   }
 
   queryAddress(rx: Address): Address {
-    return typeof rx === "number" && this.core.begins(rx) ? rx : this.#startOf(rx);
+    return typeof rx === "number" && this.core.begins(rx) ? rx : this.#addresses.startOf(rx);
   }
 
-  /** The start address of the allocation that contains an address. */
-  #startOf(rx: Address): Address {
-    this.#locate(rx);
-    return this.core.addressOf(this.core.block, this.core.granule);
-  }
-
-  /** Finds the allocation that contains an address; the core then names its place. */
-  #locate(rx: Address): void {
-    const status = isIndex(rx) ? this.core.locate(rx) : Status.unknownAddress;
-    if (status !== Status.ok) throw this.#refuseAddress("query", rx, status);
-  }
-
-  /** The span of the allocation that a token names. */
-  spanOf({ rx, generation }: SpanToken): Span {
+  spanOf(token: SpanToken): Span {
     needStack();
     this.#warmUp();
-    if (isIndex(rx) && this.core.locateStart(rx) === Status.ok) {
-      const { block, granule } = this.core;
-      if (this.#identity.hasGeneration(block, granule, generation)) {
-        return this.#identity.makeAnother(block, granule);
-      }
-    }
-    this.checkOpen("look up");
-    const isToken = isIndex(rx) && Number.isInteger(generation);
-    throw isToken ? refusals.refuseReleased("look up", rx) : refusals.refuseToken(rx);
+    return this.#identity.spanOf(token);
   }
 
   tokenOf(span: Span): SpanToken {

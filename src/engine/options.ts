@@ -5,7 +5,7 @@ import { platform } from "../base/platform.ts";
 import type { ProcessorName } from "../base/platform.ts";
 import type { Address } from "../ffi/contract.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
-import { cannotSeal, NO_RANGES } from "./refusals.ts";
+import { cannotSeal, NO_RANGES, refuseValue } from "./refusals.ts";
 
 /** The options of an allocator. Every option has a default; an invalid value is refused, never replaced. */
 export interface JitAllocatorOptions {
@@ -77,6 +77,9 @@ const GRANULARITIES: readonly number[] = [64, 128, 256];
 const DEFAULT_MAX_RESERVED_BYTES = 2 ** 31;
 const LARGEST_RANGE_BYTES = 2 ** 31;
 
+/** 2 GiB − 1. No power, which engines would keep as a double. */
+const TWO_GIB_LESS_ONE = 0x7fff_ffff;
+
 /** A word that traps when it is executed: four times `int3`, or `brk #0`. */
 const TRAPS: Readonly<Record<ProcessorName, number>> = {
   x64: 0xcccc_cccc,
@@ -100,6 +103,20 @@ const DEFAULTS: ResolvedJitAllocatorOptions = {
   near: undefined,
   sealed: false,
 };
+
+/** Bytes: the largest request, 2 GiB less a granule (asmjit). */
+export function largestRequestOf({ granularity }: Pick<ResolvedJitAllocatorOptions, "granularity">): number {
+  return TWO_GIB_LESS_ONE - granularity + 1;
+}
+
+/** Whether an option is on. @throws JitError `ERR_INVALID_ARGUMENT` for a name that no boolean option has */
+export function isOptionOn(options: Readonly<ResolvedJitAllocatorOptions>, name: BooleanOption): boolean {
+  // Only strings are looked up: converting another value to one runs its own code, or fails.
+  const isKnown = typeof name === "string" && Object.hasOwn(options, name);
+  const value: unknown = isKnown ? options[name] : undefined;
+  if (typeof value !== "boolean") throw refuseValue("look up", name, "there is no such boolean option");
+  return value;
+}
 
 /** Checks the options and fills in the defaults. @throws JitError `ERR_INVALID_ARGUMENT` for any that is invalid. */
 export function resolveOptions(

@@ -11,7 +11,7 @@
  * address that data ever had. Where the middle is full, constants lie where code would.
  */
 import type { Core } from "../core/core.ts";
-import { eachGap, highestGap, lowestGap } from "../core/gaps.ts";
+import { eachGap, placeInGap } from "../core/gaps.ts";
 import type { Address } from "../ffi/contract.ts";
 import type { AddressRange, MemoryKind } from "../vm/contract.ts";
 
@@ -54,15 +54,15 @@ function find(core: Core, range: AddressRange, { kind, dataStart }: PlaceRequest
   const { words, doubles } = core;
   const { rx } = range;
   const end = rx + range.sizeBytes;
-  if (kind === "data") return highestGap(words, doubles, rx, end, sizeBytes);
+  if (kind === "data") return placeInGap(words, doubles, rx, end, sizeBytes, "highest");
   const endBelow = endOfCode(range, dataStart);
   if (kind === "constants") {
     const apartBytes = range.sizeBytes >= 4 * APART_BYTES ? APART_BYTES : 0;
     const start = Math.min(rx + range.sizeBytes / 2 + apartBytes, endBelow);
-    const place = lowestGap(words, doubles, start, endBelow, sizeBytes);
+    const place = placeInGap(words, doubles, start, endBelow, sizeBytes, "lowest");
     if (place !== -1) return place;
   }
-  return lowestGap(words, doubles, rx, endBelow, sizeBytes);
+  return placeInGap(words, doubles, rx, endBelow, sizeBytes, "lowest");
 }
 
 /** Bytes of the longest stretch that is free for blocks of a kind. */

@@ -255,6 +255,20 @@ export function refuseDetached(action: string): JitError {
   );
 }
 
+/** The policy of a reset that a caller named. @throws JitError `ERR_INVALID_ARGUMENT` where there is none of that name */
+export function checkResetPolicy(policy: unknown): "soft" | "hard" {
+  if (policy === "soft" || policy === "hard") return policy;
+  throw refuseValue("reset with policy", policy, 'the policy is "soft" or "hard"');
+}
+
+/** An allocator that is not shared has nobody else who could dispose of it. */
+export function unsharedCannotDetach(): JitError {
+  return new JitError(
+    "ERR_INVALID_ARGUMENT",
+    "Cannot detach: the allocator is not shared, and nobody could dispose of it; call dispose()",
+  );
+}
+
 export function refuseRange(action: string, offset: unknown, length: unknown, size: number): JitError {
   const wrong = !isIndex(offset) ? ["offset", offset] : !isIndex(length) ? ["length", length] : undefined;
   return new JitError(

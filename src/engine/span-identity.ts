@@ -8,6 +8,7 @@ import type { Core } from "../core/core.ts";
 import * as generations from "../core/generations.ts";
 import * as granules from "../core/granules.ts";
 import { Spans } from "../core/layout.ts";
+import { Status } from "../core/status.ts";
 import type { SpanOwner, SpanToken } from "./contract.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import * as refusals from "./refusals.ts";
@@ -17,6 +18,7 @@ import type { Span } from "./span.ts";
 // Constants of this module, as in core/ (docs/performance.md).
 const { enterInLedger, giveGeneration, valueAt, watchBlock } = generations;
 const { reaches } = granules;
+const { isIndex } = refusals;
 const {
   isSpan,
   rx: rxOf,
@@ -84,9 +86,16 @@ export class SpanIdentity {
     watchBlock(core, mapped.block);
   }
 
-  /** Whether the allocation that begins at `granule` has that generation. */
-  hasGeneration(block: number, granule: number, generation: number): boolean {
-    return generation < 0 && valueAt(this.#core.words, block, granule) === generation;
+  /** Makes the span of the allocation that a token names. @throws JitError where it was released, or the token is none */
+  spanOf({ rx, generation }: SpanToken): Span {
+    const core = this.#core;
+    if (isIndex(rx) && generation < 0 && core.locateStart(rx) === Status.ok) {
+      const { block, granule } = core;
+      if (valueAt(core.words, block, granule) === generation) return this.makeAnother(block, granule);
+    }
+    this.#allocator.checkOpen("look up");
+    const isToken = isIndex(rx) && Number.isInteger(generation);
+    throw isToken ? refusals.refuseReleased("look up", rx) : refusals.refuseToken(rx);
   }
 
   /** The token of a span. Gives the allocation of a live one a generation, if it has none. */

@@ -91,6 +91,12 @@ export function attachEngine(handle: unknown, memory: VirtualMemory): SharedEngi
   const engine = new Engine(options, memory, { buffer, tagName });
   const shared = new SharedEngine(engine, new SharedState(state), threadsOf(memory));
   shared.join();
+  try {
+    shared.checkOpen("attach");
+  } catch (error) {
+    shared.detach();
+    throw error;
+  }
   return shared;
 }
 

@@ -1,7 +1,10 @@
 /** How often a release looks at the use of its block. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { Core } from "../../src/core/core.ts";
 import { Block } from "../../src/core/layout.ts";
+import { addBlock } from "../../src/core/run-index.ts";
+import { Status } from "../../src/core/status.ts";
 import { disarmTrim, spaceLooks } from "../../src/core/thrift.ts";
 
 const BLOCK = 0;
@@ -49,6 +52,22 @@ describe("looks at the use of a block", () => {
       spaceLooks(words, BLOCK);
     }
     assert.ok(count <= 20 * 16, `${count}`);
+  });
+
+  test("a release that comes alone does not make the next one at the same count look again", () => {
+    const core = new Core({
+      ...{ granularity: 64, padding: true, poolsPerKind: 1, immediateRelease: false },
+      ...{ blockSize: 65_536, maxReservedSize: 2 ** 30 },
+    });
+    core.needRoom();
+    const block = addBlock(core, 0, 2 ** 40, 2 ** 41, 65_536);
+    const allocAndRelease = (): void => {
+      assert.ok(core.alloc(0, 1));
+      assert.equal(core.free(block, core.granule, false), Status.ok);
+    };
+    assert.ok(core.alloc(0, 1));
+    allocAndRelease();
+    assert.equal(looks(core.words.subarray(block), 1), false);
   });
 
   test("the last allocation always looks, also where nothing can be given back", () => {

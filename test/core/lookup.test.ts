@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { findBlock } from "../../src/core/blocks.ts";
 import { Core } from "../../src/core/core.ts";
 import { Header, Lookup } from "../../src/core/layout.ts";
-import { lowestGap } from "../../src/core/gaps.ts";
+import { placeInGap } from "../../src/core/gaps.ts";
 import { lookUp, restoreLookUp, verifyLookUp } from "../../src/core/lookup.ts";
 import { addBlock, removeBlock } from "../../src/core/run-index.ts";
 import { layOutLookUp } from "../../src/core/state.ts";
@@ -36,7 +36,7 @@ describe("the look-up of blocks by address", () => {
     let longest = 0;
     for (let round = 0; round < 400; round++) {
       const size = random.pick([1, 1, 4, 16, 64, 512]) * UNIT;
-      const at = lowestGap(core.words, core.doubles, BASE, BASE + 2 * GiB, size);
+      const at = placeInGap(core.words, core.doubles, BASE, BASE + 2 * GiB, size, "lowest");
       if (at !== -1 && random.chance(round % 200 < 120 ? 0.9 : 0.2)) {
         blocks.set(at, { block: addBlock(core, 0, at, at + 4 * GiB, size), size });
       } else if (blocks.size > 0) {

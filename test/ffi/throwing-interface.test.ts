@@ -22,6 +22,7 @@ import { openDescriptors, ownUsedLines } from "../support/process-state.ts";
 import { needs } from "../support/requirements.ts";
 import { someBytes } from "../support/rows.ts";
 import { ThrowingFfi } from "../support/throwing-ffi.ts";
+import { attachOn } from "../support/attach.ts";
 
 /** This machine's memory, through an interface that throws where it is told to. */
 function start(refusesViews = false): { readonly ffi: ThrowingFfi; readonly memory: VirtualMemory } {
@@ -126,7 +127,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   "attach and detach": {
     prepare: (_allocator, memory) => {
       const handle = new JitAllocator({}, start().memory).share();
-      return () => JitAllocator.attach(handle, memory).detach();
+      return () => attachOn(handle, memory).detach();
     },
   },
   "alloc, shared": {
@@ -164,7 +165,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   },
   members: {
     prepare: (allocator) => {
-      JitAllocator.attach(allocator.share(), start().memory);
+      attachOn(allocator.share(), start().memory);
       return () => allocator.members();
     },
   },

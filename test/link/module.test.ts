@@ -8,6 +8,7 @@ import { observe, throwsJitError, wrong } from "../support/expectations.ts";
 import { Fate, memoryOf } from "../support/mortal-thread.ts";
 import { needs } from "../support/requirements.ts";
 import { someBytes } from "../support/rows.ts";
+import { attachOn } from "../support/attach.ts";
 
 const KINDS: readonly SpanKind[] = ["code", "constants", "data"];
 const FAR = 0x1234_5678_9ab0;
@@ -223,7 +224,7 @@ describe("the release of a module", () => {
     const machine = new SimulatedMemory({ hasRanges: true });
     const memory = memoryOf(machine, new Fate(() => assert.fail("this thread does not die")));
     const allocator = new JitAllocator({}, memory);
-    const other = JitAllocator.attach(allocator.share(), memory);
+    const other = attachOn(allocator.share(), memory);
     for (const each of [allocator, other]) {
       const builder = each.module();
       const part = builder.data(someBytes(1000));

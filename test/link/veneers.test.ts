@@ -12,6 +12,7 @@ import { Fate, memoryOf } from "../support/mortal-thread.ts";
 import { callAndAddOne, returnConstant } from "../support/native-code.ts";
 import { Random } from "../support/random.ts";
 import { needs } from "../support/requirements.ts";
+import { attachOn } from "../support/attach.ts";
 
 const SEED = 20261128;
 const FAR = 0x1234_5678_9ab0;
@@ -129,7 +130,7 @@ describe("a veneer", () => {
     const memory = memoryOf(machine, new Fate(() => assert.fail("this thread does not die")));
     const allocator = new JitAllocator({}, memory);
     const early = allocator.veneer(FAR);
-    const other = JitAllocator.attach(allocator.share(), memory);
+    const other = attachOn(allocator.share(), memory);
     const late = allocator.veneer(FAR);
     assert.equal(late.rx, early.rx);
     const theirs = other.veneer(FAR);

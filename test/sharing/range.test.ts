@@ -6,6 +6,7 @@ import { Field } from "../../src/sharing/layout.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { throwsJitError } from "../support/expectations.ts";
 import { Fate, memoryOf, mortalThread, type Finding, type MortalThread } from "../support/mortal-thread.ts";
+import { attachOn } from "../support/attach.ts";
 
 function start(options: JitAllocatorOptions, finding: Finding = "names") {
   const machine = new SimulatedMemory({ hasRanges: true });
@@ -35,7 +36,7 @@ describe("a range that threads share", () => {
     const { memory, allocator } = start({});
     allocator.alloc(64);
     const { range } = allocator;
-    const other = JitAllocator.attach(allocator.share(), memory);
+    const other = attachOn(allocator.share(), memory);
     assert.ok(range);
     assert.deepEqual(other.range, range);
     const span = other.alloc(100_000);
@@ -45,7 +46,7 @@ describe("a range that threads share", () => {
 
   test("is every thread's, whichever reserves it", () => {
     const { machine, memory, allocator } = start({});
-    const other = JitAllocator.attach(allocator.share(), memory);
+    const other = attachOn(allocator.share(), memory);
     assert.equal(allocator.range, undefined);
     other.alloc(64);
     assert.ok(allocator.range);
@@ -86,7 +87,7 @@ describe("a range that threads share", () => {
 
   test("a stretch that one thread left unclean is wiped before another uses it", () => {
     const { machine, memory, allocator } = start({ immediateRelease: true });
-    const other = JitAllocator.attach(allocator.share(), memory);
+    const other = attachOn(allocator.share(), memory);
     const span = allocator.alloc(1000);
     machine.failAfter("empty", 0);
     span.release();
@@ -99,7 +100,7 @@ describe("a range that threads share", () => {
 
   test("what one thread could not seal, the next one that maps a block seals first", () => {
     const { machine, memory, allocator } = start({ sealed: true });
-    const other = JitAllocator.attach(allocator.share(), memory);
+    const other = attachOn(allocator.share(), memory);
     allocator.alloc(64);
     machine.failAfter("seal", 0, "ERR_OUT_OF_MEMORY");
     throwsJitError("ERR_OUT_OF_MEMORY", () => allocator.alloc(100_000));

@@ -11,6 +11,7 @@ import type { VirtualMemory } from "../../src/vm/contract.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { throwsJitError } from "../support/expectations.ts";
 import { Fate, memoryOf, mortalThread, type MortalThread } from "../support/mortal-thread.ts";
+import { attachOn } from "../support/attach.ts";
 
 /** A machine on which a call of the system can be made to do something else, and an allocator that is shared. */
 interface Machine {
@@ -28,7 +29,7 @@ function makeMachine(options: JitAllocatorOptions = {}): Machine {
   const allocator = new JitAllocator(options, memory);
   const handle = allocator.share();
   const words = new Int32Array(handle.state);
-  return { simulated, memory, allocator, handle, words, attach: () => JitAllocator.attach(handle, memory) };
+  return { simulated, memory, allocator, handle, words, attach: () => attachOn(handle, memory) };
 }
 
 /** An error that is not this library's, as a used-up stack is. */
@@ -232,7 +233,7 @@ describe("an error", () => {
         () => other.alloc(64),
         () => other.release(address),
         () => other.statistics(),
-        () => JitAllocator.attach(allocator.share(), memory),
+        () => attachOn(allocator.share(), memory),
       ];
       for (const operation of operations) {
         assert.throws(operation, Accident);

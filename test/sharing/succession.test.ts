@@ -10,6 +10,7 @@ import type { VirtualMemory } from "../../src/vm/contract.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { throwsJitError, wrong } from "../support/expectations.ts";
 import { Fate, memoryOf } from "../support/mortal-thread.ts";
+import { attachOn } from "../support/attach.ts";
 
 /** The most threads at once, and how many more there are beside the one that made the allocator. */
 const MOST = Members.count - 1;
@@ -57,7 +58,7 @@ function startProcess(options: JitAllocatorOptions = {}): Process {
     allocator,
     words: new Int32Array(handle.state, 0, handle.state.byteLength >> 2),
     attach: () => {
-      const member = JitAllocator.attach(handle, memoryOfThread(++threads));
+      const member = attachOn(handle, memoryOfThread(++threads));
       idOf.set(member, threads);
       return member;
     },

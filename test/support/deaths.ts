@@ -16,6 +16,7 @@ import { ESTATE } from "../../src/sharing/succession.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { Fate, Killed, memoryOf, mortalThread, type Finding, type MortalThread } from "./mortal-thread.ts";
 import { someBytes } from "./rows.ts";
+import { attachOn } from "./attach.ts";
 
 /** What is allocated where: size by address. */
 type Live = ReadonlyMap<number, number>;
@@ -60,7 +61,7 @@ function setStage(options: JitAllocatorOptions, finding: Finding = "names"): Sta
   const own = victim.engine.allocAddress(640);
   spans.push(allocator.alloc(128));
   // By a thread that is over when the others begin.
-  const leaver = JitAllocator.attach(handle, memory);
+  const leaver = attachOn(handle, memory);
   const left = [leaver.alloc(64), leaver.alloc(3000)];
   leaver.detach();
   spans.push(...left.map(({ rx }) => allocator.query(rx)));

@@ -10,6 +10,7 @@ import { throwsJitError, wrong } from "../../support/expectations.ts";
 import { Fate, memoryOf } from "../../support/mortal-thread.ts";
 import { needs } from "../../support/requirements.ts";
 import { someBytes } from "../../support/rows.ts";
+import { attachOn } from "../../support/attach.ts";
 
 const KINDS: readonly SpanKind[] = ["code", "constants", "data"];
 const KiB = 1024;
@@ -222,7 +223,7 @@ describe("where kinds lie in a range", () => {
       const memory = memoryOf(machine, new Fate(() => assert.fail("this thread does not die")));
       const allocator = new JitAllocator({}, memory);
       const early = KINDS.map((kind) => allocator.alloc(64, { kind }));
-      const other = JitAllocator.attach(allocator.share(), memory);
+      const other = attachOn(allocator.share(), memory);
       for (let round = 0; round < 12; round++) {
         for (const kind of KINDS) {
           const span = (round % 2 === 0 ? other : allocator).alloc(30 * KiB, { kind });

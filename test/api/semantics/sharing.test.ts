@@ -5,12 +5,13 @@ import { JitAllocator, type SharedAllocator, type Span, type SpanToken } from ".
 import { SimulatedMemory } from "../../../src/vm/simulated.ts";
 import { throwsJitError, wrong } from "../../support/expectations.ts";
 import { Fate, memoryOf } from "../../support/mortal-thread.ts";
+import { attachOn } from "../../support/attach.ts";
 
 function make(): { allocator: JitAllocator; attach: (handle: SharedAllocator) => JitAllocator } {
   const memory = memoryOf(new SimulatedMemory(), new Fate(() => assert.fail("nobody dies")));
   return {
     allocator: new JitAllocator({}, memory),
-    attach: (handle) => JitAllocator.attach(handle, memory),
+    attach: (handle) => attachOn(handle, memory),
   };
 }
 
@@ -203,7 +204,7 @@ describe("sharing", () => {
       );
       const handle = allocator.share();
       assert.ok(handle.state.byteLength < 64 * 2 ** 20);
-      JitAllocator.attach(handle, memory).alloc(64);
+      attachOn(handle, memory).alloc(64);
       allocator.dispose();
     }
   });
@@ -235,7 +236,7 @@ describe("sharing", () => {
       new Fate(() => assert.fail("nobody dies")),
     );
     const allocator = new JitAllocator({ alignBlockSizeToLargePage: true }, memory);
-    const other = JitAllocator.attach(allocator.share(), memory);
+    const other = attachOn(allocator.share(), memory);
     assert.equal(other.blockSize, 2 ** 29);
     assert.deepEqual(other.options, allocator.options);
     throwsJitError("ERR_INVALID_ARGUMENT", () => new JitAllocator({ blockSize: 2 ** 29 }, memory));
