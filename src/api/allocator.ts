@@ -96,7 +96,7 @@ export class JitAllocator implements Disposable {
    * allocator.release(address); // any thread may
    * ```
    */
-  static attach(handle: SharedAllocator): JitAllocator {
+  static attach(this: void, handle: SharedAllocator): JitAllocator {
     const memory = memoryOr(undefined);
     return new JitAllocator(undefined, memory, attachEngine(handle, memory));
   }
