@@ -22,6 +22,9 @@ const { poolAt } = states;
 /** How many holes are tried, of the class whose runs may be long enough for a request, before a block is mapped. */
 const SAME_CLASS_TRIES = 16;
 
+/** Nearly every search for a hole has fewer passes. */
+const FEW_PASSES = 64;
+
 /**
  * Takes the front of a hole by good fit: the last true entry of the lowest class that has one and whose runs are all long
  * enough. Returns its block, or 0 where there is none.
@@ -32,11 +35,11 @@ const SAME_CLASS_TRIES = 16;
 export function takeHole(state: State, pool: number, count: number): number {
   const words = state.words;
   const wanted = classThatHolds(count);
-  if (wanted === Classes.count) return 0;
-  // Each pass drops or takes one entry, and the buffer has at most one entry per integer.
-  for (let left = words.length; left > 0; left--) {
+  // Each pass drops or takes one entry, and the buffer has at most one entry per integer. How many integers it has is asked
+  // late: an engine looks that up in the buffer, which may have grown.
+  for (let passes = 0; passes < FEW_PASSES || passes < words.length; passes++) {
     const c = firstClassFrom(words, pool, wanted);
-    if (c < 0) return 0;
+    if (c >>> 0 >= Classes.count) return 0;
     const top = words[pool + Pool.classTops + c]!;
     const place = words[top]!;
     words[pool + Pool.classTops + c] = top - 1;

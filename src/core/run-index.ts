@@ -343,13 +343,13 @@ export function granuleOfPlace(words: Int32Array, block: number, place: number):
   return place - (words[block + Block.records]! << Place.shift);
 }
 
-/** The first class from `fromClass` up whose list is not empty, or -1. */
+/** The first class from `fromClass` up whose list is not empty; -1, or `Classes.count` or more, where there is none. */
 export function firstClassFrom(words: Int32Array, pool: number, fromClass: number): number {
   let group = fromClass >>> 5;
   let bits = words[pool + Pool.classBits + group]! & (-1 << (fromClass & 31));
   while (bits === 0) {
     group += 1;
-    if (group === Classes.count >>> 5) return -1;
+    if (group >= Classes.count >>> 5) return -1;
     bits = words[pool + Pool.classBits + group]!;
   }
   return (group << 5) + lowestBit(bits);
