@@ -28,6 +28,7 @@ const AREAS = [
   "process/",
   "unit/",
   "examples/object-file",
+  "examples/query",
   "cli/demo",
   "cli/doctor",
   "cli/main",
