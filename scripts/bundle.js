@@ -58,6 +58,9 @@ await bundle.write({
   dir: target,
   format: "esm",
   sourcemap: true,
+  // Short local names save a millisecond of the start, which V8 would take to read the long ones. Functions keep their names
+  // and statements their lines, for stack traces.
+  minify: { compress: false, mangle: { keepNames: true }, codegen: { removeWhitespace: false } },
   // The sources in the maps have them.
   comments: { jsdoc: false },
   entryFileNames: "[name].js",

@@ -16,7 +16,7 @@ const PARAMETERS = 512;
 /**
  * How many probes deep the stack must reach for a first call: V8 needs 40 KiB to compile a function, which it does when the
  * function is called. System calls, and the making of errors, need less. JavaScriptCore keeps a part of the stack for
- * itself, and takes seconds to compile twelve probes within each other, in which no worker can end.
+ * itself.
  */
 const TIMES = platform.runtime === "bun" ? 3 : 12;
 
@@ -26,21 +26,27 @@ const FIRST_OPERATIONS = 1000;
 /** A probe takes about as much stack as so many nested calls of {@link descend}. */
 const CALLS = 64;
 
-const [enough, muchMore] = compile<(zero: Int32Array, never: () => void) => [() => void, () => void]>(
+type Probes = [enough: () => void, nested: (depth: number) => void];
+
+const [enough, nested] = compile<(zero: Int32Array, never: () => void) => Probes>(
   ["zero", "never"],
   textOfProbes(),
-)?.(new Int32Array(1), () => undefined) ?? [() => descend(CALLS), () => descend(CALLS * TIMES)];
+)?.(new Int32Array(1), () => undefined) ?? [() => descend(CALLS), (depth) => descend(CALLS * depth)];
 
 /**
- * The text of nested probes, each of which calls the one before. Compilers inline them into the caller and leave only the
- * comparison. The compiled code still checks for the stack that the probes would take interpreted, in case of a
- * deoptimization; the comparison keeps one possible.
+ * The text of the probes. Compilers inline the first into its caller and leave only the comparison. The compiled code still
+ * checks for the stack that the probe would take interpreted, in case of a deoptimization; the comparison keeps one possible.
+ * The second calls itself: to compile a function for each level would take a millisecond of the start.
  */
 function textOfProbes(): string {
   const parameters = argumentNames(PARAMETERS).join(", ");
-  let text = `const probe1 = (${parameters}) => { if (zero[0] !== 0) never(a0); };\n`;
-  for (let i = 2; i <= TIMES; i++) text += `const probe${i} = (${parameters}) => { probe${i - 1}(); };\n`;
-  return `${text} return [probe1, probe${TIMES}];`;
+  const enough = `(${parameters}) => { if (zero[0] !== 0) never(a0); }`;
+  const nested = `(${parameters}) => { if (a0 > 1) nested(a0 - 1); }`;
+  return `const enough = ${enough};\nconst nested = ${nested};\nreturn [enough, nested];`;
+}
+
+function muchMore(): void {
+  nested(TIMES);
 }
 
 /** The probe where no function can be made from text: nested calls. */

@@ -69,7 +69,9 @@ export function placesToLook(around: Surroundings = surroundings): readonly stri
 export function requireModule(name: string): unknown {
   // A place always finds the runtime's own modules; the program itself is one.
   const [first = process.execPath, ...others] = placesToLook();
-  const other = isFound(name, first) ? undefined : others.find((place) => isFound(name, place));
+  // The usual case, a single place, needs no search: it would take a millisecond of the start.
+  const isElsewhere = others.length > 0 && !isFound(name, first);
+  const other = isElsewhere ? others.find((place) => isFound(name, place)) : undefined;
   const load: (name: string) => unknown = modules.createRequire(other ?? first);
   return load(name);
 }
