@@ -34,6 +34,7 @@ export const rooms = [
     name: "api",
     job: "what users call: JitAllocator, JitRuntime, toFunction, VirtMem; arguments are checked here",
     imports: [
+      "insight/",
       "link/",
       "sharing/",
       "engine/",

@@ -97,6 +97,9 @@ export const tasks: readonly Task[] = [
     names: [
       "JitAllocator.query",
       "JitAllocator.queryAddress",
+      "JitAllocator.nameOf",
+      "JitRuntime.codeOf",
+      "PublishedCode",
       "JitAllocator.range",
       "JitAllocator.reaches",
       "CodeRange",

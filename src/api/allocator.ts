@@ -1,5 +1,5 @@
-import { nameCode } from "./code-names.ts";
-import { readSpanInfo } from "./span-info.ts";
+import { moveNames, nameCode, nameVeneer } from "../insight/code-names.ts";
+import { allocAs, nameIn } from "./span-info.ts";
 import type { SpanInfo } from "./span-info.ts";
 import { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
@@ -123,8 +123,10 @@ export class JitAllocator implements Disposable {
    */
   share(): SharedAllocator {
     this.#engine.checkOpen("share");
-    if (this.#engine instanceof Engine) this.#engine = shareEngine(this.#engine, this.#memory);
-    return handleOf(this.#engine);
+    const engine = this.#engine;
+    const shared = engine instanceof Engine ? shareEngine(engine, this.#memory) : engine;
+    if (engine !== shared) moveNames(engine, (this.#engine = shared));
+    return handleOf(shared);
   }
 
   /** This thread's number among the threads that share the allocator, 1 to 1,023; 0 where it is not shared. */
@@ -241,11 +243,15 @@ export class JitAllocator implements Disposable {
    *   system refuses executable memory; `ERR_DISPOSED`
    */
   alloc(size: number, info?: SpanInfo): Span {
-    if (info === undefined) return this.#engine.alloc(size);
-    const { kind, name } = readSpanInfo(info);
-    const span = this.#engine.allocOf(size, kind);
-    if (name !== undefined) nameCode(span, name);
-    return span;
+    return info === undefined ? this.#engine.alloc(size) : allocAs(this.#engine, size, info);
+  }
+
+  /**
+   * The name of the live allocation that contains an address (rx), as this thread gave it: with `alloc`, a module,
+   * `JitRuntime.add` or `toFunction`. A veneer is named for its target. Undefined where there is none.
+   */
+  nameOf(rx: Address): string | undefined {
+    return nameIn(this.#engine, rx);
   }
 
   /**
@@ -377,7 +383,7 @@ export class JitAllocator implements Disposable {
   }
 
   get #veneers(): VeneerPool {
-    return (this.#madeVeneers ??= new VeneerPool(this.#operations));
+    return (this.#madeVeneers ??= new VeneerPool(this.#operations, nameVeneer));
   }
 
   /** Begins a module: several spans of any kind that come and go as one. Nothing is allocated yet. @throws JitError `ERR_DISPOSED` */

@@ -1,6 +1,7 @@
 import { JitAllocator } from "./allocator.ts";
-import { nameCode } from "./code-names.ts";
-import { checkSymbols, readSymbols, setCodeSymbols, type CodeSymbol } from "./code-symbols.ts";
+import { checkName } from "./span-info.ts";
+import { codeSymbols, nameCode, setCodeSymbols } from "../insight/code-names.ts";
+import { checkSymbols, readSymbols, type CodeSymbol } from "../insight/code-symbols.ts";
 import { JitError } from "../base/errors.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
@@ -18,6 +19,24 @@ export interface CodeInfo {
   symbols?: readonly CodeSymbol[];
 }
 
+/** Code that was added to a runtime. */
+export interface PublishedCode {
+  /** The name that it was given; undefined = none. */
+  readonly name: string | undefined;
+  /** The address at which it begins. */
+  readonly rx: Address;
+  /** A copy of the code as it is now, without the padding that makes it a span. */
+  readonly bytes: Uint8Array;
+  /** The named parts that it was added with. */
+  readonly symbols: readonly Readonly<CodeSymbol>[];
+}
+
+/** What was added: the length is that of the code, in bytes. */
+interface Added {
+  readonly span: Span;
+  readonly sizeBytes: number;
+}
+
 /**
  * Makes executable spans of code: asmjit's JitRuntime. Allocates, copies, flushes the instruction cache and keeps names.
  *
@@ -33,8 +52,8 @@ export class JitRuntime implements Disposable {
   readonly allocator: JitAllocator;
   readonly #ownsAllocator: boolean;
   #isDisposed = false;
-  /** The spans that were added and their names, by rx. The entry of a released span is dropped when it is met. */
-  readonly #added = new Map<Address, { readonly span: Span; readonly name: string | undefined }>();
+  /** By rx. The entry of a released span is dropped when it is met. */
+  readonly #added = new Map<Address, Added>();
 
   /**
    * @param options the options of the allocator that the runtime makes and owns; or an `allocator` of yours and no other
@@ -84,7 +103,13 @@ export class JitRuntime implements Disposable {
         throw refuseValue("add code with", infoOrEmit, "after a size comes a function that emits the code");
       }
       return this.#publish(codeOrSize, emittedInfo, (span) => {
-        this.allocator.write(span, (code) => infoOrEmit(code, span.rx));
+        let kept: unknown;
+        this.allocator.write(span, (code) => {
+          const length = infoOrEmit(code, span.rx);
+          kept = length;
+          return length;
+        });
+        return typeof kept === "number" ? kept : span.size;
       });
     }
     if (!isUint8Array(codeOrSize)) {
@@ -94,8 +119,10 @@ export class JitRuntime implements Disposable {
         "it must be a Uint8Array, or a size and a function that emits it",
       );
     }
-    return this.#publish(typedArrayLength(codeOrSize), infoOrEmit as CodeInfo | undefined, (span) => {
+    const length = typedArrayLength(codeOrSize);
+    return this.#publish(length, infoOrEmit as CodeInfo | undefined, (span) => {
       this.allocator.write(span, 0, codeOrSize);
+      return length;
     });
   }
 
@@ -108,8 +135,43 @@ export class JitRuntime implements Disposable {
     this.#added.delete(spanAccess.isSpan(target) ? spanAccess.rx(target) : target);
   }
 
-  /** The name of the code that contains an address (rx), or undefined: for stack traces and disassemblers. */
+  /**
+   * The name of the code that contains an address (rx), or undefined: for stack traces and disassemblers. Code has the name
+   * that it was added with, or one that `alloc` or `toFunction` was given.
+   */
   nameOf(rx: Address): string | undefined {
+    this.#addedAt(rx); // forgets what has ended
+    return this.allocator.nameOf(rx);
+  }
+
+  /**
+   * The code that contains an address (rx), or that of a span: its name, its start, its symbols, and its bytes, just as many
+   * as were added. Undefined for what this runtime has not added, and for what has ended.
+   *
+   * @throws JitError `ERR_OUT_OF_MEMORY` where there is no memory for the copy
+   * @example
+   * ```ts
+   * using runtime = new JitRuntime();
+   * const span = runtime.add(new Uint8Array([0xc3]), { name: "nothing" });
+   * runtime.codeOf(span.rx)?.bytes.length; // 1
+   * ```
+   */
+  codeOf(target: Span | Address): PublishedCode | undefined {
+    const isSpan = spanAccess.isSpan(target);
+    const added = this.#addedAt(isSpan ? spanAccess.rx(target) : target);
+    if (added === undefined || (isSpan && target.isReleased)) return undefined;
+    const { span, sizeBytes } = added;
+    const rx = spanAccess.rx(span);
+    return {
+      name: this.allocator.nameOf(rx),
+      rx,
+      bytes: span.read(0, Math.min(sizeBytes, span.size)), // it may have been shrunk
+      symbols: codeSymbols(span),
+    };
+  }
+
+  /** What was added, is live, and contains an address. */
+  #addedAt(rx: Address): Added | undefined {
     let start = rx;
     try {
       start = this.allocator.queryAddress(rx);
@@ -118,7 +180,7 @@ export class JitRuntime implements Disposable {
       if (!(error instanceof JitError)) throw error;
     }
     const added = this.#added.get(start);
-    if (added?.span.isReleased !== true) return added?.name;
+    if (added?.span.isReleased !== true) return added;
     this.#added.delete(start);
     return undefined;
   }
@@ -154,19 +216,21 @@ export class JitRuntime implements Disposable {
     }
   }
 
-  #publish(size: number, info: CodeInfo | undefined, write: (span: Span) => void): Span {
+  /** @param write writes the code, and returns its length in bytes */
+  #publish(size: number, info: CodeInfo | undefined, write: (span: Span) => number): Span {
     const { name, symbols } = readInfo(info, size);
     this.#checkOpen();
     const span = this.allocator.alloc(size);
+    let sizeBytes: number;
     try {
-      write(span);
+      sizeBytes = write(span);
       this.#checkOpen(); // `emit` may have disposed of the runtime
       checkSymbols(symbols, span.size); // and kept fewer bytes
     } catch (error) {
       span[Symbol.dispose]();
       throw error;
     }
-    this.#added.set(span.rx, { span, name });
+    this.#added.set(span.rx, { span, sizeBytes });
     if (name !== undefined) nameCode(span, name);
     if (symbols.length > 0) setCodeSymbols(span, symbols);
     return span;
@@ -182,9 +246,7 @@ function readInfo(
   if (typeof info !== "object" || info === null) {
     throw refuseValue("add code with info", info, "it is an object");
   }
-  const { name, symbols } = info as Partial<Record<keyof CodeInfo, unknown>>;
-  if (name !== undefined && typeof name !== "string") {
-    throw refuseValue("add code with the name", name, "a name is a string");
-  }
+  const { name: givenName, symbols } = info as Partial<Record<keyof CodeInfo, unknown>>;
+  const name = checkName("add code", givenName);
   return { name, symbols: symbols === undefined ? [] : readSymbols(symbols, size) };
 }

@@ -1,24 +1,29 @@
 /** What is said of an allocation when it is made. */
+import { JitError } from "../base/errors.ts";
 import { kindNumber } from "../engine/kinds.ts";
 import type { KindNumber, SpanKind } from "../engine/kinds.ts";
+import type { AllocatorOperations } from "../engine/operations.ts";
 import { refuseValue } from "../engine/refusals.ts";
+import type { Span } from "../engine/span.ts";
+import type { Address } from "../ffi/contract.ts";
+import { codeNameAt, nameCode } from "../insight/code-names.ts";
 
 /** Facts about an allocation, beside its size. */
 export interface SpanInfo {
   /** What the memory is for; default `code`. */
   readonly kind?: SpanKind;
-  /** The name for people and tools, for example that of the function or the table. */
+  /** The name for people and tools, for example that of the function or the table. It lasts as long as the allocation. */
   readonly name?: string;
 }
 
 /** {@link SpanInfo}, checked. */
-export interface CheckedSpanInfo {
+interface CheckedSpanInfo {
   readonly kind: KindNumber;
   readonly name: string | undefined;
 }
 
 /** Checks what a caller says of an allocation. Each field is read once: a getter must not give another value after the check. */
-export function readSpanInfo(info: unknown): CheckedSpanInfo {
+function readSpanInfo(info: unknown): CheckedSpanInfo {
   if (typeof info !== "object" || info === null) {
     throw refuseValue("allocate with", info, "what follows the size is an object: { kind, name }");
   }
@@ -30,4 +35,22 @@ export function readSpanInfo(info: unknown): CheckedSpanInfo {
 export function checkName(action: string, name: unknown): string | undefined {
   if (name === undefined || typeof name === "string") return name;
   throw refuseValue(`${action} with the name`, name, "a name is a string");
+}
+
+/** Allocates as `info` says, and keeps the name. @throws JitError `ERR_INVALID_ARGUMENT` before anything changes */
+export function allocAs(engine: AllocatorOperations, size: number, info: unknown): Span {
+  const { kind, name } = readSpanInfo(info);
+  const span = engine.allocOf(size, kind);
+  if (name !== undefined) nameCode(span, name);
+  return span;
+}
+
+/** The name of the live allocation that contains an address; undefined where there is none, or it has no name. */
+export function nameIn(engine: AllocatorOperations, rx: Address): string | undefined {
+  try {
+    return codeNameAt(engine, engine.queryAddress(rx));
+  } catch (error) {
+    if (error instanceof JitError) return undefined;
+    throw error;
+  }
 }

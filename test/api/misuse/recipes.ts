@@ -218,6 +218,7 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   "JitAllocator.release by address": onAllocator("release", ({ span }) => [span.rx], nothing),
   "JitAllocator.shrink": onAllocator("shrink", ({ span }) => [span, 64], nothing, isIndexUpTo(256)),
   "JitAllocator.query": onAllocator("query", ({ span }) => [span.rx], nothing),
+  "JitAllocator.nameOf": onAllocator("nameOf", ({ span }) => [span.rx], anything),
   "JitAllocator.queryAddress": onAllocator("queryAddress", ({ span }) => [span.rx], nothing),
   "JitAllocator.write": onAllocator(
     "write",
@@ -340,6 +341,7 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   ),
   "JitRuntime.release": onRuntime("release", ({ published }) => [published], nothing),
   "JitRuntime.nameOf": onRuntime("nameOf", ({ span }) => [span.rx], anything),
+  "JitRuntime.codeOf": onRuntime("codeOf", ({ span }) => [span], anything),
   "JitRuntime.dispose": onRuntime("dispose", noArguments),
   "JitRuntime.Symbol(Symbol.toStringTag)": onRuntime(Symbol.toStringTag, noArguments),
   "JitRuntime.dispose@@": onRuntime(Symbol.dispose, noArguments),
