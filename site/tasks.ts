@@ -135,6 +135,10 @@ export const tasks: readonly Task[] = [
     ],
   },
   {
+    title: "Debugging and profiling",
+    names: ["announce", "AnnounceOptions", "Announcement"],
+  },
+  {
     title: "Reading machine code",
     names: [
       "disassemble",

@@ -1,4 +1,4 @@
-import { moveNames, nameCode, nameVeneer } from "../insight/code-names.ts";
+import { handOver, nameVeneer, nameWritten } from "../insight/naming.ts";
 import { allocAs, nameIn } from "./span-info.ts";
 import type { SpanInfo } from "./span-info.ts";
 import { Engine } from "../engine/engine.ts";
@@ -125,7 +125,7 @@ export class JitAllocator implements Disposable {
     this.#engine.checkOpen("share");
     const engine = this.#engine;
     const shared = engine instanceof Engine ? shareEngine(engine, this.#memory) : engine;
-    if (engine !== shared) moveNames(engine, (this.#engine = shared));
+    if (engine !== shared) handOver(engine, (this.#engine = shared));
     return handleOf(shared);
   }
 
@@ -389,7 +389,7 @@ export class JitAllocator implements Disposable {
   /** Begins a module: several spans of any kind that come and go as one. Nothing is allocated yet. @throws JitError `ERR_DISPOSED` */
   module(): ModuleBuilder {
     this.#engine.checkOpen("begin a module of");
-    return new ModuleBuilder(this.#operations, this.#veneers, nameCode);
+    return new ModuleBuilder(this.#operations, this.#veneers, nameWritten);
   }
 
   /** Counts what is allocated and reserved now. After the disposal every field but `overheadSize` is 0. */

@@ -1,5 +1,6 @@
 /** Makes machine code callable as a typed function. */
 import { JitError } from "../base/errors.ts";
+import { announceCallable, isAnnouncing } from "../insight/announce.ts";
 import { codeName, nameCode } from "../insight/code-names.ts";
 import { refuseEntry, refuseKind, refuseLookUp, refuseReleased, refuseValue } from "../engine/refusals.ts";
 import { spanAccess } from "../engine/span.ts";
@@ -77,6 +78,10 @@ export function toFunction<const S extends Signature>(
       "ERR_FEATURE_NOT_ENABLED",
       "Cannot call code in simulated memory: it is not executable",
     );
+  }
+  if (isAnnouncing()) {
+    if (name !== undefined && (offset ?? 0) === 0 && codeName(code) === undefined) nameCode(code, name);
+    announceCallable(code);
   }
   if (offset !== undefined && offset !== 0) {
     const entry = { span: code, offset };

@@ -1,5 +1,6 @@
 import { JitAllocator } from "./allocator.ts";
 import { checkName } from "./span-info.ts";
+import { announceCode, isAnnouncing, roomBehindCode } from "../insight/announce.ts";
 import { codeSymbols, nameCode, setCodeSymbols } from "../insight/code-names.ts";
 import { checkSymbols, readSymbols, type CodeSymbol } from "../insight/code-symbols.ts";
 import { JitError } from "../base/errors.ts";
@@ -7,7 +8,7 @@ import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { isUint8Array, typedArrayLength } from "../base/intrinsics.ts";
 import type { JitAllocatorOptions } from "../engine/options.ts";
-import { refuseValue } from "../engine/refusals.ts";
+import { isIndex, refuseValue } from "../engine/refusals.ts";
 import { spanAccess } from "../engine/span.ts";
 import type { Span } from "../engine/span.ts";
 
@@ -17,7 +18,22 @@ export interface CodeInfo {
   name?: string;
   /** Named parts of the code: its functions, if it has several. Tools show them beside the name. */
   symbols?: readonly CodeSymbol[];
+  /**
+   * How the code moves its stack pointer, for debuggers and profilers (see `announce`): DWARF call frame instructions that
+   * begin with the frame at the code's first instruction. By default they are read from the code's first and last
+   * instructions, which is right for code that moves it there alone.
+   */
+  unwind?: Uint8Array;
 }
+
+/** {@link CodeInfo}, checked. */
+interface CheckedInfo {
+  readonly name: string | undefined;
+  readonly symbols: readonly Readonly<CodeSymbol>[];
+  readonly unwind: Uint8Array | undefined;
+}
+
+const NO_INFO: CheckedInfo = { name: undefined, symbols: [], unwind: undefined };
 
 /** Code that was added to a runtime. */
 export interface PublishedCode {
@@ -102,14 +118,15 @@ export class JitRuntime implements Disposable {
       if (typeof infoOrEmit !== "function") {
         throw refuseValue("add code with", infoOrEmit, "after a size comes a function that emits the code");
       }
-      return this.#publish(codeOrSize, emittedInfo, (span) => {
+      return this.#publish(codeOrSize, emittedInfo, (span, room) => {
+        const wholeBytes = span.size - room;
         let kept: unknown;
         this.allocator.write(span, (code) => {
-          const length = infoOrEmit(code, span.rx);
+          const length = infoOrEmit(room === 0 ? code : code.subarray(0, wholeBytes), span.rx);
           kept = length;
-          return length;
+          return isIndex(length) && length > 0 && length <= wholeBytes ? length + room : length;
         });
-        return typeof kept === "number" ? kept : span.size;
+        return typeof kept === "number" ? kept : wholeBytes;
       });
     }
     if (!isUint8Array(codeOrSize)) {
@@ -120,10 +137,11 @@ export class JitRuntime implements Disposable {
       );
     }
     const length = typedArrayLength(codeOrSize);
-    return this.#publish(length, infoOrEmit as CodeInfo | undefined, (span) => {
+    const write = (span: Span): number => {
       this.allocator.write(span, 0, codeOrSize);
       return length;
-    });
+    };
+    return this.#publish(length, infoOrEmit as CodeInfo | undefined, write, codeOrSize);
   }
 
   /**
@@ -216,16 +234,26 @@ export class JitRuntime implements Disposable {
     }
   }
 
-  /** @param write writes the code, and returns its length in bytes */
-  #publish(size: number, info: CodeInfo | undefined, write: (span: Span) => number): Span {
-    const { name, symbols } = readInfo(info, size);
+  /**
+   * @param write writes the code, and returns its length in bytes; the last `room` bytes of the span are not for code
+   * @param bytes the code, where it is known beforehand
+   */
+  #publish(
+    size: number,
+    info: CodeInfo | undefined,
+    write: (span: Span, room: number) => number,
+    bytes?: Uint8Array,
+  ): Span {
+    const { name, symbols, unwind } = readInfo(info, size);
     this.#checkOpen();
-    const span = this.allocator.alloc(size);
+    // An invalid size is refused as it is.
+    const room = isIndex(size) && size > 0 ? roomBehindCode() : 0;
+    const span = this.allocator.alloc(size + room);
     let sizeBytes: number;
     try {
-      sizeBytes = write(span);
+      sizeBytes = write(span, room);
       this.#checkOpen(); // `emit` may have disposed of the runtime
-      checkSymbols(symbols, span.size); // and kept fewer bytes
+      checkSymbols(symbols, span.size - room); // and kept fewer bytes
     } catch (error) {
       span[Symbol.dispose]();
       throw error;
@@ -233,20 +261,24 @@ export class JitRuntime implements Disposable {
     this.#added.set(span.rx, { span, sizeBytes });
     if (name !== undefined) nameCode(span, name);
     if (symbols.length > 0) setCodeSymbols(span, symbols);
+    if (isAnnouncing()) announceCode({ span, sizeBytes, bytes: bytes ?? span.read(0, sizeBytes), unwind });
     return span;
   }
 }
 
-/** Checks the facts about code of `size` bytes, and copies them. */
-function readInfo(
-  info: unknown,
-  size: number,
-): { readonly name: string | undefined; readonly symbols: readonly Readonly<CodeSymbol>[] } {
-  if (info === undefined) return { name: undefined, symbols: [] };
+/** Checks the facts about code of `size` bytes, and copies them. Each is read once. */
+function readInfo(info: unknown, size: number): CheckedInfo {
+  if (info === undefined) return NO_INFO;
   if (typeof info !== "object" || info === null) {
     throw refuseValue("add code with info", info, "it is an object");
   }
-  const { name: givenName, symbols } = info as Partial<Record<keyof CodeInfo, unknown>>;
-  const name = checkName("add code", givenName);
-  return { name, symbols: symbols === undefined ? [] : readSymbols(symbols, size) };
+  const { name, symbols, unwind } = info as Partial<Record<keyof CodeInfo, unknown>>;
+  if (unwind !== undefined && !isUint8Array(unwind)) {
+    throw refuseValue("add code with the unwind information", unwind, "it is a Uint8Array");
+  }
+  return {
+    name: checkName("add code", name),
+    symbols: symbols === undefined ? [] : readSymbols(symbols, size),
+    unwind,
+  };
 }

@@ -6,7 +6,8 @@ import type { AllocatorOperations } from "../engine/operations.ts";
 import { refuseValue } from "../engine/refusals.ts";
 import type { Span } from "../engine/span.ts";
 import type { Address } from "../ffi/contract.ts";
-import { codeNameAt, nameCode } from "../insight/code-names.ts";
+import { codeNameAt } from "../insight/code-names.ts";
+import { nameAllocated } from "../insight/naming.ts";
 
 /** Facts about an allocation, beside its size. */
 export interface SpanInfo {
@@ -41,7 +42,7 @@ export function checkName(action: string, name: unknown): string | undefined {
 export function allocAs(engine: AllocatorOperations, size: number, info: unknown): Span {
   const { kind, name } = readSpanInfo(info);
   const span = engine.allocOf(size, kind);
-  if (name !== undefined) nameCode(span, name);
+  if (name !== undefined) nameAllocated(span, name);
   return span;
 }
 

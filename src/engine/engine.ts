@@ -2,7 +2,7 @@
 import type { AllocatorOperations } from "./operations.ts";
 import { BlockMemory } from "./block-memory.ts";
 import { BlockTrims } from "./block-trims.ts";
-import type { ModuleTicket, SharedParts, SpanOwner, SpanToken } from "./contract.ts";
+import type { ModuleTicket, Observer, SharedParts, SpanOwner, SpanToken } from "./contract.ts";
 import type { Core } from "../core/core.ts";
 import { enterInLedger } from "../core/generations.ts";
 import { Kind } from "../core/layout.ts";
@@ -13,6 +13,7 @@ import type { Address } from "../ffi/contract.ts";
 import { fillCutOff, fillReleased, fillTaken } from "./filling.ts";
 import { keepBuffer, makeCore } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
+import { observe } from "./observation.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { refusedAddress } from "./refused-address.ts";
 import { removeDoomed } from "./doomed-blocks.ts";
@@ -348,6 +349,10 @@ export class Engine implements AllocatorOperations {
 
   releaseIfLive(span: Span): void {
     if (this.isLive(span)) this.release(span);
+  }
+
+  observe(observer: Observer): void {
+    observe(this, observer);
   }
 
   sizeOf(span: Span): number {

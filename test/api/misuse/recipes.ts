@@ -1,5 +1,6 @@
 /** How each public function is called rightly, and what else may be passed to it in each place. */
 import {
+  announce,
   disassemble,
   formatInstructions,
   JitAllocator,
@@ -500,6 +501,12 @@ export const moduleRecipes: Readonly<Record<string, Recipe>> = {
     args: () => [{}, "default"],
     allows: [anything, anything],
     call: (_self, given) => Reflect.construct(WriteScope, given) as unknown,
+  },
+  announce: {
+    // Nothing is announced from then on: it would be for the rest of the process.
+    args: () => [{}],
+    allows: [(value) => isObject(value) && Object.keys(value as object).length === 0],
+    call: (_self, [options]) => announce(wrong(options)),
   },
   signature: {
     args: () => [{ parameters: [], result: "void" }],
