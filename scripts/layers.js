@@ -34,6 +34,7 @@ export const rooms = [
     name: "api",
     job: "what users call: JitAllocator, JitRuntime, toFunction, VirtMem; arguments are checked here",
     imports: [
+      "insight/",
       "link/",
       "sharing/",
       "engine/",
@@ -47,15 +48,7 @@ export const rooms = [
   {
     name: "insight",
     job: "what people look at: names, announcing to gdb and perf, snapshots, traces, disassembly",
-    imports: [
-      "sharing/",
-      "engine/",
-      "vm/select.ts",
-      "vm/contract.ts",
-      "ffi/select.ts",
-      "ffi/contract.ts",
-      "base/",
-    ],
+    imports: ["sharing/", "engine/", "vm/select.ts", "vm/contract.ts", "ffi/", "base/", "node:fs", "node:os"],
   },
   {
     name: "link",

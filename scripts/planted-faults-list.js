@@ -359,8 +359,8 @@ export const plantedFaults = [
   {
     name: "a shrink to more than there is",
     file: "src/engine/engine.ts",
-    find: "if (!isIndex(newSize) || newSize > size)",
-    replace: "if (!isIndex(newSize))",
+    find: "if (!refusals.isIndex(newSize) || newSize > size)",
+    replace: "if (!refusals.isIndex(newSize))",
     tests: ["semantics/release"],
   },
   {

@@ -97,6 +97,9 @@ export const tasks: readonly Task[] = [
     names: [
       "JitAllocator.query",
       "JitAllocator.queryAddress",
+      "JitAllocator.nameOf",
+      "JitRuntime.codeOf",
+      "PublishedCode",
       "JitAllocator.range",
       "JitAllocator.reaches",
       "CodeRange",
@@ -130,6 +133,10 @@ export const tasks: readonly Task[] = [
       "KindStatistics",
       "JitAllocator.verify",
     ],
+  },
+  {
+    title: "Debugging and profiling",
+    names: ["announce", "AnnounceOptions", "Announcement"],
   },
   {
     title: "Reading machine code",

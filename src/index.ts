@@ -5,6 +5,9 @@
  * @packageDocumentation
  */
 export { JitAllocator } from "./api/allocator.ts";
+export { announce } from "./api/announce.ts";
+export type { AnnounceOptions } from "./api/announce.ts";
+export type { Announcement } from "./insight/announce.ts";
 export { JitError } from "./base/errors.ts";
 export type { JitErrorCode, JitErrorJson, SystemFailure } from "./base/errors.ts";
 export type { Address } from "./ffi/contract.ts";
@@ -28,8 +31,8 @@ export type {
 export type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "./engine/options.ts";
 export { preload } from "./api/preload.ts";
 export { JitRuntime } from "./api/runtime.ts";
-export type { CodeInfo } from "./api/runtime.ts";
-export type { CodeSymbol } from "./api/code-symbols.ts";
+export type { CodeInfo, PublishedCode } from "./api/runtime.ts";
+export type { CodeSymbol } from "./insight/code-symbols.ts";
 export type { MemberInfo } from "./sharing/membership.ts";
 export type { SharedAllocator } from "./sharing/handle.ts";
 export { Span } from "./engine/span.ts";

@@ -161,7 +161,7 @@ export class Engine implements Disposable {
       throw new Error(`No loop to compile has its body at instruction ${body}`);
     }
     for (let sizeBytes = backend.guessSizeBytes(loop); ; sizeBytes *= 2) {
-      const span = allocator.alloc(sizeBytes);
+      const span = allocator.alloc(sizeBytes, { name: `loop_at_${loop.open}` });
       try {
         const askedBytes = span.size;
         let codeBytes = 0;

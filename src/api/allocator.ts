@@ -1,5 +1,5 @@
-import { nameCode } from "./code-names.ts";
-import { allocFor } from "./span-info.ts";
+import { handOver, nameVeneer, nameWritten } from "../insight/naming.ts";
+import { allocAs, nameIn } from "./span-info.ts";
 import type { SpanInfo } from "./span-info.ts";
 import { Engine } from "../engine/engine.ts";
 import { checkStackSize } from "../base/stack.ts";
@@ -82,8 +82,7 @@ export class JitAllocator implements Disposable {
   /**
    * Attaches this thread to an allocator that another thread shares: the same blocks and allocations, the same methods.
    *
-   * The attachment ends with the thread, with {@link detach}, or at the end of a `using` block. The allocations that
-   * this thread has made stay: see {@link allocationsOf}.
+   * It ends with the thread, with {@link detach}, or at the end of a `using` block. The allocations stay ({@link allocationsOf}).
    *
    * @param handle the value that {@link share} returned in the other thread
    * @throws JitError `ERR_INVALID_ARGUMENT` for any other value; `ERR_OUT_OF_MEMORY` where 1,023 threads share the
@@ -110,8 +109,10 @@ export class JitAllocator implements Disposable {
    */
   share(): SharedAllocator {
     this.#engine.checkOpen("share");
-    if (this.#engine instanceof Engine) this.#engine = shareEngine(this.#engine, this.#memory);
-    return handleOf(this.#engine);
+    const engine = this.#engine;
+    const shared = engine instanceof Engine ? shareEngine(engine, this.#memory) : engine;
+    if (engine !== shared) handOver(engine, (this.#engine = shared));
+    return handleOf(shared);
   }
 
   /** This thread's number among the threads that share the allocator, 1 to 1,023; 0 where it is not shared. */
@@ -130,8 +131,8 @@ export class JitAllocator implements Disposable {
   /**
    * Lists the start address (rx) of each live allocation that a thread, running or ended, made or adopted.
    *
-   * A number is reused only after all 1,023 have been given once. Numbers of ended threads that left nothing are reused
-   * first; where there is none, the allocations of the thread whose number is reused go to the estate, number 0.
+   * A number is reused after all 1,023 have been given, first those of ended threads that left nothing. Where there is none,
+   * the allocations of the thread whose number is reused go to the estate, number 0.
    *
    * @param memberId the thread's `memberId`, or 0 for the estate
    * @throws JitError `ERR_INVALID_ARGUMENT` where no thread has, or had, that number, or the allocator is not shared
@@ -205,16 +206,23 @@ export class JitAllocator implements Disposable {
 
   /**
    * Allocates `size` bytes (1 to 2 GiB − granularity), rounded up to the granularity: of code, unless `info` names another
-   * kind. All kinds lie in the same {@link range}, so that code addresses constants and data relative to itself.
-   * The memory is not cleared: it has its earlier contents, or the fill pattern. The amortized number of steps does not
-   * grow with the number of holes or blocks; the number of cache misses does.
+   * kind. All kinds lie in the same {@link range}, so that code addresses constants and data relative to itself. The memory
+   * is not cleared. The amortized number of steps does not grow with the number of holes or blocks.
    *
    * @throws JitError `ERR_INVALID_ARGUMENT`, `ERR_TOO_LARGE`; `ERR_OUT_OF_MEMORY` where the system or
    *   `maxReservedSize` has no room; `ERR_PERMISSION`, `ERR_TOO_MANY_HANDLES` or `ERR_FEATURE_NOT_ENABLED` where the
    *   system refuses executable memory; `ERR_DISPOSED`
    */
   alloc(size: number, info?: SpanInfo): Span {
-    return info === undefined ? this.#engine.alloc(size) : allocFor(this.#engine, size, info);
+    return info === undefined ? this.#engine.alloc(size) : allocAs(this.#engine, size, info);
+  }
+
+  /**
+   * The name of the live allocation that contains an address (rx), as this thread gave it: with `alloc`, a module,
+   * `JitRuntime.add` or `toFunction`. A veneer is named for its target. Undefined where there is none.
+   */
+  nameOf(rx: Address): string | undefined {
+    return nameIn(this.#engine, rx);
   }
 
   /**
@@ -251,7 +259,6 @@ export class JitAllocator implements Disposable {
 
   /**
    * Returns the whole span that contains an address (rx). To call code that begins there, pass `toFunction` its offset.
-   *
    * @throws JitError `ERR_UNKNOWN_ADDRESS`, `ERR_NOT_ALLOCATED`, `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`;
    *   `ERR_OUT_OF_MEMORY` where there is no room to keep track of the span
    */
@@ -271,7 +278,6 @@ export class JitAllocator implements Disposable {
 
   /**
    * Looks up as {@link query} does, but makes no Span: returns the start address (rx) of the allocation that contains `rx`.
-   *
    * @throws JitError as {@link query}
    */
   queryAddress(rx: Address): Address {
@@ -279,10 +285,9 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Writes code, and makes it safe to run: either `bytes` at `offset` bytes from the start of the span, or through a
-   * callback. The callback changes a copy of the whole span, which is copied back when it returns. If it returns a
-   * number, 1 to the size of the span, only that many bytes are kept: the span shrinks to them. If it throws, nothing is
-   * written.
+   * Writes code, and makes it safe to run: either `bytes` at `offset` bytes from the start of the span, or what a callback
+   * leaves in a copy of the whole span. If it returns a number, 1 to the size of the span, only that many bytes are kept: the
+   * span shrinks to them. If it throws, nothing is written.
    *
    * @param policy `default` and `flush` flush the instruction cache where the processor needs it; `never` does not
    * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where the bytes do not fit: nothing is written then;
@@ -314,9 +319,8 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * The range of addresses that all code lies in: of the executable views, in bytes. Reserved with the first block, and kept
-   * until {@link dispose}. Undefined before that, without `useRange`, and where the system offers none or its policy
-   * forbids one, which `jit-allocator doctor` explains.
+   * The range of addresses that all code lies in: of the executable views, in bytes. Kept from the first block until
+   * {@link dispose}. Undefined before, without `useRange`, and where there is none, which `jit-allocator doctor` explains.
    */
   get range(): CodeRange | undefined {
     const { range } = this.#engine;
@@ -345,13 +349,13 @@ export class JitAllocator implements Disposable {
   }
 
   get #veneers(): VeneerPool {
-    return (this.#madeVeneers ??= new VeneerPool(this.#operations));
+    return (this.#madeVeneers ??= new VeneerPool(this.#operations, nameVeneer));
   }
 
   /** Begins a module: several spans of any kind that come and go as one. Nothing is allocated yet. @throws JitError `ERR_DISPOSED` */
   module(): ModuleBuilder {
     this.#engine.checkOpen("begin a module of");
-    return new ModuleBuilder(this.#operations, this.#veneers, nameCode);
+    return new ModuleBuilder(this.#operations, this.#veneers, nameWritten);
   }
 
   /** Counts what is allocated and reserved now. After the disposal every field but `overheadSize` is 0. */
@@ -367,10 +371,8 @@ export class JitAllocator implements Disposable {
   /**
    * Releases everything at once: all earlier spans and functions throw `ERR_RELEASED` from then on.
    * `soft` keeps one block per pool mapped (none with `immediateRelease`), `hard` none.
-   *
    * Where the system refuses to unmap a block, that block and those to be kept stay as they were, the others are unmapped,
    * and the error is thrown; call again.
-   *
    * @throws JitError `ERR_INVALID_ARGUMENT` for an unknown policy; `ERR_DISPOSED`; the system's refusal to unmap a block
    */
   reset(policy: "soft" | "hard" = "soft"): void {
@@ -381,7 +383,6 @@ export class JitAllocator implements Disposable {
    * Gives the memory of all pages in which nothing is live back to the system, inside blocks that stay mapped too. Such a
    * page reads as zero from then on; with `fillUnusedMemory` what `alloc` hands out there is filled before. Returns the
    * bytes that came back, whoever wrote them: 0 without a {@link range}. Takes some microseconds a MiB of blocks.
-   *
    * @throws JitError the system's refusal; what came back before is gone; `ERR_DISPOSED`
    */
   trim(): number {
@@ -398,9 +399,8 @@ export class JitAllocator implements Disposable {
 
   /**
    * Unmaps every block, for all threads that share the allocator. Idempotent. From then on every function, and every
-   * operation on a span, throws `ERR_RELEASED`; all others that would allocate, release, look up or write throw
-   * `ERR_DISPOSED`. The options, `statistics`, `blocks` and `verify` still work.
-   *
+   * operation on a span, throws `ERR_RELEASED`; all others throw `ERR_DISPOSED`. The options, `statistics`, `blocks` and
+   * `verify` still work.
    * @throws JitError the system's refusal to unmap a block: that block stays mapped, and the call can be repeated
    */
   dispose(): void {

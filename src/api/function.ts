@@ -1,11 +1,12 @@
 /** Makes machine code callable as a typed function. */
 import { JitError } from "../base/errors.ts";
+import { announceCallable, isAnnouncing } from "../insight/announce.ts";
+import { codeName, nameCode } from "../insight/code-names.ts";
 import { refuseEntry, refuseKind, refuseLookUp, refuseReleased, refuseValue } from "../engine/refusals.ts";
 import { spanAccess } from "../engine/span.ts";
 import type { Span } from "../engine/span.ts";
 import type { Address, NativeFunction } from "../ffi/contract.ts";
 import { Caller, type Code, type Entry, type ReleaseCounter } from "./caller.ts";
-import { codeName } from "./code-names.ts";
 import { offsetOfLookUp } from "./interior.ts";
 import {
   SignatureTable,
@@ -24,8 +25,9 @@ const callers = new SignatureTable<Caller>((types) => new Caller(types, checkLiv
 /** How a function is made. */
 export interface FunctionOptions {
   /**
-   * The function's name, as stack traces show it; by default the one that the code was added with to a JitRuntime. CPU
-   * profiles show it where the process was started with `--cpu-prof` or `--prof`.
+   * The function's name, as stack traces show it; by default the name of the code. Code that has no name has this one from
+   * then on, unless `offset` says that it is only a part of it. CPU profiles show it where the process was started with
+   * `--cpu-prof` or `--prof`.
    */
   readonly name?: string;
   /** Where the code begins: bytes from the start of the span; 0 to its size − 1. Default 0. */
@@ -77,6 +79,10 @@ export function toFunction<const S extends Signature>(
       "Cannot call code in simulated memory: it is not executable",
     );
   }
+  if (isAnnouncing()) {
+    if (name !== undefined && (offset ?? 0) === 0 && codeName(code) === undefined) nameCode(code, name);
+    announceCallable(code);
+  }
   if (offset !== undefined && offset !== 0) {
     const entry = { span: code, offset };
     if (offset >= owner.sizeOf(code)) {
@@ -84,7 +90,9 @@ export function toFunction<const S extends Signature>(
     }
     return make(caller, entry, ALWAYS_LOOK, rxOf(code) + offset, name ?? codeName(code)) as TypedFunction<S>;
   }
-  return make(caller, code, owner, rxOf(code), name ?? codeName(code)) as TypedFunction<S>;
+  const known = codeName(code);
+  if (name !== undefined && known === undefined) nameCode(code, name);
+  return make(caller, code, owner, rxOf(code), name ?? known) as TypedFunction<S>;
 }
 
 /**

@@ -1,12 +1,14 @@
 import { JitAllocator } from "./allocator.ts";
-import { nameCode } from "./code-names.ts";
-import { checkSymbols, readSymbols, setCodeSymbols, type CodeSymbol } from "./code-symbols.ts";
+import { checkName } from "./span-info.ts";
+import { announceCode, isAnnouncing, roomBehindCode } from "../insight/announce.ts";
+import { codeSymbols, nameCode, setCodeSymbols } from "../insight/code-names.ts";
+import { checkSymbols, readSymbols, type CodeSymbol } from "../insight/code-symbols.ts";
 import { JitError } from "../base/errors.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { isUint8Array, typedArrayLength } from "../base/intrinsics.ts";
 import type { JitAllocatorOptions } from "../engine/options.ts";
-import { refuseValue } from "../engine/refusals.ts";
+import { isIndex, refuseValue } from "../engine/refusals.ts";
 import { spanAccess } from "../engine/span.ts";
 import type { Span } from "../engine/span.ts";
 
@@ -16,6 +18,39 @@ export interface CodeInfo {
   name?: string;
   /** Named parts of the code: its functions, if it has several. Tools show them beside the name. */
   symbols?: readonly CodeSymbol[];
+  /**
+   * How the code moves its stack pointer, for debuggers and profilers (see `announce`): DWARF call frame instructions that
+   * begin with the frame at the code's first instruction. By default they are read from the code's first and last
+   * instructions, which is right for code that moves it there alone.
+   */
+  unwind?: Uint8Array;
+}
+
+/** {@link CodeInfo}, checked. */
+interface CheckedInfo {
+  readonly name: string | undefined;
+  readonly symbols: readonly Readonly<CodeSymbol>[];
+  readonly unwind: Uint8Array | undefined;
+}
+
+const NO_INFO: CheckedInfo = { name: undefined, symbols: [], unwind: undefined };
+
+/** Code that was added to a runtime. */
+export interface PublishedCode {
+  /** The name that it was given; undefined = none. */
+  readonly name: string | undefined;
+  /** The address at which it begins. */
+  readonly rx: Address;
+  /** A copy of the code as it is now, without the padding that makes it a span. */
+  readonly bytes: Uint8Array;
+  /** The named parts that it was added with. */
+  readonly symbols: readonly Readonly<CodeSymbol>[];
+}
+
+/** What was added: the length is that of the code, in bytes. */
+interface Added {
+  readonly span: Span;
+  readonly sizeBytes: number;
 }
 
 /**
@@ -33,8 +68,8 @@ export class JitRuntime implements Disposable {
   readonly allocator: JitAllocator;
   readonly #ownsAllocator: boolean;
   #isDisposed = false;
-  /** The spans that were added and their names, by rx. The entry of a released span is dropped when it is met. */
-  readonly #added = new Map<Address, { readonly span: Span; readonly name: string | undefined }>();
+  /** By rx. The entry of a released span is dropped when it is met. */
+  readonly #added = new Map<Address, Added>();
 
   /**
    * @param options the options of the allocator that the runtime makes and owns; or an `allocator` of yours and no other
@@ -83,8 +118,15 @@ export class JitRuntime implements Disposable {
       if (typeof infoOrEmit !== "function") {
         throw refuseValue("add code with", infoOrEmit, "after a size comes a function that emits the code");
       }
-      return this.#publish(codeOrSize, emittedInfo, (span) => {
-        this.allocator.write(span, (code) => infoOrEmit(code, span.rx));
+      return this.#publish(codeOrSize, emittedInfo, (span, room) => {
+        const wholeBytes = span.size - room;
+        let kept: unknown;
+        this.allocator.write(span, (code) => {
+          const length = infoOrEmit(room === 0 ? code : code.subarray(0, wholeBytes), span.rx);
+          kept = length;
+          return isIndex(length) && length > 0 && length <= wholeBytes ? length + room : length;
+        });
+        return typeof kept === "number" ? kept : wholeBytes;
       });
     }
     if (!isUint8Array(codeOrSize)) {
@@ -94,9 +136,12 @@ export class JitRuntime implements Disposable {
         "it must be a Uint8Array, or a size and a function that emits it",
       );
     }
-    return this.#publish(typedArrayLength(codeOrSize), infoOrEmit as CodeInfo | undefined, (span) => {
+    const length = typedArrayLength(codeOrSize);
+    const write = (span: Span): number => {
       this.allocator.write(span, 0, codeOrSize);
-    });
+      return length;
+    };
+    return this.#publish(length, infoOrEmit as CodeInfo | undefined, write, codeOrSize);
   }
 
   /**
@@ -108,8 +153,43 @@ export class JitRuntime implements Disposable {
     this.#added.delete(spanAccess.isSpan(target) ? spanAccess.rx(target) : target);
   }
 
-  /** The name of the code that contains an address (rx), or undefined: for stack traces and disassemblers. */
+  /**
+   * The name of the code that contains an address (rx), or undefined: for stack traces and disassemblers. Code has the name
+   * that it was added with, or one that `alloc` or `toFunction` was given.
+   */
   nameOf(rx: Address): string | undefined {
+    this.#addedAt(rx); // forgets what has ended
+    return this.allocator.nameOf(rx);
+  }
+
+  /**
+   * The code that contains an address (rx), or that of a span: its name, its start, its symbols, and its bytes, just as many
+   * as were added. Undefined for what this runtime has not added, and for what has ended.
+   *
+   * @throws JitError `ERR_OUT_OF_MEMORY` where there is no memory for the copy
+   * @example
+   * ```ts
+   * using runtime = new JitRuntime();
+   * const span = runtime.add(new Uint8Array([0xc3]), { name: "nothing" });
+   * runtime.codeOf(span.rx)?.bytes.length; // 1
+   * ```
+   */
+  codeOf(target: Span | Address): PublishedCode | undefined {
+    const isSpan = spanAccess.isSpan(target);
+    const added = this.#addedAt(isSpan ? spanAccess.rx(target) : target);
+    if (added === undefined || (isSpan && target.isReleased)) return undefined;
+    const { span, sizeBytes } = added;
+    const rx = spanAccess.rx(span);
+    return {
+      name: this.allocator.nameOf(rx),
+      rx,
+      bytes: span.read(0, Math.min(sizeBytes, span.size)), // it may have been shrunk
+      symbols: codeSymbols(span),
+    };
+  }
+
+  /** What was added, is live, and contains an address. */
+  #addedAt(rx: Address): Added | undefined {
     let start = rx;
     try {
       start = this.allocator.queryAddress(rx);
@@ -118,7 +198,7 @@ export class JitRuntime implements Disposable {
       if (!(error instanceof JitError)) throw error;
     }
     const added = this.#added.get(start);
-    if (added?.span.isReleased !== true) return added?.name;
+    if (added?.span.isReleased !== true) return added;
     this.#added.delete(start);
     return undefined;
   }
@@ -154,37 +234,51 @@ export class JitRuntime implements Disposable {
     }
   }
 
-  #publish(size: number, info: CodeInfo | undefined, write: (span: Span) => void): Span {
-    const { name, symbols } = readInfo(info, size);
+  /**
+   * @param write writes the code, and returns its length in bytes; the last `room` bytes of the span are not for code
+   * @param bytes the code, where it is known beforehand
+   */
+  #publish(
+    size: number,
+    info: CodeInfo | undefined,
+    write: (span: Span, room: number) => number,
+    bytes?: Uint8Array,
+  ): Span {
+    const { name, symbols, unwind } = readInfo(info, size);
     this.#checkOpen();
-    const span = this.allocator.alloc(size);
+    // An invalid size is refused as it is.
+    const room = isIndex(size) && size > 0 ? roomBehindCode() : 0;
+    const span = this.allocator.alloc(size + room);
+    let sizeBytes: number;
     try {
-      write(span);
+      sizeBytes = write(span, room);
       this.#checkOpen(); // `emit` may have disposed of the runtime
-      checkSymbols(symbols, span.size); // and kept fewer bytes
+      checkSymbols(symbols, span.size - room); // and kept fewer bytes
     } catch (error) {
       span[Symbol.dispose]();
       throw error;
     }
-    this.#added.set(span.rx, { span, name });
+    this.#added.set(span.rx, { span, sizeBytes });
     if (name !== undefined) nameCode(span, name);
     if (symbols.length > 0) setCodeSymbols(span, symbols);
+    if (isAnnouncing()) announceCode({ span, sizeBytes, bytes: bytes ?? span.read(0, sizeBytes), unwind });
     return span;
   }
 }
 
-/** Checks the facts about code of `size` bytes, and copies them. */
-function readInfo(
-  info: unknown,
-  size: number,
-): { readonly name: string | undefined; readonly symbols: readonly Readonly<CodeSymbol>[] } {
-  if (info === undefined) return { name: undefined, symbols: [] };
+/** Checks the facts about code of `size` bytes, and copies them. Each is read once. */
+function readInfo(info: unknown, size: number): CheckedInfo {
+  if (info === undefined) return NO_INFO;
   if (typeof info !== "object" || info === null) {
     throw refuseValue("add code with info", info, "it is an object");
   }
-  const { name, symbols } = info as Partial<Record<keyof CodeInfo, unknown>>;
-  if (name !== undefined && typeof name !== "string") {
-    throw refuseValue("add code with the name", name, "a name is a string");
+  const { name, symbols, unwind } = info as Partial<Record<keyof CodeInfo, unknown>>;
+  if (unwind !== undefined && !isUint8Array(unwind)) {
+    throw refuseValue("add code with the unwind information", unwind, "it is a Uint8Array");
   }
-  return { name, symbols: symbols === undefined ? [] : readSymbols(symbols, size) };
+  return {
+    name: checkName("add code", name),
+    symbols: symbols === undefined ? [] : readSymbols(symbols, size),
+    unwind,
+  };
 }

@@ -1,16 +1,19 @@
 /** What is said of an allocation when it is made. */
-import { nameCode } from "./code-names.ts";
-import type { AllocatorOperations } from "../engine/operations.ts";
+import { JitError } from "../base/errors.ts";
 import { kindNumber } from "../engine/kinds.ts";
 import type { KindNumber, SpanKind } from "../engine/kinds.ts";
+import type { AllocatorOperations } from "../engine/operations.ts";
 import { refuseValue } from "../engine/refusals.ts";
 import type { Span } from "../engine/span.ts";
+import type { Address } from "../ffi/contract.ts";
+import { codeNameAt } from "../insight/code-names.ts";
+import { nameAllocated } from "../insight/naming.ts";
 
 /** Facts about an allocation, beside its size. */
 export interface SpanInfo {
   /** What the memory is for; default `code`. */
   readonly kind?: SpanKind;
-  /** The name for people and tools, for example that of the function or the table. */
+  /** The name for people and tools, for example that of the function or the table. It lasts as long as the allocation. */
   readonly name?: string;
 }
 
@@ -29,20 +32,26 @@ function readSpanInfo(info: unknown): CheckedSpanInfo {
   return { kind: kindNumber(kind), name: checkName("allocate memory", name) };
 }
 
-/** Allocates memory of the kind, and gives it the name, that a caller says. */
-export function allocFor(
-  operations: Pick<AllocatorOperations, "allocOf">,
-  size: number,
-  info: unknown,
-): Span {
-  const { kind, name } = readSpanInfo(info);
-  const span = operations.allocOf(size, kind);
-  if (name !== undefined) nameCode(span, name);
-  return span;
-}
-
 /** @throws JitError `ERR_INVALID_ARGUMENT` for what is neither a string nor undefined */
 export function checkName(action: string, name: unknown): string | undefined {
   if (name === undefined || typeof name === "string") return name;
   throw refuseValue(`${action} with the name`, name, "a name is a string");
+}
+
+/** Allocates as `info` says, and keeps the name. @throws JitError `ERR_INVALID_ARGUMENT` before anything changes */
+export function allocAs(engine: AllocatorOperations, size: number, info: unknown): Span {
+  const { kind, name } = readSpanInfo(info);
+  const span = engine.allocOf(size, kind);
+  if (name !== undefined) nameAllocated(span, name);
+  return span;
+}
+
+/** The name of the live allocation that contains an address; undefined where there is none, or it has no name. */
+export function nameIn(engine: AllocatorOperations, rx: Address): string | undefined {
+  try {
+    return codeNameAt(engine, engine.queryAddress(rx));
+  } catch (error) {
+    if (error instanceof JitError) return undefined;
+    throw error;
+  }
 }

@@ -29,6 +29,14 @@ export interface SpanOwner {
   release(target: SpanHandle | Address): void;
   /** Does nothing where the span was released before. */
   releaseIfLive(span: SpanHandle): void;
+  /** Tells an observer of the operations of this thread from now on. */
+  observe(observer: Observer): void;
+}
+
+/** Is told what the operations of an allocator have done. Must not throw. */
+export interface Observer {
+  /** The allocation that began at an address (rx) has ended; undefined: many may have. */
+  ended(rx: Address | undefined): void;
 }
 
 /**

@@ -3,7 +3,7 @@ import { AddressLookUp } from "./address-look-up.ts";
 import type { AllocatorOperations } from "./operations.ts";
 import { BlockMemory } from "./block-memory.ts";
 import { BlockTrims } from "./block-trims.ts";
-import type { CachePolicy, ModuleTicket, SharedParts, SpanOwner, SpanToken } from "./contract.ts";
+import type { CachePolicy, ModuleTicket, Observer, SharedParts, SpanOwner, SpanToken } from "./contract.ts";
 import type { Core } from "../core/core.ts";
 import { enterInLedger } from "../core/generations.ts";
 import { Kind } from "../core/layout.ts";
@@ -13,6 +13,7 @@ import type { Address } from "../ffi/contract.ts";
 import { fillCutOff, fillReleased, fillTaken } from "./filling.ts";
 import { keepBuffer, makeCore } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
+import { observe } from "./observation.ts";
 import { largestRequestOf } from "./options.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { removeDoomed } from "./doomed-blocks.ts";
@@ -28,7 +29,6 @@ import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { AddressRange, VirtualMemory } from "../vm/contract.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
-const { isIndex } = refusals;
 const { needMuchStack, needStack, needStackAtFirst } = stack;
 const { block: blockOf, granule: granuleOf, isChecked, end: endSpan } = spanAccess;
 
@@ -54,10 +54,7 @@ export class Engine implements AllocatorOperations {
   readonly #fills: boolean;
   /** Bytes: the largest request; 0 once disposed, so that the hot path needs no other check. */
   #largestSize: number;
-  /**
-   * The same with one pool; 0 with three, while {@link #warmUp} lasts, and where free memory is filled. Requests up to it take
-   * the short path.
-   */
+  /** The largest that takes the short path: 0 with three pools, while {@link #warmUp} lasts, and where free memory is filled. */
   #largestPlainSize = 0;
   /** Whether releases and shrinks may take the short path: nothing is filled, and {@link #warmUp} is over. */
   #isPlain = false;
@@ -197,10 +194,7 @@ export class Engine implements AllocatorOperations {
     }
   }
 
-  /**
-   * Releases a span that `alloc` made, in a block where nothing has to be looked up. Returns false, and changes nothing, for
-   * any other value or where there is more to do.
-   */
+  /** Releases a span that `alloc` made, where nothing has to be looked up; else returns false, and changes nothing. */
   #releaseOwn(span: Span): boolean {
     if (this.#fills || !this.#identity.isSole(span)) return false;
     const { block } = blockOf(span);
@@ -271,7 +265,7 @@ export class Engine implements AllocatorOperations {
     const granule = isAddress ? core.granule : granuleOf(target);
     const count = core.lengthAt(mapped.block, granule);
     const size = count << mapped.granuleShift;
-    if (!isIndex(newSize) || newSize > size) throw refusals.refuseNewSize(newSize, size);
+    if (!refusals.isIndex(newSize) || newSize > size) throw refusals.refuseNewSize(newSize, size);
     const newCount = (newSize + (1 << mapped.granuleShift) - 1) >>> mapped.granuleShift;
     if (newCount === count) return;
     if (newCount === 0) {
@@ -315,6 +309,10 @@ export class Engine implements AllocatorOperations {
 
   releaseIfLive(span: Span): void {
     if (this.isLive(span)) this.release(span);
+  }
+
+  observe(observer: Observer): void {
+    observe(this, observer);
   }
 
   sizeOf(span: Span): number {

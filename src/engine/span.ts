@@ -11,6 +11,8 @@ export interface SpanAccess {
   readonly isSpan: (value: unknown) => value is Span;
   /** The value of `span.rx`, read past properties that a caller gave the span. */
   readonly rx: (span: Span) => Address;
+  /** The value of `span.rw`, in the same way. */
+  readonly rw: (span: Span) => Address;
   /** The span of a new allocation. */
   readonly make: (block: MappedBlock, granule: number) => Span;
   /** A span that is looked up in the table of generations, because its allocation may have other spans. */
@@ -40,7 +42,10 @@ export interface SpanJson {
 }
 
 /** Set by the class below: nothing else can reach its private fields. */
-let plainAccess: Pick<SpanAccess, "isSpan" | "rx" | "make" | "block" | "granule" | "isChecked" | "end"> & {
+let plainAccess: Pick<
+  SpanAccess,
+  "isSpan" | "rx" | "rw" | "make" | "block" | "granule" | "isChecked" | "end"
+> & {
   makeChecked(block: MappedBlock, granule: number): Span;
 };
 
@@ -71,6 +76,7 @@ export class Span implements Disposable {
     plainAccess = {
       isSpan: (value): value is Span => typeof value === "object" && value !== null && #block in value,
       rx: (span) => span.#block.rx + span.#offset(),
+      rw: (span) => span.#block.rw + span.#offset(),
       make: (block, granule) => new Span(key, block, granule << 1),
       makeChecked: (block, granule) => new Span(key, block, (granule << 1) | 1),
       block: (span) => span.#block,

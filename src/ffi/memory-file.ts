@@ -7,6 +7,12 @@ import { LINUX_LIBC_NAMES, LINUX_LOADER_NAMES } from "./libc-names.ts";
 /** memfd_create: not inherited by other programs, and (Linux 6.3) never executable. */
 const MFD_CLOEXEC = 1;
 const MFD_NOEXEC_SEAL = 8;
+/** memfd_create: may be sealed; and (Linux 6.3) may be executed. */
+const MFD_ALLOW_SEALING = 2;
+const MFD_EXEC = 0x10;
+/** fcntl: adds seals; here those against changes of the length and the contents, and of the seals. */
+const F_ADD_SEALS = 1033;
+const EVERY_SEAL = 0xf;
 /** getrlimit: the largest file a process may write. Writing past it raises SIGXFSZ, which ends the process. */
 const RLIMIT_FSIZE = 1;
 /** statx: the flags that ask for the inode of the descriptor itself, and the fields of `struct statx`, in bytes. */
@@ -39,6 +45,7 @@ export class MemoryFiles {
   readonly #dlopen: NativeFunction | undefined;
   readonly #dlsym: NativeFunction | undefined;
   readonly #dlclose: NativeFunction | undefined;
+  readonly #fcntl: NativeFunction | undefined;
 
   /** Never throws: where a function is missing, no library can be made. */
   constructor(ffi: Pick<Ffi, "open">) {
@@ -57,6 +64,11 @@ export class MemoryFiles {
     this.#fstat = find("fstat", ["i32", "buffer"]);
     this.#dlopen = find("dlopen", ["buffer", "i32"], "pointer", LINUX_LOADER_NAMES);
     this.#dlsym = find("dlsym", ["pointer", "buffer"], "pointer", LINUX_LOADER_NAMES);
+    this.#fcntl = findInAny(ffi, LINUX_LIBC_NAMES, "fcntl", {
+      parameters: ["i32", "i32", "i32"],
+      result: "i32",
+      fixedParameters: 2,
+    });
     this.#dlclose = find("dlclose", ["pointer"], "i32", LINUX_LOADER_NAMES);
   }
 
@@ -84,6 +96,26 @@ export class MemoryFiles {
     } finally {
       this.#close?.(descriptor);
     }
+  }
+
+  /**
+   * Makes a file of a library that has code, and keeps it open for the life of the process. Returns a path by which other
+   * processes find it too, a debugger for one; undefined where no such file can be made. Nobody can change it any more.
+   */
+  keep(name: string, bytes: Uint8Array): string | undefined {
+    if (!this.#mayWrite(bytes.length)) return undefined;
+    const create = (flags: number): number =>
+      Number(this.#memfdCreate?.(cString(name), MFD_CLOEXEC | MFD_ALLOW_SEALING | flags) ?? -1);
+    let descriptor = create(MFD_EXEC);
+    // Linux before 6.3 refuses the flag.
+    if (descriptor === -1) descriptor = create(0);
+    if (descriptor === -1) return undefined;
+    if (this.#write?.(descriptor, bytes, bytes.length) !== bytes.length) {
+      this.#close?.(descriptor);
+      return undefined;
+    }
+    this.#fcntl?.(descriptor, F_ADD_SEALS, EVERY_SEAL);
+    return `/proc/${process.pid}/fd/${descriptor}`;
   }
 
   /**

@@ -37,6 +37,9 @@ const CODES: Readonly<Record<ProcessorName, readonly number[] | undefined>> = {
 /** Runs the operations of an allocator; a function, because an allocator that becomes shared has others from then on. */
 export type Operations = () => AllocatorOperations;
 
+/** Names a stub for its target. */
+type NameStub = (stub: Span, target: Address) => void;
+
 /** A stub, and how many veneers have it. */
 interface Stub {
   readonly span: Span;
@@ -123,12 +126,14 @@ export class Veneer implements Disposable {
 /** The veneers that one thread has of an allocator. */
 export class VeneerPool {
   readonly #operations: Operations;
+  readonly #nameStub: NameStub | undefined;
   readonly #code: readonly number[] | undefined;
   /** By target. A stub whose allocation was ended by something else is dropped when it is met. */
   readonly #stubs = new Map<Address, Stub>();
 
-  constructor(operations: Operations, processor: ProcessorName = platform.processor) {
+  constructor(operations: Operations, nameStub?: NameStub, processor: ProcessorName = platform.processor) {
     this.#operations = operations;
+    this.#nameStub = nameStub;
     this.#code = CODES[processor];
   }
 
@@ -156,6 +161,7 @@ export class VeneerPool {
       bytes.set(this.#code);
       bytes.set(cellOf(target), CELL_AT);
       operations.writeBytes(span, 0, bytes, "default");
+      this.#nameStub?.(span, target);
       return { span, target, count: 0 };
     } catch (error) {
       span[Symbol.dispose]();
@@ -167,6 +173,7 @@ export class VeneerPool {
     this.#operations().store(stub.span, CELL_AT, cellOf(target));
     this.#forget(stub);
     stub.target = target;
+    this.#nameStub?.(stub.span, target);
     if (!this.#stubs.has(target)) this.#stubs.set(target, stub);
   }
 

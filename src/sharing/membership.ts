@@ -1,4 +1,5 @@
 /** Tells which threads share an allocator, and what each of them holds. */
+import type { Observer } from "../engine/contract.ts";
 import type { Address } from "../ffi/contract.ts";
 import { refuseHeir, refuseValue } from "../engine/refusals.ts";
 import type { SharedLedgers } from "./ledgers.ts";
@@ -27,6 +28,7 @@ export class Membership {
   readonly #members: MemberTable;
   readonly #ledgers: SharedLedgers;
   readonly #run: <T>(act: () => T) => T;
+  readonly #observers: Observer[] = [];
 
   /** @param run calls a function while this thread holds the lock */
   constructor(memberId: number, members: MemberTable, ledgers: SharedLedgers, run: <T>(act: () => T) => T) {
@@ -64,7 +66,15 @@ export class Membership {
 
   /** Releases all live allocations of a member that can be released. Returns how many there were. */
   releaseAllOf(member: number): number {
-    return this.#run(() => this.#ledgers.releaseAllBy(member));
+    try {
+      return this.#run(() => this.#ledgers.releaseAllBy(member));
+    } finally {
+      for (const observer of this.#observers) observer.ended(undefined);
+    }
+  }
+
+  observe(observer: Observer): void {
+    this.#observers.push(observer);
   }
 
   /** Makes this thread the owner of all live allocations of a member. Returns how many there were. */

@@ -12,7 +12,8 @@ import type { MappedBlock } from "../engine/mapped-block.ts";
 import { outOfNumbers, refuseDetached } from "../engine/refusals.ts";
 import type { Kind } from "../core/layout.ts";
 import { SharedLedgers } from "./ledgers.ts";
-import type { ModuleTicket, SpanToken } from "../engine/contract.ts";
+import { observe } from "../engine/observation.ts";
+import type { ModuleTicket, Observer, SpanToken } from "../engine/contract.ts";
 import type { Span } from "../engine/span.ts";
 import { statisticsOf } from "../engine/statistics.ts";
 import { needMuchStack } from "../base/stack.ts";
@@ -183,6 +184,11 @@ export class SharedEngine implements AllocatorOperations {
   releaseIfLive(span: Span): void {
     if (this.#turn.isOver) return;
     this.#turn.run(() => this.engine.releaseIfLive(span));
+  }
+
+  observe(observer: Observer): void {
+    observe(this, observer);
+    this.membership.observe(observer);
   }
 
   shrink(target: Span | Address, newSize: number): void {

@@ -120,7 +120,7 @@ describe("a veneer", () => {
   test("a processor that is not known: ERR_FEATURE_NOT_ENABLED", () => {
     const memory = new SimulatedMemory();
     const engine = new Engine(resolveOptions({}, memory), memory);
-    const pool = new VeneerPool(() => engine, "other");
+    const pool = new VeneerPool(() => engine, undefined, "other");
     throwsJitError("ERR_FEATURE_NOT_ENABLED", () => pool.take(FAR));
     assert.equal(engine.statistics().allocationCount, 0);
   });

@@ -19,6 +19,7 @@ interface Requirement {
   readonly reason: string;
 }
 
+const isX64Node = platform.system === "linux" && platform.processor === "x64" && platform.runtime === "node";
 const isWindows = platform.system === "windows";
 
 const requirements = {
@@ -65,6 +66,15 @@ const requirements = {
     isMet: () => platform.runtime === "node",
     reason: "it reads the file of --cpu-prof, which Deno does not know and Bun writes in its own way",
   },
+  gdb: {
+    isMet: () => isX64Node && runs("gdb", ["-nx", "-batch", "-ex", "run", "--args", "true"]),
+    reason:
+      "it runs gdb on Node, which is not here, may not trace a process, or does not know this processor's code",
+  },
+  perf: {
+    isMet: () => isX64Node && runs("perf", ["record", "-e", "cpu-clock", "-o", "/dev/null", "true"]),
+    reason: "it runs perf on Node, which is not here, or may not count",
+  },
   withoutProc: {
     isMet: () => platform.runtime !== "bun",
     reason: "Bun 1.4 does not start where there is no /proc",
@@ -88,6 +98,11 @@ const requirements = {
 export function needs(...names: readonly (keyof typeof requirements)[]): string | false {
   const lacking = names.filter((name) => !requirements[name].isMet());
   return lacking.length === 0 ? false : lacking.map((name) => requirements[name].reason).join("; ");
+}
+
+/** Whether a program is there and does what it is asked. */
+function runs(program: string, args: readonly string[]): boolean {
+  return spawnSync(program, args, { stdio: "ignore" }).status === 0;
 }
 
 function hasNativeGcc(): boolean {

@@ -22,7 +22,7 @@ const STATEMENT_WITH_RESULT = /^(\s*)(\S.*);\s+\/\/ (-?\d[\d._]*n?|true|false|un
  */
 const SURROUNDINGS = `
 import { JitAllocator, JitError, JitRuntime, Span, VirtMem, preload, signature } from "jit-allocator";
-import { disassemble, formatInstructions, nativeSymbol, toFunction, toPointer } from "jit-allocator";
+import { announce, disassemble, formatInstructions, nativeSymbol, toFunction, toPointer } from "jit-allocator";
 import { readTrace } from "../src/cli/trace.js";
 import { SimulatedMemory } from "../src/vm/simulated.js";
 const memory = new SimulatedMemory();

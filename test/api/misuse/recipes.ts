@@ -1,5 +1,6 @@
 /** How each public function is called rightly, and what else may be passed to it in each place. */
 import {
+  announce,
   disassemble,
   formatInstructions,
   JitAllocator,
@@ -218,6 +219,7 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   "JitAllocator.release by address": onAllocator("release", ({ span }) => [span.rx], nothing),
   "JitAllocator.shrink": onAllocator("shrink", ({ span }) => [span, 64], nothing, isIndexUpTo(256)),
   "JitAllocator.query": onAllocator("query", ({ span }) => [span.rx], nothing),
+  "JitAllocator.nameOf": onAllocator("nameOf", ({ span }) => [span.rx], anything),
   "JitAllocator.queryAddress": onAllocator("queryAddress", ({ span }) => [span.rx], nothing),
   "JitAllocator.write": onAllocator(
     "write",
@@ -340,6 +342,7 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   ),
   "JitRuntime.release": onRuntime("release", ({ published }) => [published], nothing),
   "JitRuntime.nameOf": onRuntime("nameOf", ({ span }) => [span.rx], anything),
+  "JitRuntime.codeOf": onRuntime("codeOf", ({ span }) => [span], anything),
   "JitRuntime.dispose": onRuntime("dispose", noArguments),
   "JitRuntime.Symbol(Symbol.toStringTag)": onRuntime(Symbol.toStringTag, noArguments),
   "JitRuntime.dispose@@": onRuntime(Symbol.dispose, noArguments),
@@ -498,6 +501,12 @@ export const moduleRecipes: Readonly<Record<string, Recipe>> = {
     args: () => [{}, "default"],
     allows: [anything, anything],
     call: (_self, given) => Reflect.construct(WriteScope, given) as unknown,
+  },
+  announce: {
+    // Nothing is announced from then on: it would be for the rest of the process.
+    args: () => [{}],
+    allows: [(value) => isObject(value) && Object.keys(value as object).length === 0],
+    call: (_self, [options]) => announce(wrong(options)),
   },
   signature: {
     args: () => [{ parameters: [], result: "void" }],

@@ -1,7 +1,7 @@
 /** The symbols that code is added with. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { codeSymbols } from "../../../src/api/code-symbols.ts";
+import { codeSymbols } from "../../../src/insight/code-names.ts";
 import { JitAllocator, JitRuntime, type CodeSymbol } from "../../../src/index.ts";
 import { SimulatedMemory } from "../../../src/vm/simulated.ts";
 import { throwsJitError, wrong } from "../../support/expectations.ts";

@@ -1,6 +1,5 @@
-/** The symbols that code was added with: names for places inside a span. Nothing is kept as long as no code has any. */
+/** The symbols that code is added with: names for places inside a span. */
 import { isIndex, refuseValue } from "../engine/refusals.ts";
-import type { Span } from "../engine/span.ts";
 
 /** A named part of a piece of code: a function of several, a loop, a table. */
 export interface CodeSymbol {
@@ -10,18 +9,6 @@ export interface CodeSymbol {
   offset: number;
   /** Bytes, 0 or more. Symbols may overlap; each lies inside the span. */
   size: number;
-}
-
-let symbolsBySpan: WeakMap<Span, readonly Readonly<CodeSymbol>[]> | undefined;
-
-/** Keeps the symbols of a span's code, as {@link readSymbols} returned them. */
-export function setCodeSymbols(span: Span, symbols: readonly Readonly<CodeSymbol>[]): void {
-  (symbolsBySpan ??= new WeakMap()).set(span, symbols);
-}
-
-/** The symbols of the code in a span, in the order that they were given in; none once the span is released. */
-export function codeSymbols(span: Span): readonly Readonly<CodeSymbol>[] {
-  return span.isReleased ? [] : (symbolsBySpan?.get(span) ?? []);
 }
 
 /**
