@@ -1,3 +1,5 @@
+import { AddedCode } from "./added-code.ts";
+import type { Added } from "./added-code.ts";
 import { JitAllocator } from "./allocator.ts";
 import { checkName } from "./span-info.ts";
 import { announceCode, isAnnouncing, roomBehindCode } from "../insight/announce.ts";
@@ -47,12 +49,6 @@ export interface PublishedCode {
   readonly symbols: readonly Readonly<CodeSymbol>[];
 }
 
-/** What was added: the length is that of the code, in bytes. */
-interface Added {
-  readonly span: Span;
-  readonly sizeBytes: number;
-}
-
 /**
  * Makes executable spans of code: asmjit's JitRuntime. Allocates, copies, flushes the instruction cache and keeps names.
  *
@@ -68,8 +64,7 @@ export class JitRuntime implements Disposable {
   readonly allocator: JitAllocator;
   readonly #ownsAllocator: boolean;
   #isDisposed = false;
-  /** By rx. The entry of a released span is dropped when it is met. */
-  readonly #added = new Map<Address, Added>();
+  readonly #added = new AddedCode();
 
   /**
    * @param options the options of the allocator that the runtime makes and owns; or an `allocator` of yours and no other
@@ -118,16 +113,7 @@ export class JitRuntime implements Disposable {
       if (typeof infoOrEmit !== "function") {
         throw refuseValue("add code with", infoOrEmit, "after a size comes a function that emits the code");
       }
-      return this.#publish(codeOrSize, emittedInfo, (span, room) => {
-        const wholeBytes = span.size - room;
-        let kept: unknown;
-        this.allocator.write(span, (code) => {
-          const length = infoOrEmit(room === 0 ? code : code.subarray(0, wholeBytes), span.rx);
-          kept = length;
-          return isIndex(length) && length > 0 && length <= wholeBytes ? length + room : length;
-        });
-        return typeof kept === "number" ? kept : wholeBytes;
-      });
+      return this.#emit(codeOrSize, infoOrEmit, readInfo(emittedInfo, codeOrSize));
     }
     if (!isUint8Array(codeOrSize)) {
       throw refuseValue(
@@ -136,12 +122,16 @@ export class JitRuntime implements Disposable {
         "it must be a Uint8Array, or a size and a function that emits it",
       );
     }
-    const length = typedArrayLength(codeOrSize);
-    const write = (span: Span): number => {
-      this.allocator.write(span, 0, codeOrSize);
-      return length;
-    };
-    return this.#publish(length, infoOrEmit as CodeInfo | undefined, write, codeOrSize);
+    const sizeBytes = typedArrayLength(codeOrSize);
+    const info = infoOrEmit === undefined ? NO_INFO : readInfo(infoOrEmit, sizeBytes);
+    const span = this.#allocate(sizeBytes, roomBehind(sizeBytes));
+    try {
+      span.write(0, codeOrSize);
+    } catch (error) {
+      span[Symbol.dispose]();
+      throw error;
+    }
+    return this.#publish(span, sizeBytes, info, codeOrSize);
   }
 
   /**
@@ -150,7 +140,6 @@ export class JitRuntime implements Disposable {
    */
   release(target: Span | Address): void {
     this.allocator.release(target);
-    this.#added.delete(spanAccess.isSpan(target) ? spanAccess.rx(target) : target);
   }
 
   /**
@@ -158,7 +147,6 @@ export class JitRuntime implements Disposable {
    * that it was added with, or one that `alloc` or `toFunction` was given.
    */
   nameOf(rx: Address): string | undefined {
-    this.#addedAt(rx); // forgets what has ended
     return this.allocator.nameOf(rx);
   }
 
@@ -190,17 +178,12 @@ export class JitRuntime implements Disposable {
 
   /** What was added, is live, and contains an address. */
   #addedAt(rx: Address): Added | undefined {
-    let start = rx;
     try {
-      start = this.allocator.queryAddress(rx);
+      return this.#added.at(this.allocator.queryAddress(rx));
     } catch (error) {
-      // No live allocation contains rx. A released one may have begun there: its entry is dropped below.
-      if (!(error instanceof JitError)) throw error;
+      if (error instanceof JitError) return undefined; // no live allocation contains it
+      throw error;
     }
-    const added = this.#added.get(start);
-    if (added?.span.isReleased !== true) return added;
-    this.#added.delete(start);
-    return undefined;
   }
 
   /**
@@ -212,7 +195,7 @@ export class JitRuntime implements Disposable {
     if (this.#ownsAllocator) {
       this.allocator.dispose();
     } else {
-      for (const { span } of this.#added.values()) span[Symbol.dispose]();
+      this.#added.releaseAll();
     }
     this.#added.clear();
     this.#isDisposed = true;
@@ -234,36 +217,46 @@ export class JitRuntime implements Disposable {
     }
   }
 
-  /**
-   * @param write writes the code, and returns its length in bytes; the last `room` bytes of the span are not for code
-   * @param bytes the code, where it is known beforehand
-   */
-  #publish(
-    size: number,
-    info: CodeInfo | undefined,
-    write: (span: Span, room: number) => number,
-    bytes?: Uint8Array,
-  ): Span {
-    const { name, symbols, unwind } = readInfo(info, size);
+  #allocate(size: number, room: number): Span {
     this.#checkOpen();
-    // An invalid size is refused as it is.
-    const room = isIndex(size) && size > 0 ? roomBehindCode() : 0;
-    const span = this.allocator.alloc(size + room);
-    let sizeBytes: number;
+    return this.allocator.alloc(size + room);
+  }
+
+  /** Adds what `emit` leaves in a span. */
+  #emit(size: number, emit: (code: Uint8Array, rx: Address) => number | void, info: CheckedInfo): Span {
+    const room = roomBehind(size);
+    const span = this.#allocate(size, room);
+    const wholeBytes = span.size - room;
+    let sizeBytes = wholeBytes;
     try {
-      sizeBytes = write(span, room);
+      this.allocator.write(span, (code) => {
+        const kept: unknown = emit(room === 0 ? code : code.subarray(0, wholeBytes), span.rx);
+        if (typeof kept === "number") sizeBytes = kept;
+        return isIndex(kept) && kept > 0 && kept <= wholeBytes ? kept + room : (kept as number | void);
+      });
       this.#checkOpen(); // `emit` may have disposed of the runtime
-      checkSymbols(symbols, span.size - room); // and kept fewer bytes
+      checkSymbols(info.symbols, span.size - room); // and kept fewer bytes
     } catch (error) {
       span[Symbol.dispose]();
       throw error;
     }
-    this.#added.set(span.rx, { span, sizeBytes });
+    return this.#publish(span, sizeBytes, info, undefined);
+  }
+
+  /** Notes what has been written, and tells whoever wants to know. @param bytes the code; undefined = only the span has it */
+  #publish(span: Span, sizeBytes: number, info: CheckedInfo, bytes: Uint8Array | undefined): Span {
+    this.#added.append(span, sizeBytes);
+    const { name, symbols, unwind } = info;
     if (name !== undefined) nameCode(span, name);
     if (symbols.length > 0) setCodeSymbols(span, symbols);
     if (isAnnouncing()) announceCode({ span, sizeBytes, bytes: bytes ?? span.read(0, sizeBytes), unwind });
     return span;
   }
+}
+
+/** Bytes that are left free behind code of that size. An invalid size is refused as it is. */
+function roomBehind(size: number): number {
+  return isIndex(size) && size > 0 ? roomBehindCode() : 0;
 }
 
 /** Checks the facts about code of `size` bytes, and copies them. Each is read once. */

@@ -16,37 +16,53 @@ const PARAMETERS = 512;
 /**
  * How many probes deep the stack must reach for a first call: V8 needs 40 KiB to compile a function, which it does when the
  * function is called. System calls, and the making of errors, need less. JavaScriptCore keeps a part of the stack for
- * itself.
+ * itself, and takes seconds to compile twelve probes within each other, in which no worker can end.
  */
 const TIMES = platform.runtime === "bun" ? 3 : 12;
 
 /** After so many operations of a thread, every function that operations usually call has been called. */
 const FIRST_OPERATIONS = 1000;
 
+/** So many looks for much stack are made by one probe that calls itself: those of the first operations, and some more. */
+const FIRST_LOOKS = FIRST_OPERATIONS + 500;
+
 /** A probe takes about as much stack as so many nested calls of {@link descend}. */
 const CALLS = 64;
 
-type Probes = [enough: () => void, nested: (depth: number) => void];
-
-const [enough, nested] = compile<(zero: Int32Array, never: () => void) => Probes>(
-  ["zero", "never"],
-  textOfProbes(),
-)?.(new Int32Array(1), () => undefined) ?? [() => descend(CALLS), (depth) => descend(CALLS * depth)];
+const parameters = argumentNames(PARAMETERS).join(", ");
 
 /**
- * The text of the probes. Compilers inline the first into its caller and leave only the comparison. The compiled code still
- * checks for the stack that the probe would take interpreted, in case of a deoptimization; the comparison keeps one possible.
- * The second calls itself: to compile a function for each level would take a millisecond of the start.
+ * Compilers inline the first probe into its caller and leave only the comparison. The compiled code still checks for the stack
+ * that the probe would take interpreted, in case of a deoptimization; the comparison keeps one possible. The second calls
+ * itself, which takes no time to compile, and a microsecond each time.
  */
-function textOfProbes(): string {
-  const parameters = argumentNames(PARAMETERS).join(", ");
-  const enough = `(${parameters}) => { if (zero[0] !== 0) never(a0); }`;
-  const nested = `(${parameters}) => { if (a0 > 1) nested(a0 - 1); }`;
-  return `const enough = ${enough};\nconst nested = ${nested};\nreturn [enough, nested];`;
-}
+const TEXT_OF_PROBES = `
+const enough = (${parameters}) => { if (zero[0] !== 0) never(a0); };
+const nested = (${parameters}) => { if (a0 > 1) nested(a0 - 1); };
+return [enough, nested];`;
 
-function muchMore(): void {
+type Enough = () => void;
+type Nested = (depth: number) => void;
+
+const [enough, nested] = compile<(zero: Int32Array, never: () => void) => [Enough, Nested]>(
+  ["zero", "never"],
+  TEXT_OF_PROBES,
+)?.(new Int32Array(1), () => undefined) ?? [() => descend(CALLS), (depth) => descend(CALLS * depth)];
+
+let looks = 0;
+
+/** Looks whether there is stack for a first call. Throws the engine's RangeError where there is none. */
+let muchMore: Enough = () => {
   nested(TIMES);
+  looks += 1;
+  if (looks === FIRST_LOOKS) muchMore = compileChain() ?? muchMore;
+};
+
+/** The same look for a program that goes on looking: probes that call each other, which a compiler inlines as it does `enough`. */
+function compileChain(): Enough | undefined {
+  let text = "const probe0 = enough;\n";
+  for (let i = 1; i < TIMES; i++) text += `const probe${i} = (${parameters}) => { probe${i - 1}(); };\n`;
+  return compile<(enough: Enough) => Enough>(["enough"], `${text}return probe${TIMES - 1};`)?.(enough);
 }
 
 /** The probe where no function can be made from text: nested calls. */

@@ -49,24 +49,38 @@ describe("JitRuntime.nameOf", () => {
     }
   });
 
-  test("what has ended is forgotten when its name is asked for, be its place free or handed out again", () => {
-    for (const isReused of [false, true]) {
-      const runtime = makeRuntime();
-      // A runtime on an allocator that is not its own ends what it knows of, one by one.
-      let endings = 0;
-      const [met, unmet] = ["met", "unmet"].map((name) => {
-        const span = runtime.add(someBytes(64), { name });
-        Object.defineProperty(span, Symbol.dispose, { value: () => endings++ });
-        return span;
-      });
-      assert.ok(met && unmet);
-      met.release();
-      unmet.release();
-      if (isReused) assert.equal(runtime.allocator.alloc(128).rx, met.rx, "the same place");
-      assert.equal(runtime.nameOf(met.rx), undefined);
-      runtime.dispose();
-      assert.equal(endings, 1, "the one that was not asked for");
+  test("what has ended is forgotten after a while, and the rest is found by its address", () => {
+    const runtime = makeRuntime();
+    // A runtime on an allocator that is not its own ends what it knows of, one by one.
+    let endings = 0;
+    const live = [];
+    for (let round = 0; round < 2000; round++) {
+      const span = runtime.add(someBytes(64), { name: `${round}` });
+      Object.defineProperty(span, Symbol.dispose, { value: () => endings++ });
+      if (round % 20 === 0) live.push([span, `${round}`] as const);
+      else span.release();
+      if (round % 500 !== 0) continue;
+      for (const [{ rx }, name] of live) {
+        assert.equal(runtime.codeOf(rx + 1)?.name, name);
+        assert.deepEqual(runtime.codeOf(rx)?.bytes, someBytes(64));
+      }
     }
+    runtime.dispose();
+    assert.ok(endings >= live.length && endings < 512, `${endings} were known, and ${live.length} live`);
+  });
+
+  test("code at an address that other code had before is found, and its end too", () => {
+    const runtime = makeRuntime();
+    const first = runtime.add(someBytes(64), { name: "first" });
+    assert.equal(runtime.codeOf(first.rx)?.name, "first");
+    first.release();
+    assert.equal(runtime.codeOf(first.rx), undefined);
+    const second = runtime.add(someBytes(32), { name: "second" });
+    assert.equal(second.rx, first.rx, "the same place");
+    assert.equal(runtime.codeOf(second.rx)?.name, "second");
+    second.release();
+    assert.equal(runtime.allocator.alloc(64).rx, first.rx, "the same place");
+    assert.equal(runtime.codeOf(first.rx), undefined);
   });
 
   test("after the runtime's end nothing has a name", () => {
