@@ -1,14 +1,18 @@
 /** `npm run bench:calls`: the cost of a call of machine code on every runtime, with this library and without. */
 import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { readCommandLine } from "../test/support/command-line.ts";
 import { fetchRuntime, runtimesNamed, type Runtime } from "../test/runtimes/fetch.ts";
 import { callKinds, type CallFigures } from "./calls-kinds.ts";
+import { callResultsPath } from "./paths.ts";
+import { describeEnvironment, type CallResult, type CallResults } from "./results.ts";
 
 const HELP = `Usage: npm run bench:calls -- [options] [WORD…]
 
 What a call of machine code costs on every runtime, or on those whose names contain one of the words (bun, "node 26"),
-beside what it costs there without this library. Fetches the runtimes from npm.
+beside what it costs there without this library. Fetches the runtimes from npm. A full run saves its results for
+npm run bench:docs.
 
   --quick     one short run each: a look, not a result
   --check     exit with 1 where a bound is missed
@@ -54,6 +58,7 @@ function better(a: CallFigures, b: CallFigures): CallFigures {
 }
 
 const rows: string[][] = [];
+const calls: CallResult[] = [];
 const missed: string[] = [];
 for (const runtime of runtimesNamed(words)) {
   const program = fetchRuntime(runtime);
@@ -64,6 +69,7 @@ for (const runtime of runtimesNamed(words)) {
         figures = better(figures, measure(program, runtime, kind, count));
       const [bestWay = "", best = NaN] = Object.entries(figures.raw).sort((a, b) => a[1] - b[1])[0] ?? [];
       const ratio = figures.ours / best;
+      calls.push({ runtime: runtime.name, kind, count, ours: figures.ours, raw: best, way: bestWay });
       rows.push([
         runtime.name,
         kind,
@@ -98,5 +104,9 @@ const heading = [
 ];
 console.log(`| ${heading.join(" | ")} |\n|${heading.map(() => "---").join("|")}|`);
 for (const row of rows) console.log(`| ${row.join(" | ")} |`);
+if (!isQuick && words.length === 0) {
+  const results: CallResults = { environment: describeEnvironment(undefined), calls };
+  writeFileSync(callResultsPath, `${JSON.stringify(results, null, 1)}\n`);
+}
 if (missed.length > 0) console.log(`\nOver the bounds: ${missed.join("; ")}`);
 if (isCheck && missed.length > 0) process.exitCode = 1;

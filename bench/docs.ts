@@ -2,13 +2,19 @@
  * `node dist/bench/docs.js [RESULTS.json]`: writes docs/benchmarks.md and its charts from kept results, the latest
  * ones by default.
  */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkBounds, churnRatios, reservedRatio, totalRatio } from "./bounds.ts";
 import { drawCharts, type Chart } from "./charts.ts";
-import { repositoryPath, resultsFolder } from "./paths.ts";
+import { callResultsPath, repositoryPath, resultsFolder } from "./paths.ts";
 import { figure } from "./report.ts";
-import { sideOf, type BenchResults, type TraceResult } from "./results.ts";
+import {
+  sideOf,
+  type BenchResults,
+  type CallResults,
+  type MicroResult,
+  type TraceResult,
+} from "./results.ts";
 import { median, type Side } from "./turns.ts";
 
 /** The version of Debian 12's asmjit, from its headers. */
@@ -128,9 +134,30 @@ function phasesSection(trace: TraceResult): string {
   return `### ${trace.name}\n\n${markdownTable(header, rows)}`;
 }
 
-function smallSection(results: BenchResults): string {
-  const rows = results.micro.map(({ name, value, unit }) => [name, figure(value), unit]);
-  return markdownTable(["what", "median", "unit"], rows);
+/** The small measurements that stand in one table; nothing where the results have none. */
+function smallTable(results: BenchResults, table: MicroResult["table"]): string {
+  const chosen = results.micro.filter((result) => result.table === table);
+  const rows = chosen.map(({ name, value, unit }) => [name, figure(value), unit]);
+  return rows.length === 0 ? "" : markdownTable(["what", "median", "unit"], rows);
+}
+
+/** What calls and callbacks cost on each runtime: of a run of its own; nothing where there is none. */
+function callsSection(): string {
+  if (!existsSync(callResultsPath)) return "";
+  const { environment, calls } = JSON.parse(readFileSync(callResultsPath, "utf8")) as CallResults;
+  const rows = calls.map(({ runtime, kind, count, ours, raw, way }) => [
+    `${runtime}, ${kind}${count === 1 ? "" : `, ${count} functions in turn`}`,
+    figure(ours),
+    figure(raw),
+    way,
+    figure(ours / raw),
+  ]);
+  const explanation =
+    `Written by \`npm run bench:calls\` on ${environment.date.slice(0, 10)} at commit ${environment.commit}: ` +
+    "the best of three processes each, with this library and by the best way that the runtime has without. Of a callback " +
+    "it is a call of machine code that jumps to it.";
+  const header = ["ns per call", "here", "without", "by", "here / without"];
+  return `## Calls and callbacks\n\n${explanation}\n\n${markdownTable(header, rows)}`;
 }
 
 function image(chart: Chart | undefined): string {
@@ -140,6 +167,7 @@ function image(chart: Chart | undefined): string {
 function page(results: BenchResults, charts: readonly Chart[]): string {
   const { environment, turns, allocatorFlags } = results;
   const chart = (name: string): string => image(charts.find((candidate) => candidate.name === name));
+  const linking = smallTable(results, "linking");
   const asmjit =
     environment.asmjit === null
       ? "asmjit was not there"
@@ -164,7 +192,9 @@ function page(results: BenchResults, charts: readonly Chart[]): string {
     "## Memory",
     memorySection(results),
     "## Small measurements",
-    smallSection(results),
+    smallTable(results, undefined),
+    linking === "" ? "" : `## Code that reaches code\n\n${linking}`,
+    callsSection(),
     "## How it is measured",
     [
       "- Both sides read the same file, and parse it before the first clock is read. The clock is read at the ends of a phase, never per operation, around nothing but the loop that calls the allocator.",
@@ -184,7 +214,7 @@ function page(results: BenchResults, charts: readonly Chart[]): string {
 
 /** The path of the latest results. */
 function latestResults(): string {
-  const names = readdirSync(resultsFolder).filter((name) => name.endsWith(".json"));
+  const names = readdirSync(resultsFolder).filter((name) => /^\d.*\.json$/.test(name));
   // The names are dates, so the last one in order is the latest.
   const latest = names.sort().at(-1);
   if (latest === undefined) throw new Error("There are no results yet: npm run bench makes some");

@@ -11,6 +11,7 @@ import { coldWorkload, workloadTrace } from "./workloads.ts";
 
 interface Source {
   readonly unit: string;
+  readonly table?: MicroResult["table"];
   /** Runs the measurement once; returns figures by name. */
   readonly run: () => Readonly<Record<string, number>>;
 }
@@ -41,6 +42,8 @@ export function runMicro(
     { unit: "ms", run: () => runChild("empty-child.js") },
     { unit: "calls", run: () => runChild("native-calls-child.js") },
     { unit: "ns", run: () => runChild("objects-child.js", tierPath) },
+    { unit: "ns", table: "linking", run: () => runChild("linking-child.js", "stubs") },
+    { unit: "µs", table: "linking", run: () => runChild("linking-child.js", "modules") },
   ];
   if (driver !== undefined) {
     sources.push(
@@ -49,18 +52,18 @@ export function runMicro(
     );
   }
 
-  const found = new Map<string, { unit: string; ofTurns: number[] }>();
+  const found = new Map<string, Pick<MicroResult, "unit" | "table"> & { ofTurns: number[] }>();
   for (let turn = 0; turn < turns; turn++) {
-    for (const [index, { unit, run }] of sources.entries()) {
+    for (const [index, { unit, table, run }] of sources.entries()) {
       onRun(`turn ${turn + 1} of ${turns}, small measurement ${index + 1} of ${sources.length}`);
       for (const [name, value] of Object.entries(run())) {
-        const figures = found.get(name) ?? { unit, ofTurns: [] };
+        const figures = found.get(name) ?? { unit, table, ofTurns: [] };
         figures.ofTurns.push(value);
         found.set(name, figures);
       }
     }
   }
-  return [...found].map(([name, { unit, ofTurns }]) => ({ name, unit, ofTurns, value: median(ofTurns) }));
+  return [...found].map(([name, figures]) => ({ name, ...figures, value: median(figures.ofTurns) }));
 }
 
 function runChild(script: string, ...args: readonly string[]): Readonly<Record<string, number>> {

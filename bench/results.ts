@@ -41,6 +41,8 @@ export interface TraceResult {
 /** One measured figure beside its natural peer. */
 export interface MicroResult {
   readonly name: string;
+  /** The table that it stands in; undefined = the one of small measurements. */
+  readonly table?: "linking" | undefined;
   readonly unit: string;
   /** Its value in each turn, and their median. */
   readonly ofTurns: readonly number[];
@@ -54,6 +56,26 @@ export interface BenchResults {
   readonly allocatorFlags: readonly string[];
   readonly traces: readonly TraceResult[];
   readonly micro: readonly MicroResult[];
+}
+
+/** A row of `npm run bench:calls`. All figures are nanoseconds a call. */
+export interface CallResult {
+  readonly runtime: string;
+  readonly kind: string;
+  /** The number of functions that are called in turn. */
+  readonly count: number;
+  /** By `toFunction`. */
+  readonly ours: number;
+  /** Without this library, by the best way that the runtime has. */
+  readonly raw: number;
+  /** That way. */
+  readonly way: string;
+}
+
+/** A full run of `npm run bench:calls`. */
+export interface CallResults {
+  readonly environment: Environment;
+  readonly calls: readonly CallResult[];
 }
 
 /** The results of `side` on that trace, if it ran. */

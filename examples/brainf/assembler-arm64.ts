@@ -1,6 +1,6 @@
 import { CodeBuffer } from "./code-buffer.ts";
 
-/** The general registers that a function need not preserve, by their numbers, and zero. */
+/** General registers by their numbers: those that a function need not preserve, those of calls, and zero. */
 export const Reg = {
   x0: 0,
   x1: 1,
@@ -15,6 +15,10 @@ export const Reg = {
   x10: 10,
   x11: 11,
   x12: 12,
+  /** The frame pointer, which a function has to preserve. */
+  x29: 29,
+  /** Where a function returns to. */
+  x30: 30,
   /** Reads as 0. Not for additions of immediates, where its number means the stack pointer. */
   zero: 31,
 } as const;
@@ -103,6 +107,11 @@ export class Arm64Assembler {
     this.#code.dword(0xb940_0000 | ((displacement / 4) << 10) | (base << 5) | target);
   }
 
+  /** `displacement` is a multiple of 8, from 0 to 32,760. */
+  load64(target: Reg, { base, displacement }: Memory): void {
+    this.#code.dword(0xf940_0000 | ((displacement / 8) << 10) | (base << 5) | target);
+  }
+
   /** As {@link load32}. */
   store32({ base, displacement }: Memory, source: Reg): void {
     this.#code.dword(0xb900_0000 | ((displacement / 4) << 10) | (base << 5) | source);
@@ -185,6 +194,29 @@ export class Arm64Assembler {
 
   jumpIfZero32(register: Reg, label: Label): void {
     this.#conditionalBranch(label, 0x3400_0000 | register, 0x3500_0000 | register);
+  }
+
+  jumpIfNotZero32(register: Reg, label: Label): void {
+    this.#conditionalBranch(label, 0x3500_0000 | register, 0x3400_0000 | register);
+  }
+
+  /** Calls what lies `distance` bytes from the code's start: up to 128 megabytes away. */
+  call(distance: number): void {
+    this.#code.dword(0x9400_0000 | (((distance - this.#code.length) / 4) & 0x3ff_ffff));
+  }
+
+  jumpIndirect(target: Reg): void {
+    this.#code.dword(0xd61f_0000 | (target << 5));
+  }
+
+  /** Pushes two registers; the stack pointer stays a multiple of 16, as the processor demands. */
+  pushPair(first: Reg, second: Reg): void {
+    this.#code.dword(0xa9bf_03e0 | (second << 10) | first);
+  }
+
+  /** Undoes {@link pushPair}. */
+  popPair(first: Reg, second: Reg): void {
+    this.#code.dword(0xa8c1_03e0 | (second << 10) | first);
   }
 
   return(): void {

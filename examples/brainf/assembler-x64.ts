@@ -36,6 +36,19 @@ export interface Memory {
   readonly displacement: number;
 }
 
+/** Instructions of 1 to 9 bytes that do nothing, as the processors' makers recommend them (Intel's manual, volume 2, NOP). */
+const NOPS: readonly (readonly number[])[] = [
+  [0x90],
+  [0x66, 0x90],
+  [0x0f, 0x1f, 0x00],
+  [0x0f, 0x1f, 0x40, 0],
+  [0x0f, 0x1f, 0x44, 0, 0],
+  [0x66, 0x0f, 0x1f, 0x44, 0, 0],
+  [0x0f, 0x1f, 0x80, 0, 0, 0, 0],
+  [0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0],
+  [0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0],
+];
+
 /** The width of an instruction's register, where it is not 32 bits. */
 interface Width {
   readonly isByte?: boolean;
@@ -73,6 +86,16 @@ export class X64Assembler {
     label.offset = this.#code.length;
     for (const field of label.pending) this.#code.patchDword(field, label.offset - (field + 4));
     label.pending.length = 0;
+  }
+
+  /** Does nothing up to the next multiple of `alignment` from the code's start. */
+  align(alignment: number): void {
+    let rest = (alignment - (this.#code.length % alignment)) % alignment;
+    while (rest > 0) {
+      const nop = NOPS[Math.min(rest, NOPS.length) - 1] ?? [];
+      for (const byte of nop) this.#code.byte(byte);
+      rest -= nop.length;
+    }
   }
 
   mov32Immediate(target: Reg, value: number): void {
@@ -158,6 +181,16 @@ export class X64Assembler {
     this.#withMemory([0x8d], target, source);
   }
 
+  /** target = source + displacement */
+  lea64(target: Reg, source: Memory): void {
+    this.#withMemory([0x8d], target, source, { isQword: true });
+  }
+
+  /** `value` is extended to 64 bits. */
+  and64Immediate(target: Reg, value: number): void {
+    this.#immediateGroup(4, target, value, { isQword: true });
+  }
+
   /** target = source × value */
   multiply32Immediate(target: Reg, source: Reg, value: number): void {
     this.#rex(target, 0, source);
@@ -172,6 +205,27 @@ export class X64Assembler {
 
   jumpIf(condition: Condition, label: Label): void {
     this.#branch([0x70 | condition], [0x0f, 0x80 | condition], label);
+  }
+
+  /** Calls what lies `distance` bytes from the code's start. */
+  call(distance: number): void {
+    this.#code.byte(0xe8);
+    this.#code.dword(distance - (this.#code.length + 4));
+  }
+
+  /** Calls the address that lies in memory. */
+  callIndirect(target: Memory): void {
+    this.#withMemory([0xff], 2, target);
+  }
+
+  push(source: Reg): void {
+    this.#rex(0, 0, source);
+    this.#code.byte(0x50 | (source & 7));
+  }
+
+  pop(target: Reg): void {
+    this.#rex(0, 0, target);
+    this.#code.byte(0x58 | (target & 7));
   }
 
   return(): void {
@@ -194,16 +248,16 @@ export class X64Assembler {
     if (label.offset === undefined) label.pending.push(field);
   }
 
-  #withRegister(opcode: number, extension: number, target: Reg): void {
-    this.#rex(0, 0, target);
+  #withRegister(opcode: number, extension: number, target: Reg, width?: Width): void {
+    this.#rex(0, 0, target, width);
     this.#code.byte(opcode);
     this.#code.byte(0xc0 | (extension << 3) | (target & 7));
   }
 
   /** add, or, …, cmp with an immediate; `extension` selects which. */
-  #immediateGroup(extension: number, target: Reg, value: number): void {
+  #immediateGroup(extension: number, target: Reg, value: number, width?: Width): void {
     const isShort = value >= -128 && value <= 127;
-    this.#withRegister(isShort ? 0x83 : 0x81, extension, target);
+    this.#withRegister(isShort ? 0x83 : 0x81, extension, target, width);
     if (isShort) this.#code.byte(value);
     else this.#code.dword(value);
   }

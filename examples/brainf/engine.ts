@@ -1,7 +1,7 @@
-import type { Span, TypedFunction } from "jit-allocator";
-import { JitAllocator, toFunction } from "jit-allocator";
+import type { JitAllocator } from "jit-allocator";
 import type { Backend } from "./backend.ts";
-import { CodeBufferFull } from "./code-buffer.ts";
+import type { CompilerReport } from "./compiler.ts";
+import { Compiler } from "./compiler.ts";
 import type { LoopCounts } from "./interpreter.ts";
 import { interpret, NEVER_HOT } from "./interpreter.ts";
 import type { Ir } from "./ir.ts";
@@ -19,14 +19,6 @@ export const HOT_THRESHOLD = 1000;
 /** Loop iterations between two returns of {@link Engine.run}: some ten milliseconds compiled, a third of a second interpreted. */
 export const SLICE_ITERATIONS = 1 << 21;
 
-/** The signature of compiled code: see {@link Backend}. */
-const loopSignature = { parameters: ["buffer", "buffer", "buffer", "buffer"], result: "u32" } as const;
-
-interface CompiledLoop {
-  readonly span: Span;
-  readonly call: TypedFunction<typeof loopSignature>;
-}
-
 /** The options of an engine. */
 export interface EngineOptions {
   /** Cells on the tape; default {@link DEFAULT_CELLS}. */
@@ -41,21 +33,10 @@ export interface EngineOptions {
   readonly onOutput?: (bytes: Uint8Array) => void;
 }
 
-/** What the compiler has done. */
-export interface CompilerReport {
-  /** Functions compiled: one a hot loop. */
-  readonly functions: number;
-  /** Bytes allocated before the code was known, in all. */
-  readonly askedBytes: number;
-  /** Bytes of code emitted. */
-  readonly codeBytes: number;
-  /** Bytes the allocations kept once shrunk to the code: whole granules. */
-  readonly keptBytes: number;
-}
-
 /**
- * A just-in-time compiler for Brainf***: interprets, counts, compiles each loop that gets hot, and calls the
- * machine code from then on. Whenever the machine code cannot go on, the interpreter does.
+ * A just-in-time compiler for Brainf***: interprets and counts until a loop gets hot, compiles the nest that it lies in, and
+ * enters the machine code from then on, which calls a function of TypeScript when the output buffer is full. Whenever the
+ * machine code cannot go on, the interpreter does.
  *
  * Dispose of it to release all code.
  *
@@ -67,40 +48,33 @@ export interface CompilerReport {
  */
 export class Engine implements Disposable {
   readonly machine: Machine;
-  /** Holds the compiled loops; undefined where nothing is to be compiled. */
-  readonly allocator: JitAllocator | undefined;
-
   readonly #ir: Ir;
-  readonly #backend: Backend | undefined;
+  readonly #compiler: Compiler | undefined;
   readonly #hotThreshold: number;
   readonly #onOutput: (bytes: Uint8Array) => void;
   readonly #counts: LoopCounts;
-  /** The compiled loops, by the instruction at which the loop's body starts. */
-  readonly #compiled = new Map<number, CompiledLoop>();
-  #askedBytes = 0;
-  #codeBytes = 0;
   #isDone = false;
 
   constructor(program: Program, options: EngineOptions = {}) {
     this.#ir = optimise(program);
     this.machine = new Machine(options.cells, options.input);
-    this.#backend = options.backend;
-    this.#hotThreshold = this.#backend === undefined ? NEVER_HOT : (options.hotThreshold ?? HOT_THRESHOLD);
+    this.#hotThreshold = options.backend === undefined ? NEVER_HOT : (options.hotThreshold ?? HOT_THRESHOLD);
     this.#onOutput = options.onOutput ?? (() => undefined);
     this.#counts = new Int32Array(this.#ir.loops.length);
-    this.allocator = this.#backend === undefined ? undefined : new JitAllocator();
+    if (options.backend !== undefined) {
+      const takeOutput = this.#flush.bind(this);
+      this.#compiler = new Compiler(this.#ir, this.machine, options.backend, takeOutput);
+    }
+  }
+
+  /** Holds the compiled loops; undefined where nothing is to be compiled. */
+  get allocator(): JitAllocator | undefined {
+    return this.#compiler?.allocator;
   }
 
   /** What the compiler has done so far. */
   get report(): CompilerReport {
-    let keptBytes = 0;
-    for (const { span } of this.#compiled.values()) keptBytes += span.size;
-    return {
-      functions: this.#compiled.size,
-      askedBytes: this.#askedBytes,
-      codeBytes: this.#codeBytes,
-      keptBytes,
-    };
+    return this.#compiler?.report ?? { functions: 0, askedBytes: 0, codeBytes: 0, keptBytes: 0 };
   }
 
   /**
@@ -134,50 +108,15 @@ export class Engine implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const { span } of this.#compiled.values()) this.allocator?.release(span);
-    this.#compiled.clear();
-    this.allocator?.[Symbol.dispose]();
+    this.#compiler?.[Symbol.dispose]();
   }
 
   #runCompiled(body: number): void {
-    let loop = this.#compiled.get(body);
-    if (loop === undefined) {
-      loop = this.#compile(body);
-      this.#compiled.set(body, loop);
-    }
-    const { machine } = this;
-    machine.instruction = loop.call(machine.tape, machine.registers, machine.output, machine.input);
-  }
-
-  /**
-   * Allocates a guessed size, emits, and shrinks to the size used; where the guess is too small, it is released and
-   * doubled.
-   */
-  #compile(body: number): CompiledLoop {
-    const loop = this.#ir.loops.find(({ open }) => open + 1 === body);
-    const { allocator } = this;
-    const backend = this.#backend;
-    if (loop === undefined || backend === undefined || allocator === undefined) {
-      throw new Error(`No loop to compile has its body at instruction ${body}`);
-    }
-    for (let sizeBytes = backend.guessSizeBytes(loop); ; sizeBytes *= 2) {
-      const span = allocator.alloc(sizeBytes, { name: `loop_at_${loop.open}` });
-      try {
-        const askedBytes = span.size;
-        let codeBytes = 0;
-        allocator.write(span, (code) => {
-          codeBytes = backend.emit(this.#ir, loop, this.machine.tape.length, code);
-          return codeBytes;
-        });
-        const call = toFunction(span, loopSignature);
-        this.#askedBytes += askedBytes;
-        this.#codeBytes += codeBytes;
-        return { span, call };
-      } catch (error) {
-        allocator.release(span);
-        if (!(error instanceof CodeBufferFull)) throw error;
-      }
-    }
+    const compiler = this.#compiler;
+    if (compiler === undefined) throw new Error("A loop is hot though nothing is compiled");
+    // All loops of the nest are as good as hot.
+    for (const loop of compiler.compile(body)) this.#counts[loop] = this.#hotThreshold;
+    compiler.run(body);
   }
 
   /** Runs the few commands that lead off the tape one by one, for their output and for the position of the error. */

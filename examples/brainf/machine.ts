@@ -10,7 +10,13 @@ export const Register = {
   InputPosition: 3,
   /** Bytes of input. */
   InputLength: 4,
+  /** The instruction at which compiled code was left, or 0 where it ran to the end of the loop that was called. */
+  Exit: 5,
+  /** The address at which compiled code is entered, in two halves, the lower first. */
+  Target: 6,
 } as const;
+
+const REGISTER_COUNT = 8;
 
 /** The default length of the tape: 64 Ki cells, comfortably above the customary 30,000. */
 export const DEFAULT_CELLS = 65_536;
@@ -27,7 +33,7 @@ export const OUTPUT_CAPACITY_BYTES = 65_536;
  */
 export class Machine {
   readonly tape: Uint8Array;
-  readonly registers = new Int32Array(5);
+  readonly registers = new Int32Array(REGISTER_COUNT);
   readonly output = new Uint8Array(OUTPUT_CAPACITY_BYTES);
   readonly input: Uint8Array;
   /** The next instruction of the intermediate representation. */
@@ -45,6 +51,12 @@ export class Machine {
 
   get pointer(): number {
     return this.registers[Register.Pointer] ?? 0;
+  }
+
+  /** Sets the address at which compiled code is entered. */
+  set target(address: number) {
+    this.registers[Register.Target] = address;
+    this.registers[Register.Target + 1] = address / 2 ** 32;
   }
 
   /** The waiting output, as a copy; the buffer is empty afterwards. */

@@ -1,13 +1,14 @@
 import type { Memory } from "./assembler-x64.ts";
 import { Condition, Label, Reg, X64Assembler } from "./assembler-x64.ts";
-import type { Backend } from "./backend.ts";
-import type { Ir, Loop } from "./ir.ts";
+import type { Backend, EmittedFunction, FunctionJob } from "./backend.ts";
 import { Op, STRIDE } from "./ir.ts";
+import { KnownCells } from "./known-cells.ts";
 import { OUTPUT_CAPACITY_BYTES, Register } from "./machine.ts";
 
 /**
  * The registers that compiled code has under a calling convention: those of its four pointer arguments, and those it may
- * use besides. The code calls nothing, so the stack need not be aligned.
+ * use besides. Functions of loops find and leave the machine in them when they call each other, and return in rax; the
+ * stack need not be aligned until the callback is called.
  */
 interface Convention {
   readonly tape: Reg;
@@ -53,27 +54,86 @@ const windows: Convention = {
   saved: [Reg.rsi, Reg.rdi],
 };
 
-/** Prologue, epilogue and the exit behind the loop, with room to spare. */
-const FRAME_BYTES = 96;
-/** An instruction takes 4 to 28 bytes, its exit 10 more; measured on the programs shipped, 13 on average. */
+/** The end of a function, and what aligns its first loop in line, with room to spare. */
+const FRAME_BYTES = 32 + 64;
+/** An instruction takes 4 to 28 bytes, its exit 6 more; measured on the programs shipped, 13 on average. */
 const INSTRUCTION_BYTES = 20;
+/** Loops begin at a line of the cache, as functions do: the programs that ship run 5% faster so. */
+const LOOP_ALIGNMENT_BYTES = 64;
+/** The 32 bytes above the return address that Windows leaves to the callee; elsewhere they do no harm. */
+const SHADOW_BYTES = 32;
 
 /** x86-64, with the calling convention of the system that this runs on. */
 export const x64: Backend = {
   name: "x64",
   isNative: process.arch === "x64",
-  guessSizeBytes: (loop) => FRAME_BYTES + (loop.close - loop.open) * INSTRUCTION_BYTES,
-  emit: (ir, loop, cells, code) =>
-    new Emitter(ir, cells, code, process.platform === "win32" ? windows : systemV).emit(loop),
+  runtimeBytes: 256,
+  emitRuntime: (code, rx, putchar) => emitRuntime(code, putchar - rx, nativeConvention()),
+  guessSizeBytes: ({ instructions }) => FRAME_BYTES + instructions * INSTRUCTION_BYTES,
+  emit: (job, code) => new Emitter(job, code, nativeConvention()).emit(),
 };
+
+function nativeConvention(): Convention {
+  return process.platform === "win32" ? windows : systemV;
+}
 
 /** A place for a saved register: on Windows the caller leaves 32 bytes above the return address to the callee. */
 function home(index: number): Memory {
   return { base: Reg.rsp, displacement: 8 + 8 * index };
 }
 
+function field({ registers }: Convention, register: number): Memory {
+  return { base: registers, displacement: register * Int32Array.BYTES_PER_ELEMENT };
+}
+
+function emitRuntime(code: Uint8Array, putcharDistance: number, convention: Convention): number {
+  const assembler = new X64Assembler(code);
+  const { tape, registers, output, input, pointer, budget, outputLength, scratch, saved } = convention;
+  const fieldOf = (register: number): Memory => field(convention, register);
+  saved.forEach((register, index) => {
+    assembler.store64(home(index), register);
+  });
+  assembler.load32(pointer, fieldOf(Register.Pointer));
+  assembler.load32(budget, fieldOf(Register.Budget));
+  assembler.load32(outputLength, fieldOf(Register.OutputLength));
+  assembler.callIndirect(fieldOf(Register.Target));
+  assembler.store32(fieldOf(Register.Exit), scratch);
+  assembler.store32(fieldOf(Register.Pointer), pointer);
+  assembler.store32(fieldOf(Register.Budget), budget);
+  assembler.store32(fieldOf(Register.OutputLength), outputLength);
+  saved.forEach((register, index) => {
+    assembler.load64(register, home(index));
+  });
+  assembler.return();
+
+  const flush = assembler.length;
+  /** What the callback may overwrite. It changes the length of the output on purpose. */
+  const kept = [tape, registers, output, input, pointer, budget];
+  assembler.push(Reg.rbp);
+  assembler.lea64(Reg.rbp, { base: Reg.rsp, displacement: 0 });
+  for (const register of kept) assembler.push(register);
+  assembler.store32(fieldOf(Register.OutputLength), outputLength);
+  assembler.lea64(Reg.rsp, { base: Reg.rsp, displacement: -SHADOW_BYTES });
+  assembler.and64Immediate(Reg.rsp, -16);
+  assembler.call(putcharDistance);
+  assembler.lea64(Reg.rsp, { base: Reg.rbp, displacement: -8 * kept.length });
+  for (const register of kept.toReversed()) assembler.pop(register);
+  assembler.pop(Reg.rbp);
+  assembler.load32(outputLength, fieldOf(Register.OutputLength));
+  assembler.return();
+  return flush;
+}
+
+/** An Output whose buffer may be full. */
+interface FullOutput {
+  readonly instruction: number;
+  /** Where it is found to be full, and where it goes on. */
+  readonly full: Label;
+  readonly taken: Label;
+}
+
 class Emitter {
-  readonly #ir: Ir;
+  readonly #job: FunctionJob;
   readonly #cells: number;
   readonly #assembler: X64Assembler;
   readonly #convention: Convention;
@@ -83,47 +143,49 @@ class Emitter {
   readonly #bodies = new Map<number, Label>();
   /** Ways out: the instruction to go on at, and the label of the code that says so. */
   readonly #exits = new Map<number, Label>();
+  readonly #outputs: FullOutput[] = [];
+  readonly #known = new KnownCells();
+  /** Passes on what a function that was called returns. */
+  readonly #passOn = new Label();
 
-  constructor(ir: Ir, cells: number, code: Uint8Array, convention: Convention) {
-    this.#ir = ir;
-    this.#cells = cells;
+  constructor(job: FunctionJob, code: Uint8Array, convention: Convention) {
+    this.#job = job;
+    this.#cells = job.cells;
     this.#assembler = new X64Assembler(code);
     this.#convention = convention;
   }
 
-  emit(loop: Loop): number {
+  emit(): EmittedFunction {
     const assembler = this.#assembler;
-    const { pointer, budget, outputLength, saved } = this.#convention;
-    saved.forEach((register, index) => {
-      assembler.store64(home(index), register);
-    });
-    assembler.load32(pointer, this.#field(Register.Pointer));
-    assembler.load32(budget, this.#field(Register.Budget));
-    assembler.load32(outputLength, this.#field(Register.OutputLength));
+    const { loop, loops } = this.#job.body;
     this.#bindBody(loop.open + 1);
     for (let instruction = loop.open + 1; instruction <= loop.close; instruction++) {
       const target = this.#targets.get(instruction);
       if (target !== undefined) assembler.bind(target);
-      this.#emitInstruction(instruction);
+      this.#known.arrive(instruction);
+      instruction = this.#emitInstruction(instruction);
     }
     this.#emitExits(loop.close + 1);
-    return assembler.length;
+    const entries = new Map(loops.map(({ index, open }) => [index, this.#bodies.get(open + 1)?.offset ?? 0]));
+    return { sizeBytes: assembler.length, entries };
   }
 
-  #emitInstruction(instruction: number): void {
+  /** Returns the last instruction that it has emitted: of a loop that is called, its Close. */
+  #emitInstruction(instruction: number): number {
     const assembler = this.#assembler;
     const { output, input, pointer, budget, outputLength, scratch, scratch2 } = this.#convention;
     const at = instruction * STRIDE;
-    const [op, a = 0, b = 0, c = 0] = this.#ir.code.subarray(at, at + STRIDE);
+    const [op, a = 0, b = 0, c = 0] = this.#job.ir.code.subarray(at, at + STRIDE);
     switch (op) {
       case Op.Guard:
-        this.#emitGuard(a, b, this.#exit(instruction));
+        if (this.#known.guard(a, b)) this.#emitGuard(a, b, this.#exit(instruction));
         break;
       case Op.SkipIfZero:
         assembler.compare8Immediate(this.#cell(a), 0);
         assembler.jumpIf(Condition.equal, this.#target(instruction + 1 + b));
         break;
       case Op.Move:
+        this.#known.move(a);
         assembler.add32Immediate(pointer, a);
         break;
       case Op.Add:
@@ -136,8 +198,7 @@ class Emitter {
         this.#emitAddProduct(a, b, c);
         break;
       case Op.Output:
-        assembler.compare32Immediate(outputLength, OUTPUT_CAPACITY_BYTES);
-        assembler.jumpIf(Condition.aboveOrEqual, this.#exit(instruction));
+        this.#emitRoomForOutput(instruction);
         assembler.load8(scratch, this.#cell(a));
         assembler.store8({ base: output, index: outputLength, displacement: 0 }, scratch);
         assembler.increment32(outputLength);
@@ -161,6 +222,7 @@ class Emitter {
         assembler.add32Immediate(pointer, a);
         assembler.jump(next);
         assembler.bind(found);
+        this.#known.forget();
         break;
       }
       case Op.If:
@@ -170,6 +232,11 @@ class Emitter {
       case Op.Open:
         assembler.compare8Immediate(this.#cell(0), 0);
         assembler.jumpIf(Condition.equal, this.#target(a));
+        if (this.#emitCall(b)) {
+          this.#known.forget();
+          // Open goes where its loop has ended: behind the Close.
+          return a - 1;
+        }
         this.#bindBody(instruction + 1);
         break;
       case Op.Close: {
@@ -186,6 +253,28 @@ class Emitter {
       default:
         throw new Error(`No code for operation ${op}`);
     }
+    return instruction;
+  }
+
+  /** Calls the function of a loop. Returns false where it has none, and is compiled in line. */
+  #emitCall(loop: number): boolean {
+    const assembler = this.#assembler;
+    const { functions, rx } = this.#job;
+    const target = functions.get(loop);
+    if (target === undefined) return false;
+    assembler.call(target - rx);
+    assembler.compare32Immediate(this.#convention.scratch, 0);
+    assembler.jumpIf(Condition.notEqual, this.#passOn);
+    return true;
+  }
+
+  #emitRoomForOutput(instruction: number): void {
+    const assembler = this.#assembler;
+    const output = { instruction, full: new Label(), taken: new Label() };
+    assembler.compare32Immediate(this.#convention.outputLength, OUTPUT_CAPACITY_BYTES);
+    assembler.jumpIf(Condition.aboveOrEqual, output.full);
+    assembler.bind(output.taken);
+    this.#outputs.push(output);
   }
 
   /** Leaves unless 0 ≤ pointer + lowest and pointer + highest < cells. The pointer itself is on the tape. */
@@ -223,26 +312,26 @@ class Emitter {
     }
   }
 
-  /** All ways out meet in one epilogue that stores the machine's registers; rax says where to go on. */
+  /** Behind the code: the calls for output, and all ways out. What is returned says where to go on. */
   #emitExits(behindLoop: number): void {
     const assembler = this.#assembler;
-    const { pointer, budget, outputLength, scratch, saved } = this.#convention;
-    const epilogue = new Label();
+    const { scratch } = this.#convention;
     const finished = this.#targets.get(behindLoop);
     if (finished !== undefined) assembler.bind(finished);
-    assembler.mov32Immediate(scratch, behindLoop);
-    assembler.bind(epilogue);
-    assembler.store32(this.#field(Register.Pointer), pointer);
-    assembler.store32(this.#field(Register.Budget), budget);
-    assembler.store32(this.#field(Register.OutputLength), outputLength);
-    saved.forEach((register, index) => {
-      assembler.load64(register, home(index));
-    });
+    assembler.mov32Immediate(scratch, 0);
+    assembler.bind(this.#passOn);
     assembler.return();
+    for (const { instruction, full, taken } of this.#outputs) {
+      assembler.bind(full);
+      assembler.call(this.#job.flush - this.#job.rx);
+      assembler.compare32Immediate(scratch, 0);
+      assembler.jumpIf(Condition.notEqual, taken);
+      assembler.jump(this.#exit(instruction));
+    }
     for (const [instruction, label] of this.#exits) {
       assembler.bind(label);
       assembler.mov32Immediate(scratch, instruction);
-      assembler.jump(epilogue);
+      assembler.return();
     }
   }
 
@@ -252,14 +341,18 @@ class Emitter {
   }
 
   #field(register: number): Memory {
-    return { base: this.#convention.registers, displacement: register * Int32Array.BYTES_PER_ELEMENT };
+    return field(this.#convention, register);
   }
 
   #bindBody(instruction: number): void {
+    this.#known.forget();
+    this.#assembler.align(LOOP_ALIGNMENT_BYTES);
     this.#assembler.bind(this.#label(this.#bodies, instruction));
   }
 
+  /** The label of an instruction ahead, for a jump from here. */
   #target(instruction: number): Label {
+    this.#known.jump(instruction);
     return this.#label(this.#targets, instruction);
   }
 

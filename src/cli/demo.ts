@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { nativeBackend } from "../../examples/brainf/backend.ts";
 import type { Backend } from "../../examples/brainf/backend.ts";
-import type { CompilerReport } from "../../examples/brainf/engine.ts";
+import type { CompilerReport } from "../../examples/brainf/compiler.ts";
 import { Engine } from "../../examples/brainf/engine.ts";
 import { DEFAULT_CELLS, MAX_CELLS } from "../../examples/brainf/machine.ts";
 import type { Program } from "../../examples/brainf/parser.ts";
@@ -24,8 +24,9 @@ const EXIT_INTERRUPTED = 130;
 const HELP = `Usage: jit-allocator demo [PROGRAM] [options]
 
 Runs a Brainf*** program by a just-in-time compiler: it starts by interpreting,
-and compiles each loop that gets hot to machine code. Then interprets the
-program once more without the compiler, to compare.
+and when a loop gets hot, compiles it and all loops around it to machine code:
+functions that call each other, and a function of TypeScript for output. Then
+interprets the program once more without the compiler, to compare.
 
 PROGRAM is a file, or the name of a program that ships:
   ${shippedPrograms.join(", ")} (${heavyProgram} unless one is named);

@@ -86,7 +86,13 @@ test("--json prints one document with everything in it", () => {
     speedup: "number",
     blocks: "object",
   });
-  assert.match(stdout, /"granules": "[12]+0+"/);
+  const blocks = "blocks" in document && Array.isArray(document.blocks) ? (document.blocks as unknown[]) : [];
+  assert.equal(blocks.length, 1);
+  const [{ granules, allocationCount, usedSize }] = blocks as [Record<string, unknown>];
+  assert.match(String(granules), /^[012]+0$/);
+  // Each allocation has an end, and so has the padding at the start of the block.
+  assert.equal(Number(allocationCount) + 1, String(granules).split("2").length - 1);
+  assert.equal(Number(usedSize), 64 * String(granules).replaceAll("0", "").length);
 });
 
 test("a program at fault is named with line and column, and the exit code is 1", () => {

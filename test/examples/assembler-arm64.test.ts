@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { Arm64Assembler, Condition, Label, Reg } from "../../examples/brainf/assembler-arm64.ts";
 import { CodeBufferFull } from "../../examples/brainf/code-buffer.ts";
 
-const { x0, x1, x2, x3, x4, x5, x6, x7, x9, x10, x11, x12, zero } = Reg;
+const { x0, x1, x2, x3, x4, x5, x6, x7, x9, x10, x11, x12, x29, x30, zero } = Reg;
 
 /** The words as they lie in memory, in hexadecimal. */
 function hex(emit: (assembler: Arm64Assembler) => void, bufferBytes = 64): string {
@@ -86,6 +86,23 @@ const instructions: readonly (readonly [string, string, (to: Arm64Assembler) => 
     (to) => to.compare32Immediate(x9, 2 ** 24, x10),
   ],
   ["cmp w9, w10", "3f010a6b", (to) => to.compare32(x9, x10)],
+  ["ldr x9, [x1, #24]", "290c40f9", (to) => to.load64(x9, { base: x1, displacement: 24 })],
+  ["ldr x12, [x3, #32760]", "6cfc7ff9", (to) => to.load64(x12, { base: x3, displacement: 32_760 })],
+  ["stp x29, x30, [sp, #-16]!", "fd7bbfa9", (to) => to.pushPair(x29, x30)],
+  ["stp x4, x5, [sp, #-16]!", "e417bfa9", (to) => to.pushPair(x4, x5)],
+  ["ldp x29, x30, [sp], #16", "fd7bc1a8", (to) => to.popPair(x29, x30)],
+  ["ldp x0, x1, [sp], #16", "e007c1a8", (to) => to.popPair(x0, x1)],
+  ["br x9", "20011fd6", (to) => to.jumpIndirect(x9)],
+  ["bl .+8", "02000094", (to) => to.call(8)],
+  ["bl .-134217728", "00000096", (to) => to.call(-(2 ** 27))],
+  [
+    "ret; bl .-4",
+    "c0035fd6 ffffff97",
+    (to) => {
+      to.return();
+      to.call(0);
+    },
+  ],
   ["ret", "c0035fd6", (to) => to.return()],
 ];
 
@@ -130,6 +147,11 @@ test("every branch reaches its label, ahead and back", () => {
   assert.equal(
     back((to, label) => to.jumpIfZero32(x10, label)),
     `${ret} eaffff34`,
+  );
+  // cbnz w7, .+8
+  assert.equal(
+    ahead((to, label) => to.jumpIfNotZero32(x7, label)),
+    `47000035 ${ret}`,
   );
   // b.hs .+8; b.pl .-4
   assert.equal(

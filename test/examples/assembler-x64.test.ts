@@ -69,11 +69,13 @@ test("instructions with a memory operand are encoded as another assembler encode
       check(`add byte ptr ${at}, ${byte}`, (assembler) => assembler.add8(memory, register));
       check(`sub byte ptr ${at}, ${byte}`, (assembler) => assembler.sub8(memory, register));
       check(`cmp ${dword}, dword ptr ${at}`, (assembler) => assembler.compare32(register, memory));
+      check(`lea ${qword}, ${at}`, (assembler) => assembler.lea64(register, memory));
       check(`lea ${dword}, ${at}`, (assembler) => assembler.lea32(register, memory));
     }
     check(`mov byte ptr ${at}, 7`, (assembler) => assembler.store8Immediate(memory, 7));
     check(`add byte ptr ${at}, -2`, (assembler) => assembler.add8Immediate(memory, -2));
     check(`cmp byte ptr ${at}, 0`, (assembler) => assembler.compare8Immediate(memory, 0));
+    check(`call qword ptr ${at}`, (assembler) => assembler.callIndirect(memory));
     check(`inc dword ptr ${at}`, (assembler) => assembler.incrementMemory32(memory));
   }
 });
@@ -87,7 +89,11 @@ test("instructions on registers are encoded as another assembler encodes them", 
     check(`mov ${name}, 305419896`, (assembler) => assembler.mov32Immediate(register, 0x12345678));
     check(`inc ${name}`, (assembler) => assembler.increment32(register));
     check(`dec ${name}`, (assembler) => assembler.decrement32(register));
+    const qword = qwordNames[register] ?? "";
+    check(`push ${qword}`, (assembler) => assembler.push(register));
+    check(`pop ${qword}`, (assembler) => assembler.pop(register));
     for (const value of [1, 127, -128, 128, 65_536, -129]) {
+      check(`and ${qword}, ${value}`, (assembler) => assembler.and64Immediate(register, value));
       check(`add ${name}, ${value}`, (assembler) => assembler.add32Immediate(register, value));
       check(`cmp ${name}, ${value}`, (assembler) => assembler.compare32Immediate(register, value));
     }
@@ -124,6 +130,33 @@ test("jumps reach their labels ahead and back, short and far", () => {
   while (assembler.length < 127) assembler.return();
   assembler.jump(far);
   assert.equal(Buffer.from(code.subarray(127, 132)).toString("hex"), "e97cffffff");
+});
+
+test("a call reaches what lies before the code and behind it", () => {
+  const calls = hex((assembler) => {
+    assembler.return();
+    assembler.call(0);
+    assembler.call(11 - 2 ** 31);
+    assembler.call(2 ** 31 - 1);
+  });
+  assert.equal(calls, "c3" + "e8faffffff" + "e800000080" + "e8efffff7f");
+});
+
+test("what aligns the code is as few instructions as can be", () => {
+  const nops = ["nop", "xchg ax, ax", "nop dword ptr [rax]"].map((text) => assembled(text));
+  for (const [bytes, expected] of [
+    [16, ""],
+    [15, nops[0]],
+    [14, nops[1]],
+    [13, nops[2]],
+    [5, "660f1f840000000000" + "6690"],
+  ] as const) {
+    const code = hex((assembler) => {
+      for (let index = 0; index < bytes; index++) assembler.return();
+      assembler.align(16);
+    });
+    assert.equal(code, "c3".repeat(bytes) + (expected ?? ""));
+  }
 });
 
 test("a full buffer is an error of its own", () => {

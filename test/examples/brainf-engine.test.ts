@@ -4,6 +4,8 @@ import type { Backend } from "../../examples/brainf/backend.ts";
 import { nativeBackend } from "../../examples/brainf/backend.ts";
 import type { EngineOptions } from "../../examples/brainf/engine.ts";
 import { Engine } from "../../examples/brainf/engine.ts";
+import { divide } from "../../examples/brainf/functions.ts";
+import { optimise } from "../../examples/brainf/ir.ts";
 import { Machine, OUTPUT_CAPACITY_BYTES } from "../../examples/brainf/machine.ts";
 import { parse } from "../../examples/brainf/parser.ts";
 import { ProgramError } from "../../examples/brainf/program-error.ts";
@@ -89,7 +91,10 @@ for (const { name, options } of tiers) {
   });
 }
 
-test("hot loops are compiled one by one, shrunk to their code, and released", () => {
+/** What the compiler allocates besides the functions of loops: the code that enters them, and the veneer of its callback. */
+const RUNTIME_ALLOCATIONS = 2;
+
+test("the nest of a hot loop is compiled to functions that are shrunk to their code, and released", () => {
   const source = "++++++++[>++++++++[>++++++++[>+.<-]<-]<-]";
   const engine = new Engine(parse(source), { backend: nativeBackend(), hotThreshold: 10 });
   while (engine.run() === "paused");
@@ -99,8 +104,7 @@ test("hot loops are compiled one by one, shrunk to their code, and released", ()
   const { allocator } = engine;
   assert.ok(allocator !== undefined);
   allocator.verify();
-  const { allocationCount } = allocator.statistics();
-  assert.equal(allocationCount, functions);
+  assert.equal(allocator.statistics().allocationCount, functions + RUNTIME_ALLOCATIONS);
   engine[Symbol.dispose]();
   engine[Symbol.dispose]();
   assert.throws(() => allocator.alloc(64), { name: "JitError", code: "ERR_DISPOSED" });
@@ -113,15 +117,61 @@ test("a guess too small is given back and doubled", () => {
   const stingy: Backend = {
     ...backend,
     guessSizeBytes: () => 1,
-    emit: (ir, loop, cells, code) => {
+    emit: (job, code) => {
       guesses.push(code.length);
-      return backend.emit(ir, loop, cells, code);
+      return backend.emit(job, code);
     },
   };
   using engine = new Engine(parse("++++[>++++[>+++++<-]>[.-]<<-]"), { backend: stingy, hotThreshold: 1 });
   assert.equal(engine.run(), "done");
-  assert.ok(guesses.length > engine.report.functions && guesses[0] === 64, String(guesses));
-  assert.equal(engine.allocator?.statistics().allocationCount, engine.report.functions);
+  const { functions } = engine.report;
+  assert.ok(guesses.length > functions && guesses[0] === 1 && guesses[1] === 2, String(guesses));
+  assert.equal(engine.allocator?.statistics().allocationCount, functions + RUNTIME_ALLOCATIONS);
+});
+
+/** Divides a program, and writes each function as the loops in it by the texts of their bodies' first commands. */
+function functionsOf(source: string): readonly string[] {
+  const ir = optimise(parse(source));
+  const homes = divide(ir);
+  assert.ok(homes.every((home, index) => home.loops.some((loop) => loop.index === index)));
+  return [...new Set(homes)].map(
+    ({ loop, nest, loops }) =>
+      `${loop.index} of nest ${nest.index}: ${loops.map(({ index }) => index).join(" ")}`,
+  );
+}
+
+test("loops with loops inside, and outermost ones, are functions of their own", () => {
+  assert.deepEqual(functionsOf("+++[>.<-]+[>.<-]"), ["0 of nest 0: 0", "1 of nest 1: 1"]);
+  // Two innermost loops in one, that one beside another, all in the outermost.
+  assert.deepEqual(
+    functionsOf("+[>+[>+[.-]<[>.<-]-]<[.-]-]"),
+    ["2 of nest 4: 2 1 0", "4 of nest 4: 4 3"].toSorted(),
+  );
+});
+
+test("a program may nest as deep as it likes", () => {
+  const depth = 20_000;
+  const source = `+${"[>+".repeat(depth)}[.-]${"<-]".repeat(depth)}`;
+  assert.deepEqual(runToEnd(source, { ...tiers[1].options }).output, Buffer.of(1));
+});
+
+test("what a taker of output throws comes out of the run, and the program can go on", () => {
+  const chunks: Uint8Array[] = [];
+  const failure = new Error("the reader went away");
+  const source = "->->>->++++++[-]<<<[>>-[>+.>++.>+++.[-]<[-]<[-]<-]<<-]";
+  const expected = runToEnd(source, {}).output;
+  let takes = 0;
+  using engine = new Engine(parse(source), {
+    ...tiers[1].options,
+    onOutput: (bytes) => {
+      chunks.push(bytes);
+      if (takes++ === 0) throw failure;
+    },
+  });
+  assert.throws(() => engine.run(Infinity), failure);
+  while (engine.run() === "paused");
+  assert.deepEqual(Buffer.concat(chunks), expected);
+  assert.ok(takes > 1, `output was taken ${takes} times`);
 });
 
 test("without a back end nothing is allocated", () => {
