@@ -229,7 +229,17 @@ const bounds: readonly Bound[] = [
   metadata("reserved bytes, unit", "unit", "address", (ours) => ours.peakReservedBytes),
   metadata("used bytes, a million live spans", "million", "span", (ours) => ours.peakUsedBytes),
   steadyGrowth,
-  micro("write of 256 B over Uint8Array.set", "write 256 B", "Uint8Array.set 256 B", 2.5, 1.5),
+  micro("write of 256 B over Uint8Array.set", "write 256 B", "Uint8Array.set 256 B", 1.8, 1.4),
+  micro(
+    "runtime.add of 200 B over alloc and Uint8Array.set",
+    "runtime.add of 200 B, and release",
+    "alloc of 200 B, Uint8Array.set, and release",
+    1.5,
+    1.2,
+  ),
+  single("make a callable", 600, 200),
+  single("life of a function: allocate, write, make callable, call, release", 1500, 700),
+  single("first 1,000 operations", 1500, 500),
   micro(
     "call through toFunction over bare koffi",
     "call through toFunction",

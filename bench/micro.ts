@@ -33,6 +33,7 @@ export function runMicro(
   const sources: Source[] = [
     { unit: "ns", run: () => runChild("micro-child.js", "writes") },
     { unit: "ns", run: () => runChild("micro-child.js", "calls") },
+    { unit: "ns", run: () => runChild("functions-child.js") },
     { unit: "µs", run: () => runChild("micro-child.js", "lifecycle") },
     { unit: "µs", run: () => runChild("range-child.js", "times") },
     { unit: "", run: () => runChild("range-child.js", "spread") },

@@ -16,8 +16,8 @@ export interface Added {
 }
 
 export class AddedCode {
-  #spans: Span[] = [];
-  #sizes: number[] = [];
+  readonly #spans: Span[] = [];
+  readonly #sizes: number[] = [];
   #nextSweepLength = FIRST_SWEEP_LENGTH;
   /** The positions in the lists by rx; of several at one address the last, since the others have ended. */
   readonly #positions = new Map<Address, number>();
@@ -49,20 +49,26 @@ export class AddedCode {
   }
 
   clear(): void {
-    this.#keep([], []);
+    this.#shorten(0);
   }
 
   /** Drops what has ended. The lists may double before the next time, so that this costs each addition a constant time. */
   #sweep(): void {
-    const isLive = this.#spans.map((span) => !span.isReleased);
-    const keeps = (_: unknown, position: number): boolean => isLive[position] === true;
-    this.#keep(this.#spans.filter(keeps), this.#sizes.filter(keeps));
+    let kept = 0;
+    this.#spans.forEach((span, position) => {
+      if (span.isReleased) return;
+      this.#spans[kept] = span;
+      this.#sizes[kept] = this.#sizes[position] ?? 0;
+      kept += 1;
+    });
+    this.#shorten(kept);
   }
 
-  #keep(spans: Span[], sizes: number[]): void {
-    this.#spans = spans;
-    this.#sizes = sizes;
-    this.#nextSweepLength = Math.max(FIRST_SWEEP_LENGTH, 2 * spans.length);
+  #shorten(length: number): void {
+    this.#spans.length = length;
+    this.#sizes.length = length;
+    this.#nextSweepLength = Math.max(FIRST_SWEEP_LENGTH, 2 * length);
+    if (this.#indexedLength === 0) return;
     this.#positions.clear();
     this.#indexedLength = 0;
   }
