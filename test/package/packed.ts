@@ -1,6 +1,6 @@
 /** What a stranger gets: the package is packed, looked into, compiled against and run. */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   cpSync,
   existsSync,
@@ -108,6 +108,20 @@ describe("the packed package", () => {
         assert.equal(sourcesContent[index], readFileSync(original, "utf8"), `${file}: ${source}`);
       }
     }
+  });
+
+  test("names functions and lines of the sources in a stack trace", () => {
+    // Whatever is wrong first: what was installed here has no koffi.
+    const program = "import { JitAllocator } from 'jit-allocator'; new JitAllocator().alloc(-1);";
+    writeFileSync(path.join(workspace, "traced.mjs"), program);
+    const { stderr } = spawnSync(process.execPath, ["--enable-source-maps", "traced.mjs"], {
+      cwd: workspace,
+      encoding: "utf8",
+    });
+    const frame = /^ +at \w+ \(.*\/(src\/[\w/-]+\.ts):(\d+):\d+\)$/m.exec(stderr);
+    const [, file = "", line] = frame ?? [];
+    const lines = readFileSync(path.join(root, file), "utf8").split("\n");
+    assert.match(lines[Number(line) - 1] ?? "", /new JitError\(/, stderr);
   });
 
   test("has no assertion left, which is for those who change the library", () => {
