@@ -1,9 +1,12 @@
+import { inspectAllocator } from "../insight/inspection.ts";
 import { handOver, nameVeneer, nameWritten } from "../insight/naming.ts";
 import { allocAs, nameIn } from "./span-info.ts";
 import type { SpanInfo } from "./span-info.ts";
 import { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
 import { checkStackSize } from "../base/stack.ts";
+import { tell } from "../base/diagnostics.ts";
+import { inspectCustom } from "../base/inspect.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { lookedUpBy } from "./interior.ts";
@@ -416,6 +419,7 @@ export class JitAllocator implements Disposable {
       throw refuseValue("reset with policy", policy, 'the policy is "soft" or "hard"');
     }
     this.#engine.reset(policy);
+    tell("jit-allocator:reset", () => ({ policy }));
   }
 
   /**
@@ -451,6 +455,11 @@ export class JitAllocator implements Disposable {
   /** The printed name: `JitAllocator 3`. The number is unique in this thread, so that assertions tell allocators apart. */
   get [Symbol.toStringTag](): string {
     return numbered("JitAllocator", this);
+  }
+
+  /** What consoles show. @internal */
+  [inspectCustom](): string {
+    return #engine in this ? inspectAllocator(numbered("JitAllocator", this), this.#engine) : "JitAllocator";
   }
 
   /** The end of a `using` block: {@link dispose}, or {@link detach} where {@link attach} made this object. */

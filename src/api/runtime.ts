@@ -3,7 +3,9 @@ import { checkName } from "./span-info.ts";
 import { announceCode, isAnnouncing, roomBehindCode } from "../insight/announce.ts";
 import { codeSymbols, nameCode, setCodeSymbols } from "../insight/code-names.ts";
 import { checkSymbols, readSymbols, type CodeSymbol } from "../insight/code-symbols.ts";
+import { hasListeners, quietly, tell } from "../base/diagnostics.ts";
 import { JitError } from "../base/errors.ts";
+import { formatCount, inspectCustom } from "../base/inspect.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { isUint8Array, typedArrayLength } from "../base/intrinsics.ts";
@@ -149,8 +151,11 @@ export class JitRuntime implements Disposable {
    * @throws JitError as `JitAllocator.release`
    */
   release(target: Span | Address): void {
+    const rx = spanAccess.isSpan(target) ? spanAccess.rx(target) : target;
+    const name = hasListeners("jit-allocator:runtime-release") ? this.nameOf(rx) : undefined;
     this.allocator.release(target);
-    this.#added.delete(spanAccess.isSpan(target) ? spanAccess.rx(target) : target);
+    this.#added.delete(rx);
+    tell("jit-allocator:runtime-release", () => ({ rx, name }));
   }
 
   /**
@@ -192,7 +197,7 @@ export class JitRuntime implements Disposable {
   #addedAt(rx: Address): Added | undefined {
     let start = rx;
     try {
-      start = this.allocator.queryAddress(rx);
+      start = quietly(() => this.allocator.queryAddress(rx));
     } catch (error) {
       // No live allocation contains rx. A released one may have begun there: its entry is dropped below.
       if (!(error instanceof JitError)) throw error;
@@ -221,6 +226,15 @@ export class JitRuntime implements Disposable {
   /** The printed name: `JitRuntime 3`. The number is unique in this thread, so that assertions tell runtimes apart. */
   get [Symbol.toStringTag](): string {
     return numbered("JitRuntime", this);
+  }
+
+  /** What consoles show. @internal */
+  [inspectCustom](): string {
+    if (!(#added in this)) return "JitRuntime";
+    const title = numbered("JitRuntime", this);
+    if (this.#isDisposed) return `${title}, disposed`;
+    const added = [...this.#added.values()].filter(({ span }) => !span.isReleased).length;
+    return `${title} of ${formatCount(added)} on ${this.allocator[inspectCustom]()}`;
   }
 
   /** The end of a `using` block: {@link dispose}. */
@@ -262,6 +276,7 @@ export class JitRuntime implements Disposable {
     if (name !== undefined) nameCode(span, name);
     if (symbols.length > 0) setCodeSymbols(span, symbols);
     if (isAnnouncing()) announceCode({ span, sizeBytes, bytes: bytes ?? span.read(0, sizeBytes), unwind });
+    tell("jit-allocator:runtime-add", () => ({ rx: span.rx, size: sizeBytes, name }));
     return span;
   }
 }

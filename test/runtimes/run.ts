@@ -28,6 +28,8 @@ const AREAS = [
   "process/",
   "unit/",
   "examples/object-file",
+  "insight/inspection",
+  "insight/diagnostics",
   "cli/demo",
   "cli/doctor",
   "cli/main",
