@@ -91,7 +91,7 @@ export const rooms = [
   {
     name: "base",
     job: "what everybody stands on: errors, intrinsics, platform, stack",
-    imports: ["node:worker_threads"],
+    imports: ["node:worker_threads", "node:diagnostics_channel"],
   },
 ];
 

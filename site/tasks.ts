@@ -132,6 +132,8 @@ export const tasks: readonly Task[] = [
       "BlockInfo",
       "KindStatistics",
       "JitAllocator.verify",
+      "JitDiagnostics",
+      "DiagnosticBlock",
     ],
   },
   {

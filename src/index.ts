@@ -8,6 +8,7 @@ export { JitAllocator } from "./api/allocator.ts";
 export { announce } from "./api/announce.ts";
 export type { AnnounceOptions } from "./api/announce.ts";
 export type { Announcement } from "./insight/announce.ts";
+export type { DiagnosticBlock, JitDiagnostics } from "./base/diagnostics.ts";
 export { JitError } from "./base/errors.ts";
 export type { JitErrorCode, JitErrorJson, SystemFailure } from "./base/errors.ts";
 export type { Address } from "./ffi/contract.ts";

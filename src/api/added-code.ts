@@ -48,6 +48,11 @@ export class AddedCode {
     for (const span of this.#spans) span[Symbol.dispose]();
   }
 
+  countLive(): number {
+    this.#sweep();
+    return this.#spans.length;
+  }
+
   clear(): void {
     this.#shorten(0);
   }

@@ -1,8 +1,11 @@
+import { inspectAllocator } from "../insight/inspection.ts";
 import { handOver, nameVeneer, nameWritten } from "../insight/naming.ts";
 import { allocAs, nameIn } from "./span-info.ts";
 import type { SpanInfo } from "./span-info.ts";
 import { Engine } from "../engine/engine.ts";
 import { checkStackSize } from "../base/stack.ts";
+import { tell } from "../base/diagnostics.ts";
+import { inspectCustom } from "../base/inspect.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { lookedUpBy } from "./interior.ts";
@@ -62,7 +65,6 @@ export class JitAllocator implements Disposable {
 
   /**
    * Makes an allocator. Nothing is mapped before the first allocation.
-   *
    * @throws JitError `ERR_INVALID_ARGUMENT` for an unknown option or an invalid value; `ERR_FEATURE_NOT_ENABLED` where
    *   this system or runtime offers no executable memory; `ERR_OUT_OF_MEMORY` where the system has no addresses for the
    *   metadata, or the thread's stack is too small.
@@ -103,7 +105,6 @@ export class JitAllocator implements Disposable {
   /**
    * Shares the allocator, and returns a handle for other threads to {@link attach}: send it by `postMessage` or
    * `workerData`. From then on each operation takes a lock; before, none does. Calling it again returns an equal handle.
-   *
    * @throws JitError `ERR_OUT_OF_MEMORY` where there is no room for the records that sharing keeps of each allocation;
    *   `ERR_DISPOSED`
    */
@@ -176,7 +177,6 @@ export class JitAllocator implements Disposable {
   /**
    * Detaches this thread from the allocator. This object and its spans can no longer be used; the allocations stay, and other
    * threads go on using them. Idempotent.
-   *
    * @throws JitError `ERR_INVALID_ARGUMENT` where the allocator is not shared: nobody could dispose of it
    */
   detach(): void {
@@ -208,7 +208,6 @@ export class JitAllocator implements Disposable {
    * Allocates `size` bytes (1 to 2 GiB − granularity), rounded up to the granularity: of code, unless `info` names another
    * kind. All kinds lie in the same {@link range}, so that code addresses constants and data relative to itself. The memory
    * is not cleared. The amortized number of steps does not grow with the number of holes or blocks.
-   *
    * @throws JitError `ERR_INVALID_ARGUMENT`, `ERR_TOO_LARGE`; `ERR_OUT_OF_MEMORY` where the system or
    *   `maxReservedSize` has no room; `ERR_PERMISSION`, `ERR_TOO_MANY_HANDLES` or `ERR_FEATURE_NOT_ENABLED` where the
    *   system refuses executable memory; `ERR_DISPOSED`
@@ -229,7 +228,6 @@ export class JitAllocator implements Disposable {
    * Allocates as {@link alloc} does, but makes no Span: returns the address of the executable view (rx). For hot paths,
    * and for programs that keep their own records. Release, shrink and query the allocation by its address; to write to
    * it or call it, get its span with `query(address)`.
-   *
    * @throws JitError as {@link alloc}
    */
   allocAddress(size: number): Address {
@@ -238,7 +236,6 @@ export class JitAllocator implements Disposable {
 
   /**
    * Releases an allocation, given its span or its start address (rx). The code must not be running.
-   *
    * @throws JitError `ERR_RELEASED` for a span that was released before, even if its memory is in use again;
    *   `ERR_NOT_ALLOCATED`, `ERR_INTERIOR_ADDRESS`; `ERR_UNKNOWN_ADDRESS`, also for an rw address or another allocator's
    *   span; `ERR_INVALID_ARGUMENT`; `ERR_DISPOSED`; the system's refusal to unmap a block that became empty
@@ -250,7 +247,6 @@ export class JitAllocator implements Disposable {
   /**
    * Keeps the first `newSize` bytes of an allocation, rounded up to the granularity of its pool, and releases the rest; 0
    * releases all of it. The granularity of a pool is {@link granularity}, or with `useMultiplePools` 1, 2 or 4 times that.
-   *
    * @throws JitError as {@link release}; `ERR_INVALID_ARGUMENT` where `newSize` is larger than the allocation
    */
   shrink(target: Span | Address, newSize: number): void {
@@ -268,7 +264,6 @@ export class JitAllocator implements Disposable {
 
   /**
    * Returns the span of the allocation that a token names, the value of `span.token`: how a span gets to another thread.
-   *
    * @throws JitError `ERR_RELEASED` where that allocation was released, even if its memory is in use again;
    *   `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`; `ERR_OUT_OF_MEMORY` as {@link query}
    */
@@ -330,7 +325,6 @@ export class JitAllocator implements Disposable {
   /**
    * Whether a relative call at `from` reaches `to`: within 2 GiB on x86-64, within 128 MiB on AArch64. `from` is the address
    * of the call instruction. On x86-64 it is true for any two allocations of an allocator that has a {@link range}.
-   *
    * @throws JitError `ERR_INVALID_ARGUMENT` for what is no address
    */
   reaches(from: Address, to: Address): boolean {
@@ -340,7 +334,6 @@ export class JitAllocator implements Disposable {
   /**
    * Takes a stub that jumps to `target`, any 64-bit address, and lies within reach of all code in the {@link range}. All
    * veneers of a target (and thread) have one stub, which goes with the last of them. It counts as an allocation.
-   *
    * @throws JitError as {@link alloc}; `ERR_INVALID_ARGUMENT` for what is no address; `ERR_FEATURE_NOT_ENABLED` on an unknown
    *   processor
    */
@@ -377,6 +370,7 @@ export class JitAllocator implements Disposable {
    */
   reset(policy: "soft" | "hard" = "soft"): void {
     this.#engine.reset(checkResetPolicy(policy));
+    tell("jit-allocator:reset", () => ({ policy }));
   }
 
   /**
@@ -410,6 +404,11 @@ export class JitAllocator implements Disposable {
   /** The printed name: `JitAllocator 3`. The number is unique in this thread, so that assertions tell allocators apart. */
   get [Symbol.toStringTag](): string {
     return numbered("JitAllocator", this);
+  }
+
+  /** What consoles show. @internal */
+  [inspectCustom](): string {
+    return #engine in this ? inspectAllocator(numbered("JitAllocator", this), this.#engine) : "JitAllocator";
   }
 
   /** The end of a `using` block: {@link dispose}, or {@link detach} where {@link attach} made this object. */

@@ -5,7 +5,9 @@ import { checkName } from "./span-info.ts";
 import { announceCode, isAnnouncing, roomBehindCode } from "../insight/announce.ts";
 import { codeSymbols, nameCode, setCodeSymbols } from "../insight/code-names.ts";
 import { checkSymbols, readSymbols, type CodeSymbol } from "../insight/code-symbols.ts";
+import { hasListeners, quietly, tell } from "../base/diagnostics.ts";
 import { JitError } from "../base/errors.ts";
+import { formatCount, inspectCustom } from "../base/inspect.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { isUint8Array, typedArrayLength } from "../base/intrinsics.ts";
@@ -139,7 +141,10 @@ export class JitRuntime implements Disposable {
    * @throws JitError as `JitAllocator.release`
    */
   release(target: Span | Address): void {
+    const rx = spanAccess.isSpan(target) ? spanAccess.rx(target) : target;
+    const name = hasListeners("jit-allocator:runtime-release") ? this.nameOf(rx) : undefined;
     this.allocator.release(target);
+    tell("jit-allocator:runtime-release", () => ({ rx, name }));
   }
 
   /**
@@ -179,7 +184,7 @@ export class JitRuntime implements Disposable {
   /** What was added, is live, and contains an address. */
   #addedAt(rx: Address): Added | undefined {
     try {
-      return this.#added.at(this.allocator.queryAddress(rx));
+      return this.#added.at(quietly(() => this.allocator.queryAddress(rx)));
     } catch (error) {
       if (error instanceof JitError) return undefined; // no live allocation contains it
       throw error;
@@ -204,6 +209,14 @@ export class JitRuntime implements Disposable {
   /** The printed name: `JitRuntime 3`. The number is unique in this thread, so that assertions tell runtimes apart. */
   get [Symbol.toStringTag](): string {
     return numbered("JitRuntime", this);
+  }
+
+  /** What consoles show. @internal */
+  [inspectCustom](): string {
+    if (!(#added in this)) return "JitRuntime";
+    const title = numbered("JitRuntime", this);
+    if (this.#isDisposed) return `${title}, disposed`;
+    return `${title} of ${formatCount(this.#added.countLive())} on ${this.allocator[inspectCustom]()}`;
   }
 
   /** The end of a `using` block: {@link dispose}. */
@@ -250,6 +263,7 @@ export class JitRuntime implements Disposable {
     if (name !== undefined) nameCode(span, name);
     if (symbols.length > 0) setCodeSymbols(span, symbols);
     if (isAnnouncing()) announceCode({ span, sizeBytes, bytes: bytes ?? span.read(0, sizeBytes), unwind });
+    tell("jit-allocator:runtime-add", () => ({ rx: span.rx, size: sizeBytes, name }));
     return span;
   }
 }

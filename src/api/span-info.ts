@@ -1,4 +1,5 @@
 /** What is said of an allocation when it is made. */
+import { quietly } from "../base/diagnostics.ts";
 import { JitError } from "../base/errors.ts";
 import { kindNumber } from "../engine/kinds.ts";
 import type { KindNumber, SpanKind } from "../engine/kinds.ts";
@@ -49,7 +50,10 @@ export function allocAs(engine: AllocatorOperations, size: number, info: unknown
 /** The name of the live allocation that contains an address; undefined where there is none, or it has no name. */
 export function nameIn(engine: AllocatorOperations, rx: Address): string | undefined {
   try {
-    return codeNameAt(engine, engine.queryAddress(rx));
+    return codeNameAt(
+      engine,
+      quietly(() => engine.queryAddress(rx)),
+    );
   } catch (error) {
     if (error instanceof JitError) return undefined;
     throw error;

@@ -1,3 +1,5 @@
+import { tell } from "./diagnostics.ts";
+
 /** Why an operation was refused. docs/errors.md has the table. */
 export type JitErrorCode =
   | "ERR_INVALID_ARGUMENT"
@@ -64,6 +66,7 @@ export class JitError extends Error {
     this.code = code;
     if (failure?.syscall !== undefined) this.syscall = failure.syscall;
     if (failure?.errno !== undefined) this.errno = failure.errno;
+    tell("jit-allocator:refused", () => ({ error: this }));
   }
 
   /**

@@ -1,4 +1,5 @@
 /** Maps and unmaps blocks, and keeps the object through which the bytes of each mapped block are reached. */
+import { tell, type DiagnosticBlock } from "../base/diagnostics.ts";
 import { clearBlock, ledgerOf } from "../core/blocks.ts";
 import { allocFromAnyHole } from "../core/holes.ts";
 import { planBlock } from "../core/plan.ts";
@@ -179,6 +180,7 @@ export class BlockMemory {
       this.#addAll(gone);
       throw error;
     }
+    tell("jit-allocator:block-mapped", () => told(mapped));
   }
 
   #addAll(gone: readonly { readonly pool: number; readonly sizeBytes: number }[]): void {
@@ -294,6 +296,7 @@ export class BlockMemory {
     this.#end(mapped);
     this.#mapped[this.#core.blockNumber(mapped.block)] = undefined;
     removeBlock(this.#core, mapped.block);
+    tell("jit-allocator:block-unmapped", () => told(mapped));
   }
 
   /** Removes all blocks but `kept`. One that the system refuses to unmap stays; the first error is thrown at the end. */
@@ -371,6 +374,10 @@ export class BlockMemory {
     if (mapped.kind !== "code") return;
     if (mapped.isMapped && length > 0) this.#memory.flushInstructionCache(mapped.rx + start, length);
   }
+}
+
+function told({ rx, rw, sizeBytes, kind }: MappedBlock): DiagnosticBlock {
+  return { rx, rw, size: sizeBytes, kind };
 }
 
 function notMapped(): Error {

@@ -1,9 +1,11 @@
 import { formatAddress } from "../base/errors.ts";
+import { formatBytes, inspectCustom } from "../base/inspect.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import type { SpanKind } from "./kinds.ts";
 import type { SpanToken } from "./contract.ts";
 import type { MappedBlock } from "./mapped-block.ts";
+import { spanNames } from "./span-names.ts";
 
 /** The parts of a span that only the allocator sees. */
 export interface SpanAccess {
@@ -158,6 +160,17 @@ export class Span implements Disposable {
     if (!plainAccess.isSpan(this)) return "Span"; // the prototype, or an object that inherits from it
     const text = `Span ${formatAddress(this.rx)}`;
     return this.isReleased ? numbered(`${text}, released`, this) : text;
+  }
+
+  /** What consoles show: `Span "add" rx 0x7f12_0040_1010 64 bytes, live`. @internal */
+  [inspectCustom](): string {
+    if (!plainAccess.isSpan(this)) return "Span";
+    const place = `rx ${formatAddress(this.rx)}`;
+    const kind = this.kind === "code" ? "" : ` of ${this.kind}`;
+    if (this.isReleased) return `Span ${place}${kind}, released`;
+    const name = spanNames.nameOf?.(this);
+    const title = name === undefined ? "Span" : `Span ${JSON.stringify(name)}`;
+    return `${title} ${place} ${formatBytes(this.size)}${kind}, live`;
   }
 
   /**

@@ -4,6 +4,7 @@
  * at the same address never has the old one. As long as nothing has a name, nothing is looked up.
  */
 import type { SpanOwner } from "../engine/contract.ts";
+import { spanNames } from "../engine/span-names.ts";
 import { spanAccess } from "../engine/span.ts";
 import type { Span } from "../engine/span.ts";
 import type { Address } from "../ffi/contract.ts";
@@ -73,7 +74,10 @@ let tables: WeakMap<SpanOwner, NameTable> | undefined;
 
 function keep(span: Span, facts: Partial<CodeFacts>): void {
   const { owner } = blockOf(span);
-  tables ??= new WeakMap();
+  if (tables === undefined) {
+    tables = new WeakMap();
+    spanNames.nameOf = (shown) => (spanAccess.isSpan(shown) ? codeName(shown) : undefined);
+  }
   let table = tables.get(owner);
   if (table === undefined) tables.set(owner, (table = new NameTable()));
   table.set(span, facts);

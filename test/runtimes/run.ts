@@ -29,6 +29,8 @@ const AREAS = [
   "unit/",
   "examples/object-file",
   "examples/query",
+  "insight/inspection",
+  "insight/diagnostics",
   "cli/demo",
   "cli/doctor",
   "cli/main",

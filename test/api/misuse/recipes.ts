@@ -1,4 +1,5 @@
 /** How each public function is called rightly, and what else may be passed to it in each place. */
+import { inspectCustom } from "../../../src/base/inspect.ts";
 import {
   announce,
   disassemble,
@@ -266,6 +267,7 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   "JitAllocator.verify": onAllocator("verify", noArguments),
   "JitAllocator.dispose": onAllocator("dispose", noArguments),
   "JitAllocator.Symbol(Symbol.toStringTag)": onAllocator(Symbol.toStringTag, noArguments),
+  "JitAllocator.Symbol(nodejs.util.inspect.custom)": onAllocator(inspectCustom, noArguments),
   "JitAllocator.dispose@@": onAllocator(Symbol.dispose, noArguments),
 
   "JitAllocator.share": onAllocator("share", noArguments),
@@ -316,6 +318,7 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   "Span.equals": onSpan("equals", ({ span }) => [span], anything),
   "Span.toJSON": onSpan("toJSON", noArguments),
   "Span.Symbol(Symbol.toStringTag)": onSpan(Symbol.toStringTag, noArguments),
+  "Span.Symbol(nodejs.util.inspect.custom)": onSpan(inspectCustom, noArguments),
   "Span.release": onSpan("release", noArguments),
   "Span.dispose@@": onSpan(Symbol.dispose, noArguments),
 
@@ -345,6 +348,7 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   "JitRuntime.codeOf": onRuntime("codeOf", ({ span }) => [span], anything),
   "JitRuntime.dispose": onRuntime("dispose", noArguments),
   "JitRuntime.Symbol(Symbol.toStringTag)": onRuntime(Symbol.toStringTag, noArguments),
+  "JitRuntime.Symbol(nodejs.util.inspect.custom)": onRuntime(inspectCustom, noArguments),
   "JitRuntime.dispose@@": onRuntime(Symbol.dispose, noArguments),
 };
 
