@@ -150,6 +150,11 @@ export interface VirtualMemory {
   allocDualMapping(sizeBytes: number, flags: MemoryFlags, tag?: MappingTag): DualMapping;
   /** @param tag as in {@link alloc} */
   releaseDualMapping(mapping: DualMapping, sizeBytes: number, tag?: MappingTag): void;
+  /**
+   * True where the processor keeps its instruction cache coherent with writes through either view, so that a flush does
+   * nothing and need not be asked for. Absent: a write is followed by a flush.
+   */
+  readonly isCoherent?: boolean;
   /** Makes code written to `[address, address + sizeBytes)` (the rx view) safe to run on every core. Any alignment. */
   flushInstructionCache(address: Address, sizeBytes: number): void;
   hardenedRuntimeInfo(): HardenedRuntimeInfo;

@@ -65,6 +65,7 @@ export class LinuxMemory implements VirtualMemory {
   readonly name = "linux";
   readonly sharing: SharingSupport;
   readonly ranges: RangeMemory;
+  readonly isCoherent: boolean;
   readonly #instructionCache: InstructionCache;
   readonly #libc: NotedLibc;
   readonly #files: SystemFiles;
@@ -87,6 +88,7 @@ export class LinuxMemory implements VirtualMemory {
     this.ranges = new LinuxRanges(libc, parts.files);
     this.sharing = new LinuxSharing(libc, parts.files, new ThreadMarks(parts.bindMarkCalls), parts.noting);
     this.#instructionCache = parts.instructionCache;
+    this.isCoherent = parts.instructionCache.isCoherent === true;
   }
 
   info(): MemoryInfo {

@@ -12,6 +12,8 @@ import type { LinuxLibc } from "./libc.ts";
 
 /** The instruction cache, as a processor needs it flushed. */
 export interface InstructionCache {
+  /** True where a flush does nothing. */
+  readonly isCoherent?: boolean;
   /** Makes code written to `[address, address + sizeBytes)` safe to run on every core. */
   flush(address: Address, sizeBytes: number): void;
   /** The lines that `doctor` prints of it. Never throws. */
@@ -38,6 +40,7 @@ const BARRIER = "barrier on all cores (membarrier)";
 
 /** x86 keeps its instruction cache coherent with writes, including those through another view of the memory. */
 export const coherentCache: InstructionCache = {
+  isCoherent: true,
   flush: () => undefined,
   probe: () => [{ name: FLUSH, ok: true, detail: "not needed: the processor keeps it coherent" }],
 };
