@@ -4,6 +4,7 @@
  *
  * @packageDocumentation
  */
+export type { CodeLifetimes } from "./api/lifetimes.ts";
 export { JitAllocator } from "./api/allocator.ts";
 export { JitError } from "./base/errors.ts";
 export type { JitErrorCode, JitErrorJson, SystemFailure } from "./base/errors.ts";
