@@ -93,6 +93,16 @@ export const tasks: readonly Task[] = [
     ],
   },
   {
+    title: "Ending code that may be running",
+    names: [
+      "CodeLifetimes",
+      "JitAllocator.retire",
+      "JitAllocator.enter",
+      "JitAllocator.leave",
+      "Span.retire",
+    ],
+  },
+  {
     title: "Finding code by its address",
     names: [
       "JitAllocator.query",

@@ -8,19 +8,17 @@ import { tell } from "../base/diagnostics.ts";
 import { inspectCustom } from "../base/inspect.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
+import { CodeLifetimes } from "./lifetimes.ts";
 import { lookedUpBy } from "./interior.ts";
 import { isOptionOn, resolveOptions } from "../engine/options.ts";
-import { reaches } from "../engine/reach.ts";
 import type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "../engine/options.ts";
+import { reaches } from "../engine/reach.ts";
 import { checkResetPolicy, unsharedCannotDetach } from "../engine/refusals.ts";
-import { attachEngine, handleOf, shareEngine } from "../sharing/handle.ts";
-import type { SharedAllocator } from "../sharing/handle.ts";
+import { attachEngine, handleOf, shareEngine, type SharedAllocator } from "../sharing/handle.ts";
 import type { SharedEngine } from "../sharing/shared-engine.ts";
-import { withMember } from "../sharing/membership.ts";
-import type { MemberInfo, Membership } from "../sharing/membership.ts";
+import { withMember, type MemberInfo, type Membership } from "../sharing/membership.ts";
 import { ModuleBuilder } from "../link/module.ts";
-import { VeneerPool } from "../link/veneers.ts";
-import type { Veneer } from "../link/veneers.ts";
+import { VeneerPool, type Veneer } from "../link/veneers.ts";
 import type { CachePolicy, CodeRange, SpanToken } from "../engine/contract.ts";
 import { readToken } from "../engine/span-identity.ts";
 import type { Span } from "../engine/span.ts";
@@ -45,7 +43,7 @@ import { WriteScope, checkPolicy, writeByCallback } from "../engine/write-scope.
  * add(2, 3); // 5
  * ```
  */
-export class JitAllocator implements Disposable {
+export class JitAllocator extends CodeLifetimes implements Disposable {
   /** Every option, with the value in force. */
   get options(): Readonly<ResolvedJitAllocatorOptions> {
     const { maxReservedSize } = this.#engine;
@@ -73,6 +71,7 @@ export class JitAllocator implements Disposable {
   /** @internal */
   constructor(options: JitAllocatorOptions | undefined, memory: VirtualMemory, attached?: SharedEngine);
   constructor(options: JitAllocatorOptions = {}, given?: VirtualMemory, attached?: SharedEngine) {
+    super(() => this.#engine);
     checkStackSize("make an allocator");
     const memory = memoryOr(given);
     this.#options = attached?.engine.options ?? resolveOptions(options, memory);
@@ -143,7 +142,7 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Releases every allocation that {@link allocationsOf} lists, of which none may be running. Returns their number.
+   * Releases every allocation that {@link allocationsOf} lists. Returns their number.
    *
    * Where the system refuses to unmap a block, the last allocation in it stays as it was and all others are released. The
    * error then says how many were; call again for the rest.
@@ -235,7 +234,9 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Releases an allocation, given its span or its start address (rx). The code must not be running.
+   * Releases an allocation, given its span or its start address (rx). If another thread may be running its code, or this one
+   * below a callback, it ends now, and its memory is used again when nobody can be running it: see {@link retire}.
+   *
    * @throws JitError `ERR_RELEASED` for a span that was released before, even if its memory is in use again;
    *   `ERR_NOT_ALLOCATED`, `ERR_INTERIOR_ADDRESS`; `ERR_UNKNOWN_ADDRESS`, also for an rw address or another allocator's
    *   span; `ERR_INVALID_ARGUMENT`; `ERR_DISPOSED`; the system's refusal to unmap a block that became empty
@@ -362,8 +363,8 @@ export class JitAllocator implements Disposable {
   }
 
   /**
-   * Releases everything at once: all earlier spans and functions throw `ERR_RELEASED` from then on.
-   * `soft` keeps one block per pool mapped (none with `immediateRelease`), `hard` none.
+   * Releases everything at once: all earlier spans and functions throw `ERR_RELEASED` from then on. What may be running
+   * stays until it is not, as with {@link retire}. `soft` keeps one block per pool mapped (none with `immediateRelease`), `hard` none.
    * Where the system refuses to unmap a block, that block and those to be kept stay as they were, the others are unmapped,
    * and the error is thrown; call again.
    * @throws JitError `ERR_INVALID_ARGUMENT` for an unknown policy; `ERR_DISPOSED`; the system's refusal to unmap a block
@@ -393,8 +394,9 @@ export class JitAllocator implements Disposable {
 
   /**
    * Unmaps every block, for all threads that share the allocator. Idempotent. From then on every function, and every
-   * operation on a span, throws `ERR_RELEASED`; all others throw `ERR_DISPOSED`. The options, `statistics`, `blocks` and
-   * `verify` still work.
+   * operation on a span, throws `ERR_RELEASED`; all others that would allocate, release, look up or write throw
+   * `ERR_DISPOSED`. The options, `statistics`, `blocks` and `verify` still work. While a thread is inside machine code of the
+   * allocator (see {@link retire}) its blocks stay mapped; the next operation of any thread, or `dispose`, unmaps them.
    * @throws JitError the system's refusal to unmap a block: that block stays mapped, and the call can be repeated
    */
   dispose(): void {

@@ -8,7 +8,7 @@
 import { argumentNames, compile } from "../base/generated.ts";
 import { isTypedArray } from "../base/intrinsics.ts";
 import { platform } from "../base/platform.ts";
-import type { SpanOwner } from "../engine/contract.ts";
+import type { Door, SpanOwner } from "../engine/contract.ts";
 import type { Span } from "../engine/span.ts";
 import { cellValue, Stubs, type Stub } from "../engine/stubs.ts";
 import type { Address, NativeCallable, NativeFunction } from "../ffi/contract.ts";
@@ -44,6 +44,9 @@ export interface Entry {
 /** Returns the release count of the span's allocator. @throws JitError `ERR_RELEASED` where the code is not live */
 export type CheckLive = (code: Code) => number;
 
+/** The door of the code's allocator; undefined where no other thread can release it. */
+export type DoorOf = (code: Code) => Door | undefined;
+
 /** Tells by a number that it has not changed whether code can have ended since; NaN is never the same. */
 export type ReleaseCounter = Pick<SpanOwner, "releaseCount">;
 
@@ -60,6 +63,7 @@ const NO_CELL = new Float64Array(1);
 export class Caller {
   readonly #signature: ValueSignature;
   readonly #checkLive: CheckLive;
+  readonly #doorOf: DoorOf;
   readonly #take: () => Stub | undefined;
   #target: NativeCallable | undefined;
   #cell: Float64Array | undefined;
@@ -68,8 +72,9 @@ export class Caller {
   #bindSlow: Bind | undefined;
 
   /** @param take takes a stub; tests pass their own */
-  constructor(signature: ValueSignature, checkLive: CheckLive, take = takeStub) {
+  constructor(signature: ValueSignature, checkLive: CheckLive, doorOf: DoorOf, take = takeStub) {
     this.#signature = signature;
+    this.#doorOf = doorOf;
     this.#checkLive = checkLive;
     this.#take = take;
   }
@@ -89,7 +94,7 @@ export class Caller {
   namedFunctionOf(code: Code, owner: ReleaseCounter, rx: Address, name: string): NativeFunction {
     let callable = this.functionOf(code, owner, rx);
     if (platform.isProfiled && this.#target !== undefined && this.#cell !== undefined) {
-      const bind = makeBind(this.#signature, this.#target, this.#checkLive, name);
+      const bind = makeBind(this.#signature, this.#target, this.#checkLive, this.#doorOf, name);
       callable = bind(this.#target, this.#cell)(code, owner, cellValue(rx));
     }
     return Object.defineProperty(callable, "name", { value: name, configurable: true });
@@ -102,14 +107,19 @@ export class Caller {
       if (stub === undefined) {
         // No stub can be made here: the code gets a native function of its own.
         const target = systemFfi().callable(rx, calledSignature(this.#signature));
-        this.#bindSlow ??= makeBind(this.#signature, target, this.#checkLive);
+        this.#bindSlow ??= makeBind(this.#signature, target, this.#checkLive, this.#doorOf);
         return this.#bindSlow(target, NO_CELL);
       }
       this.#target = systemFfi().callable(stub.address, calledSignature(this.#signature));
       this.#cell = stub.cell;
     }
     this.#isFast = this.#target.fast !== undefined;
-    this.#make = makeBind(this.#signature, this.#target, this.#checkLive)(this.#target, this.#cell);
+    this.#make = makeBind(
+      this.#signature,
+      this.#target,
+      this.#checkLive,
+      this.#doorOf,
+    )(this.#target, this.#cell);
     return this.#make;
   }
 }
@@ -128,7 +138,11 @@ let textCount = 0;
  *     if (!(typeof a0 === "number" && (a0 | 0) === a0)) checks[0](a0);
  *     if (!(typeof a1 === "number")) checks[1](a1);
  *     if (surplus !== undefined) refuseSurplus();
- *     if (owner.releaseCount !== releaseCount) releaseCount = checkLive(code);
+ *     if (owner.releaseCount !== releaseCount) {
+ *       const door = doorOf(code);
+ *       if (door !== undefined) return callBehind(door, code, address, a0, a1);
+ *       releaseCount = checkLive(code);
+ *     }
  *     if (signals.isRaised) throwBeforeCall();
  *     let result;
  *     try {
@@ -157,8 +171,8 @@ let textCount = 0;
  * - A thread that is terminated on the way does not go on. Code that calls back into JavaScript has left the stub long
  *   before; so callables may be called from below each other.
  *
- * In a shared allocator another thread may release the span after the check. It must not: code that is released must not
- * be running, or be about to.
+ * In a shared allocator another thread may release the span after the check. So `callBehind` enters first, checks then, and
+ * leaves at the end: what is live behind the entry is not freed before the leave (sharing/inside.ts).
  *
  * `name` is the name that a profiler shows.
  *
@@ -178,6 +192,7 @@ function makeBind(
   { parameters: types, result }: ValueSignature,
   { fast, reentrant }: NativeCallable,
   checkLive: CheckLive,
+  doorOf: DoorOf,
   name?: string,
 ): Bind {
   const checks = types.map(argumentCheck);
@@ -206,20 +221,8 @@ function makeBind(
   // As JSON any name is a literal, and nothing but that.
   const literal = JSON.stringify(name ?? "");
   const [named, end] = name === undefined ? ["", ""] : [`({ ${literal}: `, ` })[${literal}]`];
-  const make = compile<(...values: unknown[]) => Bind>(
-    [
-      ...["checks", "refuseSurplus", "checkLive", "isTypedArray"],
-      ...["signals", "throwBeforeCall", "throwAfterCall", "refusal", "converts", "receive"],
-    ],
-    `return (target, cell) => {
-      ${isFast ? take : ""}
-      return (code, owner, address) => {
-        let releaseCount = owner.releaseCount;
-        return ${named}(${[...names, "surplus = undefined"].join(", ")}) => {
-          ${lines.join("\n")}
-          if (surplus !== undefined) refuseSurplus();
-          ${conversions.join(" ")}
-          if (owner.releaseCount !== releaseCount) releaseCount = checkLive(code);
+  const parts = ["door", "code", "address", ...(list === "" ? [] : [list])].join(", ");
+  const call = `
           if (signals.isRaised) throwBeforeCall();
           let result;
           try {
@@ -230,18 +233,46 @@ function makeBind(
             throw refusal(error);
           }
           if (signals.isRaised) throwAfterCall();
-          return ${receive === undefined ? "result" : "receive(result)"};
+          return ${receive === undefined ? "result" : "receive(result)"};`;
+  const make = compile<(...values: unknown[]) => Bind>(
+    [
+      ...["checks", "refuseSurplus", "checkLive", "doorOf", "isTypedArray"],
+      ...["signals", "throwBeforeCall", "throwAfterCall", "refusal", "converts", "receive"],
+    ],
+    `return (target, cell) => {
+      ${isFast ? take : ""}
+      const callBehind = (${parts}) => {
+        door.enter();
+        try {
+          checkLive(code);
+          ${call}
+        } finally {
+          door.leave();
+        }
+      };
+      return (code, owner, address) => {
+        let releaseCount = owner.releaseCount;
+        return ${named}(${[...names, "surplus = undefined"].join(", ")}) => {
+          ${lines.join("\n")}
+          if (surplus !== undefined) refuseSurplus();
+          ${conversions.join(" ")}
+          if (owner.releaseCount !== releaseCount) {
+            const door = doorOf(code);
+            if (door !== undefined) return callBehind(${parts});
+            releaseCount = checkLive(code);
+          }
+          ${call}
         }${end};
       };
     }; // ${textCount++}`,
   );
   if (make !== undefined) {
     return make(
-      ...[checks, refuseSurplus, checkLive, isTypedArray],
+      ...[checks, refuseSurplus, checkLive, doorOf, isTypedArray],
       ...[signals, throwBeforeCall, throwAfterCall, refusal, converts, receive],
     );
   }
-  return bindSlowly(checks, converts, receive, refuseSurplus, checkLive);
+  return bindSlowly(checks, converts, receive, refuseSurplus, checkLive, doorOf);
 }
 
 /** {@link makeBind} where the process may not compile text. */
@@ -251,23 +282,30 @@ function bindSlowly(
   receive: ((value: unknown) => unknown) | undefined,
   refuseSurplus: () => never,
   checkLive: CheckLive,
+  doorOf: DoorOf,
 ): Bind {
   return (target, cell) => (code, _owner, address) => {
     const callable: NativeFunction = (...args) => {
       for (const [index, check] of checks.entries()) check(args[index]);
       if (args[checks.length] !== undefined) refuseSurplus();
       const converted = args.map((value, index) => converts[index]?.(value) ?? value);
-      checkLive(code);
-      if (signals.isRaised) throwBeforeCall();
-      let result: unknown;
+      const door = doorOf(code);
+      door?.enter();
       try {
-        cell[0] = address;
-        result = callOf(target)(...converted);
-      } catch (error) {
-        throw refusal(error);
+        checkLive(code);
+        if (signals.isRaised) throwBeforeCall();
+        let result: unknown;
+        try {
+          cell[0] = address;
+          result = callOf(target)(...converted);
+        } catch (error) {
+          throw refusal(error);
+        }
+        if (signals.isRaised) throwAfterCall();
+        return receive === undefined ? result : receive(result);
+      } finally {
+        door?.leave();
       }
-      if (signals.isRaised) throwAfterCall();
-      return receive === undefined ? result : receive(result);
     };
     return Object.defineProperty(callable, "length", { value: checks.length });
   };

@@ -1,5 +1,6 @@
 /** Makes machine code callable as a typed function. */
 import { JitError } from "../base/errors.ts";
+import type { Door } from "../engine/contract.ts";
 import { announceCallable, isAnnouncing } from "../insight/announce.ts";
 import { codeName, nameCode } from "../insight/code-names.ts";
 import { refuseEntry, refuseKind, refuseLookUp, refuseReleased, refuseValue } from "../engine/refusals.ts";
@@ -20,7 +21,7 @@ import {
 const { isSpan, rx: rxOf, block: blockOf } = spanAccess;
 
 /** What this thread has made for each signature. */
-const callers = new SignatureTable<Caller>((types) => new Caller(types, checkLive));
+const callers = new SignatureTable<Caller>((types) => new Caller(types, checkLive, doorOf));
 
 /** How a function is made. */
 export interface FunctionOptions {
@@ -41,8 +42,8 @@ const NO_OPTIONS: FunctionOptions = {};
  * types, and then goes straight to the runtime's foreign function interface.
  *
  * The first function of a signature takes some ten microseconds, each further one a fraction of one, because they share
- * what is native. The code is not checked: wrong code, or a signature that does not fit it, can crash the process. Do not
- * release code while it runs.
+ * what is native. The code is not checked: wrong code, or a signature that does not fit it, can crash the process. Code that is
+ * released while it runs, below a callback or in another thread, runs to its end: see `JitAllocator.retire`.
  *
  * @param code the span
  * @param signature the types of the parameters and of the result; see {@link Signature}
@@ -145,6 +146,11 @@ function readOptions(options: unknown): FunctionOptions {
 
 function isOffset(value: unknown): value is number {
   return Number.isSafeInteger(value) && Number(value) >= 0;
+}
+
+/** The door of the code's allocator. */
+function doorOf(code: Code): Door | undefined {
+  return blockOf(isSpan(code) ? code : code.span).owner.door;
 }
 
 /**

@@ -137,7 +137,7 @@ export class JitRuntime implements Disposable {
   }
 
   /**
-   * Releases code, given its span or its start address (rx). The code must not be running.
+   * Releases code, given its span or its start address (rx), as `JitAllocator.release` does.
    * @throws JitError as `JitAllocator.release`
    */
   release(target: Span | Address): void {

@@ -17,6 +17,7 @@
  */
 import { generationsOf } from "./blocks.ts";
 import { lengthFrom } from "./granules.ts";
+import { RETIRED } from "./ledger.ts";
 import { Block, Header, Spans } from "./layout.ts";
 import type { State } from "./state.ts";
 
@@ -57,9 +58,13 @@ export function enterInLedger(words: Int32Array, block: number, granule: number)
   return generation;
 }
 
-/** Gives the next generation. It is always negative, so that it is never taken for a length or a mark. */
+/**
+ * Gives the next generation. It is always negative, so that it is never taken for a length or a mark, and never the one of
+ * all that was retired.
+ */
 function nextGeneration(words: Int32Array): number {
-  const generation = (words[Header.generation]! + 1) | -0x8000_0000;
+  const next = (words[Header.generation]! + 1) | -0x8000_0000;
+  const generation = next === RETIRED ? -0x8000_0000 : next;
   words[Header.generation] = generation;
   return generation;
 }
@@ -92,6 +97,17 @@ export function forgetAllocation(
     words[entry] = mark;
     words[block + Block.spans] = spans | Spans.marked | (isOwn ? 0 : Spans.foreign);
   }
+}
+
+/**
+ * Ends all spans of the allocation that begins at `granule`, which stays allocated, but for the one that `alloc` made: that
+ * knows by itself. Not for a ledger. The
+ * table of generations may be made.
+ */
+export function endSpansOf(state: State, block: number, granule: number): void {
+  if (state.words[block + Block.spans] === Spans.none) return;
+  generationsOf(state, block);
+  forgetAllocation(state.words, block, granule, 0, false);
 }
 
 /** Notes in a ledger that an allocation now has `newCount` granules. Does nothing for another table. */

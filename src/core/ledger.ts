@@ -12,6 +12,28 @@ import { broken } from "./broken.ts";
 import { Block, Spans } from "./layout.ts";
 
 /**
+ * The generation of an allocation that was retired: it has ended for everybody, and its granules are not free yet. No other
+ * allocation has it.
+ */
+export const RETIRED = -1;
+
+/**
+ * Ends the allocation that begins at `granule`, in one write: its spans and its address are no longer live, its granules stay
+ * in use. Precondition: the block has a ledger.
+ */
+export function retireEntry(words: Int32Array, block: number, granule: number): void {
+  words[words[block + Block.generations]! + granule] = RETIRED;
+}
+
+/** Whether the allocation that begins at `granule` was retired. */
+export function isRetired(words: Int32Array, block: number, granule: number): boolean {
+  return (
+    (words[block + Block.spans]! & Spans.ledger) !== 0 &&
+    words[words[block + Block.generations]! + granule] === RETIRED
+  );
+}
+
+/**
  * Calls `visit` for each allocation that the ledger at `generations` has from granule `start` on, in order. Clears stray
  * lengths of a thread that stopped halfway, whose generation was not written yet or was cleared already.
  * @throws Error for no valid ledger: it does not lie in the buffer, or an allocation does not lie in it

@@ -1,7 +1,7 @@
 /** Sums and copies for statistics and pictures; not on any hot path. */
 import { checkExtent } from "./broken.ts";
 import { treeFirst, treeNext } from "./block-tree.ts";
-import { Block, Size, Word } from "./layout.ts";
+import { Block, Header, Size, Word } from "./layout.ts";
 
 /** Live allocations in a block. */
 export function liveCountOf(words: Int32Array, block: number): number {
@@ -44,4 +44,17 @@ export function granulesOf(words: Int32Array, block: number): Uint8Array {
     granules[granule] = 1 - free + stop;
   }
   return granules;
+}
+
+/** The granules at which the allocations of a block begin. */
+export function startsOf(words: Int32Array, block: number): number[] {
+  const granules = granulesOf(words, block);
+  const starts: number[] = [];
+  let isInside = false;
+  for (let granule = words[Header.padding]!; granule < granules.length; granule++) {
+    if (granules[granule] === 0) continue;
+    if (!isInside) starts.push(granule);
+    isInside = granules[granule] === 1;
+  }
+  return starts;
 }

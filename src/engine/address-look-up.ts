@@ -26,6 +26,7 @@ export class AddressLookUp {
   beginningAt(address: Address, action: string): MappedBlock {
     const status = this.#core.locateStart(address);
     if (status !== Status.ok) throw this.refuse(action, address, status);
+    this.#refuseRetired(action, address);
     return this.#blocks.at(this.#core.block);
   }
 
@@ -34,10 +35,18 @@ export class AddressLookUp {
     const core = this.#core;
     if (typeof rx === "number" && core.begins(rx)) {
       core.noteStart(rx);
-      return;
+    } else {
+      const status = isIndex(rx) ? core.locate(rx) : Status.unknownAddress;
+      if (status !== Status.ok) throw this.refuse("query", rx, status);
     }
-    const status = isIndex(rx) ? core.locate(rx) : Status.unknownAddress;
-    if (status !== Status.ok) throw this.refuse("query", rx, status);
+    this.#refuseRetired("query", rx);
+  }
+
+  /** Refuses the place that the core names if it only waits to be freed. */
+  #refuseRetired(action: string, address: Address): void {
+    const { limbo } = this.#allocator;
+    if (!limbo.isEmpty && limbo.has(this.#core.block, this.#core.granule))
+      throw this.refuse(action, address, Status.notAllocated);
   }
 
   /** The start address of the allocation that contains `rx`. @throws JitError where there is none */

@@ -25,6 +25,8 @@ const FILLED_AT_ONCE_BYTES = 2 ** 30;
 export class BlockMemory {
   /** Where the memory of the blocks comes from. */
   readonly source: BlockSource;
+  /** Frees what was retired and that nobody can be running any more; returns true where that was something. */
+  reclaim: (() => boolean) | undefined;
   #owner: SpanOwner;
   readonly #core: Core;
   readonly #memory: VirtualMemory;
@@ -115,6 +117,7 @@ export class BlockMemory {
   makeRoom(pool: number, count: number, size: number): boolean {
     needMuchStack();
     const core = this.#core;
+    if (this.reclaim?.() === true && core.alloc(pool, count)) return false;
     const smallest = planBlock(core, pool, count, true);
     if (smallest === 0) {
       if (allocFromAnyHole(core, pool, count)) return false;
@@ -316,10 +319,15 @@ export class BlockMemory {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** Releases everything in a block, fills it, and replaces the object that stands for it: earlier spans so learn that they have ended. */
+  /** Releases everything in a block, fills it, and ends its spans. */
   clear(mapped: MappedBlock): void {
     if (this.#options.fillUnusedMemory) this.fill(mapped, 0, mapped.sizeBytes, true);
     clearBlock(this.#core, mapped.block);
+    this.renew(mapped);
+  }
+
+  /** Replaces the object that stands for a block: earlier spans so learn that they have ended. Returns the new one. */
+  renew(mapped: MappedBlock): MappedBlock {
     mapped.close();
     mapped.isMapped = false;
     const { block, rx, rw, sizeBytes, granuleShift, entry, serial, isShared, kind } = mapped;
@@ -328,6 +336,15 @@ export class BlockMemory {
     renewed.block = block;
     renewed.wasWritten = mapped.wasWritten;
     this.#enter(renewed, entry, serial);
+    return renewed;
+  }
+
+  /** Ends all spans, of blocks that stay mapped for whoever is running them. */
+  endSpans(): void {
+    for (const mapped of this.all()) {
+      mapped.close();
+      mapped.isMapped = false;
+    }
   }
 
   /** Unmaps a block and removes it from the core, even if it has allocations. Where the system refuses, nothing changed. */

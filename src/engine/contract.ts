@@ -12,12 +12,34 @@ export interface SpanHandle {
   readonly size: number;
 }
 
+/**
+ * The door of machine code that other threads may release: whoever runs such code enters before, then checks that the code is
+ * live, and leaves when it has returned. In this order: code that was live behind the entry stays where it is until the leave.
+ */
+export interface Door {
+  /** May be called again before the leave, from a callback: each entry needs its leave. */
+  enter(): void;
+  leave(): void;
+}
+
+/** What was retired and is not free yet: still an allocation for the core, and for nobody else. */
+export interface RetiredPlaces {
+  readonly isEmpty: boolean;
+  /** How many there are, and their bytes. */
+  readonly count: number;
+  readonly sizeBytes: number;
+  /** Whether the allocation that begins at a granule of a block is one. */
+  has(block: number, granule: number): boolean;
+}
+
 /** The operations that a span calls on its allocator. */
 export interface SpanOwner {
   /** Whether the processor can run code in this memory; false for simulated memory. */
   readonly isExecutable: boolean;
   /** Changes whenever a span may have ended; NaN where that is unknown, because other threads can release. */
   readonly releaseCount: number;
+  /** Undefined where no other thread can release, so that nobody has to know who is inside. */
+  readonly door: Door | undefined;
   isLive(span: SpanHandle): boolean;
   sizeOf(span: SpanHandle): number;
   read(span: SpanHandle, offset: number, length: number | undefined): Uint8Array;

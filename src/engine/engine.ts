@@ -1,32 +1,25 @@
 /** One allocator in one thread: the core decides, the virtual memory acts, and an operation that fails changes nothing. */
-import { AddressLookUp } from "./address-look-up.ts";
+import { callbacks } from "../base/callbacks.ts";
 import type { AllocatorOperations } from "./operations.ts";
-import { BlockMemory } from "./block-memory.ts";
-import { BlockTrims } from "./block-trims.ts";
-import type { CachePolicy, ModuleTicket, Observer, SharedParts, SpanOwner, SpanToken } from "./contract.ts";
-import type { Core } from "../core/core.ts";
+import type { CachePolicy, ModuleTicket, Observer, SharedParts, SpanToken } from "./contract.ts";
+import { EngineParts } from "./engine-parts.ts";
 import { enterInLedger } from "../core/generations.ts";
 import { Kind } from "../core/layout.ts";
 import { Status } from "../core/status.ts";
-import { verifyStructure } from "../core/verify.ts";
 import type { Address } from "../ffi/contract.ts";
-import { fillCutOff, fillReleased, fillTaken } from "./filling.ts";
-import { keepBuffer, makeCore } from "./make-core.ts";
+import { fillReleased, fillTaken } from "./filling.ts";
+import { keepBuffer } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import { observe } from "./observation.ts";
 import { largestRequestOf } from "./options.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { removeDoomed } from "./doomed-blocks.ts";
 import * as refusals from "./refusals.ts";
-import { SpanBytes } from "./span-bytes.ts";
-import { SpanIdentity } from "./span-identity.ts";
+import { shrinkTo } from "./shrinking.ts";
 import { spanAccess } from "./span.ts";
 import type { Span } from "./span.ts";
 import * as stack from "../base/stack.ts";
-import { uniqueName } from "../base/unique.ts";
-import { describeBlock, statisticsOf } from "./statistics.ts";
-import type { BlockInfo, Statistics } from "./statistics.ts";
-import type { AddressRange, VirtualMemory } from "../vm/contract.ts";
+import type { VirtualMemory } from "../vm/contract.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
 const { needMuchStack, needStack, needStackAtFirst } = stack;
@@ -36,19 +29,7 @@ const { block: blockOf, granule: granuleOf, isChecked, end: endSpan } = spanAcce
  * The inside of a JitAllocator. Checks the arguments, which come from users. Takes no lock: in a shared allocator,
  * SharedEngine stands before it.
  */
-export class Engine implements AllocatorOperations {
-  readonly core: Core;
-  readonly blocks: BlockMemory;
-  readonly trims: BlockTrims;
-  readonly isExecutable: boolean;
-  readonly options: Readonly<ResolvedJitAllocatorOptions>;
-  /** The name by which the system tells this allocator's memory from all other. */
-  readonly tagName: string;
-  /** The object that spans call: this one, or the SharedEngine that locks before it calls this one. */
-  owner: SpanOwner = this;
-  readonly #addresses: AddressLookUp;
-  readonly #identity: SpanIdentity;
-  readonly #bytes: SpanBytes;
+export class Engine extends EngineParts implements AllocatorOperations {
   readonly #granuleShift: number;
   readonly #poolsPerKind: 1 | 3;
   readonly #fills: boolean;
@@ -60,34 +41,22 @@ export class Engine implements AllocatorOperations {
   #isPlain = false;
   readonly #granuleMask: number;
   #isDisposed = false;
-  /**
-   * Counts the operations that may have ended a span. While the count stays the same, every span that was live is live,
-   * so a function need not look its span up at each call. NaN, which equals nothing, forces the look-up: it must be NaN
-   * once other threads can release.
-   */
-  releaseCount = 0;
-
   constructor(options: Readonly<ResolvedJitAllocatorOptions>, memory: VirtualMemory, shared?: SharedParts) {
-    this.options = options;
-    this.tagName = shared?.tagName ?? uniqueName();
+    super(options, memory, shared);
     this.#granuleShift = 31 - Math.clz32(options.granularity);
     this.#poolsPerKind = options.useMultiplePools ? 3 : 1;
     this.#fills = options.fillUnusedMemory;
     this.#granuleMask = options.granularity - 1;
     this.#largestSize = largestRequestOf(options);
-    this.core = makeCore(options, shared?.buffer);
-    this.blocks = new BlockMemory(this, this.core, memory, options, this.tagName);
-    this.trims = new BlockTrims(this.core, this.blocks, memory);
-    this.#addresses = new AddressLookUp(this.core, this.blocks, this);
-    this.#identity = new SpanIdentity(this.core, this.blocks, this);
-    this.#bytes = new SpanBytes(this.#identity, this.blocks);
-    this.isExecutable = memory.name !== "simulated";
   }
 
-  /** Sends the first operations, which call most functions for the first time, the long way: it checks for more stack. */
+  /**
+   * Sends the first operations, which call most functions for the first time, the long way: it checks for more stack. And
+   * those that come while something waits in limbo.
+   */
   #warmUp(): void {
-    if (!needStackAtFirst()) return;
-    this.#isPlain = !this.#fills;
+    if (!needStackAtFirst() || !this.own.drain()) return;
+    this.#isPlain = !this.#fills && this.owner === this;
     if (this.#poolsPerKind === 1 && !this.#fills) this.#largestPlainSize = this.#largestSize;
   }
 
@@ -133,10 +102,10 @@ export class Engine implements AllocatorOperations {
   #allocatedSpan(isInNewBlock: boolean): Span {
     const { block, granule } = this.core;
     try {
-      return this.#identity.make(block, granule);
+      return this.identity.make(block, granule);
     } catch (error) {
       const mapped = this.blocks.at(block);
-      this.#free(mapped, granule, true);
+      this.free(mapped, granule, true);
       if (isInNewBlock && mapped.isMapped) this.blocks.remove(mapped);
       throw error;
     }
@@ -186,7 +155,7 @@ export class Engine implements AllocatorOperations {
   release(target: Span | Address): void {
     needStack();
     this.releaseCount++;
-    if (typeof target === "number" && this.#isPlain) {
+    if (typeof target === "number" && this.#isPlain && callbacks.depth === 0) {
       const status = this.core.release(target);
       if (status !== Status.ok) this.#finishRelease(target, status);
     } else {
@@ -196,7 +165,7 @@ export class Engine implements AllocatorOperations {
 
   /** Releases a span that `alloc` made, where nothing has to be looked up; else returns false, and changes nothing. */
   #releaseOwn(span: Span): boolean {
-    if (this.#fills || !this.#identity.isSole(span)) return false;
+    if (this.#fills || !this.identity.isSole(span)) return false;
     const { block } = blockOf(span);
     const status = this.core.free(block, granuleOf(span), true);
     if (status === Status.surplusBlock) return false;
@@ -209,26 +178,39 @@ export class Engine implements AllocatorOperations {
   #finishRelease(address: Address, status: Status): void {
     if (status === Status.sparse) this.trims.trimSparse(this.core.block);
     else if (status === Status.surplusBlock) this.blocks.remove(this.blocks.at(this.core.block));
-    else throw this.#addresses.refuse("release", address, status);
+    else throw this.addresses.refuse("release", address, status);
   }
 
   #releaseTarget(target: Span | Address): void {
     if (!this.#isPlain) this.#warmUp();
-    if (typeof target !== "number") {
-      if (!this.#releaseOwn(target)) this.#freeSpan(this.#identity.liveBlock(target, "release"), target);
+    if (this.own.isInside) this.#retire(target);
+    else if (typeof target !== "number") {
+      if (!this.#releaseOwn(target)) this.#freeSpan(this.identity.liveBlock(target, "release"), target);
     } else {
-      const mapped = this.#addresses.beginningAt(target, "release");
-      this.#free(mapped, this.core.granule, false);
+      const mapped = this.addresses.beginningAt(target, "release");
+      this.free(mapped, this.core.granule, false);
     }
   }
 
+  /** Ends a live allocation of whose code this thread may be in the middle. */
+  #retire(target: Span | Address): void {
+    this.own.retire(this.find(target, "release"), this.core.granule);
+    if (typeof target !== "number") endSpan(target);
+    this.takeLongWay();
+  }
+
+  /** {@link #warmUp} finds out when nothing is in limbo any more. */
+  protected takeLongWay(): void {
+    this.#isPlain = false;
+    this.#largestPlainSize = 0;
+  }
+
   #freeSpan(mapped: MappedBlock, span: Span): void {
-    this.#free(mapped, granuleOf(span), !isChecked(span));
+    this.free(mapped, granuleOf(span), !isChecked(span));
     endSpan(span);
   }
 
-  /** Releases the allocation that begins at `granule`; `isOwn` says that it goes through the span that `alloc` made. */
-  #free(mapped: MappedBlock, granule: number, isOwn: boolean): void {
+  free(mapped: MappedBlock, granule: number, isOwn: boolean): void {
     const core = this.core;
     if (this.#fills && !core.isLastOfSurplus(mapped.block)) fillReleased(core, this.blocks, mapped, granule);
     const status = core.free(mapped.block, granule, isOwn);
@@ -244,8 +226,8 @@ export class Engine implements AllocatorOperations {
     needMuchStack();
     this.#warmUp();
     this.releaseCount++;
-    for (const span of spans) this.#identity.liveBlock(span, "release");
-    removeDoomed(this.core, this.blocks, spans);
+    for (const span of spans) this.identity.liveBlock(span, "release");
+    if (!this.own.isInside) removeDoomed(this.core, this.blocks, spans);
     for (const span of spans) if (this.isLive(span)) this.#releaseTarget(span);
   }
 
@@ -257,25 +239,10 @@ export class Engine implements AllocatorOperations {
 
   #shrinkTarget(target: Span | Address, newSize: number): void {
     this.#warmUp();
-    const core = this.core;
-    const isAddress = typeof target === "number";
-    const mapped = isAddress
-      ? this.#addresses.beginningAt(target, "shrink")
-      : this.#identity.liveBlock(target, "shrink");
-    const granule = isAddress ? core.granule : granuleOf(target);
-    const count = core.lengthAt(mapped.block, granule);
-    const size = count << mapped.granuleShift;
-    if (!refusals.isIndex(newSize) || newSize > size) throw refusals.refuseNewSize(newSize, size);
-    const newCount = (newSize + (1 << mapped.granuleShift) - 1) >>> mapped.granuleShift;
-    if (newCount === count) return;
-    if (newCount === 0) {
-      this.releaseCount++;
-      if (isAddress) this.#free(mapped, granule, false);
-      else this.#freeSpan(mapped, target);
-      return;
-    }
-    if (this.#fills) fillCutOff(core, this.blocks, mapped, granule, count, newCount);
-    core.shrink(mapped.block, granule, count, newCount);
+    const mapped = this.find(target, "shrink");
+    if (shrinkTo(this.core, this.blocks, mapped, newSize, this.#fills)) return;
+    this.releaseCount++;
+    this.#releaseTarget(target);
   }
 
   // --- spans --------------------------------------------------------------------------------------------------
@@ -283,74 +250,36 @@ export class Engine implements AllocatorOperations {
   query(rx: Address): Span {
     needStack();
     this.#warmUp();
-    this.#addresses.containing(rx);
-    return this.#identity.makeAnother(this.core.block, this.core.granule);
+    this.addresses.containing(rx);
+    return this.identity.makeAnother(this.core.block, this.core.granule);
   }
 
   queryAddress(rx: Address): Address {
-    return typeof rx === "number" && this.core.begins(rx) ? rx : this.#addresses.startOf(rx);
+    return typeof rx === "number" && this.#isPlain && this.core.begins(rx) ? rx : this.addresses.startOf(rx);
   }
 
   spanOf(token: SpanToken): Span {
     needStack();
     this.#warmUp();
-    return this.#identity.spanOf(token);
+    return this.identity.spanOf(token);
   }
 
   tokenOf(span: Span): SpanToken {
     needStack();
     this.#warmUp();
-    return this.#identity.tokenOf(span);
-  }
-
-  isLive(span: Span): boolean {
-    return this.#identity.isLive(span);
-  }
-
-  releaseIfLive(span: Span): void {
-    if (this.isLive(span)) this.release(span);
+    return this.identity.tokenOf(span);
   }
 
   observe(observer: Observer): void {
     observe(this, observer);
   }
 
-  sizeOf(span: Span): number {
-    return this.isLive(span) ? this.#identity.liveSize(span, blockOf(span)) : 0;
-  }
-
-  read(span: Span, offset: number, length: number | undefined): Uint8Array {
-    return this.#bytes.read(span, offset, length);
-  }
-
-  writeBytes(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
-    this.#bytes.write(span, offset, bytes, policy);
-  }
-
-  patch(span: Span, offset: number, bytes: Uint8Array): void {
-    needMuchStack();
-    this.#bytes.patch(span, offset, bytes);
-  }
-
-  store(span: Span, offset: number, bytes: Uint8Array): void {
-    needMuchStack();
-    this.#bytes.store(span, offset, bytes);
-  }
-
-  copyToWrite(span: Span): Uint8Array {
-    return this.#bytes.copy(span);
-  }
-
   writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void {
     needStack();
     this.#warmUp(); // before anything is written: the shrink at the end may need as much stack
-    const length = this.#bytes.writeBack(span, code, kept, policy);
+    const length = this.bytes.writeBack(span, code, kept, policy);
     // The shrink comes last: if the flush fails, the span is as long as it was.
     if (length !== undefined) this.#shrinkTarget(span, length);
-  }
-
-  flushRange(mapped: MappedBlock, start: number, end: number): void {
-    this.blocks.flush(mapped, start, end - start);
   }
 
   // --- all at once --------------------------------------------------------------------------------------------
@@ -360,9 +289,18 @@ export class Engine implements AllocatorOperations {
     needMuchStack();
     this.checkOpen("reset");
     this.releaseCount++;
+    if (this.own.isInside) {
+      this.own.retireAll();
+      this.takeLongWay();
+      return;
+    }
     const kept = policy === "soft" && !this.options.immediateRelease ? this.blocks.oldest() : [];
-    this.blocks.removeAllBut(kept);
-    for (const mapped of kept) this.blocks.clear(mapped);
+    try {
+      this.blocks.removeAllBut(kept);
+      for (const mapped of kept) this.blocks.clear(mapped);
+    } finally {
+      if (!this.own.isEmpty) this.own.forgetGone();
+    }
   }
 
   /** Gives the memory of all free pages back to the system. Returns bytes. */
@@ -373,13 +311,15 @@ export class Engine implements AllocatorOperations {
   }
 
   dispose(): void {
-    if (this.#isDisposed) return;
+    if (this.#isDisposed && !this.own.isEnding) return;
     needMuchStack();
     this.releaseCount++;
-    this.blocks.removeAllBut([]);
-    this.blocks.source.releaseRange();
+    if (!this.own.postponeEnd()) {
+      this.blocks.removeAllBut([]);
+      this.blocks.source.releaseRange();
+    }
     this.closeDown();
-    if (this.owner === this) keepBuffer(this.core, this.options);
+    if (this.owner === this && !this.own.isEnding) keepBuffer(this.core, this.options);
   }
 
   /** Refuses every operation from now on: the blocks are unmapped, or belong to other threads alone. */
@@ -389,30 +329,9 @@ export class Engine implements AllocatorOperations {
     this.#largestPlainSize = 0;
   }
 
-  get range(): AddressRange | undefined {
-    return this.blocks.source.range.range;
-  }
-
-  get maxReservedSize(): number {
-    return this.core.maxReservedBytes;
-  }
-
-  // --- telling ------------------------------------------------------------------------------------------------
-
-  statistics(): Statistics {
-    return statisticsOf(this.core, this.trims.residentBytes());
-  }
-
-  describeBlocks(): BlockInfo[] {
-    return this.blocks.all().map((mapped) => describeBlock(this.core, mapped));
-  }
-
-  verify(): void {
-    verifyStructure(this.core.words, this.core.doubles);
-    this.blocks.verify();
-  }
-
   checkOpen(action: string): void {
-    if (this.#isDisposed) throw refusals.refuseDisposed(action);
+    if (!this.#isDisposed) return;
+    if (this.own.isEnding && !this.own.isInside) this.dispose();
+    throw refusals.refuseDisposed(action);
   }
 }

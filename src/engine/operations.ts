@@ -32,6 +32,9 @@ export interface AllocatorOperations extends SpanOwner, WriteScopeOwner {
   dispose(): void;
   checkOpen(action: string): void;
   trim(): number;
+  /** Says that code may be running from now on, which nobody sees; {@link leave} says that it is not any more. */
+  enter(): void;
+  leave(): void;
   /** The range of all blocks; undefined where there is none, or none yet. */
   readonly range: AddressRange | undefined;
   /** Bytes: what all blocks together may reserve, which may be less than the options say. */

@@ -9,7 +9,7 @@ import * as generations from "../core/generations.ts";
 import * as granules from "../core/granules.ts";
 import { Spans } from "../core/layout.ts";
 import { Status } from "../core/status.ts";
-import type { SpanOwner, SpanToken } from "./contract.ts";
+import type { RetiredPlaces, SpanOwner, SpanToken } from "./contract.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import * as refusals from "./refusals.ts";
 import { spanAccess } from "./span.ts";
@@ -39,6 +39,7 @@ const NOT_GIVEN = [0, 0] as const;
 export interface SpanAllocator extends SpanOwner {
   /** The object that spans call: the allocator itself, or the SharedEngine that locks before it calls the allocator. */
   readonly owner: SpanOwner;
+  readonly limbo: RetiredPlaces;
   /** @throws JitError `ERR_DISPOSED` */
   checkOpen(action: string): void;
 }
@@ -91,7 +92,9 @@ export class SpanIdentity {
     const core = this.#core;
     if (isIndex(rx) && generation < 0 && core.locateStart(rx) === Status.ok) {
       const { block, granule } = core;
-      if (valueAt(core.words, block, granule) === generation) return this.makeAnother(block, granule);
+      const isLive = !this.#allocator.limbo.has(block, granule);
+      if (isLive && valueAt(core.words, block, granule) === generation)
+        return this.makeAnother(block, granule);
     }
     this.#allocator.checkOpen("look up");
     const isToken = isIndex(rx) && Number.isInteger(generation);

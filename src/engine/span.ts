@@ -213,10 +213,16 @@ export class Span implements Disposable {
   }
 
   /**
-   * Releases the memory. The code must not be running, or be called again.
+   * Releases the memory. If the code may be running it ends now, and its memory is used again later: see
+   * `JitAllocator.retire`.
    * @throws JitError `ERR_RELEASED` where the memory was released before; the system's refusal to unmap an empty block
    */
   release(): void {
+    this.#block.owner.release(this);
+  }
+
+  /** Releases the span while its code may be running: see `JitAllocator.retire`. @throws JitError as {@link release} */
+  retire(): void {
     this.#block.owner.release(this);
   }
 

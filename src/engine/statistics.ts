@@ -1,5 +1,6 @@
 import type { Core } from "../core/core.ts";
 import { granulesOf, liveCountOf, totalLiveCount, totalUsedBytes, usedBytesOf } from "../core/survey.ts";
+import type { RetiredPlaces } from "./contract.ts";
 import { kindName } from "./kinds.ts";
 import type { SpanKind } from "./kinds.ts";
 import type { MappedBlock } from "./mapped-block.ts";
@@ -8,7 +9,7 @@ import type { MappedBlock } from "./mapped-block.ts";
 export interface KindStatistics {
   /** Mapped blocks. */
   blockCount: number;
-  /** Live allocations. */
+  /** Allocations: those that are live, and those that were retired and are not free yet. */
   allocationCount: number;
   /** Bytes in use, including the padding of the blocks. */
   usedSize: number;
@@ -22,8 +23,10 @@ export interface Statistics {
   blockCount: number;
   /** Live allocations. */
   allocationCount: number;
-  /** Bytes in use, including the padding of the blocks. */
+  /** Bytes in use, including the padding of the blocks, and what was retired and may still be running. */
   usedSize: number;
+  /** Bytes of what was retired, or released, while it may be running: they come back when the threads inside have left. */
+  retiredSize: number;
   /** Bytes of all mapped blocks. */
   reservedSize: number;
   /** `reservedSize - usedSize`. */
@@ -55,9 +58,15 @@ export interface Statistics {
 /**
  * Counts.
  * @param residentSize bytes of all blocks for which the system holds memory
+ * @param limbo what is no longer live, and not free yet
  * @param stateBytes bytes of metadata beside the core's buffer
  */
-export function statisticsOf(core: Core, residentSize: number, stateBytes = 0): Statistics {
+export function statisticsOf(
+  core: Core,
+  residentSize: number,
+  limbo: RetiredPlaces,
+  stateBytes = 0,
+): Statistics {
   const { words, doubles, blockCount, reservedBytes } = core;
   const overheadSize = core.overheadBytes + stateBytes;
   const usedSize = totalUsedBytes(words, doubles);
@@ -65,8 +74,9 @@ export function statisticsOf(core: Core, residentSize: number, stateBytes = 0): 
   const unusedSize = reservedBytes - usedSize;
   return {
     blockCount,
-    allocationCount: totalLiveCount(words, doubles),
+    allocationCount: totalLiveCount(words, doubles) - limbo.count,
     usedSize,
+    retiredSize: limbo.sizeBytes,
     reservedSize: reservedBytes,
     unusedSize,
     residentSize,
@@ -103,7 +113,7 @@ export interface BlockInfo {
   size: number;
   /** Bytes per granule: the granularity of the block's pool. */
   granularity: number;
-  /** Live allocations in it. */
+  /** Allocations in it: those that are live, and those that were retired and are not free yet. */
   allocationCount: number;
   /** Bytes in use, including its padding. */
   usedSize: number;

@@ -210,7 +210,8 @@ export class JitModule implements Disposable {
   }
 
   /**
-   * Releases all of its spans and veneers. None of its code may be running. Spans that have ended already are left alone.
+   * Releases all of its spans and veneers. Those that may be running end now, and their memory is used again later: see
+   * `JitAllocator.retire`. Spans that have ended already are left alone.
    *
    * @throws JitError `ERR_RELEASED`; the system's refusal to unmap a block. Where it refuses the first one that has to go,
    *   nothing has changed; call again
@@ -219,6 +220,11 @@ export class JitModule implements Disposable {
     if (this.isReleased) throw refuseReleased("release", this.spans[0]?.rx ?? 0);
     releaseLive(this.#operations, this.#ticket, this.spans, this.#veneers);
     this.#isReleased = true;
+  }
+
+  /** Releases the module while its code may be running. @throws JitError as {@link release} */
+  retire(): void {
+    this.release();
   }
 
   /** The printed name: `JitModule 3`. The number is unique in this thread, so that assertions tell modules apart. */

@@ -8,6 +8,7 @@
  *
  * One for each thread, since each thread has its own modules.
  */
+import { callbacks } from "../base/callbacks.ts";
 import { JitError, formatAddress } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
 
@@ -29,15 +30,13 @@ export const signals = {
 let pendingError: unknown = NONE;
 /** The address of a callback that was called after its release. */
 let releasedAddress: Address | undefined;
-/** How many callbacks of this thread are running, one below the other. */
-let depth = 0;
 
 /** What {@link beginCallback} returns for {@link endCallback}. */
 export type OuterError = unknown;
 
 /** Called when a callback begins. Calls of machine code in it throw what is raised in it, and nothing from before. */
 export function beginCallback(): OuterError {
-  depth++;
+  callbacks.depth++;
   if (!signals.isRaised) return NONE;
   const outer = pendingError;
   settle(NONE, releasedAddress);
@@ -46,14 +45,14 @@ export function beginCallback(): OuterError {
 
 /** Called when a callback ends. @param outer what {@link beginCallback} returned */
 export function endCallback(outer: OuterError): void {
-  depth--;
+  callbacks.depth--;
   // Only the first error of a call is thrown: the later ones came of the zeros that it left.
   if (outer !== NONE) settle(outer, releasedAddress);
 }
 
 /** Whether a callback of this thread is running, so that machine code is on the stack below it. */
 export function isInCallback(): boolean {
-  return depth > 0;
+  return callbacks.depth > 0;
 }
 
 /** Keeps the error of a callback until the machine code has returned. */

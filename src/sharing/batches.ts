@@ -1,4 +1,5 @@
 /** Tells which thread made an allocation, by its generation: generations are handed out to threads in batches. */
+import { RETIRED } from "../core/ledger.ts";
 import { Batches, Field, Given, Members } from "./layout.ts";
 
 /** The bits of a generation that number it within its batch. */
@@ -8,9 +9,9 @@ const LAST_OF_BATCH = 2 ** Batches.shift - 1;
 const COUNTER = 0x7fff_ffff;
 const SIGN = -0x8000_0000;
 
-/** Whether a generation is the last of its batch: the next one needs a new batch. */
+/** Whether a generation is the last of its batch: the next one needs a new batch. The very last one is that of the retired. */
 export function isLastOfBatch(generation: number): boolean {
-  return (generation & LAST_OF_BATCH) === LAST_OF_BATCH;
+  return (generation & LAST_OF_BATCH) === LAST_OF_BATCH || (generation | SIGN) === RETIRED - 1;
 }
 
 /** The batch of a generation. */

@@ -42,8 +42,7 @@ export function shareEngine(engine: Engine, memory: VirtualMemory): SharedEngine
     shared.enrol();
     engine.core.seal = seal;
   } catch (error) {
-    engine.owner = engine; // no other thread knows of the attempt
-    engine.releaseCount = releaseCount + 1;
+    engine.ownAgain(releaseCount + 1); // no other thread knows of the attempt
     throw error;
   }
   return shared;

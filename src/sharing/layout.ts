@@ -4,8 +4,8 @@
  *
  * It is read as 32-bit integers (`words`), as doubles over the same bytes (`doubles`), and the owners as 16-bit integers.
  * ```
- * ┌ fields ┬ journal ┬ members: 4 integers each ┬ given: 1 each ┬ batches: an owner each ┬ blocks: 12 integers each ┐
- * └────────┴─────────┴──────────────────────────┴───────────────┴────────────────────────┴──────────────────────────┘
+ * ┌ fields ┬ journal ┬ members: 4 each ┬ given: 1 each ┬ batches: an owner each ┬ inside: 16 each ┬ limbo: 3 each ┬ blocks: 12 each ┐
+ * └────────┴─────────┴─────────────────┴───────────────┴────────────────────────┴─────────────────┴───────────────┴─────────────────┘
  * ```
  * Pages that are never touched are never committed: the system commits the pages of such a buffer one by one. That is so
  * because the buffer is made growable, although it never grows (shared-state.ts).
@@ -15,7 +15,7 @@ export const enum Format {
   /** "JITS" in ASCII: tells this buffer from any other. */
   magic = 0x4a495453,
   /** Counts up whenever the meaning of a field changes. */
-  version = 5,
+  version = 6,
 }
 
 export const enum Field {
@@ -72,7 +72,21 @@ export const enum Field {
   sealing = 32,
   /** As a double: the lowest address that was ever data's in the range; 0 = none was. */
   dataStart = 34,
-  count = 36,
+  /** 1 = who enters machine code orders its own stores: the system has no barrier for those of all threads (inside.ts). */
+  isFencing = 36,
+  /** The highest number of a member that has ever entered machine code; 0 = none has. */
+  lastCaller = 37,
+  /** The queue of limbo: its first entry, how many it has, and how many of these, at its end, have no era yet (limbo.ts). */
+  limboHead = 38,
+  limboCount = 39,
+  limboNew = 40,
+  /** How many allocations wait in limbo without an entry in the queue, which was full. */
+  limboBeyond = 41,
+  /** As a double: the bytes of all allocations in limbo. */
+  limboBytes = 42,
+  /** The era, on a cache line of its own: who enters machine code reads it, and it seldom changes (inside.ts). Never 0. */
+  era = 48,
+  count = 64,
 }
 
 /** The values of `Field.intent`. A repair finishes the operation. */
@@ -130,9 +144,31 @@ export const enum Batches {
   integers = count >> 1,
 }
 
+/** For each member: whether it is inside machine code, and since when. Each has a cache line of its own, which it writes often. */
+export const enum Inside {
+  start = (Batches.start + Batches.integers + 15) & ~15,
+  integers = 16,
+  /** The era in which the member entered; 0 = it is outside. Written by that member alone, without the lock. */
+  era = 0,
+  /** 1 = it has entered at least once. */
+  isCaller = 1,
+}
+
+/** The queue of allocations that were retired: places, in the order in which they were. */
+export const enum Limbo {
+  start = Inside.start + Members.count * Inside.integers,
+  integers = 3,
+  block = 0,
+  granule = 1,
+  /** The era up to which a thread that has entered may be running it; 0 = not known yet. */
+  era = 2,
+  /** Few programs have so many waiting. The rest is found in the ledgers, which takes longer. */
+  capacity = 4096,
+}
+
 /** The register of blocks: the one place that is right about the blocks at every instant. */
 export const enum Entry {
-  start = Batches.start + Batches.integers,
+  start = Limbo.start + Limbo.capacity * Limbo.integers,
   integers = 12,
   /** Below 0 = its block is being unmapped. */
   serial = 0,

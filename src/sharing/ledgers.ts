@@ -1,8 +1,8 @@
 /** Reads and changes the ledgers of all blocks of a shared allocator. The caller holds the lock. */
 import { admitSpans, findBlock, generationsOf } from "../core/blocks.ts";
 import { makeLedger, valueAt } from "../core/generations.ts";
-import { readLedger } from "../core/ledger.ts";
-import { granulesOf } from "../core/survey.ts";
+import { readLedger, RETIRED } from "../core/ledger.ts";
+import { startsOf } from "../core/survey.ts";
 import type { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
@@ -17,10 +17,13 @@ import type { SharedState } from "./shared-state.ts";
 export class SharedLedgers {
   readonly #engine: Engine;
   readonly #state: SharedState;
+  readonly #release: (address: Address) => void;
 
-  constructor(engine: Engine, state: SharedState) {
+  /** @param release releases an allocation; the lock is held */
+  constructor(engine: Engine, state: SharedState, release: (address: Address) => void) {
     this.#engine = engine;
     this.#state = state;
+    this.#release = release;
   }
 
   /**
@@ -34,7 +37,7 @@ export class SharedLedgers {
       if (!admitSpans(core, block)) throw outOfMetadata(blocks.at(block).sizeBytes, core.metadataLimit);
     }
     const contents = blocks.all().map((mapped) => {
-      const starts = this.#startsOf(mapped.block);
+      const starts = startsOf(core.words, mapped.block);
       return { mapped, starts, values: starts.map((granule) => valueAt(core.words, mapped.block, granule)) };
     });
     // From here on nothing can fail.
@@ -47,19 +50,6 @@ export class SharedLedgers {
     return contents.flatMap(({ values }) => values.filter((value) => value < 0));
   }
 
-  /** The granules at which the allocations of a block begin. */
-  #startsOf(block: number): number[] {
-    const { core, options } = this.#engine;
-    const granules = granulesOf(core.words, block);
-    const starts: number[] = [];
-    for (let granule = options.disableInitialPadding ? 0 : 1; granule < granules.length; granule++) {
-      if (granules[granule] === 0) continue;
-      starts.push(granule);
-      granule += core.lengthAt(block, granule) - 1;
-    }
-    return starts;
-  }
-
   /** The start addresses of a member's live allocations. */
   allocationsBy(member: number): Address[] {
     return this.#addressesOf((batch) => this.#state.batches.ownerOfBatch(batch) === member);
@@ -69,7 +59,7 @@ export class SharedLedgers {
   #addressesOf(isWanted: (batch: number) => boolean): Address[] {
     const addresses: Address[] = [];
     this.#read((entry, granule, generation) => {
-      if (!isWanted(batchOf(generation))) return;
+      if (generation === RETIRED || !isWanted(batchOf(generation))) return;
       addresses.push(entry.rx + granule * 2 ** this.#engine.core.granuleShiftOf(entry.pool));
     });
     return addresses;
@@ -120,7 +110,7 @@ export class SharedLedgers {
     const failures: JitError[] = [];
     for (const address of addresses) {
       try {
-        this.#engine.release(address);
+        this.#release(address);
       } catch (error) {
         if (!(error instanceof JitError)) throw error;
         failures.push(error);
@@ -141,7 +131,9 @@ export class SharedLedgers {
   /** The number of live allocations of each batch that has any. */
   #countByBatch(): ReadonlyMap<number, number> {
     const counts = new Map<number, number>();
-    this.#read((_entry, _granule, generation) => addOne(counts, batchOf(generation)));
+    this.#read((_entry, _granule, generation) => {
+      if (generation !== RETIRED) addOne(counts, batchOf(generation));
+    });
     return counts;
   }
 
@@ -160,7 +152,7 @@ export class SharedLedgers {
     const generations: number[] = [];
     this.#read((entry, _granule, generation) => {
       addOne(live, entry.block);
-      generations.push(generation);
+      if (generation !== RETIRED) generations.push(generation);
     });
     this.#state.batches.verify(generations);
     for (const { block, rx, rw, sizeBytes } of staying) {

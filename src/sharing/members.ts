@@ -4,7 +4,7 @@ import { Field, Members } from "./layout.ts";
 import type { HolderInspector } from "./lock.ts";
 
 /** What the system can tell about threads. */
-export type ThreadInspector = Pick<SharingSupport, "currentThread" | "isAlive">;
+export type ThreadInspector = Pick<SharingSupport, "currentThread" | "isAlive" | "orderStores">;
 
 /**
  * Native thread ids are below this on every system. Ids from here on are made up, for threads that the system cannot

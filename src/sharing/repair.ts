@@ -2,7 +2,7 @@
 import { indexAll } from "../core/run-index.ts";
 import { restoreLookUp } from "../core/lookup.ts";
 import { rebuild } from "../core/rebuild.ts";
-import { readLedger } from "../core/ledger.ts";
+import { readLedger, RETIRED } from "../core/ledger.ts";
 import { isSetUp, shiftOfPool } from "../core/state.ts";
 import { granulesOf } from "../core/survey.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -10,6 +10,7 @@ import { JitError } from "../base/errors.ts";
 import { coreOptionsOf } from "../engine/options.ts";
 import { batchOf } from "./batches.ts";
 import { Intent } from "./layout.ts";
+import type { Limbo } from "./limbo.ts";
 import type { SharedState } from "./shared-state.ts";
 
 /**
@@ -17,7 +18,12 @@ import type { SharedState } from "./shared-state.ts";
  * memory that is mapped and not registered. May be interrupted anywhere and repeated. Afterwards all threads, this one
  * too, must renew what they keep for themselves.
  */
-export function repair(engine: Engine, state: SharedState, isOver: (member: number) => boolean): void {
+export function repair(
+  engine: Engine,
+  state: SharedState,
+  limbo: Limbo,
+  isOver: (member: number) => boolean,
+): void {
   const { core, blocks } = engine;
   const { register } = state;
   register.bumpEpoch();
@@ -27,8 +33,11 @@ export function repair(engine: Engine, state: SharedState, isOver: (member: numb
     throw new Error("invariant 1 is broken: what the buffer says of itself is not what was made");
   }
   const { intent } = state;
-  if (intent !== Intent.none) forgetAll(engine, state);
-  forgetPending(engine, state, isOver);
+  // Nothing is struck out of the ledgers that a thread may be running: it is retired, and waits in limbo.
+  if (intent !== Intent.none) limbo.retireAll();
+  retirePending(engine, state, isOver);
+  const isVacant = limbo.isVacant();
+  if (isVacant) forgetRetired(engine, state);
   const staying = register.staying();
   const leaving = register.leaving();
   const surplus = rebuild(core.words, core.doubles, staying);
@@ -38,30 +47,37 @@ export function repair(engine: Engine, state: SharedState, isOver: (member: numb
   blocks.source.reclaim(staying, leaving);
   for (const { entry } of leaving) register.remove(entry);
   blocks.source.settle(staying);
-  const isForAll = intent === Intent.resetHard || intent === Intent.dispose;
+  const isForAll = isVacant && (intent === Intent.resetHard || intent === Intent.dispose);
   const isDone = removeBlocks(engine, isForAll ? staying.map(({ block }) => block) : surplus);
-  if (intent === Intent.dispose && isDone) {
-    releaseRange(engine);
-    state.isDisposed = true;
-  }
-  state.intent = Intent.none;
+  if (intent === Intent.dispose && isVacant && isDone) releaseRange(engine);
+  if (intent === Intent.dispose && (isDone || !isVacant)) state.isDisposed = true;
+  // A disposal that has to wait for a thread is finished later, by whoever finds nobody inside (`isEnding`).
+  if (isVacant && (isDone || !state.isDisposed)) state.intent = Intent.none;
+  limbo.rebuild();
   if (engine.options.fillUnusedMemory) fillFree(engine);
   state.countRepair();
 }
 
-/** Clears all ledgers, for a reset or a disposal that had begun: nothing is allocated any more. */
-function forgetAll({ core }: Engine, { register }: SharedState): void {
+/** Strikes out of the ledgers what was retired, since nobody can be running it. */
+function forgetRetired({ core, options }: Engine, { register }: SharedState): void {
+  const { words } = core;
   for (const { generations, pool, sizeBytes } of register.staying()) {
-    core.words.fill(0, generations, generations + sizeBytes / 2 ** shiftOfPool(core.words, pool));
+    const capacity = sizeBytes / 2 ** shiftOfPool(words, pool);
+    const start = options.disableInitialPadding ? 0 : 1;
+    readLedger(words, generations, start, capacity, (granule, count, generation) => {
+      if (generation !== RETIRED) return;
+      words[generations + granule] = 0;
+      if (count > 1) words[generations + granule + 1] = 0;
+    });
   }
 }
 
 /**
- * Strikes modules out of the ledgers that are not whole, and that nobody will finish: the one that an operation was working
- * on, and those of threads that are over.
+ * Retires the modules that are not whole, and that nobody will finish: the one that an operation was working on, and those of
+ * threads that are over.
  * @param isOver whether a member will never use the allocator again
  */
-function forgetPending(
+function retirePending(
   { core, options }: Engine,
   state: SharedState,
   isOver: (member: number) => boolean,
@@ -85,10 +101,8 @@ function forgetPending(
       generations,
       options.disableInitialPadding ? 0 : 1,
       capacity,
-      (granule, count, generation) => {
-        if (!isDoomed(batchOf(generation))) return;
-        words[generations + granule] = 0;
-        if (count > 1) words[generations + granule + 1] = 0;
+      (granule, _count, generation) => {
+        if (generation !== RETIRED && isDoomed(batchOf(generation))) words[generations + granule] = RETIRED;
       },
     );
   }

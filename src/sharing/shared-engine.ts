@@ -11,13 +11,16 @@ import type { Address } from "../ffi/contract.ts";
 import type { MappedBlock } from "../engine/mapped-block.ts";
 import { outOfNumbers, refuseDetached } from "../engine/refusals.ts";
 import type { Kind } from "../core/layout.ts";
+import { retireEntry } from "../core/ledger.ts";
 import { SharedLedgers } from "./ledgers.ts";
 import { observe } from "../engine/observation.ts";
-import type { ModuleTicket, Observer, SpanToken } from "../engine/contract.ts";
+import type { CachePolicy, Door, ModuleTicket, Observer, SpanToken } from "../engine/contract.ts";
 import type { Span } from "../engine/span.ts";
 import { statisticsOf } from "../engine/statistics.ts";
 import { needMuchStack } from "../base/stack.ts";
 import type { BlockInfo, Statistics } from "../engine/statistics.ts";
+import { InsideTable } from "./inside.ts";
+import { Limbo } from "./limbo.ts";
 import { MemberTable } from "./members.ts";
 import { Membership } from "./membership.ts";
 import type { ThreadInspector } from "./members.ts";
@@ -28,7 +31,6 @@ import type { SharedState } from "./shared-state.ts";
 import { Turn } from "./turn.ts";
 import { joinInPlace } from "./succession.ts";
 import type { AddressRange } from "../vm/contract.ts";
-import type { CachePolicy } from "../engine/contract.ts";
 
 /** The inside of a shared JitAllocator, in one thread. */
 export class SharedEngine implements AllocatorOperations {
@@ -40,6 +42,8 @@ export class SharedEngine implements AllocatorOperations {
   /** The member number of this thread. */
   readonly memberId: number;
   readonly membership: Membership;
+  readonly #inside: InsideTable;
+  readonly #limbo: Limbo;
   readonly #members: MemberTable;
   readonly #ledgers: SharedLedgers;
   readonly #generations: OwnGenerations;
@@ -52,17 +56,23 @@ export class SharedEngine implements AllocatorOperations {
     this.isExecutable = engine.isExecutable;
     this.state = state;
     this.#members = new MemberTable(state.atomics, threads);
-    this.#ledgers = new SharedLedgers(engine, state);
+    this.#inside = new InsideTable(state, this.#members, threads, (act) => this.#turn.run(act));
+    this.#limbo = new Limbo(engine, state, this.#inside);
+    this.#ledgers = new SharedLedgers(engine, state, (address) => this.#releaseNow(address));
     this.#generations = new OwnGenerations(engine.core, state.batches, this.#ledgers);
     this.#modules = new SharedModules(state, this.#ledgers, () => this.memberId);
     const number = this.#members.join();
-    this.#turn = new Turn(engine, state, this.#members, this.#generations, number);
+    this.#turn = new Turn(engine, state, this.#members, this.#generations, this.#limbo, number);
     this.memberId = number || this.#joinInPlace();
     this.membership = new Membership(this.memberId, this.#members, this.#ledgers, (act) =>
       this.#turn.run(act),
     );
-    engine.owner = this;
-    engine.releaseCount = NaN; // also for functions that were made before
+    engine.ownBy(this, this.#limbo);
+  }
+
+  /** Machine code of the allocator is entered through it. */
+  get door(): Door {
+    return this.#inside;
   }
 
   // --- sharing ------------------------------------------------------------------------------------------------
@@ -78,9 +88,14 @@ export class SharedEngine implements AllocatorOperations {
     const journal = blocks.source.prepare(this.state.journal, true);
     const given = this.#ledgers.makeAll();
     // From here on nothing can fail.
+    this.engine.own.share((block, granule) => retireEntry(core.words, block, granule));
     this.state.batches.claim(this.memberId, core.generation, given);
     this.#generations.resume(this.memberId);
     blocks.share(this.state.register, this, journal, this.state.range);
+    this.#inside.setUp();
+    this.#inside.begin(this.memberId, this.engine.own.entries);
+    this.#limbo.rebuild();
+    blocks.reclaim = () => this.#limbo.drain();
     this.#turn.begin();
   }
 
@@ -88,7 +103,11 @@ export class SharedEngine implements AllocatorOperations {
   join(): void {
     try {
       this.#attachBlocks();
-      this.#turn.run(() => this.#generations.resume(this.memberId));
+      this.#turn.run(() => {
+        this.#inside.begin(this.memberId, 0);
+        this.#generations.resume(this.memberId);
+      });
+      this.engine.blocks.reclaim = () => this.#limbo.drain();
     } catch (error) {
       this.#members.leave(this.memberId); // no thread will ever use the number
       throw error;
@@ -106,7 +125,7 @@ export class SharedEngine implements AllocatorOperations {
     if (this.#turn.isOver) return;
     this.#turn.run(() => {
       this.#turn.end();
-      this.#members.leave(this.memberId);
+      this.#inside.end(() => this.#members.leave(this.memberId));
     });
   }
 
@@ -120,6 +139,14 @@ export class SharedEngine implements AllocatorOperations {
     });
     if (number === 0) throw outOfNumbers();
     return number;
+  }
+
+  enter(): void {
+    this.#inside.enter();
+  }
+
+  leave(): void {
+    this.#inside.leave();
   }
 
   // --- operations ---------------------------------------------------------------------------------------------
@@ -159,11 +186,20 @@ export class SharedEngine implements AllocatorOperations {
   release(target: Span | Address): void {
     try {
       this.#turn.enter();
-      this.engine.release(target);
+      this.#releaseNow(target);
       this.#turn.leave();
     } catch (error) {
       throw this.#turn.fail(error);
     }
+  }
+
+  /** Releases what is live: at once where nobody can be running it, or else it waits in limbo. The lock is held. */
+  #releaseNow(target: Span | Address, action = "release"): void {
+    const { engine } = this;
+    if (this.#inside.mayBeOccupied)
+      this.#limbo.retire(engine.find(target, action).block, engine.core.granule);
+    else if (action === "shrink") engine.shrink(target, 0);
+    else engine.release(target);
   }
 
   allocPart(ticket: ModuleTicket, size: number, kind: Kind): Span {
@@ -176,14 +212,26 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   releaseModule(ticket: ModuleTicket, spans: readonly Span[]): void {
-    this.#turn.run(() =>
-      this.#modules.release(ticket, spans, () => this.engine.releaseModule(ticket, spans)),
-    );
+    this.#turn.run(() => this.#modules.release(ticket, spans, () => this.#releaseSpans(ticket, spans)));
+  }
+
+  #releaseSpans(ticket: ModuleTicket, spans: readonly Span[]): void {
+    const { engine } = this;
+    if (!this.#inside.mayBeOccupied) {
+      engine.releaseModule(ticket, spans);
+      return;
+    }
+    needMuchStack();
+    for (const span of spans) engine.find(span, "release");
+    // From here on nothing can fail.
+    for (const span of spans) if (engine.isLive(span)) this.#releaseNow(span);
   }
 
   releaseIfLive(span: Span): void {
     if (this.#turn.isOver) return;
-    this.#turn.run(() => this.engine.releaseIfLive(span));
+    this.#turn.run(() => {
+      if (this.engine.isLive(span)) this.#releaseNow(span);
+    });
   }
 
   observe(observer: Observer): void {
@@ -194,7 +242,8 @@ export class SharedEngine implements AllocatorOperations {
   shrink(target: Span | Address, newSize: number): void {
     try {
       this.#turn.enter();
-      this.engine.shrink(target, newSize);
+      if (newSize === 0) this.#releaseNow(target, "shrink");
+      else this.engine.shrink(target, newSize);
       this.#turn.leave();
     } catch (error) {
       throw this.#turn.fail(error);
@@ -285,7 +334,8 @@ export class SharedEngine implements AllocatorOperations {
   statistics(): Statistics {
     return this.#turn.run(() => {
       const { core, trims } = this.engine;
-      return statisticsOf(core, trims.residentBytes(), this.state.usedBytes);
+      this.#limbo.drain();
+      return statisticsOf(core, trims.residentBytes(), this.#limbo, this.state.usedBytes);
     });
   }
 
@@ -294,7 +344,10 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   trim(): number {
-    return this.#turn.run(() => this.engine.trim());
+    return this.#turn.run(() => {
+      this.#limbo.drain();
+      return this.engine.trim();
+    });
   }
 
   get maxReservedSize(): number {
@@ -302,7 +355,10 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   describeBlocks(): BlockInfo[] {
-    return this.#turn.run(() => this.engine.describeBlocks());
+    return this.#turn.run(() => {
+      this.#limbo.drain();
+      return this.engine.describeBlocks();
+    });
   }
 
   reset(policy: "soft" | "hard"): void {
@@ -322,15 +378,28 @@ export class SharedEngine implements AllocatorOperations {
 
   /**
    * Runs an operation on all blocks, and notes its intent: should this thread end in the middle, a repair finishes the
-   * operation.
+   * operation. Where a thread is inside, everything ends at once, and waits in limbo.
    */
   #runForAll(intent: Intent, act: () => void): void {
+    const { state } = this;
     this.#turn.run(() => {
-      this.state.intent = intent;
+      if (intent !== Intent.dispose) this.engine.checkOpen("reset");
+      else if (state.isDisposed) return; // whatever is left of it waits for a thread that is inside
+      state.intent = intent;
+      let isVacant = true;
       try {
-        act();
+        if (this.#inside.mayBeOccupied) {
+          this.#limbo.retireAll();
+          isVacant = this.#limbo.isVacant();
+        }
+        if (isVacant) act();
+        else if (intent === Intent.dispose) {
+          state.isDisposed = true;
+          state.register.bumpEpoch();
+        }
       } finally {
-        this.state.intent = Intent.none;
+        if (!state.isEnding || isVacant) state.intent = Intent.none;
+        this.#limbo.rebuild();
       }
     });
   }
@@ -346,6 +415,7 @@ export class SharedEngine implements AllocatorOperations {
     this.#turn.run(() => {
       this.engine.verify();
       this.#ledgers.verify();
+      this.#limbo.verify();
     });
   }
 }

@@ -30,6 +30,7 @@ export class SharedState {
   /** The lock and the epoch are read and changed through these, with Atomics; all else through plain views. */
   readonly atomics: Int32Array;
   readonly words: Int32Array;
+  readonly doubles: Float64Array;
   readonly batches: GenerationBatches;
   readonly register: SharedRegister;
   readonly journal: JournalStorage;
@@ -41,6 +42,7 @@ export class SharedState {
     this.buffer = buffer;
     this.atomics = viewsOf(buffer).words;
     this.words = words;
+    this.doubles = doubles;
     this.batches = new GenerationBatches(words, owners);
     this.register = new SharedRegister(this.atomics, words, doubles);
     this.range = new SharedRangeRecord(words, doubles);
@@ -114,6 +116,11 @@ export class SharedState {
 
   set isDisposed(value: boolean) {
     this.words[Field.isDisposed] = value ? 1 : 0;
+  }
+
+  /** Whether the allocator was disposed while threads were inside its code: what they may be running is still mapped. */
+  get isEnding(): boolean {
+    return this.isDisposed && this.intent === Intent.dispose;
   }
 
   /** The bytes of the buffer that are or were in use: the table of members, the owners of batches, and the register. */

@@ -7,6 +7,7 @@ import { JitError } from "../base/errors.ts";
 import { refuseDetached } from "../engine/refusals.ts";
 import { needMuchStack, needStack, needStackAtFirst } from "../base/stack.ts";
 import { Field } from "./layout.ts";
+import type { Limbo } from "./limbo.ts";
 import { Lock } from "./lock.ts";
 import type { MemberTable } from "./members.ts";
 import type { OwnGenerations } from "./own-generations.ts";
@@ -19,6 +20,7 @@ export class Turn {
   readonly #state: SharedState;
   readonly #members: MemberTable;
   readonly #generations: OwnGenerations;
+  readonly #limbo: Limbo;
   #lock: Lock;
   /** The epoch of what this thread keeps for itself; NaN = all of it may be stale. */
   #epoch = NaN;
@@ -36,8 +38,10 @@ export class Turn {
     state: SharedState,
     members: MemberTable,
     generations: OwnGenerations,
+    limbo: Limbo,
     number: number,
   ) {
+    this.#limbo = limbo;
     this.#engine = engine;
     this.#state = state;
     this.#members = members;
@@ -90,12 +94,12 @@ export class Turn {
     const isInherited = this.#lock.acquire();
     this.#holds = true;
     const state = this.#state;
-    const isTorn = isInherited || state.isTorn;
+    const isTorn = isInherited || state.isTorn || state.isEnding;
     // Stays set until the operation ends well: if the thread ends anywhere in between, there is something to repair.
     state.isTorn = true;
     if (isTorn) {
       needMuchStack();
-      repair(this.#engine, state, (number) => this.#members.isOver(number));
+      repair(this.#engine, state, this.#limbo, (number) => this.#members.isOver(number));
     }
     if (state.epoch !== this.#epoch) this.#catchUp();
     this.#generations.begin();

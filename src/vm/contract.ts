@@ -120,6 +120,12 @@ export interface SharingSupport extends MappingJournals {
   /** Whether the thread still runs; undefined where this machine does not tell. */
   isAlive(thread: ThreadIdentity): boolean | undefined;
   /**
+   * Makes every other thread of the process order its memory accesses: when this returns true, the stores that each has made
+   * are seen here, and what this thread stored before is seen by each of their later loads. So threads that store often may
+   * use plain stores, and the one that looks seldom pays. False, or absent: this system offers no such barrier.
+   */
+  orderStores?(): boolean;
+  /**
    * Does now the one-time work that the first calls of this interface and of {@link VirtualMemory} would do. A thread
    * terminated in the middle of that work could corrupt the runtime's own state.
    */

@@ -40,6 +40,7 @@ import { LinuxRanges } from "./linux/range.ts";
 import type { RangeMemory } from "./range/contract.ts";
 import { reserve } from "./linux/reserve.ts";
 import { LinuxSharing } from "./linux/sharing.ts";
+import type { StoreBarrier } from "./linux/store-barrier.ts";
 import { ThreadMarks, type MarkCalls } from "./linux/thread-mark.ts";
 
 /** The causes of ENOMEM from mprotect, the commonest first. */
@@ -52,6 +53,8 @@ export interface LinuxMemoryParts {
   readonly files: SystemFiles;
   /** Binds the calls that mark threads; called when a thread first shares an allocator. */
   readonly bindMarkCalls: () => MarkCalls;
+  /** Orders the stores of all threads; absent where entries are to be fenced one by one. */
+  readonly storeBarrier?: StoreBarrier;
   /** Makes the routine that notes results; used when a thread first shares an allocator. */
   readonly noting: Noting<LinuxLibc>;
   readonly ffi: Pick<Ffi, "view" | "detach" | "forget">;
@@ -86,7 +89,8 @@ export class LinuxMemory implements VirtualMemory {
     this.#placement = new Placement(libc);
     this.#dualMapper = new DualMapper(libc, parts.files, this.#placement);
     this.ranges = new LinuxRanges(libc, parts.files);
-    this.sharing = new LinuxSharing(libc, parts.files, new ThreadMarks(parts.bindMarkCalls), parts.noting);
+    const marks = new ThreadMarks(parts.bindMarkCalls);
+    this.sharing = new LinuxSharing(libc, parts.files, marks, parts.noting, parts.storeBarrier);
     this.#instructionCache = parts.instructionCache;
     this.isCoherent = parts.instructionCache.isCoherent === true;
   }

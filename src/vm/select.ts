@@ -11,8 +11,10 @@ import { bindLibSystem } from "./darwin/libsystem.ts";
 import { LinuxMemory } from "./linux.ts";
 import { systemFiles } from "./linux/files.ts";
 import { instructionCache } from "./linux/instruction-cache.ts";
+import { bindMembarrier } from "./linux/core-barrier.ts";
 import { bindLibc } from "./linux/libc.ts";
 import { linuxNoting } from "./linux/noting.ts";
+import { StoreBarrier } from "./linux/store-barrier.ts";
 import { bindMarkCalls } from "./linux/thread-mark.ts";
 import { WindowsMemory } from "./windows.ts";
 import { bindKernel32 } from "./windows/kernel32.ts";
@@ -49,6 +51,7 @@ function openLinux(): VirtualMemory {
     libc,
     files: systemFiles,
     bindMarkCalls: () => bindMarkCalls(ffi, platform.processor),
+    storeBarrier: new StoreBarrier(bindMembarrier(ffi, platform.processor)),
     noting: linuxNoting(ffi, platform.processor),
     ffi,
     instructionCache: instructionCache(ffi, libc, platform.processor),

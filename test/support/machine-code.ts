@@ -159,3 +159,8 @@ function int64(value: number): Uint8Array {
   bytes.setBigInt64(0, BigInt(value), true);
   return new Uint8Array(bytes.buffer);
 }
+
+/** `mov eax, value; L: sub edi, 1; ja L; ret`, or ecx for edi: goes round as often as its argument says, then returns. */
+export function spinThenReturn(value: number): Uint8Array {
+  return Uint8Array.of(0xb8, ...int32(value), 0x83, isWindows ? 0xe9 : 0xef, 1, 0x77, 0xfb, 0xc3);
+}

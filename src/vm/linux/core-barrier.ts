@@ -3,18 +3,28 @@
  * enough: a core that runs another thread may already have fetched the old code, and goes on with it until it
  * synchronises its context. Only the kernel can make it do so, by membarrier (Linux 4.16).
  */
+import type { ProcessorName } from "../../base/platform.ts";
 import type { Ffi, NativeFunction } from "../../ffi/contract.ts";
 import { Errno, systemError } from "./errno.ts";
 import { LINUX_LIBC_NAMES } from "../../ffi/libc-names.ts";
 
 /** `membarrier` commands (include/uapi/linux/membarrier.h). A process registers once, for all of its threads. */
 export const Membarrier = {
+  /** From Linux 4.3 on; takes milliseconds. */
+  GLOBAL: 0x01,
+  /** From Linux 4.14 on. */
+  PRIVATE_EXPEDITED: 0x08,
+  REGISTER_PRIVATE_EXPEDITED: 0x10,
   PRIVATE_EXPEDITED_SYNC_CORE: 0x20,
   REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: 0x40,
 } as const;
 
-/** The number of the call on AArch64 (include/uapi/asm-generic/unistd.h): libc has no function for it. */
-const MEMBARRIER_ON_ARM64 = 283;
+/** The number of the call (include/uapi/asm-generic/unistd.h, arch/x86/entry/syscalls): libc has no function for it. */
+const MEMBARRIER: Readonly<Record<ProcessorName, number | undefined>> = {
+  x64: 324,
+  arm64: 283,
+  other: undefined,
+};
 
 /** `membarrier` and the error number it leaves; −1 = it failed. */
 export interface MembarrierCall {
@@ -22,8 +32,9 @@ export interface MembarrierCall {
   errno(): number;
 }
 
-/** Binds `membarrier` of AArch64 through libc's `syscall`, which is looked up when it is first called. */
-export function bindMembarrier(ffi: Ffi): MembarrierCall {
+/** Binds `membarrier` through libc's `syscall`, which is looked up when it is first called. */
+export function bindMembarrier(ffi: Ffi, processor: ProcessorName): MembarrierCall {
+  const number = MEMBARRIER[processor];
   let syscall: NativeFunction | undefined;
   let isMissing = false;
   return {
@@ -34,8 +45,8 @@ export function bindMembarrier(ffi: Ffi): MembarrierCall {
         result: "pointer",
         fixedParameters: 1,
       });
-      isMissing = syscall === undefined;
-      return syscall === undefined ? -1 : (syscall(MEMBARRIER_ON_ARM64, command, 0, 0) as number);
+      isMissing = syscall === undefined || number === undefined;
+      return syscall === undefined || number === undefined ? -1 : (syscall(number, command, 0, 0) as number);
     },
     errno: () => (isMissing ? Errno.ENOSYS : ffi.errno()),
   };

@@ -30,7 +30,7 @@ const caches: Readonly<Record<ProcessorName, (ffi: Ffi, libc: LinuxLibc) => Inst
   arm64: (ffi, libc) =>
     new ClearedCache(
       () => clearCacheOfLibgcc(ffi) ?? ownClearCache(ffi, libc),
-      new CoreBarrier(bindMembarrier(ffi)),
+      new CoreBarrier(bindMembarrier(ffi, "arm64")),
     ),
   other: (ffi) => new ClearedCache(() => clearCacheOfLibgcc(ffi)),
 };

@@ -15,6 +15,7 @@ import { Errno } from "./errno.ts";
 import type { SystemFiles } from "./files.ts";
 import type { LinuxLibc } from "./libc.ts";
 import type { NotedLibc } from "./noted-libc.ts";
+import type { StoreBarrier } from "./store-barrier.ts";
 import type { ThreadMarks } from "./thread-mark.ts";
 
 /** A mapping in /proc/self/maps: its start, its end, and the path of its file. */
@@ -29,8 +30,16 @@ export class LinuxSharing implements SharingSupport {
   readonly #files: SystemFiles;
   readonly #marks: ThreadMarks;
   readonly #noting: Noting<LinuxLibc>;
+  readonly #barrier: StoreBarrier | undefined;
 
-  constructor(libc: NotedLibc, files: SystemFiles, marks: ThreadMarks, noting: Noting<LinuxLibc>) {
+  constructor(
+    libc: NotedLibc,
+    files: SystemFiles,
+    marks: ThreadMarks,
+    noting: Noting<LinuxLibc>,
+    barrier?: StoreBarrier,
+  ) {
+    this.#barrier = barrier;
     this.#libc = libc;
     this.#noting = noting;
     this.#files = files;
@@ -47,6 +56,10 @@ export class LinuxSharing implements SharingSupport {
     // one.
     const isThere = this.#libc.tgkill(process.pid, thread.id, 0) === 0;
     return !isThere && this.#libc.errno() === Errno.ESRCH ? false : undefined;
+  }
+
+  orderStores(): boolean {
+    return this.#barrier?.raise() ?? false;
   }
 
   prepare(): void {

@@ -137,6 +137,7 @@ describe("callables of one signature", { skip }, () => {
       { parameters: ["i32", "i32"], result: "i32" },
       () => 0,
       () => undefined,
+      () => undefined,
     );
     const calls = [0, 1].map((index) => {
       const span = add(allocator, machineCode.returnParameter(["i32", "i32"], index));

@@ -6,7 +6,7 @@ import { writeSync } from "node:fs";
 import * as library from "../../../src/index.ts";
 import { Random } from "../../support/random.ts";
 import { nastyValues, OWN_ERROR } from "../../support/nasty-values.ts";
-import { instanceRecipes, makeFixture, moduleRecipes, type Recipe } from "./recipes.ts";
+import { chainOf, instanceRecipes, makeFixture, moduleRecipes, type Recipe } from "./recipes.ts";
 
 /** How many calls of each function with nasty values in all places at once, beside one in each place. */
 const MIXED_CALLS = 80;
@@ -112,7 +112,7 @@ function publicFunctions(): string[] {
       found.push(name);
       const { prototype } = value as { prototype?: object };
       if (prototype === undefined || prototype instanceof Error) continue;
-      for (const key of Reflect.ownKeys(prototype)) {
+      for (const key of chainOf(prototype).flatMap(Reflect.ownKeys)) {
         if (key !== "constructor")
           found.push(`${name}.${key === Symbol.dispose ? "dispose@@" : String(key)}`);
       }

@@ -156,6 +156,12 @@ const isEmptyOptions: Allows = (value) =>
   value === undefined || (typeof value === "object" && value !== null && Object.keys(value).length === 0);
 
 /** A method of a class, called on whatever it is given. */
+/** A prototype and those that it inherits from, but for what all objects have. */
+export function chainOf(prototype: object): readonly object[] {
+  const next = Object.getPrototypeOf(prototype) as object | null;
+  return next === null ? [] : [prototype, ...chainOf(next)];
+}
+
 function method(
   prototype: object,
   name: string | symbol,
@@ -163,7 +169,8 @@ function method(
   args: (fixture: Fixture) => readonly unknown[],
   ...allows: readonly Allows[]
 ): Recipe {
-  const descriptor = Object.getOwnPropertyDescriptor(prototype, name);
+  const owner = chainOf(prototype).find((object) => Object.hasOwn(object, name)) ?? prototype;
+  const descriptor = Object.getOwnPropertyDescriptor(owner, name);
   // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called by Reflect.apply
   const code: unknown = descriptor?.get ?? descriptor?.value;
   if (typeof code !== "function") throw new Error(`${String(name)} is no method`);
@@ -217,6 +224,9 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   },
   "JitAllocator.allocAddress": onAllocator("allocAddress", () => [64], isSize),
   "JitAllocator.release": onAllocator("release", ({ span }) => [span], nothing),
+  "JitAllocator.enter": onAllocator("enter", noArguments),
+  "JitAllocator.leave": onAllocator("leave", noArguments),
+  "JitAllocator.retire": onAllocator("retire", ({ span }) => [span], nothing),
   "JitAllocator.release by address": onAllocator("release", ({ span }) => [span.rx], nothing),
   "JitAllocator.shrink": onAllocator("shrink", ({ span }) => [span, 64], nothing, isIndexUpTo(256)),
   "JitAllocator.query": onAllocator("query", ({ span }) => [span.rx], nothing),
@@ -281,6 +291,7 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   "JitAllocator.spanOf": onShared("spanOf", ({ common }) => [common.token], nothing),
   "JitAllocator.alloc, shared": onShared("alloc", () => [64], isSize),
   "JitAllocator.allocAddress, shared": onShared("allocAddress", () => [64], isSize),
+  "JitAllocator.retire, shared": onShared("retire", ({ common }) => [common], nothing),
   "JitAllocator.release, shared": onShared("release", ({ common }) => [common], nothing),
   "JitAllocator.release by address, shared": onShared("release", ({ common }) => [common.rx], nothing),
   "JitAllocator.shrink, shared": onShared("shrink", ({ common }) => [common, 64], nothing, isIndexUpTo(256)),
@@ -320,6 +331,7 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   "Span.Symbol(Symbol.toStringTag)": onSpan(Symbol.toStringTag, noArguments),
   "Span.Symbol(nodejs.util.inspect.custom)": onSpan(inspectCustom, noArguments),
   "Span.release": onSpan("release", noArguments),
+  "Span.retire": onSpan("retire", noArguments),
   "Span.dispose@@": onSpan(Symbol.dispose, noArguments),
 
   "WriteScope.write": onScope(

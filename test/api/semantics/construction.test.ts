@@ -149,6 +149,7 @@ describe("options", () => {
         reservedSize: 0,
         unusedSize: 0,
         residentSize: 0,
+        retiredSize: 0,
         overheadSize: 0,
         usedRatio: 0,
         unusedRatio: 0,

@@ -1,0 +1,5 @@
+/** How deep this thread is below machine code. One for each thread, since each thread has its own modules. */
+export const callbacks = {
+  /** How many callbacks of this thread are running, one below the other: so often machine code is on the stack. */
+  depth: 0,
+};
