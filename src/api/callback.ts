@@ -1,11 +1,11 @@
 /** Makes functions of TypeScript callable from machine code. */
 import { refuseValue } from "../engine/refusals.ts";
 import { JitError, formatAddress } from "../base/errors.ts";
+import { signals } from "../base/return-queue.ts";
 import { needMuchStack } from "../base/stack.ts";
 import type { Address, NativeFunction } from "../ffi/contract.ts";
 import { systemFfi } from "../ffi/select.ts";
 import { CallbackSlots, type CallbackSlot } from "../link/callback-slots.ts";
-import { signals } from "../link/signals.ts";
 import { makeHandlers } from "./callback-handler.ts";
 import {
   SignatureTable,
@@ -76,7 +76,9 @@ class Callback implements NativeCallback {
 /**
  * Makes a function of TypeScript callable from machine code, by the platform's C calling convention.
  *
- * - It may do anything: call machine code again, to any depth, allocate, write, release, also itself.
+ * - It may do anything: call machine code again, to any depth, allocate, write, release, also itself. The memory of what is
+ *   released, which may be running, is used again when the outermost call by `toFunction` has returned; not so in a shared
+ *   allocator, where it is free at once.
  * - What it throws, and a result that has not its type, does not pass through the machine code. That gets 0 and goes on;
  *   when it has returned, the call by `toFunction` that ran it throws that very error. Of several errors below one call the
  *   first is thrown.

@@ -8,12 +8,13 @@
 import { argumentNames, compile } from "../base/generated.ts";
 import { isTypedArray } from "../base/intrinsics.ts";
 import { platform } from "../base/platform.ts";
+import { signals } from "../base/return-queue.ts";
 import type { SpanOwner } from "../engine/contract.ts";
 import type { Span } from "../engine/span.ts";
 import { cellValue, Stubs, type Stub } from "../engine/stubs.ts";
 import type { Address, NativeCallable, NativeFunction } from "../ffi/contract.ts";
 import { refusedCall, systemFfi } from "../ffi/select.ts";
-import { signals, throwAfterCall, throwBeforeCall } from "../link/signals.ts";
+import { throwAfterCall, throwBeforeCall } from "../link/signals.ts";
 import { systemMemory } from "../vm/select.ts";
 import { argumentCheck, SHORTCUTS, tooManyArguments } from "./argument-checks.ts";
 import {

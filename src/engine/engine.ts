@@ -9,7 +9,9 @@ import { Kind } from "../core/layout.ts";
 import { Status } from "../core/status.ts";
 import { verifyStructure } from "../core/verify.ts";
 import type { JitError } from "../base/errors.ts";
+import { afterReturn, signals } from "../base/return-queue.ts";
 import type { Address } from "../ffi/contract.ts";
+import { HeldReleases } from "./held-releases.ts";
 import { fillCutOff, fillReleased, fillTaken } from "./filling.ts";
 import { keepBuffer, makeCore } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
@@ -52,6 +54,7 @@ export class Engine implements AllocatorOperations {
   owner: SpanOwner = this;
   readonly #identity: SpanIdentity;
   readonly #bytes: SpanBytes;
+  readonly #held: HeldReleases;
   readonly #granuleShift: number;
   readonly #poolsPerKind: 1 | 3;
   readonly #fills: boolean;
@@ -86,12 +89,15 @@ export class Engine implements AllocatorOperations {
     this.trims = new BlockTrims(this.core, this.blocks, memory);
     this.#identity = new SpanIdentity(this.core, this.blocks, this);
     this.#bytes = new SpanBytes(this.#identity, this.blocks);
+    this.#held = new HeldReleases(this.core, this.blocks, this.#identity, ({ mapped, granule }) => {
+      this.#free(mapped, granule, false);
+    });
     this.isExecutable = memory.name !== "simulated";
   }
 
   /** Sends the first operations, which call most functions for the first time, the long way: it checks for more stack. */
   #warmUp(): void {
-    if (!needStackAtFirst()) return;
+    if (!needStackAtFirst() || this.#held.count > 0) return;
     this.#isPlain = !this.#fills;
     if (this.#poolsPerKind === 1 && !this.#fills) this.#largestPlainSize = this.#largestSize;
   }
@@ -185,7 +191,9 @@ export class Engine implements AllocatorOperations {
   release(target: Span | Address): void {
     needStack();
     this.releaseCount++;
-    if (typeof target === "number" && this.#isPlain) {
+    if (signals.depth > 0 && this.#isAlone()) {
+      this.#hold([target]);
+    } else if (typeof target === "number" && this.#isPlain) {
       const status = this.core.release(target);
       if (status !== Status.ok) this.#finishRelease(target, status);
     } else {
@@ -205,6 +213,24 @@ export class Engine implements AllocatorOperations {
     endSpan(span);
     if (status === Status.sparse) this.trims.trimSparse(block);
     return true;
+  }
+
+  /** Whether releases below a callback are held: not in a shared allocator. */
+  #isAlone(): boolean {
+    return this.owner === this;
+  }
+
+  /** Ends allocations below a callback: they may be running (held-releases.ts). All or none. */
+  #hold(targets: readonly (Span | Address)[]): void {
+    const places = targets.map((target) => {
+      const isAddress = typeof target === "number";
+      const mapped = isAddress
+        ? this.#locateStart(target, "release")
+        : this.#identity.liveBlock(target, "release");
+      return { mapped, granule: isAddress ? this.core.granule : granuleOf(target) };
+    });
+    this.#held.hold(places);
+    this.#isPlain = false;
   }
 
   /** Finishes a release: trims the block, or unmaps it where it is surplus, or throws the refusal. */
@@ -250,6 +276,10 @@ export class Engine implements AllocatorOperations {
     this.#warmUp();
     this.releaseCount++;
     for (const span of spans) this.#identity.liveBlock(span, "release");
+    if (signals.depth > 0 && this.#isAlone()) {
+      this.#hold(spans);
+      return;
+    }
     removeDoomed(this.core, this.blocks, spans);
     for (const span of spans) if (this.isLive(span)) this.#releaseTarget(span);
   }
@@ -274,9 +304,7 @@ export class Engine implements AllocatorOperations {
     const newCount = (newSize + (1 << mapped.granuleShift) - 1) >>> mapped.granuleShift;
     if (newCount === count) return;
     if (newCount === 0) {
-      this.releaseCount++;
-      if (isAddress) this.#free(mapped, granule, false);
-      else this.#freeSpan(mapped, target);
+      this.release(target);
       return;
     }
     if (this.#fills) fillCutOff(core, this.blocks, mapped, granule, count, newCount);
@@ -287,7 +315,14 @@ export class Engine implements AllocatorOperations {
   #locateStart(address: Address, action: string): MappedBlock {
     const status = this.core.locateStart(address);
     if (status !== Status.ok) throw this.#refuseAddress(action, address, status);
+    this.#refuseHeld(action, address);
     return this.blocks.at(this.core.block);
+  }
+
+  /** Refuses the allocation that the core names, if it has ended below a callback. */
+  #refuseHeld(action: string, address: Address): void {
+    const { block, granule } = this.core;
+    if (this.#held.has(block, granule)) throw this.#refuseAddress(action, address, Status.notAllocated);
   }
 
   #refuseAddress(action: string, address: unknown, status: Status): JitError {
@@ -302,16 +337,19 @@ export class Engine implements AllocatorOperations {
     this.#warmUp();
     if (typeof rx === "number" && this.core.begins(rx)) this.core.noteStart(rx);
     else this.#locate(rx);
+    if (this.#held.count > 0) this.#refuseHeld("query", rx);
     return this.#identity.makeAnother(this.core.block, this.core.granule);
   }
 
   queryAddress(rx: Address): Address {
-    return typeof rx === "number" && this.core.begins(rx) ? rx : this.#startOf(rx);
+    const isStart = this.#held.count === 0 && typeof rx === "number" && this.core.begins(rx);
+    return isStart ? rx : this.#startOf(rx);
   }
 
   /** The start address of the allocation that contains an address. */
   #startOf(rx: Address): Address {
     this.#locate(rx);
+    this.#refuseHeld("query", rx);
     return this.core.addressOf(this.core.block, this.core.granule);
   }
 
@@ -395,6 +433,11 @@ export class Engine implements AllocatorOperations {
     needMuchStack();
     this.checkOpen("reset");
     this.releaseCount++;
+    if (signals.depth > 0 && this.#isAlone()) {
+      this.#held.holdAll(policy === "hard");
+      this.#isPlain = false;
+      return;
+    }
     const kept = policy === "soft" && !this.options.immediateRelease ? this.blocks.oldest() : [];
     this.blocks.removeAllBut(kept);
     for (const mapped of kept) this.blocks.clear(mapped);
@@ -411,10 +454,22 @@ export class Engine implements AllocatorOperations {
     if (this.#isDisposed) return;
     needMuchStack();
     this.releaseCount++;
+    if (signals.depth > 0 && this.#isAlone()) {
+      this.#held.holdAll(false);
+      this.closeDown();
+      afterReturn(() => {
+        this.#unmapAll();
+      });
+      return;
+    }
+    this.#unmapAll();
+    this.closeDown();
+    if (this.#isAlone()) keepBuffer(this.core, this.options);
+  }
+
+  #unmapAll(): void {
     this.blocks.removeAllBut([]);
     this.blocks.source.releaseRange();
-    this.closeDown();
-    if (this.owner === this) keepBuffer(this.core, this.options);
   }
 
   /** Refuses every operation from now on: the blocks are unmapped, or belong to other threads alone. */

@@ -15,7 +15,7 @@ import { spanAccess } from "./span.ts";
 import type { Span } from "./span.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
-const { enterInLedger, giveGeneration, valueAt, watchBlock } = generations;
+const { enterInLedger, forgetAllocation, giveGeneration, valueAt, watchBlock } = generations;
 const { reaches } = granules;
 const {
   isSpan,
@@ -72,16 +72,22 @@ export class SpanIdentity {
   makeAnother(block: number, granule: number): Span {
     const core = this.#core;
     const mapped = this.#blocks.at(block);
-    if ((core.spansOf(block) & (Spans.watched | Spans.ledger)) === 0) this.#watch(mapped);
+    this.watch(mapped);
     return makeChecked(mapped, granule, valueAt(core.words, block, granule));
   }
 
-  /** Lets an allocation of a block have a second span. @throws JitError `ERR_OUT_OF_MEMORY` */
-  #watch(mapped: MappedBlock): void {
+  /** Lets an allocation of a block have a second span, or end without its release. @throws JitError `ERR_OUT_OF_MEMORY` */
+  watch(mapped: MappedBlock): void {
     const core = this.#core;
+    if ((core.spansOf(mapped.block) & (Spans.watched | Spans.ledger)) !== 0) return;
     if (!admitSpans(core, mapped.block)) throw refusals.outOfMetadata(mapped.sizeBytes, core.metadataLimit);
     core.needRoom(); // the table of generations may be made now
     watchBlock(core, mapped.block);
+  }
+
+  /** Ends all spans and tokens of an allocation, which stays. Its block is watched and has no ledger. Cannot fail. */
+  end(mapped: MappedBlock, granule: number): void {
+    forgetAllocation(this.#core.words, mapped.block, granule, 0, false);
   }
 
   /** Whether the allocation that begins at `granule` has that generation. */

@@ -194,7 +194,8 @@ export class Span implements Disposable {
   }
 
   /**
-   * Releases the memory. The code must not be running, or be called again.
+   * Releases the memory. The code must not be called again, nor be running, unless this is a callback that it has called:
+   * then the memory is used again when the code has returned (not so in a shared allocator).
    * @throws JitError `ERR_RELEASED` where the memory was released before; the system's refusal to unmap an empty block
    */
   release(): void {

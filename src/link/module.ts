@@ -210,7 +210,8 @@ export class JitModule implements Disposable {
   }
 
   /**
-   * Releases all of its spans and veneers. None of its code may be running. Spans that have ended already are left alone.
+   * Releases all of its spans and veneers. None of its code may be running, except below a callback, as of `Span.release`.
+   * Spans that have ended already are left alone.
    *
    * @throws JitError `ERR_RELEASED`; the system's refusal to unmap a block. Where it refuses the first one that has to go,
    *   nothing has changed; call again

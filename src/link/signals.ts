@@ -9,35 +9,23 @@
  * One for each thread, since each thread has its own modules.
  */
 import { JitError, formatAddress } from "../base/errors.ts";
+import { isWaiting, runReturned, signals } from "../base/return-queue.ts";
 import type { Address } from "../ffi/contract.ts";
 
 /** Stands for the absence of an error, for any value can be thrown. */
 const NONE: unique symbol = Symbol("none");
 
-/**
- * What a call of machine code has to look at. Compilers treat a field that was never written as a constant, so a thread
- * without callbacks has nothing to look at.
- */
-export const signals = {
-  /** Whether this thread has ever made a callback. */
-  mayCallBack: false,
-  /** Whether there is something for a call of machine code to throw. */
-  isRaised: false,
-};
-
 /** The first error that a callback threw below the running call of machine code. */
 let pendingError: unknown = NONE;
 /** The address of a callback that was called after its release. */
 let releasedAddress: Address | undefined;
-/** How many callbacks of this thread are running, one below the other. */
-let depth = 0;
 
 /** What {@link beginCallback} returns for {@link endCallback}. */
 export type OuterError = unknown;
 
 /** Called when a callback begins. Calls of machine code in it throw what is raised in it, and nothing from before. */
 export function beginCallback(): OuterError {
-  depth++;
+  signals.depth++;
   if (!signals.isRaised) return NONE;
   const outer = pendingError;
   settle(NONE, releasedAddress);
@@ -46,14 +34,14 @@ export function beginCallback(): OuterError {
 
 /** Called when a callback ends. @param outer what {@link beginCallback} returned */
 export function endCallback(outer: OuterError): void {
-  depth--;
+  signals.depth--;
   // Only the first error of a call is thrown: the later ones came of the zeros that it left.
   if (outer !== NONE) settle(outer, releasedAddress);
 }
 
 /** Whether a callback of this thread is running, so that machine code is on the stack below it. */
 export function isInCallback(): boolean {
-  return depth > 0;
+  return signals.depth > 0;
 }
 
 /** Keeps the error of a callback until the machine code has returned. */
@@ -68,6 +56,7 @@ export function raiseReleased(address: Address): void {
 
 /** Called before machine code runs, if something is raised. @throws whatever was raised outside of a call */
 export function throwBeforeCall(): void {
+  finishReturned();
   throwPending();
   if (releasedAddress === undefined) return;
   const address = releasedAddress;
@@ -81,7 +70,15 @@ export function throwBeforeCall(): void {
 
 /** Called when machine code has returned, if something is raised. @throws the error of a callback, if that is it */
 export function throwAfterCall(): void {
+  finishReturned();
   throwPending();
+}
+
+/** Does what had to wait for the return of the outermost call, if that is what has returned. */
+function finishReturned(): void {
+  if (!isWaiting()) return;
+  runReturned();
+  settle(pendingError, releasedAddress);
 }
 
 function throwPending(): void {
@@ -94,5 +91,5 @@ function throwPending(): void {
 function settle(error: unknown, released: Address | undefined): void {
   pendingError = error;
   releasedAddress = released;
-  signals.isRaised = error !== NONE || released !== undefined;
+  signals.isRaised = error !== NONE || released !== undefined || isWaiting();
 }
