@@ -1145,7 +1145,7 @@ export const plantedFaults = [
     file: "src/link/callback-slots.ts",
     find: "if (this.#idle.size > LEAST_IDLE)",
     replace: "if (this.#idle.size > 0)",
-    tests: ["link/callbacks"],
+    tests: ["link/callback-slots"],
   },
   {
     name: "a callback called after its release",
@@ -1159,13 +1159,6 @@ export const plantedFaults = [
     file: "src/link/callback-slots.ts",
     find: "this.#makeSpare();\n",
     replace: "",
-    tests: ["link/callbacks"],
-  },
-  {
-    name: "the last error of callbacks thrown, not the first",
-    file: "src/link/signals.ts",
-    find: "if (pendingError === NONE) settle(error, releasedAddress);",
-    replace: "settle(error, releasedAddress);",
     tests: ["link/callbacks"],
   },
   {
