@@ -110,8 +110,11 @@ export class LoadedLibrary extends Library implements Disposable {
   /** Runs the destructors and releases all memory. None of its code may be running. Idempotent. */
   [Symbol.dispose](): void {
     if (this.#isDisposed) return;
-    for (const destructor of this.linked.destructors) this.callable(destructor, RUN)();
-    this.#unload();
+    try {
+      for (const destructor of this.linked.destructors) this.callable(destructor, RUN)();
+    } finally {
+      this.#unload();
+    }
   }
 
   #unload(): void {

@@ -19,7 +19,8 @@ export interface Linked {
   readonly module: JitModule;
   /** What other programs may use: address by name. */
   readonly symbols: ReadonlyMap<string, Address>;
-  readonly objects: readonly ObjectFile[];
+  /** The names of the members that were taken. */
+  readonly members: readonly string[];
   /** Bytes that the sections take of each kind. */
   readonly bytes: Readonly<Record<Kind, number>>;
   readonly relocationCount: number;
@@ -112,7 +113,7 @@ class Image {
     return {
       module: this.#builder.commit(),
       symbols,
-      objects,
+      members: objects.map(({ name }) => name),
       bytes: {
         code: parts.code.bytesWanted,
         constants: parts.constants.bytesWanted,

@@ -30,7 +30,7 @@ export function reportOf(
 ): Report {
   return {
     file,
-    memberCount: linked.objects.length,
+    memberCount: linked.members.length,
     symbolCount: linked.symbols.size,
     relocationCount: linked.relocationCount,
     tableEntryCount: linked.tableEntryCount,

@@ -174,7 +174,6 @@ export class Database implements Disposable {
 
 /** The pointers in an array of C. */
 function pointersAt(address: Address, count: number): readonly Address[] {
-  if (count === 0) return [];
   const bytes = VirtMem.read(address, count * POINTER_BYTES);
   return Array.from(new BigUint64Array(bytes.buffer, bytes.byteOffset, count), Number);
 }

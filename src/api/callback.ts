@@ -76,7 +76,8 @@ class Callback implements NativeCallback {
 /**
  * Makes a function of TypeScript callable from machine code, by the platform's C calling convention.
  *
- * - It may do anything: call machine code again, to any depth, allocate, write, release, also itself.
+ * - It may do anything: call machine code again, to any depth, allocate, write, release, also itself. The memory of what is
+ *   released, which may be running, is used again when the outermost call by `toFunction` has returned.
  * - What it throws, and a result that has not its type, does not pass through the machine code. That gets 0 and goes on;
  *   when it has returned, the call by `toFunction` that ran it throws that very error. Of several errors below one call the
  *   first is thrown.

@@ -229,7 +229,7 @@ export function protectJitMemory(access: "read-write" | "read-execute"): void {
  * Copies bytes from an address, whoever they belong to. Nothing checks that the memory is there and readable: the process
  * crashes where it is not. `Span.read` is the checked way.
  *
- * @param length bytes, above 0.
+ * @param length bytes; of 0 the address alone is checked, and nothing is read.
  * @throws JitError `ERR_INVALID_ARGUMENT` for an invalid address or length; `ERR_OUT_OF_MEMORY` where there is no memory for
  *   the copy.
  * @example
@@ -239,8 +239,8 @@ export function protectJitMemory(access: "read-write" | "read-execute"): void {
  */
 export function read(address: Address, length: number): Uint8Array {
   const asked = "read memory";
-  if (!Number.isSafeInteger(length) || length <= 0) {
-    throw invalid(asked, `the length must be an integer of 1 or more bytes, but is ${describe(length)}`);
+  if (!Number.isSafeInteger(length) || length < 0) {
+    throw invalid(asked, `the length must be an integer of 0 or more bytes, but is ${describe(length)}`);
   }
   checkAddress(asked, "address", address, length, 1);
   let bytes: Uint8Array;
@@ -253,7 +253,7 @@ export function read(address: Address, length: number): Uint8Array {
       { cause },
     );
   }
-  systemMemory().copyOut(address, bytes);
+  if (length > 0) systemMemory().copyOut(address, bytes);
   return bytes;
 }
 

@@ -155,6 +155,11 @@ export class State {
     return this.doubles[(block >> 1) + Block.size]!;
   }
 
+  /** Whether a block has no allocation. */
+  isEmpty(block: number): boolean {
+    return this.words[block + Block.live] === 0;
+  }
+
   /** The kind of a block, from its pool. */
   kindOf(block: number): Kind {
     return this.kindOfPool(this.poolIndexOf(block));

@@ -347,6 +347,11 @@ export class BlockMemory {
     }
   }
 
+  /** Unmaps the blocks that have no allocations. @throws JitError where the system refuses one; the others are gone */
+  removeEmpty(): void {
+    for (const mapped of this.all()) if (this.#core.isEmpty(mapped.block)) this.remove(mapped);
+  }
+
   /** Unmaps a block and removes it from the core, even if it has allocations. Where the system refuses, nothing changed. */
   remove(mapped: MappedBlock): void {
     needMuchStack();

@@ -54,8 +54,11 @@ export abstract class EngineParts implements SpanOwner {
     this.core = makeCore(options, shared?.buffer);
     this.blocks = new BlockMemory(this, this.core, memory, options, this.tagName);
     this.trims = new BlockTrims(this.core, this.blocks, memory);
-    this.limbo = this.own = new OwnLimbo(this.core, this.blocks, (mapped, granule) =>
-      this.free(mapped, granule, false),
+    this.limbo = this.own = new OwnLimbo(
+      this.core,
+      this.blocks,
+      (mapped, granule) => this.free(mapped, granule, false),
+      () => this.dispose(),
     );
     this.addresses = new AddressLookUp(this.core, this.blocks, this);
     this.identity = new SpanIdentity(this.core, this.blocks, this);
@@ -68,6 +71,7 @@ export abstract class EngineParts implements SpanOwner {
   abstract release(target: Span | Address): void;
   abstract shrink(target: Span | Address, newSize: number): void;
   abstract tokenOf(span: Span): SpanToken;
+  abstract dispose(): void;
   abstract observe(observer: Observer): void;
   /** @throws JitError `ERR_DISPOSED` */
   abstract checkOpen(action: string): void;

@@ -290,14 +290,17 @@ export class Engine extends EngineParts implements AllocatorOperations {
     this.checkOpen("reset");
     this.releaseCount++;
     if (this.own.isInside) {
-      this.own.retireAll();
+      this.own.retireAll(policy === "hard");
       this.takeLongWay();
       return;
     }
     const kept = policy === "soft" && !this.options.immediateRelease ? this.blocks.oldest() : [];
     try {
       this.blocks.removeAllBut(kept);
-      for (const mapped of kept) this.blocks.clear(mapped);
+      for (const mapped of kept) {
+        this.blocks.clear(mapped);
+        this.own.forget(mapped.block);
+      }
     } finally {
       if (!this.own.isEmpty) this.own.forgetGone();
     }
@@ -316,7 +319,9 @@ export class Engine extends EngineParts implements AllocatorOperations {
     this.releaseCount++;
     if (!this.own.postponeEnd()) {
       this.blocks.removeAllBut([]);
+      this.own.forgetGone();
       this.blocks.source.releaseRange();
+      this.own.isEnding = false;
     }
     this.closeDown();
     if (this.owner === this && !this.own.isEnding) keepBuffer(this.core, this.options);

@@ -27,13 +27,26 @@ export class OwnLimbo implements RetiredPlaces {
   readonly #core: Core;
   readonly #blocks: BlockMemory;
   readonly #free: (mapped: MappedBlock, granule: number) => void;
+  readonly #end: () => void;
+  /** Whether a hard reset waits to unmap the blocks that nobody uses. */
+  #isEmptying = false;
   /** Bytes, by block and granule. */
   readonly #places = new Map<number, Map<number, number>>();
 
-  constructor(core: Core, blocks: BlockMemory, free: (mapped: MappedBlock, granule: number) => void) {
+  /**
+   * @param free releases the allocation that begins at a granule
+   * @param end finishes a disposal that has waited
+   */
+  constructor(
+    core: Core,
+    blocks: BlockMemory,
+    free: (mapped: MappedBlock, granule: number) => void,
+    end: () => void,
+  ) {
     this.#core = core;
     this.#blocks = blocks;
     this.#free = free;
+    this.#end = end;
   }
 
   /** Whether code of this allocator may be running. */
@@ -65,27 +78,35 @@ export class OwnLimbo implements RetiredPlaces {
    * thread is outside and nothing waits.
    */
   drain(): boolean {
-    if (this.count === 0) return !this.isInside;
-    if (this.isInside || this.isEnding) return false;
+    if (this.isInside) return false;
+    if (this.count === 0 && !this.isEnding) return true;
+    try {
+      if (this.isEnding) this.#end();
+      else this.#freeAll();
+    } catch (error) {
+      if (!(error instanceof JitError)) throw error;
+      return false;
+    }
+    return true;
+  }
+
+  #freeAll(): void {
     for (const [block, places] of this.#places) {
       for (const [granule, sizeBytes] of places) {
-        try {
-          this.#free(this.#blocks.at(block), granule);
-        } catch (error) {
-          if (!(error instanceof JitError)) throw error;
-          return false;
-        }
+        this.#free(this.#blocks.at(block), granule);
         places.delete(granule);
         this.count -= 1;
         this.sizeBytes -= sizeBytes;
       }
       this.#places.delete(block);
     }
-    return true;
+    if (this.#isEmptying) this.#blocks.removeEmpty();
+    this.#isEmptying = false;
   }
 
-  /** Ends everything, for a reset. */
-  retireAll(): void {
+  /** Ends everything, for a reset. @param isHard whether no block is to be kept that nobody uses behind it */
+  retireAll(isHard: boolean): void {
+    this.#isEmptying ||= isHard;
     for (const mapped of this.#blocks.all()) {
       const renewed = this.#blocks.renew(mapped);
       for (const granule of startsOf(this.#core.words, mapped.block))
@@ -95,20 +116,25 @@ export class OwnLimbo implements RetiredPlaces {
 
   /** Ends everything, for a disposal, if this thread is inside. Returns whether the blocks have to stay. */
   postponeEnd(): boolean {
-    this.isEnding = this.isInside;
-    if (this.isEnding) this.#blocks.endSpans();
-    return this.isEnding;
+    if (!this.isInside) return false;
+    if (!this.isEnding) this.retireAll(true);
+    this.#blocks.endSpans();
+    this.isEnding = true;
+    return true;
   }
 
   /** Forgets what lay in blocks that are gone. */
   forgetGone(): void {
     const blocks = new Set(this.#blocks.all().map(({ block }) => block));
-    for (const [block, places] of this.#places) {
-      if (blocks.has(block)) continue;
-      this.count -= places.size;
-      for (const sizeBytes of places.values()) this.sizeBytes -= sizeBytes;
-      this.#places.delete(block);
-    }
+    for (const block of this.#places.keys()) if (!blocks.has(block)) this.forget(block);
+  }
+
+  /** Forgets what lay in a block that has been cleared. */
+  forget(block: number): void {
+    const sizes = [...(this.#places.get(block)?.values() ?? [])];
+    this.count -= sizes.length;
+    for (const sizeBytes of sizes) this.sizeBytes -= sizeBytes;
+    this.#places.delete(block);
   }
 
   /** Hands what waits over to the limbo of all threads: calls `retire` for each. */

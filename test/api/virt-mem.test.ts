@@ -196,6 +196,7 @@ describe("VirtMem", () => {
       VirtMem.write(address + 1, Uint8Array.of(1, 2, 3, 4).subarray(1, 3));
       VirtMem.write(address + 2, new Uint8Array(0));
       assert.deepEqual(VirtMem.read(address, 4), Uint8Array.of(0, 2, 3, 0));
+      assert.deepEqual(VirtMem.read(address, 0), new Uint8Array(0));
       const whole = VirtMem.read(address, pageGranularity);
       assert.equal(whole.length, pageGranularity);
       whole[1] = 9;
@@ -233,7 +234,7 @@ describe("VirtMem", () => {
       assertInvalid(VirtMem.write, address, new Uint8Array(1));
       assertInvalid(VirtMem.cstring, address);
     }
-    for (const length of [0, -1, 0.5, Number.NaN, 2 ** 53, "1", 1n, null, undefined])
+    for (const length of [-1, 0.5, Number.NaN, 2 ** 53, "1", 1n, null, undefined])
       assertInvalid(VirtMem.read, pageSize, length);
     const lost = new Uint8Array(8);
     structuredClone(lost.buffer, { transfer: [lost.buffer] });

@@ -264,6 +264,25 @@ describe("what runs by itself", { skip }, () => {
     assert.equal(allocator.statistics().allocationCount, 0);
   });
 
+  test("an error in a destructor comes out, and the memory is released all the same", () => {
+    using allocator = new JitAllocator();
+    const error = new Error("not at the end");
+    using callback = toPointer(
+      () => {
+        throw error;
+      },
+      { parameters: [], result: "void" },
+    );
+    const source = "void fail(void); __attribute__((destructor)) static void end(void) { fail(); }";
+    const symbols = new Map([["fail", callback.address]]);
+    const library = load(allocator, { "end.c": source }, ["-O1"], { symbols });
+    assert.throws(
+      () => library[Symbol.dispose](),
+      (thrown) => thrown === error,
+    );
+    assert.equal(allocator.statistics().allocationCount, 0);
+  });
+
   test("an error in a constructor comes out, and nothing is left", () => {
     using allocator = new JitAllocator();
     const error = new Error("not today");
