@@ -10,6 +10,7 @@
  */
 import { JitError } from "../base/errors.ts";
 import type { Address, Ffi, CallbackCode, NativeFunction, NativeSignature } from "../ffi/contract.ts";
+import { isMainThread } from "../base/unique.ts";
 import { isInCallback } from "./signals.ts";
 
 /** So many slots of a signature stay unused, so that a call of a released callback is noticed for a while. */
@@ -95,6 +96,7 @@ export class CallbackSlots {
   }
 
   #makeSpare(): void {
+    closeAtEnd();
     try {
       while (this.#idle.size < SPARE) this.give(this.#make());
     } catch (error) {
@@ -148,6 +150,20 @@ function closeOldest(): boolean {
   idleSlots.delete(slot);
   slot.close();
   return true;
+}
+
+let isClosedAtEnd = false;
+
+/**
+ * Has the unused slots of a worker closed when it ends: koffi counts them for the process, and keeps them otherwise (3.3.4).
+ * A worker that is terminated has no such moment, and what is in use is the program's to release.
+ */
+function closeAtEnd(): void {
+  if (isClosedAtEnd || isMainThread) return;
+  isClosedAtEnd = true;
+  process.once("exit", () => {
+    while (closeOldest());
+  });
 }
 
 function isTooMany(error: unknown): boolean {
