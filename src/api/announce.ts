@@ -13,6 +13,11 @@ export interface AnnounceOptions {
    * map only about memory that belongs to no file, and memory that is mapped twice, or a range, is a file's.
    */
   readonly perfMap?: boolean;
+  /**
+   * To C++: exceptions pass through the code from what it calls to what calls it, and `_Unwind_Backtrace` walks through it.
+   * Not for code of shared allocators. Needs GCC's library `libgcc_s.so.1`.
+   */
+  readonly unwind?: boolean;
 }
 
 /**
@@ -33,7 +38,11 @@ export interface AnnounceOptions {
  */
 export function announce(options: AnnounceOptions): Announcement {
   if (typeof options !== "object" || options === null) {
-    throw refuseValue("announce code with options", options, "they are an object: { gdb, jitdump, perfMap }");
+    throw refuseValue(
+      "announce code with options",
+      options,
+      "they are an object: { gdb, jitdump, perfMap, unwind }",
+    );
   }
   // Each is read once: a getter must not give another value after the check.
   const given = Object.entries(options) as readonly (readonly [string, unknown])[];

@@ -12,11 +12,12 @@ import { Announcer, type Code } from "./announcer.ts";
 import { GdbInterface } from "./gdb.ts";
 import { FRAME_ROOM_BYTES, JitDump } from "./jitdump.ts";
 import { PerfMap } from "./perf-map.ts";
+import { Unwinder } from "./unwinder.ts";
 
 const VARIABLE = "JIT_ALLOCATOR_ANNOUNCE";
 
 /** The ways to announce code. */
-export const WAYS = ["gdb", "jitdump", "perfMap"] as const;
+export const WAYS = ["gdb", "jitdump", "perfMap", "unwind"] as const;
 type Way = (typeof WAYS)[number];
 
 /** Where announcements go. */
@@ -49,6 +50,7 @@ function start(ways: readonly Way[]): Announcement {
     listeners.gdb ??= new GdbInterface(systemFfi(), systemMemory(), platform.processor);
   if (ways.includes("jitdump")) listeners.jitdump ??= new JitDump(systemFfi(), platform.processor);
   if (ways.includes("perfMap")) listeners.perfMap ??= new PerfMap();
+  if (ways.includes("unwind")) listeners.unwind ??= new Unwinder(systemFfi(), systemMemory());
   if (ways.length > 0) announcer = started;
   return { jitdump: listeners.jitdump?.path, perfMap: listeners.perfMap?.path };
 }

@@ -8,8 +8,10 @@ import { codeName, codeSymbols } from "./code-names.ts";
 import type { KnownCode } from "./elf-object.ts";
 import type { GdbEntry, GdbInterface } from "./gdb.ts";
 import type { JitDump } from "./jitdump.ts";
+import type { Slot } from "./native-slots.ts";
 import type { PerfMap } from "./perf-map.ts";
 import { frameInstructions } from "./prologue.ts";
+import type { Unwinder } from "./unwinder.ts";
 
 const { rx: rxOf, rw: rwOf, block: blockOf } = spanAccess;
 
@@ -18,6 +20,7 @@ export interface Listeners {
   gdb?: GdbInterface;
   jitdump?: JitDump;
   perfMap?: PerfMap;
+  unwind?: Unwinder;
 }
 
 /** Code that is to be announced. */
@@ -35,6 +38,8 @@ interface Announced {
   readonly span: Span;
   readonly hasBytes: boolean;
   readonly entry: GdbEntry | undefined;
+  /** Its description for C++. */
+  readonly frame: Slot | undefined;
 }
 
 /** The number of announcements up to which they are not searched for ended ones. */
@@ -80,9 +85,10 @@ export class Announcer {
       processor: this.#processor,
       frames: unwind ?? frameInstructions(bytes ?? NO_BYTES, this.#processor),
     };
-    const { gdb, jitdump, perfMap } = this.listeners;
+    const { gdb, jitdump, perfMap, unwind: unwinder } = this.listeners;
     const entry = gdb?.add(code);
-    this.#announced.set(rx, { span, hasBytes: bytes !== undefined, entry });
+    const frame = Number.isNaN(owner.releaseCount) ? undefined : unwinder?.add(code);
+    this.#announced.set(rx, { span, hasBytes: bytes !== undefined, entry, frame });
     jitdump?.add(code, bytes, owner.sizeOf(span));
     perfMap?.add(code, rwOf(span));
     this.#watch(owner);
@@ -110,6 +116,7 @@ export class Announcer {
     if (known === undefined) return;
     this.#announced.delete(rx);
     if (known.entry !== undefined) this.listeners.gdb?.remove(known.entry);
+    if (known.frame !== undefined) this.listeners.unwind?.remove(known.frame);
   }
 
   /** Takes back whatever has ended. The next search waits until there is twice as much. */

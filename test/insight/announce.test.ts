@@ -60,7 +60,7 @@ function loadOf({ body }: Entry): { name: string; rx: number; code: number[] } {
 
 describe("announce", () => {
   test("refuses what is no option, and does nothing then", () => {
-    const values = [{ other: true }, { gdb: 1 }, { jitdump: "yes" }, { perfMap: null }];
+    const values = [{ other: true }, { gdb: 1 }, { jitdump: "yes" }, { perfMap: null }, { unwind: "" }];
     for (const options of [null, undefined, 1, "gdb", ...values]) {
       throwsJitError("ERR_INVALID_ARGUMENT", () => announce(wrong(options)));
     }
@@ -115,7 +115,7 @@ describe("announce", () => {
 
     test("takes its ways from the environment too, and warns of unknown ones", () => {
       const { printed, said } = run([], { JIT_ALLOCATOR_ANNOUNCE: "perfmap, other" });
-      assert.match(said, /JIT_ALLOCATOR_ANNOUNCE knows gdb, jitdump, perfMap, and not "other"/);
+      assert.match(said, /JIT_ALLOCATOR_ANNOUNCE knows gdb, jitdump, perfMap, unwind, and not "other"/);
       const file = printed.files.perfMap ?? "";
       assert.ok(existsSync(file), "what came before is done");
       rmSync(file);

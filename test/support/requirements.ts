@@ -45,8 +45,12 @@ const requirements = {
   },
   bash: { isMet: () => !isWindows, reason: "it sets limits in a shell, and this system has no bash" },
   gcc: {
-    isMet: hasNativeGcc,
+    isMet: () => isNative("gcc"),
     reason: "it compares with C, and there is no gcc here that compiles for this processor and Linux",
+  },
+  gxx: {
+    isMet: () => platform.runtime === "node" && isNative("g++"),
+    reason: "it runs C++ on Node, and this is not Node, or there is no g++ here that compiles for it",
   },
   koffi: {
     isMet: () => platform.runtime === "node",
@@ -105,9 +109,10 @@ function runs(program: string, args: readonly string[]): boolean {
   return spawnSync(program, args, { stdio: "ignore" }).status === 0;
 }
 
-function hasNativeGcc(): boolean {
+/** Whether a compiler is there that compiles for this processor and Linux. */
+function isNative(compiler: string): boolean {
   if (platform.system !== "linux") return false;
-  const { stdout, status } = spawnSync("gcc", ["-dumpmachine"], { encoding: "utf8" });
+  const { stdout, status } = spawnSync(compiler, ["-dumpmachine"], { encoding: "utf8" });
   const processor = platform.processor === "x64" ? "x86_64-" : "aarch64-";
   return status === 0 && stdout.startsWith(processor) && stdout.includes("linux");
 }
