@@ -39,7 +39,7 @@ export abstract class CodeLifetimes {
    * ```ts
    * allocator.enter();
    * try {
-   *   if (!span.isReleased) runNatively(span.rx); // your own native function
+   *   if (!span.isReleased) console.log(span.rx); // or hand it to native code, and wait until that is done
    * } finally {
    *   allocator.leave();
    * }

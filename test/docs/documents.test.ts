@@ -109,6 +109,7 @@ test("docs/invariants.md explains every invariant that verify() checks, and no o
     ...captures(readFromRoot("src/engine/block-memory.ts"), /invariant (\d+) is broken/g),
     ...captures(readFromRoot("src/engine/block-source.ts"), /invariant (\d+) is broken/g),
     ...captures(readFromRoot("src/engine/block-range.ts"), /invariant (\d+) is broken/g),
+    ...captures(readFromRoot("src/sharing/limbo.ts"), /invariant (\d+) is broken/g),
     ...captures(readFromRoot("src/sharing/batches.ts"), /invariant (\d+) is broken/g),
     ...captures(readFromRoot("src/sharing/ledgers.ts"), /check\([^;]*?,\s*(\d+),\s*["`]/g),
   ];
