@@ -39,7 +39,8 @@ export abstract class CodeLifetimes {
    * ```ts
    * allocator.enter();
    * try {
-   *   if (!span.isReleased) console.log(span.rx); // or hand it to native code, and wait until that is done
+   *   if (span.isReleased) throw new Error("too late");
+   *   // Hand span.rx to native code, and wait until that is done with it.
    * } finally {
    *   allocator.leave();
    * }
