@@ -18,7 +18,7 @@ test(
     using callback = toPointer(() => undefined, { parameters: [], result: "void" });
     assert.ok(callback.address > 0);
     for (let index = 0; index < WORKERS; index++) {
-      const worker = new Worker(new URL("callback-worker.js", import.meta.url), { workerData: SIGNATURES });
+      const worker = new Worker(new URL("callback-child.js", import.meta.url), { workerData: SIGNATURES });
       const [[count], [code]] = (await Promise.all([once(worker, "message"), once(worker, "exit")])) as [
         [number],
         [number],
