@@ -1118,6 +1118,13 @@ export const plantedFaults = [
     replace: "",
     tests: ["sharing/module"],
   },
+  {
+    name: "a mark written to the views from before the buffer grew",
+    file: "src/core/core.ts",
+    find: "forgetAllocation(this.words, block, granule, count, isOwn);",
+    replace: "forgetAllocation(words, block, granule, count, isOwn);",
+    tests: ["core/growth"],
+  },
   // --- code that is retired ---
   {
     name: "a release that frees what another thread may be running",

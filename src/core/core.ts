@@ -194,7 +194,8 @@ export class Core extends states.State {
     const status = this.#releaseAt(block, granule);
     if (status !== Status.surplusBlock) {
       if (!hasTable) generationsOf(this, block);
-      forgetAllocation(words, block, granule, count, isOwn);
+      // The release may have made the buffer grow, and then `words` ends before the new table.
+      forgetAllocation(this.words, block, granule, count, isOwn);
     }
     return status;
   }
