@@ -112,6 +112,11 @@ export abstract class EngineParts implements SpanOwner {
     return mapped;
   }
 
+  /** The start of the live allocation that contains an address. @throws JitError as {@link find} */
+  startOf(rx: Address): Address {
+    return this.addresses.startOf(rx);
+  }
+
   // --- spans and their bytes ----------------------------------------------------------------------------------
 
   isLive(span: Span): boolean {

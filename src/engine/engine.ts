@@ -37,7 +37,10 @@ export class Engine extends EngineParts implements AllocatorOperations {
   #largestSize: number;
   /** The largest that takes the short path: 0 with three pools, while {@link #warmUp} lasts, and where free memory is filled. */
   #largestPlainSize = 0;
-  /** Whether releases and shrinks may take the short path: nothing is filled, and {@link #warmUp} is over. */
+  /**
+   * Whether releases and shrinks may take the short path: nothing is filled, {@link #warmUp} is over, and nothing waits in this
+   * thread's own limbo. Where something waits in that of all threads, SharedEngine looks first.
+   */
   #isPlain = false;
   readonly #granuleMask: number;
   #isDisposed = false;
@@ -56,7 +59,7 @@ export class Engine extends EngineParts implements AllocatorOperations {
    */
   #warmUp(): void {
     if (!needStackAtFirst() || !this.own.drain()) return;
-    this.#isPlain = !this.#fills && this.owner === this;
+    this.#isPlain = !this.#fills;
     if (this.#poolsPerKind === 1 && !this.#fills) this.#largestPlainSize = this.#largestSize;
   }
 

@@ -196,7 +196,10 @@ export class SharedEngine implements AllocatorOperations {
   /** Releases what is live: at once where nobody can be running it, or else it waits in limbo. The lock is held. */
   #releaseNow(target: Span | Address, action = "release"): void {
     const { engine } = this;
-    if (this.#inside.mayBeOccupied)
+    const isOccupied = this.#inside.mayBeOccupied;
+    if (!isOccupied) this.#limbo.drain();
+    // What still waits in limbo is an allocation to the core: an address must be looked up.
+    if (isOccupied || !this.#limbo.isEmpty)
       this.#limbo.retire(engine.find(target, action).block, engine.core.granule);
     else if (action === "shrink") engine.shrink(target, 0);
     else engine.release(target);
@@ -242,6 +245,7 @@ export class SharedEngine implements AllocatorOperations {
   shrink(target: Span | Address, newSize: number): void {
     try {
       this.#turn.enter();
+      if (!this.#limbo.isEmpty) this.engine.find(target, "shrink");
       if (newSize === 0) this.#releaseNow(target, "shrink");
       else this.engine.shrink(target, newSize);
       this.#turn.leave();
@@ -264,7 +268,8 @@ export class SharedEngine implements AllocatorOperations {
   queryAddress(rx: Address): Address {
     try {
       this.#turn.enter();
-      const address = this.engine.queryAddress(rx);
+      const { engine } = this;
+      const address = this.#limbo.isEmpty ? engine.queryAddress(rx) : engine.startOf(rx);
       this.#turn.leave();
       return address;
     } catch (error) {
