@@ -2,8 +2,8 @@
  * An allocator that several threads share. Each operation takes the lock, calls the engine of this thread, and lets go
  * (turn.ts). When a thread has died in the middle of an operation, the next one that takes the lock repairs.
  *
- * The register of blocks and the ledger of each block (core/ledger.ts) are right at every instant. An operation has
- * happened once its write there is done, and not before. Everything else can be derived from them.
+ * The register of blocks and the ledger of each block (core/ledger.ts) are right at every instant: an operation has happened
+ * once its write there is done, and not before. All else can be derived from them.
  */
 import type { AllocatorOperations } from "../engine/operations.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -16,14 +16,12 @@ import { SharedLedgers } from "./ledgers.ts";
 import { observe } from "../engine/observation.ts";
 import type { CachePolicy, Door, ModuleTicket, Observer, SpanToken } from "../engine/contract.ts";
 import type { Span } from "../engine/span.ts";
-import { statisticsOf } from "../engine/statistics.ts";
+import { statisticsOf, type BlockInfo, type Statistics } from "../engine/statistics.ts";
 import { needMuchStack } from "../base/stack.ts";
-import type { BlockInfo, Statistics } from "../engine/statistics.ts";
 import { InsideTable } from "./inside.ts";
 import { Limbo } from "./limbo.ts";
-import { MemberTable } from "./members.ts";
+import { MemberTable, type ThreadInspector } from "./members.ts";
 import { Membership } from "./membership.ts";
-import type { ThreadInspector } from "./members.ts";
 import { Intent } from "./layout.ts";
 import { SharedModules } from "./modules.ts";
 import { OwnGenerations } from "./own-generations.ts";
@@ -337,11 +335,8 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   statistics(): Statistics {
-    return this.#turn.run(() => {
-      const { core, trims } = this.engine;
-      this.#limbo.drain();
-      return statisticsOf(core, trims.residentBytes(), this.#limbo, this.state.usedBytes);
-    });
+    const { core, trims } = this.engine;
+    return this.#drained(() => statisticsOf(core, trims.residentBytes(), this.#limbo, this.state.usedBytes));
   }
 
   get range(): AddressRange | undefined {
@@ -349,10 +344,7 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   trim(): number {
-    return this.#turn.run(() => {
-      this.#limbo.drain();
-      return this.engine.trim();
-    });
+    return this.#drained(() => this.engine.trim());
   }
 
   get maxReservedSize(): number {
@@ -360,9 +352,14 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   describeBlocks(): BlockInfo[] {
+    return this.#drained(() => this.engine.describeBlocks());
+  }
+
+  /** Runs what tells of the memory, behind the release of all that can be freed. */
+  #drained<T>(act: () => T): T {
     return this.#turn.run(() => {
       this.#limbo.drain();
-      return this.engine.describeBlocks();
+      return act();
     });
   }
 
