@@ -50,15 +50,21 @@ const [enough, nested] = compile<(zero: Int32Array, never: () => void) => [Enoug
 )?.(new Int32Array(1), () => undefined) ?? [() => descend(CALLS), (depth) => descend(CALLS * depth)];
 
 let looks = 0;
+/** The probes for a program that goes on looking. Not one variable for both: a call site that has seen two is not inlined. */
+let chain: Enough | undefined;
 
 /** Looks whether there is stack for a first call. Throws the engine's RangeError where there is none. */
-let muchMore: Enough = () => {
+function muchMore(): void {
+  if (chain !== undefined) {
+    chain();
+    return;
+  }
   nested(TIMES);
   looks += 1;
-  if (looks === FIRST_LOOKS) muchMore = compileChain() ?? muchMore;
-};
+  if (looks === FIRST_LOOKS) chain = compileChain();
+}
 
-/** The same look for a program that goes on looking: probes that call each other, which a compiler inlines as it does `enough`. */
+/** Probes that call each other, which a compiler inlines as it does `enough`. */
 function compileChain(): Enough | undefined {
   let text = "const probe0 = enough;\n";
   for (let i = 1; i < TIMES; i++) text += `const probe${i} = (${parameters}) => { probe${i - 1}(); };\n`;
