@@ -7,7 +7,7 @@ import { JitAllocator } from "../../../src/index.ts";
 import { Board } from "../../support/board.ts";
 import { needs } from "../../support/requirements.ts";
 
-/** Milliseconds: ten minutes in the long form, `PROMISE_MS=600000 node dist/test/run.js threads/promise`. */
+/** Milliseconds: ten minutes in the long form, `PROMISE_MS=600000 node dist/test/sharing/threads/promise.test.js`. */
 const DURATION_MS = Number(process.env["PROMISE_MS"] ?? 5000);
 const RUNNERS = 4;
 const REFILLERS = 2;
