@@ -1212,7 +1212,7 @@ export const plantedFaults = [
   },
   {
     name: "a disposal that does not wait for a thread inside",
-    file: "src/sharing/shared-engine.ts",
+    file: "src/sharing/releases.ts",
     find: "isVacant = this.#limbo.isVacant();",
     replace: "",
     tests: ["retire"],

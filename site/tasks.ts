@@ -126,6 +126,7 @@ export const tasks: readonly Task[] = [
       "Span.token",
       "SpanToken",
       "JitAllocator.memberId",
+      "SharingThreads",
       "JitAllocator.members",
       "MemberInfo",
       "JitAllocator.allocationsOf",

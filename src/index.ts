@@ -5,6 +5,7 @@
  * @packageDocumentation
  */
 export type { CodeLifetimes } from "./api/lifetimes.ts";
+export type { SharingThreads } from "./api/sharing-threads.ts";
 export { JitAllocator } from "./api/allocator.ts";
 export { announce } from "./api/announce.ts";
 export type { AnnounceOptions } from "./api/announce.ts";

@@ -8,7 +8,7 @@ import { tell } from "../base/diagnostics.ts";
 import { inspectCustom } from "../base/inspect.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
-import { CodeLifetimes } from "./lifetimes.ts";
+import { SharingThreads } from "./sharing-threads.ts";
 import { lookedUpBy } from "./interior.ts";
 import { isOptionOn, resolveOptions } from "../engine/options.ts";
 import type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "../engine/options.ts";
@@ -16,7 +16,6 @@ import { reaches } from "../engine/reach.ts";
 import { checkResetPolicy, unsharedCannotDetach } from "../engine/refusals.ts";
 import { attachEngine, handleOf, shareEngine, type SharedAllocator } from "../sharing/handle.ts";
 import type { SharedEngine } from "../sharing/shared-engine.ts";
-import { withMember, type MemberInfo, type Membership } from "../sharing/membership.ts";
 import { ModuleBuilder } from "../link/module.ts";
 import { VeneerPool, type Veneer } from "../link/veneers.ts";
 import type { CachePolicy, CodeRange, SpanToken } from "../engine/contract.ts";
@@ -43,7 +42,7 @@ import { WriteScope, checkPolicy, writeByCallback } from "../engine/write-scope.
  * add(2, 3); // 5
  * ```
  */
-export class JitAllocator extends CodeLifetimes implements Disposable {
+export class JitAllocator extends SharingThreads implements Disposable {
   /** Every option, with the value in force. */
   get options(): Readonly<ResolvedJitAllocatorOptions> {
     const { maxReservedSize } = this.#engine;
@@ -71,7 +70,10 @@ export class JitAllocator extends CodeLifetimes implements Disposable {
   /** @internal */
   constructor(options: JitAllocatorOptions | undefined, memory: VirtualMemory, attached?: SharedEngine);
   constructor(options: JitAllocatorOptions = {}, given?: VirtualMemory, attached?: SharedEngine) {
-    super(() => this.#engine);
+    super(
+      () => this.#engine,
+      () => (this.#engine instanceof Engine ? undefined : this.#engine.membership),
+    );
     checkStackSize("make an allocator");
     const memory = memoryOr(given);
     this.#options = attached?.engine.options ?? resolveOptions(options, memory);
@@ -118,59 +120,6 @@ export class JitAllocator extends CodeLifetimes implements Disposable {
   /** This thread's number among the threads that share the allocator, 1 to 1,023; 0 where it is not shared. */
   get memberId(): number {
     return this.#engine instanceof Engine ? 0 : this.#engine.memberId;
-  }
-
-  /**
-   * Lists every thread that shares the allocator or has shared it; none where it is not shared. The list ends with the
-   * estate, number 0, where ended threads left allocations and other threads have their numbers now.
-   */
-  members(): MemberInfo[] {
-    return this.#membership?.list() ?? [];
-  }
-
-  /**
-   * Lists the start address (rx) of each live allocation that a thread, running or ended, made or adopted.
-   *
-   * A number is reused after all 1,023 have been given, first those of ended threads that left nothing. Where there is none,
-   * the allocations of the thread whose number is reused go to the estate, number 0.
-   *
-   * @param memberId the thread's `memberId`, or 0 for the estate
-   * @throws JitError `ERR_INVALID_ARGUMENT` where no thread has, or had, that number, or the allocator is not shared
-   */
-  allocationsOf(memberId: number): Address[] {
-    return withMember(this.#membership, memberId).allocationsOf(memberId);
-  }
-
-  /**
-   * Releases every allocation that {@link allocationsOf} lists. Returns their number.
-   *
-   * Where the system refuses to unmap a block, the last allocation in it stays as it was and all others are released. The
-   * error then says how many were; call again for the rest.
-   *
-   * @throws JitError as {@link allocationsOf}; the system's refusal to unmap a block
-   */
-  releaseAllOf(memberId: number): number {
-    return withMember(this.#membership, memberId).releaseAllOf(memberId);
-  }
-
-  /**
-   * Makes every allocation that {@link allocationsOf} lists this thread's, and returns their number. From then on they
-   * count as allocated by this thread; nothing else changes. For code of an ended worker that other threads go on using.
-   *
-   * @param memberId the `memberId` of a thread that has ended or detached, or 0 for the estate
-   * @throws JitError as {@link allocationsOf}; `ERR_INVALID_ARGUMENT` where that thread has neither ended nor detached
-   * @example
-   * ```ts
-   * allocator.share();
-   * for (const { id, hasLeft } of allocator.members()) if (hasLeft) allocator.adopt(id);
-   * ```
-   */
-  adopt(memberId: number): number {
-    return withMember(this.#membership, memberId).adopt(memberId);
-  }
-
-  get #membership(): Membership | undefined {
-    return this.#engine instanceof Engine ? undefined : this.#engine.membership;
   }
 
   /**

@@ -22,9 +22,9 @@ import { InsideTable } from "./inside.ts";
 import { Limbo } from "./limbo.ts";
 import { MemberTable, type ThreadInspector } from "./members.ts";
 import { Membership } from "./membership.ts";
-import { Intent } from "./layout.ts";
 import { SharedModules } from "./modules.ts";
 import { OwnGenerations } from "./own-generations.ts";
+import { SharedReleases } from "./releases.ts";
 import type { SharedState } from "./shared-state.ts";
 import { Turn } from "./turn.ts";
 import { joinInPlace } from "./succession.ts";
@@ -42,6 +42,7 @@ export class SharedEngine implements AllocatorOperations {
   readonly membership: Membership;
   readonly #inside: InsideTable;
   readonly #limbo: Limbo;
+  readonly #releases: SharedReleases;
   readonly #members: MemberTable;
   readonly #ledgers: SharedLedgers;
   readonly #generations: OwnGenerations;
@@ -56,7 +57,8 @@ export class SharedEngine implements AllocatorOperations {
     this.#members = new MemberTable(state.atomics, threads);
     this.#inside = new InsideTable(state, this.#members, threads, (act) => this.#turn.run(act));
     this.#limbo = new Limbo(engine, state, this.#inside);
-    this.#ledgers = new SharedLedgers(engine, state, (address) => this.#releaseNow(address));
+    this.#releases = new SharedReleases(engine, state, this.#inside, this.#limbo);
+    this.#ledgers = new SharedLedgers(engine, state, (address) => this.#releases.release(address));
     this.#generations = new OwnGenerations(engine.core, state.batches, this.#ledgers);
     this.#modules = new SharedModules(state, this.#ledgers, () => this.memberId);
     const number = this.#members.join();
@@ -184,23 +186,11 @@ export class SharedEngine implements AllocatorOperations {
   release(target: Span | Address): void {
     try {
       this.#turn.enter();
-      this.#releaseNow(target);
+      this.#releases.release(target);
       this.#turn.leave();
     } catch (error) {
       throw this.#turn.fail(error);
     }
-  }
-
-  /** Releases what is live: at once where nobody can be running it, or else it waits in limbo. The lock is held. */
-  #releaseNow(target: Span | Address, action = "release"): void {
-    const { engine } = this;
-    const isOccupied = this.#inside.mayBeOccupied;
-    if (!isOccupied) this.#limbo.drain();
-    // What still waits in limbo is an allocation to the core: an address must be looked up.
-    if (isOccupied || !this.#limbo.isEmpty)
-      this.#limbo.retire(engine.find(target, action).block, engine.core.granule);
-    else if (action === "shrink") engine.shrink(target, 0);
-    else engine.release(target);
   }
 
   allocPart(ticket: ModuleTicket, size: number, kind: Kind): Span {
@@ -213,25 +203,15 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   releaseModule(ticket: ModuleTicket, spans: readonly Span[]): void {
-    this.#turn.run(() => this.#modules.release(ticket, spans, () => this.#releaseSpans(ticket, spans)));
-  }
-
-  #releaseSpans(ticket: ModuleTicket, spans: readonly Span[]): void {
-    const { engine } = this;
-    if (!this.#inside.mayBeOccupied) {
-      engine.releaseModule(ticket, spans);
-      return;
-    }
-    needMuchStack();
-    for (const span of spans) engine.find(span, "release");
-    // From here on nothing can fail.
-    for (const span of spans) if (engine.isLive(span)) this.#releaseNow(span);
+    this.#turn.run(() =>
+      this.#modules.release(ticket, spans, () => this.#releases.releaseModule(ticket, spans)),
+    );
   }
 
   releaseIfLive(span: Span): void {
     if (this.#turn.isOver) return;
     this.#turn.run(() => {
-      if (this.engine.isLive(span)) this.#releaseNow(span);
+      if (this.engine.isLive(span)) this.#releases.release(span);
     });
   }
 
@@ -244,7 +224,7 @@ export class SharedEngine implements AllocatorOperations {
     try {
       this.#turn.enter();
       if (!this.#limbo.isEmpty) this.engine.find(target, "shrink");
-      if (newSize === 0) this.#releaseNow(target, "shrink");
+      if (newSize === 0) this.#releases.release(target, "shrink");
       else this.engine.shrink(target, newSize);
       this.#turn.leave();
     } catch (error) {
@@ -364,46 +344,12 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   reset(policy: "soft" | "hard"): void {
-    this.#runForAll(policy === "soft" ? Intent.resetSoft : Intent.resetHard, () => {
-      this.engine.reset(policy);
-    });
+    this.#turn.run(() => this.#releases.reset(policy));
   }
 
   /** Disposes of the allocator for all threads. */
   dispose(): void {
-    this.#runForAll(Intent.dispose, () => {
-      this.engine.dispose();
-      this.state.isDisposed = true;
-      this.state.register.bumpEpoch();
-    });
-  }
-
-  /**
-   * Runs an operation on all blocks, and notes its intent: should this thread end in the middle, a repair finishes the
-   * operation. Where a thread is inside, everything ends at once, and waits in limbo.
-   */
-  #runForAll(intent: Intent, act: () => void): void {
-    const { state } = this;
-    this.#turn.run(() => {
-      if (intent !== Intent.dispose) this.engine.checkOpen("reset");
-      else if (state.isDisposed) return; // whatever is left of it waits for a thread that is inside
-      state.intent = intent;
-      let isVacant = true;
-      try {
-        if (this.#inside.mayBeOccupied) {
-          this.#limbo.retireAll();
-          isVacant = this.#limbo.isVacant();
-        }
-        if (isVacant) act();
-        else if (intent === Intent.dispose) {
-          state.isDisposed = true;
-          state.register.bumpEpoch();
-        }
-      } finally {
-        if (!state.isEnding || isVacant) state.intent = Intent.none;
-        this.#limbo.rebuild();
-      }
-    });
+    this.#turn.run(() => this.#releases.dispose());
   }
 
   checkOpen(action: string): void {
