@@ -16,6 +16,7 @@
  * Formats: System V ABI, chapters 4 and 5, and its supplements for x86-64 and AArch64. The object has no code, so nothing
  * of it is mapped executable. The memory at the addresses is not looked at.
  */
+import { ELF_MACHINES } from "../base/elf-machines.ts";
 import type { ProcessorName } from "../base/platform.ts";
 import type { Address, Ffi } from "./contract.ts";
 import { LINUX_LIBC_NAMES } from "./libc-names.ts";
@@ -31,12 +32,6 @@ const ALIGNMENT = 8;
 /** The largest page size, in bytes, of any processor here. A segment's offset and address must be congruent modulo this. */
 const SEGMENT_ALIGNMENT = 0x1_0000;
 
-/** e_machine. */
-const MACHINES: Readonly<Record<ProcessorName, number | undefined>> = {
-  x64: 62,
-  arm64: 183,
-  other: undefined,
-};
 /** p_type. Without GNU_STACK the loader would make every stack of the process executable. */
 const Segment = { LOAD: 1, DYNAMIC: 2, GNU_STACK: 0x6474_e551 } as const;
 /** p_flags: readable and writable. glibc before 2.35 writes to the dynamic section, to relocate it. */
@@ -80,7 +75,7 @@ export function absoluteSymbols(
   addresses: readonly Address[],
   processor: ProcessorName,
 ): Uint8Array<ArrayBuffer> | undefined {
-  const machine = MACHINES[processor];
+  const machine = ELF_MACHINES[processor];
   if (machine === undefined) return undefined;
 
   const names = addresses.map((_, index) => symbolName(index));

@@ -12,19 +12,12 @@ import type { ProcessorName } from "../base/platform.ts";
 import type { Address } from "../ffi/contract.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import type { CodeSymbol } from "./code-symbols.ts";
+import { appendElfHeader, HEADER_BYTES, NO_TABLE } from "./elf-header.ts";
 import { appendCallFrames, Pointer } from "./call-frames.ts";
 
-const HEADER_BYTES = 64;
 const SECTION_BYTES = 64;
 const SYMBOL_BYTES = 24;
 const SECTION_COUNT = 5;
-
-/** e_machine. */
-export const MACHINES: Readonly<Record<ProcessorName, number | undefined>> = {
-  x64: 62,
-  arm64: 183,
-  other: undefined,
-};
 
 /** sh_type. */
 const Type = { progbits: 1, symbols: 2, strings: 3, nobits: 8 } as const;
@@ -62,22 +55,8 @@ export function appendElfObject(
   { rx, sizeBytes, name, symbols, processor, frames }: KnownCode,
 ): void {
   const start = out.at;
-  // The header: a 64-bit, little-endian, version 1 relocatable file (1).
-  out.u32(0x464c_457f); // "\x7fELF"
-  out.u32(0x0001_0102);
-  out.u64(0);
-  out.u16(1);
-  out.u16(MACHINES[processor] ?? 0);
-  out.u32(1);
-  out.u64(0); // no entry
-  out.u64(0); // no program headers
-  out.u64(HEADER_BYTES); // where the section headers are
-  out.u32(0);
-  out.u16(HEADER_BYTES);
-  out.u32(0); // no program headers
-  out.u16(SECTION_BYTES);
-  out.u16(SECTION_COUNT);
-  out.u16(SECTION_COUNT - 1); // where their names are
+  const sections = { at: HEADER_BYTES, rowBytes: SECTION_BYTES, count: SECTION_COUNT };
+  appendElfHeader(out, { type: 1, processor, segments: NO_TABLE, sections });
 
   const headersAt = out.at;
   const bodyAt = HEADER_BYTES + SECTION_COUNT * SECTION_BYTES;

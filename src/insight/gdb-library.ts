@@ -15,7 +15,7 @@
  */
 import type { ProcessorName } from "../base/platform.ts";
 import { ByteWriter } from "./byte-writer.ts";
-import { MACHINES } from "./elf-object.ts";
+import { appendElfHeader, HEADER_BYTES } from "./elf-header.ts";
 
 /** The function on which the debugger sets a breakpoint, and the one that returns the descriptor's address. */
 export const REGISTER_FUNCTION = "__jit_debug_register_code";
@@ -23,7 +23,6 @@ export const DESCRIPTOR_FUNCTION = "jit_allocator_descriptor";
 /** `struct jit_descriptor`: version, action, two pointers. */
 const DESCRIPTOR_BYTES = 24;
 
-const HEADER_BYTES = 64;
 const SEGMENT_BYTES = 56;
 const SECTION_BYTES = 64;
 const SYMBOL_BYTES = 24;
@@ -89,18 +88,12 @@ export function gdbLibrary(processor: ProcessorName): Uint8Array | undefined {
   const sectionsAt = align8(sectionNamesAt + sectionNames.length);
 
   const out = new ByteWriter();
-  // The header: a 64-bit, little-endian, version 1 shared object (3).
-  out.u32(0x464c_457f); // "\x7fELF"
-  out.u32(0x0001_0102);
-  out.u64(0);
-  out.u16(3);
-  out.u16(MACHINES[processor] ?? 0);
-  out.u32(1);
-  out.u64(0);
-  out.u64(HEADER_BYTES);
-  out.u64(sectionsAt);
-  out.u32(0);
-  for (const field of [HEADER_BYTES, SEGMENT_BYTES, 4, SECTION_BYTES, 8, 7]) out.u16(field);
+  appendElfHeader(out, {
+    type: 3,
+    processor,
+    segments: { at: HEADER_BYTES, rowBytes: SEGMENT_BYTES, count: 4 },
+    sections: { at: sectionsAt, rowBytes: SECTION_BYTES, count: 8 },
+  });
 
   const segment = (
     [type, access]: readonly [number, number],

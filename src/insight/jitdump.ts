@@ -16,7 +16,8 @@ import type { Ffi, NativeFunction, NativeSignature } from "../ffi/contract.ts";
 import { LINUX_LIBC_NAMES } from "../ffi/libc-names.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { appendCallFrames, Pointer, type FrameOf } from "./call-frames.ts";
-import { MACHINES, type KnownCode } from "./elf-object.ts";
+import { ELF_MACHINES } from "../base/elf-machines.ts";
+import type { KnownCode } from "./elf-object.ts";
 
 /**
  * What a runtime leaves free behind code, so that its call frames have their addresses: a common part of 24 bytes, some 70
@@ -132,7 +133,7 @@ export class JitDump {
     out.u32(0x4a69_5444); // "JiTD"
     out.u32(1);
     out.u32(HEADER_BYTES);
-    out.u32(MACHINES[processor] ?? 0);
+    out.u32(ELF_MACHINES[processor] ?? 0);
     out.u32(0);
     out.u32(process.pid);
     out.u64(this.#now());
