@@ -100,8 +100,8 @@ export function forgetAllocation(
 }
 
 /**
- * Ends all spans of the allocation that begins at `granule`, which stays allocated, but for the one that `alloc` made: that
- * knows by itself. Not for a ledger. The table of generations may be made.
+ * Ends all spans of the allocation that begins at `granule`, which stays allocated. Not for a ledger. The table of generations
+ * may be made.
  */
 export function endSpansOf(state: State, block: number, granule: number): void {
   if (state.words[block + Block.spans] === Spans.none) return;
