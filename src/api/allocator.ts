@@ -106,6 +106,7 @@ export class JitAllocator extends SharingThreads implements Disposable {
   /**
    * Shares the allocator, and returns a handle for other threads to {@link attach}: send it by `postMessage` or
    * `workerData`. From then on each operation takes a lock; before, none does. Calling it again returns an equal handle.
+   *
    * @throws JitError `ERR_OUT_OF_MEMORY` where there is no room for the records that sharing keeps of each allocation;
    *   `ERR_DISPOSED`
    */
@@ -125,6 +126,7 @@ export class JitAllocator extends SharingThreads implements Disposable {
   /**
    * Detaches this thread from the allocator. This object and its spans can no longer be used; the allocations stay, and other
    * threads go on using them. Idempotent.
+   *
    * @throws JitError `ERR_INVALID_ARGUMENT` where the allocator is not shared: nobody could dispose of it
    */
   detach(): void {
@@ -137,7 +139,7 @@ export class JitAllocator extends SharingThreads implements Disposable {
     return isOptionOn(this.options, option);
   }
 
-  /** Bytes: the smallest block that is ever mapped. */
+  /** Bytes: the base block size, the smallest block that is ever mapped. */
   get blockSize(): number {
     return this.options.blockSize;
   }
@@ -155,7 +157,9 @@ export class JitAllocator extends SharingThreads implements Disposable {
   /**
    * Allocates `size` bytes (1 to 2 GiB − granularity), rounded up to the granularity: of code, unless `info` names another
    * kind. All kinds lie in the same {@link range}, so that code addresses constants and data relative to itself. The memory
-   * is not cleared. The amortized number of steps does not grow with the number of holes or blocks.
+   * is not cleared: it has its earlier contents, or the fill pattern. The amortized number of steps does not grow with the
+   * number of holes or blocks; the number of cache misses does.
+   *
    * @throws JitError `ERR_INVALID_ARGUMENT`, `ERR_TOO_LARGE`; `ERR_OUT_OF_MEMORY` where the system or
    *   `maxReservedSize` has no room; `ERR_PERMISSION`, `ERR_TOO_MANY_HANDLES` or `ERR_FEATURE_NOT_ENABLED` where the
    *   system refuses executable memory; `ERR_DISPOSED`
@@ -176,6 +180,7 @@ export class JitAllocator extends SharingThreads implements Disposable {
    * Allocates as {@link alloc} does, but makes no Span: returns the address of the executable view (rx). For hot paths,
    * and for programs that keep their own records. Release, shrink and query the allocation by its address; to write to
    * it or call it, get its span with `query(address)`.
+   *
    * @throws JitError as {@link alloc}
    */
   allocAddress(size: number): Address {
@@ -197,6 +202,7 @@ export class JitAllocator extends SharingThreads implements Disposable {
   /**
    * Keeps the first `newSize` bytes of an allocation, rounded up to the granularity of its pool, and releases the rest; 0
    * releases all of it. The granularity of a pool is {@link granularity}, or with `useMultiplePools` 1, 2 or 4 times that.
+   *
    * @throws JitError as {@link release}; `ERR_INVALID_ARGUMENT` where `newSize` is larger than the allocation
    */
   shrink(target: Span | Address, newSize: number): void {
@@ -231,8 +237,8 @@ export class JitAllocator extends SharingThreads implements Disposable {
 
   /**
    * Writes code, and makes it safe to run: either `bytes` at `offset` bytes from the start of the span, or what a callback
-   * leaves in a copy of the whole span. If it returns a number, 1 to the size of the span, only that many bytes are kept: the
-   * span shrinks to them. If it throws, nothing is written.
+   * leaves in a copy of the whole span, which is copied back when it returns. If it returns a number, 1 to the size of the
+   * span, only that many bytes are kept: the span shrinks to them. If it throws, nothing is written.
    *
    * @param policy `default` and `flush` flush the instruction cache where the processor needs it; `never` does not
    * @throws JitError `ERR_RELEASED`; `ERR_INVALID_ARGUMENT` where the bytes do not fit: nothing is written then;
@@ -264,8 +270,9 @@ export class JitAllocator extends SharingThreads implements Disposable {
   }
 
   /**
-   * The range of addresses that all code lies in: of the executable views, in bytes. Kept from the first block until
-   * {@link dispose}. Undefined before, without `useRange`, and where there is none, which `jit-allocator doctor` explains.
+   * The range of addresses that all code lies in: of the executable views, in bytes. Reserved with the first block, and kept
+   * until {@link dispose}. Undefined before that, without `useRange`, and where the system offers none or its policy
+   * forbids one, which `jit-allocator doctor` explains.
    */
   get range(): CodeRange | undefined {
     const { range } = this.#engine;
@@ -275,6 +282,7 @@ export class JitAllocator extends SharingThreads implements Disposable {
   /**
    * Whether a relative call at `from` reaches `to`: within 2 GiB on x86-64, within 128 MiB on AArch64. `from` is the address
    * of the call instruction. On x86-64 it is true for any two allocations of an allocator that has a {@link range}.
+   *
    * @throws JitError `ERR_INVALID_ARGUMENT` for what is no address
    */
   reaches(from: Address, to: Address): boolean {
@@ -284,6 +292,7 @@ export class JitAllocator extends SharingThreads implements Disposable {
   /**
    * Takes a stub that jumps to `target`, any 64-bit address, and lies within reach of all code in the {@link range}. All
    * veneers of a target (and thread) have one stub, which goes with the last of them. It counts as an allocation.
+   *
    * @throws JitError as {@link alloc}; `ERR_INVALID_ARGUMENT` for what is no address; `ERR_FEATURE_NOT_ENABLED` on an unknown
    *   processor
    */
@@ -316,6 +325,7 @@ export class JitAllocator extends SharingThreads implements Disposable {
    * stays until it is not, as with {@link retire}. `soft` keeps one block per pool mapped (none with `immediateRelease`), `hard` none.
    * Where the system refuses to unmap a block, that block and those to be kept stay as they were, the others are unmapped,
    * and the error is thrown; call again.
+   *
    * @throws JitError `ERR_INVALID_ARGUMENT` for an unknown policy; `ERR_DISPOSED`; the system's refusal to unmap a block
    */
   reset(policy: "soft" | "hard" = "soft"): void {
@@ -327,6 +337,7 @@ export class JitAllocator extends SharingThreads implements Disposable {
    * Gives the memory of all pages in which nothing is live back to the system, inside blocks that stay mapped too. Such a
    * page reads as zero from then on; with `fillUnusedMemory` what `alloc` hands out there is filled before. Returns the
    * bytes that came back, whoever wrote them: 0 without a {@link range}. Takes some microseconds a MiB of blocks.
+   *
    * @throws JitError the system's refusal; what came back before is gone; `ERR_DISPOSED`
    */
   trim(): number {
@@ -346,6 +357,7 @@ export class JitAllocator extends SharingThreads implements Disposable {
    * operation on a span, throws `ERR_RELEASED`; all others that would allocate, release, look up or write throw
    * `ERR_DISPOSED`. The options, `statistics`, `blocks` and `verify` still work. While a thread is inside machine code of the
    * allocator (see {@link retire}) its blocks stay mapped; the next operation of any thread, or `dispose`, unmaps them.
+   *
    * @throws JitError the system's refusal to unmap a block: that block stays mapped, and the call can be repeated
    */
   dispose(): void {

@@ -347,7 +347,7 @@ export class BlockMemory {
     }
   }
 
-  /** Unmaps the blocks that have no allocations. @throws JitError where the system refuses one; the others are gone */
+  /** Unmaps the blocks that have no allocations. @throws JitError where the system refuses one: those before it are gone */
   removeEmpty(): void {
     for (const mapped of this.all()) if (this.#core.isEmpty(mapped.block)) this.remove(mapped);
   }

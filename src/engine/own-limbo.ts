@@ -79,7 +79,7 @@ export class OwnLimbo implements RetiredPlaces {
    */
   drain(): boolean {
     if (this.isInside) return false;
-    if (this.count === 0 && !this.isEnding) return true;
+    if (this.count === 0 && !this.isEnding && !this.#isEmptying) return true;
     try {
       if (this.isEnding) this.#end();
       else this.#freeAll();

@@ -212,4 +212,18 @@ describe("behind the call", () => {
     allocator.verify();
     allocator.dispose();
   });
+
+  test("a block that a hard reset cannot unmap goes behind a later call", () => {
+    const memory = new SimulatedMemory({ hasRanges: true });
+    const allocator = new JitAllocator({}, memory);
+    allocator.alloc(64);
+    const outer = beginCallback();
+    allocator.reset("hard");
+    endCallback(outer);
+    memory.failAfter("decommit", 0, "ERR_PERMISSION");
+    assert.equal(allocator.statistics().blockCount, 1);
+    assert.equal(allocator.statistics().blockCount, 0);
+    allocator.verify();
+    allocator.dispose();
+  });
 });
