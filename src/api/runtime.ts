@@ -5,12 +5,12 @@ import { checkName } from "./span-info.ts";
 import { announceCode, isAnnouncing, roomBehindCode } from "../insight/announce.ts";
 import { codeSymbols, nameCode, setCodeSymbols } from "../insight/code-names.ts";
 import { checkSymbols, readSymbols, type CodeSymbol } from "../insight/code-symbols.ts";
-import { hasListeners, quietly, tell } from "../base/diagnostics.ts";
+import { channelOf, quietly, tell } from "../base/diagnostics.ts";
 import { JitError } from "../base/errors.ts";
 import { formatCount, inspectCustom } from "../base/inspect.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
-import { isUint8Array, typedArrayLength } from "../base/intrinsics.ts";
+import { isUint8Array, lengthOfBytes } from "../base/intrinsics.ts";
 import type { JitAllocatorOptions } from "../engine/options.ts";
 import { isIndex, refuseValue } from "../engine/refusals.ts";
 import { spanAccess } from "../engine/span.ts";
@@ -36,6 +36,9 @@ interface CheckedInfo {
   readonly symbols: readonly Readonly<CodeSymbol>[];
   readonly unwind: Uint8Array | undefined;
 }
+
+const additions = channelOf("jit-allocator:runtime-add");
+const releases = channelOf("jit-allocator:runtime-release");
 
 const NO_INFO: CheckedInfo = { name: undefined, symbols: [], unwind: undefined };
 
@@ -111,20 +114,8 @@ export class JitRuntime implements Disposable {
     infoOrEmit?: CodeInfo | ((code: Uint8Array, rx: Address) => number | void),
     emittedInfo?: CodeInfo,
   ): Span {
-    if (typeof codeOrSize === "number") {
-      if (typeof infoOrEmit !== "function") {
-        throw refuseValue("add code with", infoOrEmit, "after a size comes a function that emits the code");
-      }
-      return this.#emit(codeOrSize, infoOrEmit, readInfo(emittedInfo, codeOrSize));
-    }
-    if (!isUint8Array(codeOrSize)) {
-      throw refuseValue(
-        "add code",
-        codeOrSize,
-        "it must be a Uint8Array, or a size and a function that emits it",
-      );
-    }
-    const sizeBytes = typedArrayLength(codeOrSize);
+    if (!isUint8Array(codeOrSize)) return this.#emit(codeOrSize, infoOrEmit, emittedInfo);
+    const sizeBytes = lengthOfBytes(codeOrSize);
     const info = infoOrEmit === undefined ? NO_INFO : readInfo(infoOrEmit, sizeBytes);
     const span = this.#allocate(sizeBytes, roomBehind(sizeBytes));
     try {
@@ -141,8 +132,14 @@ export class JitRuntime implements Disposable {
    * @throws JitError as `JitAllocator.release`
    */
   release(target: Span | Address): void {
+    if (releases.hasSubscribers) this.#releaseLoudly(target);
+    else this.allocator.release(target);
+  }
+
+  /** Releases code, and tells of it. */
+  #releaseLoudly(target: Span | Address): void {
     const rx = spanAccess.isSpan(target) ? spanAccess.rx(target) : target;
-    const name = hasListeners("jit-allocator:runtime-release") ? this.nameOf(rx) : undefined;
+    const name = this.nameOf(rx);
     this.allocator.release(target);
     tell("jit-allocator:runtime-release", () => ({ rx, name }));
   }
@@ -236,7 +233,14 @@ export class JitRuntime implements Disposable {
   }
 
   /** Adds what `emit` leaves in a span. */
-  #emit(size: number, emit: (code: Uint8Array, rx: Address) => number | void, info: CheckedInfo): Span {
+  #emit(size: unknown, emit: unknown, givenInfo: CodeInfo | undefined): Span {
+    if (typeof size !== "number") {
+      throw refuseValue("add code", size, "it must be a Uint8Array, or a size and a function that emits it");
+    }
+    if (!isEmitter(emit)) {
+      throw refuseValue("add code with", emit, "after a size comes a function that emits the code");
+    }
+    const info = readInfo(givenInfo, size);
     const room = roomBehind(size);
     const span = this.#allocate(size, room);
     const wholeBytes = span.size - room;
@@ -259,13 +263,27 @@ export class JitRuntime implements Disposable {
   /** Notes what has been written, and tells whoever wants to know. @param bytes the code; undefined = only the span has it */
   #publish(span: Span, sizeBytes: number, info: CheckedInfo, bytes: Uint8Array | undefined): Span {
     this.#added.append(span, sizeBytes);
-    const { name, symbols, unwind } = info;
-    if (name !== undefined) nameCode(span, name);
-    if (symbols.length > 0) setCodeSymbols(span, symbols);
-    if (isAnnouncing()) announceCode({ span, sizeBytes, bytes: bytes ?? span.read(0, sizeBytes), unwind });
-    tell("jit-allocator:runtime-add", () => ({ rx: span.rx, size: sizeBytes, name }));
+    if (info !== NO_INFO) keepInfo(span, info);
+    if (isAnnouncing())
+      announceCode({ span, sizeBytes, bytes: bytes ?? span.read(0, sizeBytes), unwind: info.unwind });
+    if (additions.hasSubscribers) tellOfAddition(span, sizeBytes, info.name);
     return span;
   }
+}
+
+/** Whether a value is a function; what it does with its arguments is its own matter. */
+function isEmitter(value: unknown): value is (code: Uint8Array, rx: Address) => number | void {
+  return typeof value === "function";
+}
+
+/** Keeps the name and the symbols of code. */
+function keepInfo(span: Span, { name, symbols }: CheckedInfo): void {
+  if (name !== undefined) nameCode(span, name);
+  if (symbols.length > 0) setCodeSymbols(span, symbols);
+}
+
+function tellOfAddition(span: Span, size: number, name: string | undefined): void {
+  tell("jit-allocator:runtime-add", () => ({ rx: span.rx, size, name }));
 }
 
 /** Bytes that are left free behind code of that size. An invalid size is refused as it is. */

@@ -66,9 +66,12 @@ const { queueMicrotask } = globalThis;
 
 let isQuiet = false;
 
-/** Whether anybody listens: for those who would have to find out what there is to tell. */
-export function hasListeners(name: keyof JitDiagnostics): boolean {
-  return channels[name].hasSubscribers;
+/**
+ * A channel, to ask whether anybody listens: for those who would have to find out what there is to tell, and for operations
+ * that take so little time that making a message counts, even one that is not sent.
+ */
+export function channelOf(name: keyof JitDiagnostics): { readonly hasSubscribers: boolean } {
+  return channels[name];
 }
 
 /** Tells whoever listens, soon. Never throws. */

@@ -30,7 +30,7 @@ export class BlockMemory {
   #owner: SpanOwner;
   readonly #core: Core;
   readonly #memory: VirtualMemory;
-  readonly #isCoherent: boolean;
+  readonly isCoherent: boolean;
   readonly #options: Readonly<ResolvedJitAllocatorOptions>;
   /** By the core's number of the block. */
   readonly #mapped: (MappedBlock | undefined)[] = [];
@@ -48,7 +48,7 @@ export class BlockMemory {
     this.#owner = owner;
     this.#core = core;
     this.#memory = memory;
-    this.#isCoherent = memory.isCoherent === true;
+    this.isCoherent = memory.isCoherent === true;
     this.#options = options;
     this.source = new BlockSource(core, memory, options, tagName);
   }
@@ -395,7 +395,7 @@ export class BlockMemory {
   /** Makes code written to a range of a block, in bytes from its start, safe to run. */
   flush(mapped: MappedBlock, start: number, length: number): void {
     // An empty range at the end of a block begins outside of it.
-    if (this.#isCoherent || mapped.kind !== "code") return;
+    if (this.isCoherent || mapped.kind !== "code") return;
     if (mapped.isMapped && length > 0) this.#memory.flushInstructionCache(mapped.rx + start, length);
   }
 }

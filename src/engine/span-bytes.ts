@@ -11,7 +11,8 @@ import type { Span } from "./span.ts";
 import type { CachePolicy } from "./contract.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
-const { bytesOf, copyBytes, isUint8Array, kindOfBytes, newBytes, typedArrayLength } = intrinsics;
+const { bytesOf, copyBytes, isUint8Array, kindOfBytes, lengthOfBytes, newBytes, typedArrayLength } =
+  intrinsics;
 const { isIndex } = refusals;
 const { block: blockOf, granule: granuleOf } = spanAccess;
 
@@ -23,10 +24,13 @@ const ONE_WORD: readonly number[] = [4];
 export class SpanBytes {
   readonly #identity: SpanIdentity;
   readonly #blocks: BlockMemory;
+  /** Whether what was written may have to be flushed. */
+  readonly #flushes: boolean;
 
   constructor(identity: SpanIdentity, blocks: BlockMemory) {
     this.#identity = identity;
     this.#blocks = blocks;
+    this.#flushes = !blocks.isCoherent;
   }
 
   read(span: Span, offset: number, length: number | undefined): Uint8Array {
@@ -44,15 +48,17 @@ export class SpanBytes {
     const mapped = isSole ? blockOf(span) : this.#identity.liveBlock(span, "write");
     // From here on nothing runs the caller's code, which could unmap the memory.
     if (!isUint8Array(bytes)) throw refusals.refuseBytes(offset, bytes);
-    const length = typedArrayLength(bytes);
+    const length = lengthOfBytes(bytes);
     if (length === 0 && kindOfBytes(bytes) === "lost") throw refusals.refuseLostBytes(bytes);
     const granule = granuleOf(span);
-    if (!isIndex(offset) || !this.#identity.hasRoom(mapped, granule, offset + length)) {
+    // No span has 2 GiB: `| 0` leaves only the integers that can be an offset as they are.
+    const isOffset = typeof offset === "number" && (offset | 0) === offset && offset >= 0;
+    if (!isOffset || !this.#identity.hasRoom(mapped, granule, offset + length)) {
       throw refusals.refuseRange("write", offset, length, this.#identity.liveSize(span, mapped));
     }
     const start = (granule << mapped.granuleShift) + offset;
     mapped.write(start, bytes, length);
-    if (policy !== "never") this.#blocks.flush(mapped, start, length);
+    if (this.#flushes && policy !== "never") this.#blocks.flush(mapped, start, length);
   }
 
   /**
@@ -129,7 +135,7 @@ export class SpanBytes {
     }
     const length = typedArrayLength(bytes);
     mapped.write(start, bytes, length);
-    if (policy !== "never") this.#blocks.flush(mapped, start, length);
+    if (this.#flushes && policy !== "never") this.#blocks.flush(mapped, start, length);
     return kept === undefined ? undefined : length;
   }
 }
