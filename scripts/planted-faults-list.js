@@ -451,7 +451,7 @@ export const plantedFaults = [
   {
     name: "what a write callback wrote is not made safe to run",
     file: "src/engine/span-bytes.ts",
-    find: 'if (policy !== "never") this.#blocks.flush(mapped, start, length);\n    return kept',
+    find: 'if (this.#flushes && policy !== "never") this.#blocks.flush(mapped, start, length);\n    return kept',
     replace: 'if (policy === "flush") this.#blocks.flush(mapped, start, length);\n    return kept',
     tests: ["misuse/own-code"],
   },
