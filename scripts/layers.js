@@ -91,7 +91,7 @@ export const rooms = [
   {
     name: "base",
     job: "what everybody stands on: errors, intrinsics, platform, stack",
-    imports: ["node:worker_threads", "node:diagnostics_channel"],
+    imports: ["node:module", "node:fs", "node:worker_threads", "node:diagnostics_channel"],
   },
 ];
 
@@ -196,7 +196,7 @@ export const layerRule = {
       ExportAllDeclaration: (node) => check(node.source),
       ImportExpression: (node) => check(node.source),
       TSImportType: (/** @type {any} */ node) => check(node.source ?? node.argument),
-      "CallExpression[callee.name=/^require(Module)?$/]": (/** @type {any} */ node) =>
+      "CallExpression[callee.name=/^(require(Module)?|builtin)$/]": (/** @type {any} */ node) =>
         check(node.arguments[0]),
       Literal(node) {
         const named = typeof node.value === "string" && /^koffi($|\/)/.test(node.value);

@@ -44,8 +44,7 @@ export function typedArrayLength(value: unknown): number {
  * has: it then reads the length where it stands, instead of calling the getter.
  */
 export function lengthOfBytes(bytes: Uint8Array): number {
-  void bytes[0];
-  return apply(lengthGetter, bytes, []);
+  return bytes[0] === undefined ? 0 : apply(lengthGetter, bytes, []);
 }
 
 /** Kept like the getters, so that a copy runs no code of the caller's, and engines need not look the method up. */

@@ -1,7 +1,6 @@
 /** Makes names that are unique in this process. */
-import { threadId } from "node:worker_threads";
-
-export { isMainThread } from "node:worker_threads";
+import { builtin } from "./builtins.ts";
+import { platform } from "./platform.ts";
 
 /** The key of a counter that all copies of this library in one thread share. */
 const COUNTER = Symbol.for("jit-allocator.names");
@@ -14,7 +13,31 @@ export function uniqueName(): string {
   const shared = globalThis as { [COUNTER]?: number };
   const count = (shared[COUNTER] ?? 0) + 1;
   shared[COUNTER] = count;
-  // Runtimes number the threads of a process from 0 and give no number twice. The time tells realms of one thread apart.
-  const microseconds = Math.floor((performance.timeOrigin + performance.now()) * 1000) % 1e9;
-  return `${threadId}x${count}x${microseconds}`;
+  // The time tells realms of one thread apart, and threads that had the same number one after the other.
+  const microseconds = Math.floor((performance.timeOrigin + performance.now()) * 1000) % 1e10;
+  return `${threadNumber()}x${count}x${microseconds}`;
+}
+
+let ownNumber: string | undefined;
+
+/** The number of this thread; with an `x` before it where it is the system's. */
+function threadNumber(): string {
+  ownNumber ??= systemNumber() ?? String(builtin("node:worker_threads").threadId);
+  return ownNumber;
+}
+
+/** In Node the system is asked, because `node:worker_threads` takes a millisecond of the start of a program. */
+function systemNumber(): string | undefined {
+  if (platform.runtime !== "node" || platform.system !== "linux") return undefined;
+  try {
+    const [number] = /\d+$/.exec(builtin("node:fs").readlinkSync("/proc/thread-self")) ?? [];
+    return number === undefined ? undefined : `x${number}`;
+  } catch {
+    return undefined; // there is no /proc, or it is not for this program to read
+  }
+}
+
+/** Whether this is the thread that the process began with, and no worker. */
+export function isMainThread(): boolean {
+  return builtin("node:worker_threads").isMainThread;
 }

@@ -6,8 +6,7 @@
  * perf learns of the file because the process maps a page of it as executable. Each thread writes a file of its own: all
  * have the name that perf looks for, in folders of their own.
  */
-import { mkdirSync, mkdtempSync } from "node:fs";
-import { homedir } from "node:os";
+import { builtin } from "../base/builtins.ts";
 import { JitError } from "../base/errors.ts";
 import type { ProcessorName } from "../base/platform.ts";
 import { cString } from "../ffi/c-string.ts";
@@ -190,10 +189,11 @@ export class JitDump {
 
 /** Where perf's other users put such files: `.debug/jit` in JITDUMPDIR, or in the home folder. */
 function dumpFolder(): string {
-  return `${process.env["JITDUMPDIR"] ?? homedir()}/.debug/jit`;
+  return `${process.env["JITDUMPDIR"] ?? builtin("node:os").homedir()}/.debug/jit`;
 }
 
 function makeFolder(folder: string): string {
+  const { mkdirSync, mkdtempSync } = builtin("node:fs");
   try {
     mkdirSync(folder, { recursive: true });
     return mkdtempSync(`${folder}/jit-allocator-`);

@@ -5,15 +5,7 @@
  * perf looks there only where memory is no file's. Memory that is mapped twice is a file's (a memfd), and so is the range:
  * perf then shows that file's name. So this works with `{ useDualMapping: false, useRange: false }` alone.
  */
-import {
-  appendFileSync,
-  constants,
-  closeSync,
-  fstatSync,
-  ftruncateSync,
-  openSync,
-  readFileSync,
-} from "node:fs";
+import { builtin } from "../base/builtins.ts";
 import { JitError } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
 import type { KnownCode } from "./elf-object.ts";
@@ -37,7 +29,7 @@ export class PerfMap {
       return;
     }
     const line = `${rx.toString(16)} ${sizeBytes.toString(16)} ${name.replaceAll(/[\0\r\n]/g, "?")}\n`;
-    appendFileSync(this.#descriptor, line);
+    builtin("node:fs").appendFileSync(this.#descriptor, line);
   }
 
   #warn(): void {
@@ -53,6 +45,7 @@ export class PerfMap {
 
 /** Opens the map to append to it: other threads and the runtime itself (`--perf-basic-prof`) write to it too. */
 function openMap(path: string): number {
+  const { closeSync, constants, fstatSync, ftruncateSync, openSync } = builtin("node:fs");
   const { O_WRONLY, O_APPEND, O_CREAT, O_NOFOLLOW } = constants;
   let descriptor: number | undefined;
   try {
@@ -79,7 +72,8 @@ function isAnonymous(address: Address): boolean {
 
 /** Reads the mapping that contains an address: `start-end access offset device inode path`. */
 function readMapping(address: Address): { start: Address; end: Address; isAnonymous: boolean } {
-  for (const line of readFileSync("/proc/self/maps", "utf8").split("\n")) {
+  const maps = builtin("node:fs").readFileSync("/proc/self/maps", "utf8");
+  for (const line of maps.split("\n")) {
     const [range = "", , , , inode] = line.split(/ +/, 5);
     const [start = 0, end = 0] = range.split("-").map((text) => Number.parseInt(text, 16));
     if (address >= start && address < end) return { start, end, isAnonymous: inode === "0" };

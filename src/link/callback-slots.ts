@@ -159,7 +159,7 @@ let isClosedAtEnd = false;
  * A worker that is terminated has no such moment, and what is in use is the program's to release.
  */
 function closeAtEnd(): void {
-  if (isClosedAtEnd || isMainThread) return;
+  if (isClosedAtEnd || isMainThread()) return;
   isClosedAtEnd = true;
   process.once("exit", () => {
     while (closeOldest());

@@ -1,6 +1,5 @@
 /** The files that Linux memory reads. The interface is narrow, so that tests can simulate another machine. */
-import { readFileSync, readdirSync, readlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { builtin } from "../../base/builtins.ts";
 import { flagOf, isGranted, refusalOf } from "../../base/platform.ts";
 
 /** A descriptor and the path it leads to. */
@@ -36,7 +35,7 @@ export const systemFiles: SystemFiles = {
   read(path) {
     if (!isGranted({ name: "read", path })) return undefined;
     try {
-      return readFileSync(path, "utf8");
+      return builtin("node:fs").readFileSync(path, "utf8");
     } catch {
       // Absent, or not for this process to read (a container without /sys, say): the caller has a default.
       return undefined;
@@ -46,7 +45,7 @@ export const systemFiles: SystemFiles = {
     const permission = { name: "read", path } as const;
     if (!isGranted(permission)) return flagOf(permission);
     try {
-      readFileSync(path);
+      builtin("node:fs").readFileSync(path);
       return undefined;
     } catch (error) {
       return refusalOf(error);
@@ -59,6 +58,7 @@ export const systemFiles: SystemFiles = {
   },
   openFiles() {
     if (!isGranted({ name: "read", path: DESCRIPTORS })) return [];
+    const { readdirSync, readlinkSync } = builtin("node:fs");
     try {
       return readdirSync(DESCRIPTORS).flatMap((name) => {
         try {
@@ -80,7 +80,7 @@ export const systemFiles: SystemFiles = {
 function ownTemporaryDirectory(): string {
   if (!TEMPORARY_VARIABLES.every((variable) => isGranted({ name: "env", variable }))) return "/tmp";
   try {
-    return tmpdir();
+    return builtin("node:os").tmpdir();
   } catch {
     return "/tmp";
   }

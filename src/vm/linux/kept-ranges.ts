@@ -26,7 +26,7 @@ export class KeptRanges {
    * leave the addresses behind.
    */
   keep({ rx, rw, sizeBytes }: AddressRange, sealedBytes: number, tag: MappingTag | undefined): boolean {
-    if (tag?.isGuarded === true || !isMainThread) return false;
+    if (tag?.isGuarded === true || !isMainThread()) return false;
     const isEnough = rx === rw || this.#kept.some((range) => range.sealedBytes === 0);
     if (sealedBytes === 0 && isEnough) return false;
     this.#kept.push({ rx, rw, sizeBytes, sealedBytes });
