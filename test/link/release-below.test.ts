@@ -213,6 +213,18 @@ describe("behind the call", () => {
     allocator.dispose();
   });
 
+  test("a disposal gives the range back as well, behind the call", () => {
+    const memory = new SimulatedMemory({ hasRanges: true });
+    const allocator = new JitAllocator({}, memory);
+    allocator.alloc(64);
+    const outer = beginCallback();
+    allocator.dispose();
+    assert.equal(memory.ranges?.all.length, 1);
+    endCallback(outer);
+    assert.equal(allocator.statistics().blockCount, 0); // the next operation finishes the disposal
+    assert.deepEqual(memory.ranges.all, []);
+  });
+
   test("a block that a hard reset cannot unmap goes behind a later call", () => {
     const memory = new SimulatedMemory({ hasRanges: true });
     const allocator = new JitAllocator({}, memory);
