@@ -12,7 +12,7 @@ import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { isUint8Array, typedArrayLength } from "../base/intrinsics.ts";
 import type { JitAllocatorOptions } from "../engine/options.ts";
-import { isIndex, refuseValue } from "../engine/refusals.ts";
+import { checkMustSucceed, isIndex, refuseValue } from "../engine/refusals.ts";
 import { spanAccess } from "../engine/span.ts";
 import type { Span } from "../engine/span.ts";
 
@@ -28,6 +28,8 @@ export interface CodeInfo {
    * instructions, which is right for code that moves it there alone.
    */
   unwind?: Uint8Array;
+  /** Whether the code may take the reserve, as in `JitAllocator.alloc`. Default false. */
+  mustSucceed?: boolean;
 }
 
 /** {@link CodeInfo}, checked. */
@@ -35,9 +37,10 @@ interface CheckedInfo {
   readonly name: string | undefined;
   readonly symbols: readonly Readonly<CodeSymbol>[];
   readonly unwind: Uint8Array | undefined;
+  readonly mustSucceed: boolean;
 }
 
-const NO_INFO: CheckedInfo = { name: undefined, symbols: [], unwind: undefined };
+const NO_INFO: CheckedInfo = { name: undefined, symbols: [], unwind: undefined, mustSucceed: false };
 
 /** Code that was added to a runtime. */
 export interface PublishedCode {
@@ -126,7 +129,7 @@ export class JitRuntime implements Disposable {
     }
     const sizeBytes = typedArrayLength(codeOrSize);
     const info = infoOrEmit === undefined ? NO_INFO : readInfo(infoOrEmit, sizeBytes);
-    const span = this.#allocate(sizeBytes, roomBehind(sizeBytes));
+    const span = this.#allocate(sizeBytes, roomBehind(sizeBytes), info);
     try {
       span.write(0, codeOrSize);
     } catch (error) {
@@ -230,15 +233,17 @@ export class JitRuntime implements Disposable {
     }
   }
 
-  #allocate(size: number, room: number): Span {
+  #allocate(size: number, room: number, { mustSucceed }: CheckedInfo): Span {
     this.#checkOpen();
-    return this.allocator.alloc(size + room);
+    return mustSucceed
+      ? this.allocator.alloc(size + room, { mustSucceed })
+      : this.allocator.alloc(size + room);
   }
 
   /** Adds what `emit` leaves in a span. */
   #emit(size: number, emit: (code: Uint8Array, rx: Address) => number | void, info: CheckedInfo): Span {
     const room = roomBehind(size);
-    const span = this.#allocate(size, room);
+    const span = this.#allocate(size, room, info);
     const wholeBytes = span.size - room;
     let sizeBytes = wholeBytes;
     try {
@@ -279,7 +284,7 @@ function readInfo(info: unknown, size: number): CheckedInfo {
   if (typeof info !== "object" || info === null) {
     throw refuseValue("add code with info", info, "it is an object");
   }
-  const { name, symbols, unwind } = info as Partial<Record<keyof CodeInfo, unknown>>;
+  const { name, symbols, unwind, mustSucceed } = info as Partial<Record<keyof CodeInfo, unknown>>;
   if (unwind !== undefined && !isUint8Array(unwind)) {
     throw refuseValue("add code with the unwind information", unwind, "it is a Uint8Array");
   }
@@ -287,5 +292,6 @@ function readInfo(info: unknown, size: number): CheckedInfo {
     name: checkName("add code", name),
     symbols: symbols === undefined ? [] : readSymbols(symbols, size),
     unwind,
+    mustSucceed: checkMustSucceed("add code", mustSucceed),
   };
 }
