@@ -25,8 +25,9 @@ export abstract class MemoryLimits {
    * @throws JitError `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`
    * @example
    * ```ts
-   * using pressure = allocator.onPressure(0.9, ({ usedSize, maxReservedSize }) => {
-   *   while (allocator.statistics().usedSize > 0.7 * maxReservedSize) evictOldest();
+   * const cache: Span[] = []; // the oldest first
+   * allocator.onPressure(0.9, ({ maxReservedSize }) => {
+   *   while (allocator.statistics().usedSize > 0.7 * maxReservedSize) cache.shift()?.retire();
    * });
    * ```
    */

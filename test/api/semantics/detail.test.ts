@@ -12,6 +12,7 @@ import { needs } from "../../support/requirements.ts";
 import { row } from "../../support/rows.ts";
 
 const KiB = 1024;
+const CLASS_COUNT: number = Classes.count;
 
 /** The lengths in bytes of the free runs of a block. */
 function freeRunsOf({ granules, granularity }: BlockInfo): number[] {
@@ -120,7 +121,7 @@ describe("statistics in detail", () => {
   });
 
   test("the least length of each class is in it, and no shorter one is", () => {
-    for (let runClass = 0; runClass < Classes.count; runClass++) {
+    for (let runClass = 0; runClass < CLASS_COUNT; runClass++) {
       const least = leastLengthOf(runClass);
       assert.equal(classOfRun(least), runClass);
       if (least > 1) assert.equal(classOfRun(least - 1), runClass - 1);
