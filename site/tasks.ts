@@ -103,6 +103,10 @@ export const tasks: readonly Task[] = [
     ],
   },
   {
+    title: "Knowing before memory runs out",
+    names: ["MemoryLimits", "JitAllocator.onPressure", "MemoryPressure", "PressureListener"],
+  },
+  {
     title: "Finding code by its address",
     names: [
       "JitAllocator.query",
@@ -142,6 +146,10 @@ export const tasks: readonly Task[] = [
       "JitAllocator.blocks",
       "BlockInfo",
       "KindStatistics",
+      "DetailedStatistics",
+      "DetailedKindStatistics",
+      "PoolStatistics",
+      "FreeRuns",
       "JitAllocator.verify",
       "JitDiagnostics",
       "DiagnosticBlock",

@@ -5,6 +5,7 @@
  * @packageDocumentation
  */
 export type { CodeLifetimes } from "./api/lifetimes.ts";
+export type { MemoryLimits } from "./api/pressure.ts";
 export type { SharingThreads } from "./api/sharing-threads.ts";
 export { JitAllocator } from "./api/allocator.ts";
 export { announce } from "./api/announce.ts";
@@ -45,7 +46,14 @@ export type { Veneer } from "./link/veneers.ts";
 export type { SpanInfo } from "./api/span-info.ts";
 export type { SpanKind } from "./engine/kinds.ts";
 export type { CodeRange, SpanToken } from "./engine/contract.ts";
+export type { MemoryPressure, PressureListener } from "./engine/pressure.ts";
 export type { BlockInfo, KindStatistics, Statistics } from "./engine/statistics.ts";
+export type {
+  DetailedKindStatistics,
+  DetailedStatistics,
+  FreeRuns,
+  PoolStatistics,
+} from "./engine/detailed-statistics.ts";
 export * as VirtMem from "./api/virt-mem.ts";
 export type { DualMapping, HardenedRuntimeInfo, MemoryFlags, MemoryInfo } from "./vm/contract.ts";
 export { disassemble } from "./insight/disassembly.ts";

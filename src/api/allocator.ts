@@ -13,7 +13,7 @@ import { lookedUpBy } from "./interior.ts";
 import { isOptionOn, resolveOptions } from "../engine/options.ts";
 import type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "../engine/options.ts";
 import { reaches } from "../engine/reach.ts";
-import { checkResetPolicy, unsharedCannotDetach } from "../engine/refusals.ts";
+import { checkDetail, checkResetPolicy, unsharedCannotDetach } from "../engine/refusals.ts";
 import { attachEngine, handleOf, shareEngine, type SharedAllocator } from "../sharing/handle.ts";
 import type { SharedEngine } from "../sharing/shared-engine.ts";
 import { ModuleBuilder } from "../link/module.ts";
@@ -21,6 +21,7 @@ import { VeneerPool, type Veneer } from "../link/veneers.ts";
 import type { CachePolicy, CodeRange, SpanToken } from "../engine/contract.ts";
 import { readToken } from "../engine/span-identity.ts";
 import type { Span } from "../engine/span.ts";
+import type { DetailedStatistics } from "../engine/detailed-statistics.ts";
 import type { BlockInfo, Statistics } from "../engine/statistics.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
 import { memoryOr } from "../vm/select.ts";
@@ -310,9 +311,16 @@ export class JitAllocator extends SharingThreads implements Disposable {
     return new ModuleBuilder(this.#operations, this.#veneers, nameWritten);
   }
 
-  /** Counts what is allocated and reserved now. After the disposal every field but `overheadSize` is 0. */
-  statistics(): Statistics {
-    return this.#engine.statistics();
+  /**
+   * Counts what is allocated and reserved now. After the disposal every field but `overheadSize` and the peaks is 0.
+   *
+   * With `detail` also by pool, with the free runs by size, and the peaks: that looks at every granule.
+   * @throws JitError `ERR_INVALID_ARGUMENT` for what are no options
+   */
+  statistics(options: { readonly detail: true }): DetailedStatistics;
+  statistics(options?: { readonly detail?: boolean }): Statistics;
+  statistics(options?: { readonly detail?: boolean }): Statistics {
+    return checkDetail(options) ? this.#engine.detailedStatistics() : this.#engine.statistics();
   }
 
   /** Describes every mapped block and its granules, in the order of addresses. A copy, for tools and pictures. */

@@ -2,16 +2,18 @@
 import { JitError } from "../base/errors.ts";
 import type { AllocatorOperations } from "../engine/operations.ts";
 import type { Span } from "../engine/span.ts";
+import { MemoryLimits } from "./pressure.ts";
 import type { Address } from "../ffi/contract.ts";
 
 /** The part of `JitAllocator` that is about code which may be running. */
-export abstract class CodeLifetimes {
+export abstract class CodeLifetimes extends MemoryLimits {
   readonly #operations: () => AllocatorOperations;
   /** How often {@link enter} was called without {@link leave}. */
   #entries = 0;
 
   /** @internal */
   constructor(operations: () => AllocatorOperations) {
+    super(operations);
     this.#operations = operations;
   }
 

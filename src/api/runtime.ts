@@ -12,7 +12,7 @@ import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { isUint8Array, lengthOfBytes } from "../base/intrinsics.ts";
 import type { JitAllocatorOptions } from "../engine/options.ts";
-import { isIndex, refuseValue } from "../engine/refusals.ts";
+import { checkMustSucceed, isIndex, refuseValue } from "../engine/refusals.ts";
 import { spanAccess } from "../engine/span.ts";
 import type { Span } from "../engine/span.ts";
 
@@ -28,6 +28,8 @@ export interface CodeInfo {
    * instructions, which is right for code that moves it there alone.
    */
   unwind?: Uint8Array;
+  /** Whether the code may take the reserve, as in `JitAllocator.alloc`. Default false. */
+  mustSucceed?: boolean;
 }
 
 /** {@link CodeInfo}, checked. */
@@ -35,12 +37,13 @@ interface CheckedInfo {
   readonly name: string | undefined;
   readonly symbols: readonly Readonly<CodeSymbol>[];
   readonly unwind: Uint8Array | undefined;
+  readonly mustSucceed: boolean;
 }
 
 const additions = channelOf("jit-allocator:runtime-add");
 const releases = channelOf("jit-allocator:runtime-release");
 
-const NO_INFO: CheckedInfo = { name: undefined, symbols: [], unwind: undefined };
+const NO_INFO: CheckedInfo = { name: undefined, symbols: [], unwind: undefined, mustSucceed: false };
 
 /** Code that was added to a runtime. */
 export interface PublishedCode {
@@ -117,7 +120,7 @@ export class JitRuntime implements Disposable {
     if (!isUint8Array(codeOrSize)) return this.#emit(codeOrSize, infoOrEmit, emittedInfo);
     const sizeBytes = lengthOfBytes(codeOrSize);
     const info = infoOrEmit === undefined ? NO_INFO : readInfo(infoOrEmit, sizeBytes);
-    const span = this.#allocate(sizeBytes, roomBehind(sizeBytes));
+    const span = this.#allocate(sizeBytes, roomBehind(sizeBytes), info);
     try {
       span.write(0, codeOrSize);
     } catch (error) {
@@ -227,9 +230,11 @@ export class JitRuntime implements Disposable {
     }
   }
 
-  #allocate(size: number, room: number): Span {
+  #allocate(size: number, room: number, { mustSucceed }: CheckedInfo): Span {
     this.#checkOpen();
-    return this.allocator.alloc(size + room);
+    return mustSucceed
+      ? this.allocator.alloc(size + room, { mustSucceed })
+      : this.allocator.alloc(size + room);
   }
 
   /** Adds what `emit` leaves in a span. */
@@ -242,7 +247,7 @@ export class JitRuntime implements Disposable {
     }
     const info = readInfo(givenInfo, size);
     const room = roomBehind(size);
-    const span = this.#allocate(size, room);
+    const span = this.#allocate(size, room, info);
     const wholeBytes = span.size - room;
     let sizeBytes = wholeBytes;
     try {
@@ -297,7 +302,7 @@ function readInfo(info: unknown, size: number): CheckedInfo {
   if (typeof info !== "object" || info === null) {
     throw refuseValue("add code with info", info, "it is an object");
   }
-  const { name, symbols, unwind } = info as Partial<Record<keyof CodeInfo, unknown>>;
+  const { name, symbols, unwind, mustSucceed } = info as Partial<Record<keyof CodeInfo, unknown>>;
   if (unwind !== undefined && !isUint8Array(unwind)) {
     throw refuseValue("add code with the unwind information", unwind, "it is a Uint8Array");
   }
@@ -305,5 +310,6 @@ function readInfo(info: unknown, size: number): CheckedInfo {
     name: checkName("add code", name),
     symbols: symbols === undefined ? [] : readSymbols(symbols, size),
     unwind,
+    mustSucceed: checkMustSucceed("add code", mustSucceed),
   };
 }

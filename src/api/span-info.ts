@@ -4,7 +4,7 @@ import { JitError } from "../base/errors.ts";
 import { kindNumber } from "../engine/kinds.ts";
 import type { KindNumber, SpanKind } from "../engine/kinds.ts";
 import type { AllocatorOperations } from "../engine/operations.ts";
-import { refuseValue } from "../engine/refusals.ts";
+import { checkMustSucceed, refuseValue } from "../engine/refusals.ts";
 import type { Span } from "../engine/span.ts";
 import type { Address } from "../ffi/contract.ts";
 import { codeNameAt } from "../insight/code-names.ts";
@@ -16,21 +16,34 @@ export interface SpanInfo {
   readonly kind?: SpanKind;
   /** The name for people and tools, for example that of the function or the table. It lasts as long as the allocation. */
   readonly name?: string;
+  /**
+   * Whether it may take the reserve (option `reserveForMustSucceed`) where there is no other room: for code alone. Default false.
+   */
+  readonly mustSucceed?: boolean;
 }
 
 /** {@link SpanInfo}, checked. */
 interface CheckedSpanInfo {
   readonly kind: KindNumber;
+  readonly mustSucceed: boolean;
   readonly name: string | undefined;
 }
 
 /** Checks what a caller says of an allocation. Each field is read once: a getter must not give another value after the check. */
 function readSpanInfo(info: unknown): CheckedSpanInfo {
   if (typeof info !== "object" || info === null) {
-    throw refuseValue("allocate with", info, "what follows the size is an object: { kind, name }");
+    throw refuseValue(
+      "allocate with",
+      info,
+      "what follows the size is an object: { kind, name, mustSucceed }",
+    );
   }
-  const { kind, name } = info as Partial<Record<keyof SpanInfo, unknown>>;
-  return { kind: kindNumber(kind), name: checkName("allocate memory", name) };
+  const { kind, name, mustSucceed } = info as Partial<Record<keyof SpanInfo, unknown>>;
+  return {
+    kind: kindNumber(kind),
+    name: checkName("allocate memory", name),
+    mustSucceed: checkMustSucceed("allocate memory", mustSucceed),
+  };
 }
 
 /** @throws JitError `ERR_INVALID_ARGUMENT` for what is neither a string nor undefined */
@@ -41,8 +54,8 @@ export function checkName(action: string, name: unknown): string | undefined {
 
 /** Allocates as `info` says, and keeps the name. @throws JitError `ERR_INVALID_ARGUMENT` before anything changes */
 export function allocAs(engine: AllocatorOperations, size: number, info: unknown): Span {
-  const { kind, name } = readSpanInfo(info);
-  const span = engine.allocOf(size, kind);
+  const { kind, name, mustSucceed } = readSpanInfo(info);
+  const span = engine.allocOf(size, kind, mustSucceed);
   if (name !== undefined) nameAllocated(span, name);
   return span;
 }

@@ -24,3 +24,11 @@ export function classThatHolds(length: number): number {
   const runClass = EXACT_CLASSES + ((octave - 5) << 3) + (((length - 1) >>> (octave - 3)) & 7);
   return runClass < Classes.count ? runClass : Classes.count;
 }
+
+/** The length of the shortest run of a class. */
+export function leastLengthOf(runClass: number): number {
+  if (runClass < EXACT_CLASSES) return runClass + 1;
+  const step = runClass - EXACT_CLASSES + 1;
+  const octave = 5 + (step >>> 3);
+  return 2 ** octave + (step & 7) * 2 ** (octave - 3);
+}

@@ -363,7 +363,7 @@ export class Core extends states.State {
 
   #isSurplus(block: number): boolean {
     const words = this.words;
-    if (words[Header.immediateRelease] !== 0) return true;
+    if (words[Header.immediateRelease] !== 0) return !this.isReserve(block);
     const empty = words[words[block + Block.pool]! + Pool.empty]!;
     return empty !== 0 && empty !== block;
   }

@@ -38,7 +38,7 @@ export const enum Format {
   /** "JITA" in ASCII: tells an allocator's buffer from any other. */
   magic = 0x4a495441,
   /** Counts up whenever the meaning of a field changes. */
-  version = 6,
+  version = 7,
   /**
    * The highest index the buffer may reach: a place (a granule's number over the whole buffer, 16 times the index of
    * its record) must fit a signed 32-bit integer.
@@ -64,7 +64,7 @@ export const enum Header {
   version = 1,
   /** log2 of the base granularity in bytes: 6, 7 or 8. */
   granuleShift = 2,
-  /** Three times `poolsPerKind`. */
+  /** Three times `poolsPerKind`, and one more where there is a reserve. */
   poolCount = 3,
   /** 1 where each block begins with a granule of padding, else 0. */
   padding = 4,
@@ -109,6 +109,8 @@ export const enum Header {
   isExact = 28,
   /** 1 or 3: the pools of each kind. */
   poolsPerKind = 29,
+  /** The index of the pool of the reserve, which stands behind those of all kinds; 0 = there is none. */
+  reservePool = 30,
 }
 
 /** The look-up of an allocator whose blocks lie in 64 MiB, or anywhere (lookup.ts). These 4 KiB stay in the first-level cache. */
@@ -158,7 +160,7 @@ export const enum Pools {
 
 /**
  * The kinds of memory. The pools of a kind stand together, first those of code: pool 0 always is code's. All the core knows of
- * kinds is that a pool has one.
+ * kinds is that a pool has one. A last pool, of code too, may have the reserve: one block, which is kept also when it is empty.
  */
 export const enum Kind {
   code = 0,

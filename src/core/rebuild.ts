@@ -147,7 +147,8 @@ function rebuildBlock(words: Int32Array, doubles: Float64Array, known: KnownBloc
 /** Makes an empty, untouched block the one its pool keeps. Returns false where the pool keeps none, or already has one. */
 function keepAsEmpty(words: Int32Array, block: number): boolean {
   const pool = words[block + Block.pool]!;
-  if (words[Header.immediateRelease] !== 0 || words[pool + Pool.empty] !== 0) return false;
+  const isKept = words[Header.immediateRelease] === 0 || pool === words[Header.reservePool];
+  if (!isKept || words[pool + Pool.empty] !== 0) return false;
   words[pool + Pool.empty] = block;
   return true;
 }

@@ -82,7 +82,7 @@ export function makeCurrent(state: State, pool: number, block: number): void {
 /** Makes all lists anew from the bits: after a repair. */
 export function indexAll(state: State): void {
   const poolCount = state.words[Header.poolCount]!;
-  if (poolCount > 3 * Kind.count) broken(1, `${poolCount} pools`);
+  if (poolCount > 3 * Kind.count + 1) broken(1, `${poolCount} pools`);
   for (let index = 0; index < poolCount; index++) indexPool(state, poolAt(index));
 }
 

@@ -20,11 +20,13 @@ export interface CoreOptions {
   readonly immediateRelease: boolean;
   readonly blockSize: number;
   readonly maxReservedSize: number;
+  /** Whether there is a pool for a reserve. Default false. */
+  readonly hasReserve?: boolean;
 }
 
 /** All pools of a core with these options. */
-function poolCountOf({ poolsPerKind }: CoreOptions): number {
-  return Kind.count * poolsPerKind;
+function poolCountOf({ poolsPerKind, hasReserve }: CoreOptions): number {
+  return Kind.count * poolsPerKind + (hasReserve === true ? 1 : 0);
 }
 
 /** The index in the buffer of the pool with the number `poolIndex`, from 0. */
@@ -166,7 +168,18 @@ export class State {
   }
 
   kindOfPool(poolIndex: number): Kind {
-    return Math.floor(poolIndex / this.words[Header.poolsPerKind]!);
+    return Math.floor(poolIndex / this.words[Header.poolsPerKind]!) % Kind.count; // the reserve is code
+  }
+
+  /** The pool of the reserve; -1 = there is none. */
+  get reservePool(): number {
+    const pool = this.words[Header.reservePool]!;
+    return pool === 0 ? -1 : (pool - Pools.start) / Size.pool;
+  }
+
+  /** Whether a block is the reserve. */
+  isReserve(block: number): boolean {
+    return this.words[block + Block.pool] === this.words[Header.reservePool];
   }
 
   /** All pools, of all kinds. */
@@ -228,6 +241,11 @@ export class State {
   }
 }
 
+/** The index in the buffer of the reserve's pool, the last one; 0 = there is none. */
+function reserveOf(options: CoreOptions): number {
+  return options.hasReserve === true ? poolAt(poolCountOf(options) - 1) : 0;
+}
+
 /** The integers that the fixed part of the buffer takes. */
 function fixedIntegers(options: CoreOptions): number {
   return Pools.start + poolCountOf(options) * Size.pool;
@@ -239,6 +257,7 @@ function layOutState(words: Int32Array, doubles: Float64Array, options: CoreOpti
   words[Header.granuleShift] = shift;
   words[Header.poolCount] = poolCountOf(options);
   words[Header.poolsPerKind] = options.poolsPerKind;
+  words[Header.reservePool] = reserveOf(options);
   words[Header.padding] = options.padding ? 1 : 0;
   words[Header.immediateRelease] = options.immediateRelease ? 1 : 0;
   layOutLookUp(words);
@@ -278,6 +297,7 @@ export function isSetUp(
     words[Header.granuleShift] === 31 - Math.clz32(options.granularity) &&
     words[Header.poolCount] === poolCountOf(options) &&
     words[Header.poolsPerKind] === options.poolsPerKind &&
+    words[Header.reservePool] === reserveOf(options) &&
     words[Header.padding] === (options.padding ? 1 : 0) &&
     words[Header.immediateRelease] === (options.immediateRelease ? 1 : 0) &&
     // The system may have had fewer addresses.

@@ -40,7 +40,8 @@ export function verifyStructure(words: Int32Array, doubles: Float64Array): void 
   check(words[Header.noCapacity] === 0 && words[Header.noTail] === 0, 1, "there is room in no block");
   const poolCount = words[Header.poolCount]!;
   const perKind = words[Header.poolsPerKind]!;
-  const isPossible = (perKind === 1 || perKind === 3) && poolCount === perKind * Kind.count;
+  const reserves = words[Header.reservePool] === 0 ? 0 : 1;
+  const isPossible = (perKind === 1 || perKind === 3) && poolCount === perKind * Kind.count + reserves;
   check(isPossible, 1, `${poolCount} pools, ${perKind} of each kind`);
   verifyTree(words, doubles);
   verifyLookUp(words, doubles);
@@ -299,7 +300,7 @@ function verifyBlock(words: Int32Array, pool: number, block: number): void {
   check(isEmpty === (words[pool + Pool.empty] === block), 10, "an empty block is not kept as the empty one");
   check(!isEmpty || tail === padding, 10, "the empty block's tail does not begin at its start");
   check(
-    !isEmpty || words[Header.immediateRelease] === 0,
+    !isEmpty || words[Header.immediateRelease] === 0 || pool === words[Header.reservePool],
     10,
     "an empty block is kept in spite of the option",
   );

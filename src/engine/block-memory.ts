@@ -1,17 +1,18 @@
 /** Maps and unmaps blocks, and keeps the object through which the bytes of each mapped block are reached. */
 import { tell, type DiagnosticBlock } from "../base/diagnostics.ts";
-import { clearBlock, ledgerOf } from "../core/blocks.ts";
+import { admitSpans, clearBlock, ledgerOf } from "../core/blocks.ts";
 import { allocFromAnyHole } from "../core/holes.ts";
 import { planBlock } from "../core/plan.ts";
 import { addBlock, removeBlock } from "../core/run-index.ts";
+import { totalUsedBytes } from "../core/survey.ts";
 import type { Core } from "../core/core.ts";
 import { BlockSource, rangesOf } from "./block-source.ts";
-import type { BlockRegister, RangeRecord, SpanOwner } from "./contract.ts";
+import type { BlockRegister, PeakRecord, SharedRecords, SpanOwner } from "./contract.ts";
 import { kindName } from "./kinds.ts";
 import { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { JitError } from "../base/errors.ts";
-import { outOfMetadata, outOfReserve } from "./refusals.ts";
+import { outOfLimit, outOfMetadata } from "./refusals.ts";
 import { needMuchStack } from "../base/stack.ts";
 import type { DualMapping, MappingJournal, VirtualMemory } from "../vm/contract.ts";
 
@@ -27,6 +28,8 @@ export class BlockMemory {
   readonly source: BlockSource;
   /** Frees what was retired and that nobody can be running any more; returns true where that was something. */
   reclaim: (() => boolean) | undefined;
+  /** The most that was seen. */
+  peaks: PeakRecord = { usedSize: 0, reservedSize: 0 };
   #owner: SpanOwner;
   readonly #core: Core;
   readonly #memory: VirtualMemory;
@@ -102,6 +105,22 @@ export class BlockMemory {
       .flatMap((block) => (block === 0 ? [] : this.at(block)));
   }
 
+  /** The blocks that a soft reset keeps: of each pool the oldest; with `immediateRelease` the reserve alone. */
+  kept(): MappedBlock[] {
+    const { immediateRelease } = this.#options;
+    return this.oldest().filter(({ block }) => !immediateRelease || this.#core.isReserve(block));
+  }
+
+  /**
+   * Counts what is in use, and keeps it if it is a peak. Called where counting is not felt: when a block is mapped, before
+   * everything goes, and when somebody asks. Allocations and releases in between count nothing. Returns bytes.
+   */
+  notePeak(): number {
+    const usedSize = totalUsedBytes(this.#core.words, this.#core.doubles);
+    if (usedSize > this.peaks.usedSize) this.peaks.usedSize = usedSize;
+    return usedSize;
+  }
+
   verify(): void {
     for (const mapped of this.all()) {
       if (!mapped.isMapped) throw notMapped();
@@ -117,7 +136,13 @@ export class BlockMemory {
   makeRoom(pool: number, count: number, size: number): boolean {
     needMuchStack();
     const core = this.#core;
+    this.notePeak();
     if (this.reclaim?.() === true && core.alloc(pool, count)) return false;
+    return this.withReserve(size, () => this.#makeRoom(pool, count, size));
+  }
+
+  #makeRoom(pool: number, count: number, size: number): boolean {
+    const core = this.#core;
     const smallest = planBlock(core, pool, count, true);
     if (smallest === 0) {
       if (allocFromAnyHole(core, pool, count)) return false;
@@ -136,6 +161,23 @@ export class BlockMemory {
       }
     }
     return core.alloc(pool, count);
+  }
+
+  /**
+   * Maps the reserve, if there is to be one and is none yet, and then allocates. If that fails, the reserve goes again.
+   * @param size bytes of the request, for messages
+   */
+  withReserve(size: number, allocate: () => boolean): boolean {
+    const core = this.#core;
+    const pool = core.reservePool;
+    if (pool === -1 || core.oldestBlock(pool) !== 0) return allocate();
+    this.add(pool, this.#options.reserveForMustSucceed, size);
+    try {
+      return allocate();
+    } catch (error) {
+      this.remove(this.at(core.oldestBlock(pool)));
+      throw error;
+    }
   }
 
   /**
@@ -168,10 +210,16 @@ export class BlockMemory {
     const { rx, rw } = mapping;
     const mapped = new MappedBlock(this.#owner, this.#memory, rx, rw, sizeBytes, shift, isShared, kind);
     try {
-      if (this.#options.fillUnusedMemory) this.fill(mapped, 0, sizeBytes);
+      // The pages of the reserve are written at once: the system has given all of its memory from then on.
+      const isReserve = pool === this.#core.reservePool;
+      if (this.#options.fillUnusedMemory || isReserve) this.fill(mapped, 0, sizeBytes);
       removeReplaced();
       mapped.block = addBlock(this.#core, pool, mapping.rx, mapping.rw, sizeBytes);
       if (mapped.block === 0) throw outOfMetadata(size, this.#core.metadataLimit);
+      if (isReserve && !admitSpans(this.#core, mapped.block)) {
+        removeBlock(this.#core, mapped.block);
+        throw outOfMetadata(size, this.#core.metadataLimit);
+      }
       const entry = this.#register === undefined ? 0 : this.#registerBlock(this.#register, mapped, pool);
       if (entry < 0) {
         removeBlock(this.#core, mapped.block);
@@ -185,6 +233,7 @@ export class BlockMemory {
       this.#addAll(gone);
       throw error;
     }
+    this.peaks.reservedSize = Math.max(this.peaks.reservedSize, this.#core.reservedBytes);
     tell("jit-allocator:block-mapped", () => told(mapped));
   }
 
@@ -198,19 +247,19 @@ export class BlockMemory {
    */
   addInPlaceOfEmpty(pool: number, count: number, size: number): void {
     const core = this.#core;
-    const { maxReservedSize } = this.#options;
+    const { maxReservedSize, reserveForMustSucceed } = this.#options;
     const replaced: MappedBlock[] = [];
     let room = 0;
     let planned = 0;
     for (let index = 0; index < core.poolCount && planned === 0; index++) {
       const empty = core.emptyBlock(index);
-      if (empty === 0) continue;
+      if (empty === 0 || core.isReserve(empty)) continue;
       const mapped = this.at(empty);
       replaced.push(mapped);
       room += mapped.sizeBytes;
       planned = planBlock(core, pool, count, true, room);
     }
-    if (planned === 0) throw outOfReserve(size, core.reservedBytes, maxReservedSize);
+    if (planned === 0) throw outOfLimit(size, core.reservedBytes, maxReservedSize, reserveForMustSucceed);
     this.add(pool, planned, size, replaced);
   }
 
@@ -239,11 +288,14 @@ export class BlockMemory {
     register: BlockRegister,
     owner: SpanOwner,
     journal: MappingJournal | undefined,
-    range: RangeRecord,
+    records: SharedRecords,
   ): void {
     this.#register = register;
     this.#owner = owner;
-    this.source.share(journal, range, true);
+    this.source.share(journal, records.range, true);
+    records.peaks.usedSize = this.peaks.usedSize;
+    records.peaks.reservedSize = this.peaks.reservedSize;
+    this.peaks = records.peaks;
     // A pool's oldest block comes first, since the register keeps this order and a reset keeps the oldest block.
     for (const mapped of new Set([...this.oldest(), ...this.all()])) {
       mapped.owner = owner;
@@ -259,11 +311,12 @@ export class BlockMemory {
     register: BlockRegister,
     owner: SpanOwner,
     journal: MappingJournal | undefined,
-    range: RangeRecord,
+    records: SharedRecords,
   ): void {
     this.#register = register;
     this.#owner = owner;
-    this.source.share(journal, range, false);
+    this.source.share(journal, records.range, false);
+    this.peaks = records.peaks;
   }
 
   /** Drops this thread's objects of blocks that another thread has unmapped, or of all blocks. */

@@ -24,7 +24,10 @@ export class BlockTrims {
 
   /** Trims all blocks, also those that this library has not written. Returns bytes. @throws JitError if the system refuses */
   trimAll(): number {
-    return this.#blocks.all().reduce((sum, mapped) => sum + this.#trim(mapped), 0);
+    return this.#blocks
+      .all()
+      .filter(({ block }) => !this.#core.isReserve(block)) // its memory is to be there when it is needed
+      .reduce((sum, mapped) => sum + this.#trim(mapped), 0);
   }
 
   /** Gives the memory of all free pages of a block back to the system. Returns bytes. */
@@ -39,10 +42,10 @@ export class BlockTrims {
 
   /**
    * Trims a block unasked, because much of it has been released. Where the system refuses, the memory stays; where there is
-   * no range, the block is not looked at again.
+   * no range, and where it is the reserve, the block is not looked at again.
    */
   trimSparse(block: number): void {
-    if (this.#range.range === undefined) {
+    if (this.#range.range === undefined || this.#core.isReserve(block)) {
       disarmTrim(this.#core.words, block);
       return;
     }
@@ -62,12 +65,14 @@ export class BlockTrims {
 
   /** Bytes of all blocks for which the system holds memory. */
   residentBytes(): number {
+    return this.#blocks.all().reduce((sum, mapped) => sum + this.residentBytesOf(mapped), 0);
+  }
+
+  /** Bytes of one block for which the system holds memory. */
+  residentBytesOf(mapped: MappedBlock): number {
     // A look at each page takes longer than all other counts, so that it is only taken where there may be something.
-    const isAsked = (mapped: MappedBlock): boolean =>
-      this.#range.range === undefined || mayHaveMemory(mapped);
-    return this.#blocks
-      .all()
-      .reduce((sum, mapped) => sum + (isAsked(mapped) ? this.#range.residentBytes(mapped) : 0), 0);
+    const isAsked = this.#range.range === undefined || mayHaveMemory(mapped);
+    return isAsked ? this.#range.residentBytes(mapped) : 0;
   }
 }
 

@@ -135,6 +135,18 @@ export interface RangeRecord {
   dataStart: Address;
 }
 
+/** The most that an allocator was seen to use and to reserve, in bytes. */
+export interface PeakRecord {
+  usedSize: number;
+  reservedSize: number;
+}
+
+/** What the threads of an allocator know of it, besides its blocks. */
+export interface SharedRecords {
+  readonly range: RangeRecord;
+  readonly peaks: PeakRecord;
+}
+
 /** A range of addresses in which all code of an allocator lies: of the executable views. */
 export interface CodeRange {
   /** The lowest address of the range. */

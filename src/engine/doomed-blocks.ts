@@ -31,7 +31,7 @@ export function removeDoomed(core: Core, blocks: BlockMemory, spans: readonly Sp
 function isSurplus(core: Core, mapped: MappedBlock, earlier: readonly MappedBlock[]): boolean {
   const pool = core.poolIndexOf(mapped.block);
   return (
-    core.immediateRelease ||
+    (core.immediateRelease && !core.isReserve(mapped.block)) ||
     core.emptyBlock(pool) !== 0 ||
     earlier.some(({ block }) => core.poolIndexOf(block) === pool)
   );

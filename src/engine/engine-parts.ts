@@ -13,10 +13,14 @@ import { makeCore } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { OwnLimbo } from "./own-limbo.ts";
+import { measurePressure, PressureWatch } from "./pressure.ts";
+import type { PressureListener } from "./pressure.ts";
 import { SpanBytes } from "./span-bytes.ts";
 import { SpanIdentity } from "./span-identity.ts";
 import { spanAccess } from "./span.ts";
 import type { Span } from "./span.ts";
+import { detailsOf } from "./detailed-statistics.ts";
+import type { DetailedStatistics } from "./detailed-statistics.ts";
 import { describeBlock, statisticsOf } from "./statistics.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 
@@ -38,6 +42,8 @@ export abstract class EngineParts implements SpanOwner {
   /** What was released while it may be running: this thread's own limbo, or the one of all threads. */
   limbo: RetiredPlaces;
   readonly own: OwnLimbo;
+  /** Who wants to know of pressure; undefined = nobody does. */
+  pressure: PressureWatch | undefined;
   /**
    * Counts the operations that may have ended a span. While the count stays the same, every span that was live is live,
    * so a function need not look its span up at each call. NaN, which equals nothing, forces the look-up: it must be NaN
@@ -169,7 +175,18 @@ export abstract class EngineParts implements SpanOwner {
 
   statistics(): Statistics {
     this.own.drain();
+    this.blocks.notePeak();
     return statisticsOf(this.core, this.trims.residentBytes(), this.limbo);
+  }
+
+  detailedStatistics(): DetailedStatistics {
+    return detailsOf(this.core, this.blocks, this.trims, this.statistics());
+  }
+
+  watchPressure(atRatio: number, listener: PressureListener): Disposable {
+    this.pressure ??= new PressureWatch((leastRatio) => measurePressure(this.core, this.blocks, leastRatio));
+    this.takeLongWay();
+    return this.pressure.add(atRatio, listener);
   }
 
   describeBlocks(): BlockInfo[] {

@@ -4,15 +4,19 @@ import type { AllocatorOperations } from "./operations.ts";
 import type { CachePolicy, ModuleTicket, Observer, SharedParts, SpanToken } from "./contract.ts";
 import { EngineParts } from "./engine-parts.ts";
 import { enterInLedger } from "../core/generations.ts";
+import { allocFromAnyHole } from "../core/holes.ts";
 import { Kind } from "../core/layout.ts";
 import { Status } from "../core/status.ts";
 import type { Address } from "../ffi/contract.ts";
+import type { JitError } from "../base/errors.ts";
 import { fillReleased, fillTaken } from "./filling.ts";
+import { kindName } from "./kinds.ts";
 import { keepBuffer } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import { observe } from "./observation.ts";
 import { largestRequestOf } from "./options.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
+import type { PressureWatch } from "./pressure.ts";
 import { removeDoomed } from "./doomed-blocks.ts";
 import * as refusals from "./refusals.ts";
 import { shrinkTo } from "./shrinking.ts";
@@ -60,7 +64,9 @@ export class Engine extends EngineParts implements AllocatorOperations {
   #warmUp(): void {
     if (!needStackAtFirst() || !this.own.drain()) return;
     this.#isPlain = !this.#fills;
-    if (this.#poolsPerKind === 1 && !this.#fills) this.#largestPlainSize = this.#largestSize;
+    if (this.pressure?.isEmpty === true) this.pressure = undefined;
+    const isCounted = this.#fills || this.pressure !== undefined;
+    if (this.#poolsPerKind === 1 && !isCounted) this.#largestPlainSize = this.#largestSize;
   }
 
   // --- allocation ---------------------------------------------------------------------------------------------
@@ -71,9 +77,26 @@ export class Engine extends EngineParts implements AllocatorOperations {
     // `| 0` leaves only the integers that can be a size as they are.
     const isPlain =
       typeof size === "number" && (size | 0) === size && size > 0 && size <= this.#largestPlainSize;
-    if (!isPlain || !core.allocQuickly(0, (size + this.#granuleMask) >>> this.#granuleShift))
+    if (!isPlain || !core.allocQuickly(0, (size + this.#granuleMask) >>> this.#granuleShift)) {
+      if (this.pressure !== undefined) return this.#addressUnderPressure(this.pressure, size);
       this.#place(size);
+    }
     return core.addressOf(core.block, core.granule);
+  }
+
+  #addressUnderPressure(pressure: PressureWatch, size: number): Address {
+    const allocate = (): Address => {
+      this.#place(size);
+      return this.core.addressOf(this.core.block, this.core.granule);
+    };
+    return pressure.around(allocate, (address) => {
+      try {
+        return this.query(address);
+      } catch (error) {
+        this.release(address);
+        throw error;
+      }
+    });
   }
 
   alloc(size: number): Span {
@@ -84,21 +107,53 @@ export class Engine extends EngineParts implements AllocatorOperations {
     if (isPlain && core.allocQuickly(0, (size + this.#granuleMask) >>> this.#granuleShift)) {
       return this.#allocatedSpan(false);
     }
+    if (this.pressure !== undefined) return this.#underPressure(this.pressure, size, 0, false);
     return this.#allocatedSpan(this.#place(size));
   }
 
-  /** Allocates memory of any kind. */
-  allocOf(size: number, kind: Kind): Span {
+  allocOf(size: number, kind: Kind, mustSucceed: boolean): Span {
     needStack();
-    if (kind !== Kind.code && this.options.sealed) {
+    if (kind !== Kind.code && (this.options.sealed || mustSucceed)) {
       this.checkOpen("allocate");
-      throw refusals.sealedKind();
+      throw mustSucceed ? refusals.refuseReserveOf(kindName(kind)) : refusals.sealedKind();
     }
-    return this.#allocatedSpan(this.#place(size, kind * this.#poolsPerKind));
+    const firstPool = kind * this.#poolsPerKind;
+    if (this.pressure !== undefined) return this.#underPressure(this.pressure, size, firstPool, mustSucceed);
+    return this.#allocatedSpan(this.#placeIn(size, firstPool, mustSucceed));
   }
 
-  allocPart(_ticket: ModuleTicket, size: number, kind: Kind): Span {
-    return this.allocOf(size, kind);
+  allocPart(_ticket: ModuleTicket, size: number, kind: Kind, mustSucceed: boolean): Span {
+    return this.allocOf(size, kind, mustSucceed);
+  }
+
+  #underPressure(pressure: PressureWatch, size: number, firstPool: number, mustSucceed: boolean): Span {
+    return pressure.around(
+      () => this.#allocatedSpan(this.#placeIn(size, firstPool, mustSucceed)),
+      (span) => span,
+    );
+  }
+
+  #placeIn(size: number, firstPool: number, mustSucceed: boolean): boolean {
+    return mustSucceed ? this.#placeSurely(size) : this.#place(size, firstPool);
+  }
+
+  /** Takes room as {@link #place} does; where there is none, from the reserve. */
+  #placeSurely(size: number): boolean {
+    try {
+      return this.#place(size);
+    } catch (error) {
+      if (!refusals.isShortage(error)) throw error;
+      return this.blocks.withReserve(size, () => this.#takeReserve(size, error));
+    }
+  }
+
+  /** Takes room from the reserve, since there was none elsewhere. */
+  #takeReserve(size: number, refusal: JitError): boolean {
+    const { core } = this;
+    const count = (size + this.#granuleMask) >>> this.#granuleShift;
+    const pool = core.reservePool;
+    if (pool !== -1 && (core.alloc(pool, count) || allocFromAnyHole(core, pool, count))) return false;
+    throw refusals.outOfReserve(size, this.options.reserveForMustSucceed, refusal);
   }
 
   /** Makes the span of the allocation that the core has just made. If that fails, the allocation is released. */
@@ -297,7 +352,8 @@ export class Engine extends EngineParts implements AllocatorOperations {
       this.takeLongWay();
       return;
     }
-    const kept = policy === "soft" && !this.options.immediateRelease ? this.blocks.oldest() : [];
+    this.blocks.notePeak();
+    const kept = policy === "soft" ? this.blocks.kept() : [];
     try {
       this.blocks.removeAllBut(kept);
       for (const mapped of kept) {
@@ -319,6 +375,7 @@ export class Engine extends EngineParts implements AllocatorOperations {
   dispose(): void {
     if (this.#isDisposed && !this.own.isEnding) return;
     needMuchStack();
+    this.blocks.notePeak();
     this.releaseCount++;
     if (!this.own.postponeEnd()) {
       this.blocks.removeAllBut([]);

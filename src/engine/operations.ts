@@ -2,6 +2,8 @@ import type { Address } from "../ffi/contract.ts";
 import type { Kind } from "../core/layout.ts";
 import type { AddressRange } from "../vm/contract.ts";
 import type { ModuleTicket, SpanOwner, SpanToken } from "./contract.ts";
+import type { DetailedStatistics } from "./detailed-statistics.ts";
+import type { PressureListener } from "./pressure.ts";
 import type { Span } from "./span.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { WriteScopeOwner } from "./write-scope.ts";
@@ -9,13 +11,14 @@ import type { WriteScopeOwner } from "./write-scope.ts";
 /** The operations of an allocator, both of one thread's (Engine) and of a shared one, which locks (SharedEngine). */
 export interface AllocatorOperations extends SpanOwner, WriteScopeOwner {
   alloc(size: number): Span;
-  allocOf(size: number, kind: Kind): Span;
+  /** Allocates memory of any kind. @param mustSucceed whether it may take the reserve */
+  allocOf(size: number, kind: Kind, mustSucceed: boolean): Span;
   allocAddress(size: number): Address;
   /** Stores bytes that are read as data, in one access. */
   store(span: Span, offset: number, bytes: Uint8Array): void;
   release(target: Span | Address): void;
   /** Allocates a part of a module. */
-  allocPart(ticket: ModuleTicket, size: number, kind: Kind): Span;
+  allocPart(ticket: ModuleTicket, size: number, kind: Kind, mustSucceed: boolean): Span;
   /** Ends the building of a module: whatever becomes of this thread, its allocations are there. */
   commitModule(ticket: ModuleTicket): void;
   /** Releases live spans of a module: all, or where the system refuses the first step, none. */
@@ -26,6 +29,9 @@ export interface AllocatorOperations extends SpanOwner, WriteScopeOwner {
   sizeOf(span: Span): number;
   spanOf(token: SpanToken): Span;
   statistics(): Statistics;
+  detailedStatistics(): DetailedStatistics;
+  /** Calls a listener behind each allocation of this thread that has crossed a part of what may be reserved, upwards. */
+  watchPressure(atRatio: number, listener: PressureListener): Disposable;
   describeBlocks(): BlockInfo[];
   reset(policy: "soft" | "hard"): void;
   verify(): void;

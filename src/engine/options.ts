@@ -56,6 +56,12 @@ export interface JitAllocatorOptions {
    * where it allows no range. Default false.
    */
   sealed?: boolean;
+  /**
+   * Bytes of {@link maxReservedSize} that are kept for allocations which must succeed, `alloc(size, { mustSucceed: true })`:
+   * an integer, rounded up to whole blocks, which leaves at least one block for all others. The memory is mapped and written
+   * before the first block, so that neither the limit nor the system can refuse it later. Default 0.
+   */
+  reserveForMustSucceed?: number;
 }
 
 /** Every option, with the value in force. */
@@ -102,6 +108,7 @@ const DEFAULTS: ResolvedJitAllocatorOptions = {
   useRange: true,
   near: undefined,
   sealed: false,
+  reserveForMustSucceed: 0,
 };
 
 /** Bytes: the largest request, 2 GiB less a granule (asmjit). */
@@ -170,9 +177,28 @@ export function resolveOptions(
       `an integer of at least ${resolved.blockSize}, one block`,
     );
   }
+  resolved.reserveForMustSucceed = checkReserve(resolved);
   checkRange(resolved);
   if (resolved.sealed) checkSealing(memory);
   return Object.freeze(resolved);
+}
+
+/** Returns the reserve in whole blocks. */
+function checkReserve({
+  reserveForMustSucceed,
+  blockSize,
+  maxReservedSize,
+}: ResolvedJitAllocatorOptions): number {
+  const isSize = Number.isSafeInteger(reserveForMustSucceed) && reserveForMustSucceed >= 0;
+  const wholeBytes = Math.ceil(reserveForMustSucceed / blockSize) * blockSize;
+  const isLeft = wholeBytes === 0 || wholeBytes + blockSize <= maxReservedSize;
+  if (isSize && isLeft && wholeBytes <= LARGEST_RANGE_BYTES) return wholeBytes;
+  const most = `in whole blocks leaves one (${blockSize} bytes) of maxReservedSize (${maxReservedSize})`;
+  throw invalid(
+    "reserveForMustSucceed",
+    reserveForMustSucceed,
+    `an integer from 0 to 2147483648 that ${most}`,
+  );
 }
 
 /** Checks the options about the range against each other. */
@@ -208,6 +234,7 @@ export function coreOptionsOf(options: Readonly<ResolvedJitAllocatorOptions>): C
     immediateRelease: options.immediateRelease,
     blockSize: options.blockSize,
     maxReservedSize: options.maxReservedSize,
+    hasReserve: options.reserveForMustSucceed > 0,
   };
 }
 

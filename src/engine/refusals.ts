@@ -1,5 +1,6 @@
 /** The errors of the allocator. Each message says what was asked, what stood in the way and, if any, the way out. */
 import { JitError, describe, formatAddress } from "../base/errors.ts";
+import type { JitErrorCode } from "../base/errors.ts";
 
 /** Whether a value is an integer that can be an offset, a length or an address. */
 export function isIndex(value: unknown): value is number {
@@ -28,11 +29,64 @@ export function refuseNewSize(newSize: unknown, size: number): JitError {
 }
 
 /** A new block would exceed `maxReservedSize`. */
-export function outOfReserve(size: number, reservedBytes: number, maxReservedSize: number): JitError {
+export function outOfLimit(
+  size: number,
+  reservedBytes: number,
+  maxReservedSize: number,
+  reserveBytes: number,
+): JitError {
+  const kept =
+    reserveBytes === 0
+      ? ""
+      : `, and ${reserveBytes} of these are the reserve for what must succeed (reserveForMustSucceed)`;
   return new JitError(
     "ERR_OUT_OF_MEMORY",
-    `Cannot allocate ${size} bytes: ${reservedBytes} bytes are reserved, and the block this needs would pass ` +
+    `Cannot allocate ${size} bytes: ${reservedBytes} bytes are reserved${kept}, and the block this needs would pass ` +
       `maxReservedSize (${maxReservedSize}); release code, or raise the limit`,
+  );
+}
+
+/**
+ * Neither the allocator nor its reserve has room for what must succeed.
+ * @param reserveBytes bytes of the reserve; 0 = the allocator has none
+ */
+export function outOfReserve(size: number, reserveBytes: number, cause: JitError): JitError {
+  const { message, syscall, errno } = cause;
+  const reserve =
+    reserveBytes === 0
+      ? "there is no reserve for what must succeed (pass `reserveForMustSucceed`)"
+      : `the reserve of ${reserveBytes} bytes (reserveForMustSucceed) has no room for them either`;
+  return new JitError("ERR_OUT_OF_MEMORY", `Cannot allocate ${size} bytes: ${reserve}. ${message}`, {
+    cause,
+    ...(syscall !== undefined && { syscall }),
+    ...(errno !== undefined && { errno }),
+  });
+}
+
+/** The codes of refusals that have nothing to do with what was asked: there is no room, or the system gives none. */
+const SHORTAGES: ReadonlySet<string> = new Set<JitErrorCode>([
+  "ERR_OUT_OF_MEMORY",
+  "ERR_PERMISSION",
+  "ERR_TOO_MANY_HANDLES",
+  "ERR_FEATURE_NOT_ENABLED",
+]);
+
+/** Whether an allocation was refused for lack of memory, so that a reserve may still have some. */
+export function isShortage(error: unknown): error is JitError {
+  return error instanceof JitError && SHORTAGES.has(error.code);
+}
+
+/** Whether an allocation may take the reserve. @throws JitError `ERR_INVALID_ARGUMENT` for what is no boolean */
+export function checkMustSucceed(action: string, mustSucceed: unknown): boolean {
+  if (mustSucceed === undefined || typeof mustSucceed === "boolean") return mustSucceed === true;
+  throw refuseValue(`${action} with mustSucceed`, mustSucceed, "it is true or false");
+}
+
+/** Only code has a reserve. */
+export function refuseReserveOf(kind: string): JitError {
+  return new JitError(
+    "ERR_INVALID_ARGUMENT",
+    `Cannot allocate ${kind} that must succeed: the reserve is memory for code; leave \`mustSucceed\` out`,
   );
 }
 
@@ -259,6 +313,16 @@ export function refuseDetached(action: string): JitError {
 export function checkResetPolicy(policy: unknown): "soft" | "hard" {
   if (policy === "soft" || policy === "hard") return policy;
   throw refuseValue("reset with policy", policy, 'the policy is "soft" or "hard"');
+}
+
+/** Whether statistics are wanted in detail. @throws JitError `ERR_INVALID_ARGUMENT` for what are no options */
+export function checkDetail(options: unknown): boolean {
+  if (options === undefined) return false;
+  const wanted = "the options are an object: { detail: true }";
+  if (typeof options !== "object" || options === null) throw refuseValue("count with", options, wanted);
+  const { detail } = options as { detail?: unknown };
+  if (detail === undefined || typeof detail === "boolean") return detail === true;
+  throw refuseValue("count with the detail", detail, wanted);
 }
 
 /** An allocator that is not shared has nobody else who could dispose of it. */

@@ -14,7 +14,7 @@ import { numbered } from "../base/telling-apart.ts";
 import type { ModuleTicket } from "../engine/contract.ts";
 import type { SpanKind } from "../engine/kinds.ts";
 import { kindNumber } from "../engine/kinds.ts";
-import { outOfCopies, refuseReleased, refuseValue } from "../engine/refusals.ts";
+import { checkMustSucceed, outOfCopies, refuseReleased, refuseValue } from "../engine/refusals.ts";
 import type { Span } from "../engine/span.ts";
 import { WriteScope } from "../engine/write-scope.ts";
 import type { Address } from "../ffi/contract.ts";
@@ -34,6 +34,8 @@ export interface ModulePart {
 export interface PartInfo {
   /** The name for people and tools. */
   readonly name?: string;
+  /** Whether it may take the reserve, as in `JitAllocator.alloc`: for code alone. Default false. */
+  readonly mustSucceed?: boolean;
 }
 
 /** Called with each span of a module that is committed, and the name of its part. */
@@ -151,13 +153,13 @@ export class ModuleBuilder implements Disposable {
 
   #add(kind: SpanKind, bytesOrSize: Uint8Array | number, info: PartInfo | undefined): ModulePart {
     this.#checkOpen(`add ${kind} to`);
-    const name = readName(info);
+    const { name, mustSucceed } = readPartInfo(info);
     const isSize = typeof bytesOrSize === "number";
     if (!isSize && !isUint8Array(bytesOrSize)) {
       throw refuseValue("add to a module", bytesOrSize, "a part is a Uint8Array, or a number of bytes");
     }
     const size = isSize ? bytesOrSize : typedArrayLength(bytesOrSize);
-    const span = this.#operations().allocPart(this.#ticket, size, kindNumber(kind));
+    const span = this.#operations().allocPart(this.#ticket, size, kindNumber(kind), mustSucceed);
     try {
       const bytes = newBytes(size);
       if (bytes === undefined) throw outOfCopies("stage", size);
@@ -250,12 +252,13 @@ function releaseLive(
   for (const veneer of veneers) veneer[Symbol.dispose]();
 }
 
-/** @throws JitError `ERR_INVALID_ARGUMENT` for what is no information about a part */
-function readName(info: unknown): string | undefined {
-  if (info === undefined) return undefined;
+/** Reads each field once. @throws JitError `ERR_INVALID_ARGUMENT` for what is no information about a part */
+function readPartInfo(info: unknown): { readonly name: string | undefined; readonly mustSucceed: boolean } {
+  if (info === undefined) return { name: undefined, mustSucceed: false };
   if (typeof info !== "object" || info === null)
-    throw refuseValue("add to a module with", info, "what follows is an object: { name }");
-  const { name } = info as { name?: unknown };
-  if (name === undefined || typeof name === "string") return name;
-  throw refuseValue("add to a module with the name", name, "a name is a string");
+    throw refuseValue("add to a module with", info, "what follows is an object: { name, mustSucceed }");
+  const { name, mustSucceed } = info as Partial<Record<keyof PartInfo, unknown>>;
+  if (name !== undefined && typeof name !== "string")
+    throw refuseValue("add to a module with the name", name, "a name is a string");
+  return { name, mustSucceed: checkMustSucceed("add to a module", mustSucceed) };
 }

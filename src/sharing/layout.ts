@@ -15,7 +15,7 @@ export const enum Format {
   /** "JITS" in ASCII: tells this buffer from any other. */
   magic = 0x4a495453,
   /** Counts up whenever the meaning of a field changes. */
-  version = 6,
+  version = 7,
 }
 
 export const enum Field {
@@ -84,6 +84,9 @@ export const enum Field {
   limboBeyond = 41,
   /** As a double: the bytes of all allocations in limbo. */
   limboBytes = 42,
+  /** As doubles: the most bytes that were seen in use, and reserved. */
+  peakUsed = 44,
+  peakReserved = 46,
   /** The era, on a cache line of its own: who enters machine code reads it, and it seldom changes (inside.ts). Never 0. */
   era = 48,
   count = 64,

@@ -10,7 +10,14 @@ import type { Engine } from "../engine/engine.ts";
 import type { Address } from "../ffi/contract.ts";
 import type { MappedBlock } from "../engine/mapped-block.ts";
 import { outOfNumbers, refuseDetached } from "../engine/refusals.ts";
-import type { Kind } from "../core/layout.ts";
+import { Kind } from "../core/layout.ts";
+import { detailsOf, type DetailedStatistics } from "../engine/detailed-statistics.ts";
+import {
+  measurePressure,
+  PressureWatch,
+  type MemoryPressure,
+  type PressureListener,
+} from "../engine/pressure.ts";
 import { retireEntry } from "../core/ledger.ts";
 import { SharedLedgers } from "./ledgers.ts";
 import { observe } from "../engine/observation.ts";
@@ -48,6 +55,8 @@ export class SharedEngine implements AllocatorOperations {
   readonly #generations: OwnGenerations;
   readonly #modules: SharedModules;
   readonly #turn: Turn;
+  /** Who wants to know of pressure in this thread; undefined = nobody does. */
+  #pressure: PressureWatch | undefined;
 
   /** @throws JitError `ERR_OUT_OF_MEMORY` where all member numbers belong to threads that are not over */
   constructor(engine: Engine, state: SharedState, threads: ThreadInspector) {
@@ -91,7 +100,10 @@ export class SharedEngine implements AllocatorOperations {
     this.engine.own.share((block, granule) => retireEntry(core.words, block, granule));
     this.state.batches.claim(this.memberId, core.generation, given);
     this.#generations.resume(this.memberId);
-    blocks.share(this.state.register, this, journal, this.state.range);
+    blocks.share(this.state.register, this, journal, this.state);
+    this.#pressure = this.engine.pressure;
+    this.#pressure?.measureBy((leastRatio) => this.#measurePressure(leastRatio));
+    this.engine.pressure = undefined;
     this.#inside.setUp();
     this.#inside.begin(this.memberId, this.engine.own.entries);
     this.#limbo.rebuild();
@@ -116,8 +128,8 @@ export class SharedEngine implements AllocatorOperations {
 
   #attachBlocks(): void {
     const { blocks } = this.engine;
-    const { register, journal, range } = this.state;
-    blocks.attach(register, this, blocks.source.prepare(journal, false), range);
+    const { register, journal } = this.state;
+    blocks.attach(register, this, blocks.source.prepare(journal, false), this.state);
   }
 
   /** Ends this thread's part: its views are closed, and its spans can no longer be used here. The allocations stay. */
@@ -153,6 +165,7 @@ export class SharedEngine implements AllocatorOperations {
   // Frequent operations do not use `run`: the closure made for each call would cost as much as the lock.
 
   alloc(size: number): Span {
+    if (this.#pressure !== undefined) return this.allocOf(size, Kind.code, false);
     try {
       this.#turn.enter();
       this.#generations.prepare(this.memberId);
@@ -164,14 +177,39 @@ export class SharedEngine implements AllocatorOperations {
     }
   }
 
-  allocOf(size: number, kind: Kind): Span {
+  allocOf(size: number, kind: Kind, mustSucceed: boolean): Span {
+    return this.#aroundPressure(() =>
+      this.#turn.run(() => {
+        this.#generations.prepare(this.memberId);
+        return this.engine.allocOf(size, kind, mustSucceed);
+      }),
+    );
+  }
+
+  /** Runs an allocation, and then, without the lock, calls the listeners of this thread whose ratio it has crossed. */
+  #aroundPressure(allocate: () => Span): Span {
+    if (this.#pressure?.isEmpty === true) this.#pressure = undefined;
+    return this.#pressure === undefined ? allocate() : this.#pressure.around(allocate, (span) => span);
+  }
+
+  /** What can be freed is freed before it counts. */
+  #measurePressure(leastRatio: number): MemoryPressure | undefined {
+    if (this.#turn.isOver) return undefined;
+    const { core, blocks } = this.engine;
     return this.#turn.run(() => {
-      this.#generations.prepare(this.memberId);
-      return this.engine.allocOf(size, kind);
+      const pressure = measurePressure(core, blocks, leastRatio);
+      if (pressure === undefined || !this.#limbo.drain()) return pressure;
+      return measurePressure(core, blocks, leastRatio);
     });
   }
 
+  watchPressure(atRatio: number, listener: PressureListener): Disposable {
+    this.#pressure ??= new PressureWatch((leastRatio) => this.#measurePressure(leastRatio));
+    return this.#pressure.add(atRatio, listener);
+  }
+
   allocAddress(size: number): Address {
+    if (this.#pressure !== undefined) return this.allocOf(size, Kind.code, false).rx;
     try {
       this.#turn.enter();
       this.#generations.prepare(this.memberId);
@@ -193,9 +231,11 @@ export class SharedEngine implements AllocatorOperations {
     }
   }
 
-  allocPart(ticket: ModuleTicket, size: number, kind: Kind): Span {
+  allocPart(ticket: ModuleTicket, size: number, kind: Kind, mustSucceed: boolean): Span {
     const { core } = this.engine;
-    return this.#turn.run(() => this.#modules.add(ticket, core, () => this.engine.allocOf(size, kind)));
+    const add = (): Span =>
+      this.#modules.add(ticket, core, () => this.engine.allocOf(size, kind, mustSucceed));
+    return this.#aroundPressure(() => this.#turn.run(add));
   }
 
   commitModule(ticket: ModuleTicket): void {
@@ -315,8 +355,18 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   statistics(): Statistics {
-    const { core, trims } = this.engine;
-    return this.#drained(() => statisticsOf(core, trims.residentBytes(), this.#limbo, this.state.usedBytes));
+    return this.#drained(() => this.#count());
+  }
+
+  detailedStatistics(): DetailedStatistics {
+    const { core, blocks, trims } = this.engine;
+    return this.#drained(() => detailsOf(core, blocks, trims, this.#count()));
+  }
+
+  #count(): Statistics {
+    const { core, blocks, trims } = this.engine;
+    blocks.notePeak();
+    return statisticsOf(core, trims.residentBytes(), this.#limbo, this.state.usedBytes);
   }
 
   get range(): AddressRange | undefined {

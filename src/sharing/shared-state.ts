@@ -1,6 +1,7 @@
 /** The state of a shared allocator: the buffer by which its threads coordinate, and the tables in it. */
 import { GenerationBatches } from "./batches.ts";
 import { Batches, Entry, Field, Format, Intent, Journal } from "./layout.ts";
+import { SharedPeakRecord } from "./peak-record.ts";
 import { SharedRangeRecord } from "./range-record.ts";
 import { SharedRegister } from "./register.ts";
 import type { JournalStorage } from "../vm/contract.ts";
@@ -35,6 +36,7 @@ export class SharedState {
   readonly register: SharedRegister;
   readonly journal: JournalStorage;
   readonly range: SharedRangeRecord;
+  readonly peaks: SharedPeakRecord;
 
   /** @param views of the buffer; tests pass views that stop at a given write */
   constructor(buffer: SharedArrayBuffer, views = viewsOf(buffer)) {
@@ -46,6 +48,7 @@ export class SharedState {
     this.batches = new GenerationBatches(words, owners);
     this.register = new SharedRegister(this.atomics, words, doubles);
     this.range = new SharedRangeRecord(words, doubles);
+    this.peaks = new SharedPeakRecord(doubles);
     this.journal = { words, doubles, start: Journal.start, integers: Journal.integers };
   }
 

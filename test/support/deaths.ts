@@ -158,20 +158,20 @@ export const OPERATIONS: readonly Operation[] = [
   {
     name: "alloc of data, in its first block",
     needsKinds: true,
-    run: ({ victim }) => victim.engine.allocOf(192, Kind.data),
+    run: ({ victim }) => victim.engine.allocOf(192, Kind.data, false),
     done: withOneOf(192),
   },
   {
     name: "alloc of constants, in their first block",
     needsKinds: true,
-    run: ({ victim }) => victim.engine.allocOf(5000, Kind.constants),
+    run: ({ victim }) => victim.engine.allocOf(5000, Kind.constants, false),
     done: withOneOf(5056),
   },
   {
     name: "release of the last data, whose block is unmapped",
     needsKinds: true,
     options: { immediateRelease: true },
-    prepare: ({ victim }) => void victim.engine.allocOf(3000, Kind.data),
+    prepare: ({ victim }) => void victim.engine.allocOf(3000, Kind.data, false),
     run: ({ victim, allocator }) => {
       const { rx = 0 } = allocator.blocks().find(({ kind }) => kind === "data") ?? {};
       const padding = allocator.hasOption("disableInitialPadding") ? 0 : allocator.granularity;

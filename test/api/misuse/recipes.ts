@@ -208,6 +208,26 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
   "JitAllocator.granularity": onAllocator("granularity", noArguments),
   "JitAllocator.fillPattern": onAllocator("fillPattern", noArguments),
   "JitAllocator.trim": onAllocator("trim", noArguments),
+  "JitAllocator.onPressure": onAllocator(
+    "onPressure",
+    () => [0.5, () => undefined],
+    (value) => typeof value === "number" && value > 0 && value <= 1,
+    isFunction,
+  ),
+  "JitAllocator.statistics in detail": onAllocator(
+    "statistics",
+    () => [{ detail: true }],
+    either(isMissing, isEmptyInfo),
+  ),
+  "JitAllocator.alloc that must succeed": {
+    args: () => [true],
+    self: ({ allocator }) => allocator,
+    call: (self, [mustSucceed]) => {
+      const info = { mustSucceed: wrong<boolean>(mustSucceed) };
+      JitAllocator.prototype.alloc.call(self as JitAllocator, 64, info).release();
+    },
+    allows: [either(isMissing, (value) => typeof value === "boolean")],
+  },
   "JitAllocator.options": onAllocator("options", noArguments),
   "JitAllocator.range": onAllocator("range", noArguments),
   "JitAllocator.reaches": onAllocator("reaches", ({ span }) => [span.rx, span.rx], isIndex, isIndex),

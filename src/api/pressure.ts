@@ -1,0 +1,44 @@
+/** What an allocator tells of the memory that it may still take. */
+import type { AllocatorOperations } from "../engine/operations.ts";
+import type { PressureListener } from "../engine/pressure.ts";
+import { refuseValue } from "../engine/refusals.ts";
+
+/** The part of `JitAllocator` that is about the limit of its memory. */
+export abstract class MemoryLimits {
+  readonly #operations: () => AllocatorOperations;
+
+  /** @internal */
+  constructor(operations: () => AllocatorOperations) {
+    this.#operations = operations;
+  }
+
+  /**
+   * Calls `listener` when `atRatio` of `maxReservedSize` has come into use (`statistics().usedSize`): behind the allocation that
+   * crossed it, once, and again only after the use fell below it. The listener may release and allocate. Dispose of the result
+   * to end it.
+   *
+   * What a listener throws goes to the caller of the allocation, which is released then. Every listener is for one thread: in a
+   * shared allocator it is called behind the first allocation of that thread which finds the ratio crossed, whichever thread
+   * crossed it. While there are listeners, allocations take longer; releases do not.
+   *
+   * @param atRatio above 0, up to 1
+   * @throws JitError `ERR_INVALID_ARGUMENT`, `ERR_DISPOSED`
+   * @example
+   * ```ts
+   * const cache: Span[] = []; // the oldest first
+   * allocator.onPressure(0.9, ({ maxReservedSize }) => {
+   *   while (allocator.statistics().usedSize > 0.7 * maxReservedSize) cache.shift()?.retire();
+   * });
+   * ```
+   */
+  onPressure(atRatio: number, listener: PressureListener): Disposable {
+    // NaN is in no range.
+    if (typeof atRatio !== "number" || !(atRatio > 0 && atRatio <= 1))
+      throw refuseValue("listen to pressure at", atRatio, "a ratio is a number above 0, up to 1");
+    if (typeof listener !== "function")
+      throw refuseValue("listen to pressure with", listener, "the listener must be a function");
+    const operations = this.#operations();
+    operations.checkOpen("listen to the pressure of");
+    return operations.watchPressure(atRatio, listener);
+  }
+}
