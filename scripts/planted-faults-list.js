@@ -1423,4 +1423,18 @@ export const plantedFaults = [
     replace: 'const checked =\n    check !== undefined ? "" :',
     tests: ["link/callbacks"],
   },
+  {
+    name: "added code written to a span that a listener to pressure may have ended",
+    file: "src/engine/engine.ts",
+    find: "if (mustSucceed || this.pressure !== undefined) return allocAndWrite",
+    replace: "if (mustSucceed) return allocAndWrite",
+    tests: ["api/runtime"],
+  },
+  {
+    name: "added code written without a look whether its bytes are still there",
+    file: "src/engine/span-bytes.ts",
+    find: "if (length === 0 || length > size) {",
+    replace: "if (length > size) {",
+    tests: ["api/runtime"],
+  },
 ];

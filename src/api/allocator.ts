@@ -12,6 +12,7 @@ import { SharingThreads } from "./sharing-threads.ts";
 import { lookedUpBy } from "./interior.ts";
 import { isOptionOn, resolveOptions } from "../engine/options.ts";
 import type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "../engine/options.ts";
+import { allocCode } from "../engine/operations.ts";
 import { reaches } from "../engine/reach.ts";
 import { checkDetail, checkResetPolicy, unsharedCannotDetach } from "../engine/refusals.ts";
 import { attachEngine, handleOf, shareEngine, type SharedAllocator } from "../sharing/handle.ts";
@@ -167,6 +168,11 @@ export class JitAllocator extends SharingThreads implements Disposable {
    */
   alloc(size: number, info?: SpanInfo): Span {
     return info === undefined ? this.#engine.alloc(size) : allocAs(this.#engine, size, info);
+  }
+
+  /** @internal */
+  [allocCode](code: Uint8Array, size: number, mustSucceed: boolean): Span {
+    return this.#engine.allocCode(code, size, mustSucceed);
   }
 
   /**

@@ -11,6 +11,7 @@ import { formatCount, inspectCustom } from "../base/inspect.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { isUint8Array, lengthOfBytes } from "../base/intrinsics.ts";
+import { allocCode } from "../engine/operations.ts";
 import type { JitAllocatorOptions } from "../engine/options.ts";
 import { checkMustSucceed, isIndex, refuseValue } from "../engine/refusals.ts";
 import { spanAccess } from "../engine/span.ts";
@@ -120,13 +121,8 @@ export class JitRuntime implements Disposable {
     if (!isUint8Array(codeOrSize)) return this.#emit(codeOrSize, infoOrEmit, emittedInfo);
     const sizeBytes = lengthOfBytes(codeOrSize);
     const info = infoOrEmit === undefined ? NO_INFO : readInfo(infoOrEmit, sizeBytes);
-    const span = this.#allocate(sizeBytes, roomBehind(sizeBytes), info);
-    try {
-      span.write(0, codeOrSize);
-    } catch (error) {
-      span[Symbol.dispose]();
-      throw error;
-    }
+    this.#checkOpen();
+    const span = this.allocator[allocCode](codeOrSize, sizeBytes + roomBehind(sizeBytes), info.mustSucceed);
     return this.#publish(span, sizeBytes, info, codeOrSize);
   }
 
@@ -230,13 +226,6 @@ export class JitRuntime implements Disposable {
     }
   }
 
-  #allocate(size: number, room: number, { mustSucceed }: CheckedInfo): Span {
-    this.#checkOpen();
-    return mustSucceed
-      ? this.allocator.alloc(size + room, { mustSucceed })
-      : this.allocator.alloc(size + room);
-  }
-
   /** Adds what `emit` leaves in a span. */
   #emit(size: unknown, emit: unknown, givenInfo: CodeInfo | undefined): Span {
     if (typeof size !== "number") {
@@ -247,7 +236,11 @@ export class JitRuntime implements Disposable {
     }
     const info = readInfo(givenInfo, size);
     const room = roomBehind(size);
-    const span = this.#allocate(size, room, info);
+    this.#checkOpen();
+    const { mustSucceed } = info;
+    const span = mustSucceed
+      ? this.allocator.alloc(size + room, { mustSucceed })
+      : this.allocator.alloc(size + room);
     const wholeBytes = span.size - room;
     let sizeBytes = wholeBytes;
     try {

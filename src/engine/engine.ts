@@ -1,6 +1,6 @@
 /** One allocator in one thread: the core decides, the virtual memory acts, and an operation that fails changes nothing. */
 import { callbacks } from "../base/callbacks.ts";
-import type { AllocatorOperations } from "./operations.ts";
+import { allocAndWrite, type AllocatorOperations } from "./operations.ts";
 import type { CachePolicy, ModuleTicket, Observer, SharedParts, SpanToken } from "./contract.ts";
 import { EngineParts } from "./engine-parts.ts";
 import { enterInLedger } from "../core/generations.ts";
@@ -120,6 +120,19 @@ export class Engine extends EngineParts implements AllocatorOperations {
     const firstPool = kind * this.#poolsPerKind;
     if (this.pressure !== undefined) return this.#underPressure(this.pressure, size, firstPool, mustSucceed);
     return this.#allocatedSpan(this.#placeIn(size, firstPool, mustSucceed));
+  }
+
+  allocCode(code: Uint8Array, size: number, mustSucceed: boolean): Span {
+    if (mustSucceed || this.pressure !== undefined) return allocAndWrite(this, code, size, mustSucceed);
+    const span = this.alloc(size);
+    try {
+      // Nobody was told of the allocation, and nothing has run since that could have ended it.
+      this.bytes.writeNew(span, size, code);
+      return span;
+    } catch (error) {
+      this.releaseIfLive(span);
+      throw error;
+    }
   }
 
   allocPart(_ticket: ModuleTicket, size: number, kind: Kind, mustSucceed: boolean): Span {

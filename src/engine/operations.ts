@@ -1,5 +1,5 @@
 import type { Address } from "../ffi/contract.ts";
-import type { Kind } from "../core/layout.ts";
+import { Kind } from "../core/layout.ts";
 import type { AddressRange } from "../vm/contract.ts";
 import type { ModuleTicket, SpanOwner, SpanToken } from "./contract.ts";
 import type { DetailedStatistics } from "./detailed-statistics.ts";
@@ -8,11 +8,36 @@ import type { Span } from "./span.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { WriteScopeOwner } from "./write-scope.ts";
 
+/** The operation of an allocator that `JitRuntime.add` calls: {@link AllocatorOperations.allocCode}. */
+export const allocCode = Symbol("allocCode");
+
+/** {@link AllocatorOperations.allocCode} by other operations, each of which checks by itself. */
+export function allocAndWrite(
+  operations: AllocatorOperations,
+  code: Uint8Array,
+  size: number,
+  mustSucceed: boolean,
+): Span {
+  const span = mustSucceed ? operations.allocOf(size, Kind.code, true) : operations.alloc(size);
+  try {
+    operations.writeBytes(span, 0, code, "default");
+    return span;
+  } catch (error) {
+    operations.releaseIfLive(span);
+    throw error;
+  }
+}
+
 /** The operations of an allocator, both of one thread's (Engine) and of a shared one, which locks (SharedEngine). */
 export interface AllocatorOperations extends SpanOwner, WriteScopeOwner {
   alloc(size: number): Span;
   /** Allocates memory of any kind. @param mustSucceed whether it may take the reserve */
   allocOf(size: number, kind: Kind, mustSucceed: boolean): Span;
+  /**
+   * Allocates `size` bytes of code, as {@link allocOf} does, and writes `code` to their start. If that fails, nothing stays
+   * allocated.
+   */
+  allocCode(code: Uint8Array, size: number, mustSucceed: boolean): Span;
   allocAddress(size: number): Address;
   /** Stores bytes that are read as data, in one access. */
   store(span: Span, offset: number, bytes: Uint8Array): void;

@@ -61,6 +61,19 @@ export class SpanBytes {
     if (this.#flushes && policy !== "never") this.#blocks.flush(mapped, start, length);
   }
 
+  /** Writes to the start of a new span of at least `size` bytes, which nobody knows: it needs few of the checks of {@link write}. */
+  writeNew(span: Span, size: number, bytes: Uint8Array): void {
+    const length = lengthOfBytes(bytes);
+    if (length === 0 || length > size) {
+      this.write(span, 0, bytes, "default"); // its memory is lost, or has grown
+      return;
+    }
+    const mapped = blockOf(span);
+    const start = granuleOf(span) << mapped.granuleShift;
+    mapped.write(start, bytes, length);
+    if (this.#flushes) this.#blocks.flush(mapped, start, length);
+  }
+
   /**
    * Replaces bytes that may be running. What makes the store one access stands in vm/atomic-stores.ts. What fetches
    * instructions sees it as one too:

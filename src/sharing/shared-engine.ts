@@ -5,7 +5,7 @@
  * The register of blocks and the ledger of each block (core/ledger.ts) are right at every instant: an operation has happened
  * once its write there is done, and not before. All else can be derived from them.
  */
-import type { AllocatorOperations } from "../engine/operations.ts";
+import { allocAndWrite, type AllocatorOperations } from "../engine/operations.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Address } from "../ffi/contract.ts";
 import type { MappedBlock } from "../engine/mapped-block.ts";
@@ -229,6 +229,10 @@ export class SharedEngine implements AllocatorOperations {
     } catch (error) {
       throw this.#turn.fail(error);
     }
+  }
+
+  allocCode(code: Uint8Array, size: number, mustSucceed: boolean): Span {
+    return allocAndWrite(this, code, size, mustSucceed);
   }
 
   allocPart(ticket: ModuleTicket, size: number, kind: Kind, mustSucceed: boolean): Span {

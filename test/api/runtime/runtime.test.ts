@@ -101,6 +101,38 @@ describe("JitRuntime", () => {
     refuses(runtime.allocator, "ERR_INVALID_ARGUMENT", () => runtime.add(100, wrong(null)));
   });
 
+  test("code that a getter of its info takes away: ERR_INVALID_ARGUMENT, nothing is allocated", () => {
+    for (const mustSucceed of [false, true]) {
+      using runtime = new JitRuntime({ maxReservedSize: 1 << 20, reserveForMustSucceed: 1 << 16 });
+      const code = new Uint8Array(100);
+      const info = {
+        mustSucceed,
+        get name() {
+          structuredClone(code.buffer, { transfer: [code.buffer] });
+          return "gone";
+        },
+      };
+      throwsJitError("ERR_INVALID_ARGUMENT", () => runtime.add(code, info));
+      assert.equal(runtime.allocator.statistics().allocationCount, 0);
+    }
+  });
+
+  test("code that a listener to pressure takes away, or whose memory: an error, nothing stays", () => {
+    const takers = [
+      (_: JitRuntime, code: Uint8Array<ArrayBuffer>) =>
+        void structuredClone(code.buffer, { transfer: [code.buffer] }),
+      ({ allocator }: JitRuntime) => allocator.reset("hard"),
+    ];
+    for (const take of takers) {
+      using runtime = new JitRuntime({ maxReservedSize: 1 << 16 });
+      const code = new Uint8Array(60_000);
+      runtime.allocator.onPressure(0.5, () => take(runtime, code));
+      throwsJitError(["ERR_INVALID_ARGUMENT", "ERR_RELEASED"], () => runtime.add(code));
+      assert.equal(runtime.allocator.statistics().allocationCount, 0);
+      runtime.allocator.verify();
+    }
+  });
+
   test("names are for people: any string will do, and anything else is refused", () => {
     using runtime = new JitRuntime();
     runtime.add(someBytes(4), { name: "add" });
