@@ -64,6 +64,7 @@ export class LinuxSharing implements SharingSupport {
 
   prepare(): void {
     this.#libc.prepare();
+    this.#barrier?.prepare();
   }
 
   openJournal(storage: JournalStorage, isFirst: boolean): Journal {

@@ -18,8 +18,13 @@ export class StoreBarrier {
 
   /** Returns false where the kernel, or a filter of its calls, offers no barrier. */
   raise(): boolean {
-    const command = (this.#command ??= this.#find());
+    const command = this.prepare();
     return command !== 0 && this.#membarrier.call(command) === 0;
+  }
+
+  /** Finds the command; the first time, that also looks up the function. */
+  prepare(): number {
+    return (this.#command ??= this.#find());
   }
 
   #find(): number {
