@@ -17,10 +17,11 @@ import path from "node:path";
 export const rooms = [
   {
     name: "cli",
-    job: "thin commands over the public entry: demo, doctor, replay",
+    job: "thin commands over the public entry: demo, doctor, replay, top",
     // `doctor` imports from below the public entry, because it reports on those rooms.
     imports: [
       "index.ts",
+      "insight/numbered-name.ts",
       "vm/select.ts",
       "vm/contract.ts",
       "vm/attempts.ts",
@@ -48,7 +49,18 @@ export const rooms = [
   {
     name: "insight",
     job: "what people look at: names, announcing to gdb and perf, snapshots, traces, disassembly",
-    imports: ["sharing/", "engine/", "vm/select.ts", "vm/contract.ts", "ffi/", "base/", "node:fs", "node:os"],
+    imports: [
+      "sharing/",
+      "engine/",
+      "vm/select.ts",
+      "vm/contract.ts",
+      "ffi/",
+      "base/",
+      "node:fs",
+      "node:os",
+      "node:net",
+      "node:zlib",
+    ],
   },
   {
     name: "link",

@@ -1,14 +1,17 @@
 /** What an allocator tells of the memory that it may still take. */
-import type { AllocatorOperations } from "../engine/operations.ts";
+import type { Engine } from "../engine/engine.ts";
 import type { PressureListener } from "../engine/pressure.ts";
 import { refuseValue } from "../engine/refusals.ts";
+import type { SharedEngine } from "../sharing/shared-engine.ts";
+import { HeapObservation } from "./heap-observation.ts";
 
 /** The part of `JitAllocator` that is about the limit of its memory. */
-export abstract class MemoryLimits {
-  readonly #operations: () => AllocatorOperations;
+export abstract class MemoryLimits extends HeapObservation {
+  readonly #operations: () => Engine | SharedEngine;
 
   /** @internal */
-  constructor(operations: () => AllocatorOperations) {
+  constructor(operations: () => Engine | SharedEngine) {
+    super(operations);
     this.#operations = operations;
   }
 

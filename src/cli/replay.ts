@@ -38,6 +38,9 @@ standard input:
   p NAME       a phase begins; what precedes the first one is the phase "all"
   # ...        a comment
 
+JIT_ALLOCATOR_TRACE=FILE makes a program that uses the library write one. The
+last line of such a file may be cut off: it is left out then.
+
 Options:
   --rounds N               how many timed rounds (default 5)
   --api address|span       run on allocAddress (the default) or on alloc
@@ -166,9 +169,26 @@ function table(
   ].join("\n")}\n`;
 }
 
+/** What was left out of a trace. */
+function notesOn({ isCut, lostCount }: Trace): string[] {
+  const notes: string[] = [];
+  if (isCut)
+    notes.push("the last line is not whole, and was left out: the process ended while it was written");
+  if (lostCount > 0) {
+    const what = lostCount === 1 ? "1 operation was" : `${lostCount} operations were`;
+    notes.push(`${what} left out, on allocations that no thread has recorded`);
+  }
+  return notes;
+}
+
+function nameOf({ path }: ReplayRequest): string {
+  return path === "-" ? "standard input" : path;
+}
+
 /** Prints what went wrong: on stderr, or as JSON. @returns the exit code. */
-function explain(error: unknown, bytes: Uint8Array, { path, json }: ReplayRequest, io: CommandIo): number {
-  const name = path === "-" ? "standard input" : path;
+function explain(error: unknown, bytes: Uint8Array, request: ReplayRequest, io: CommandIo): number {
+  const { path, json } = request;
+  const name = nameOf(request);
   const say = (message: string): void => {
     if (json) io.stdout(`${JSON.stringify({ error: { message } })}\n`);
     else io.stderr(wrap(`jit-allocator replay: ${message}\n`, io.stderrColumns));
@@ -214,6 +234,8 @@ export const replay: Command = {
     try {
       bytes = request.path === "-" ? inputOf("the trace", io) : readFile(request.path);
       const trace = readTrace(request.path, bytes);
+      for (const note of notesOn(trace))
+        io.stderr(wrap(`jit-allocator replay: ${nameOf(request)}: ${note}\n`, io.stderrColumns));
       using progress = new Progress(progressOn(io));
       const result = replayTrace(trace, request, progress);
       progress[Symbol.dispose]();

@@ -21,6 +21,7 @@ import { spanAccess } from "./span.ts";
 import type { Span } from "./span.ts";
 import { detailsOf } from "./detailed-statistics.ts";
 import type { DetailedStatistics } from "./detailed-statistics.ts";
+import { surveyHeap, type HeapSurvey } from "./heap-survey.ts";
 import { describeBlock, statisticsOf } from "./statistics.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 
@@ -79,6 +80,7 @@ export abstract class EngineParts implements SpanOwner {
   abstract tokenOf(span: Span): SpanToken;
   abstract dispose(): void;
   abstract observe(observer: Observer): void;
+  abstract unobserve(observer: Observer): void;
   /** @throws JitError `ERR_DISPOSED` */
   abstract checkOpen(action: string): void;
   /** Until nothing is in limbo, operations look before they take the short path. */
@@ -192,6 +194,10 @@ export abstract class EngineParts implements SpanOwner {
   describeBlocks(): BlockInfo[] {
     this.own.drain();
     return this.blocks.all().map((mapped) => describeBlock(this.core, mapped));
+  }
+
+  survey(wantsCode: boolean): HeapSurvey {
+    return surveyHeap(this, this.statistics(), wantsCode);
   }
 
   verify(): void {

@@ -13,7 +13,7 @@ import { fillReleased, fillTaken } from "./filling.ts";
 import { kindName } from "./kinds.ts";
 import { keepBuffer } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
-import { observe } from "./observation.ts";
+import { observe, unobserve } from "./observation.ts";
 import { largestRequestOf } from "./options.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import type { PressureWatch } from "./pressure.ts";
@@ -343,6 +343,10 @@ export class Engine extends EngineParts implements AllocatorOperations {
 
   observe(observer: Observer): void {
     observe(this, observer);
+  }
+
+  unobserve(observer: Observer): void {
+    unobserve(this, observer);
   }
 
   writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void {

@@ -4,6 +4,7 @@ import type { AddressRange } from "../vm/contract.ts";
 import type { ModuleTicket, SpanOwner, SpanToken } from "./contract.ts";
 import type { DetailedStatistics } from "./detailed-statistics.ts";
 import type { PressureListener } from "./pressure.ts";
+import type { HeapSurvey } from "./heap-survey.ts";
 import type { Span } from "./span.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { WriteScopeOwner } from "./write-scope.ts";
@@ -58,6 +59,8 @@ export interface AllocatorOperations extends SpanOwner, WriteScopeOwner {
   /** Calls a listener behind each allocation of this thread that has crossed a part of what may be reserved, upwards. */
   watchPressure(atRatio: number, listener: PressureListener): Disposable;
   describeBlocks(): BlockInfo[];
+  /** All that there is, as it is at one moment. @param wantsCode whether with the bytes of code */
+  survey(wantsCode: boolean): HeapSurvey;
   reset(policy: "soft" | "hard"): void;
   verify(): void;
   dispose(): void;

@@ -7,6 +7,7 @@
 import type { Core } from "../core/core.ts";
 import { JitError } from "../base/errors.ts";
 import type { BlockMemory } from "./block-memory.ts";
+import { tellBeforeOthers } from "./observation.ts";
 import type { Span } from "./span.ts";
 
 /** How much of what an allocator may take is taken; sizes are bytes. */
@@ -100,6 +101,7 @@ export class PressureWatch {
     );
     if (pressure === undefined || crossed.length === 0) return made;
     const span = spanOf(made);
+    tellBeforeOthers(span);
     const errors = crossed.flatMap((watcher) => call(watcher, pressure));
     this.#noteFallen();
     if (errors.length === 0) return made;

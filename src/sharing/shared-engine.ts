@@ -20,8 +20,9 @@ import {
 } from "../engine/pressure.ts";
 import { retireEntry } from "../core/ledger.ts";
 import { SharedLedgers } from "./ledgers.ts";
-import { observe } from "../engine/observation.ts";
+import { observe, unobserve } from "../engine/observation.ts";
 import type { CachePolicy, Door, ModuleTicket, Observer, SpanToken } from "../engine/contract.ts";
+import { surveyHeap, type HeapSurvey } from "../engine/heap-survey.ts";
 import type { Span } from "../engine/span.ts";
 import { statisticsOf, type BlockInfo, type Statistics } from "../engine/statistics.ts";
 import { needMuchStack } from "../base/stack.ts";
@@ -261,7 +262,13 @@ export class SharedEngine implements AllocatorOperations {
 
   observe(observer: Observer): void {
     observe(this, observer);
-    this.membership.observe(observer);
+    this.membership.observers.push(observer);
+  }
+
+  unobserve(observer: Observer): void {
+    unobserve(this, observer);
+    const { observers } = this.membership;
+    observers.splice(0, observers.length, ...observers.filter((each) => each !== observer));
   }
 
   shrink(target: Span | Address, newSize: number): void {
@@ -371,6 +378,13 @@ export class SharedEngine implements AllocatorOperations {
     const { core, blocks, trims } = this.engine;
     blocks.notePeak();
     return statisticsOf(core, trims.residentBytes(), this.#limbo, this.state.usedBytes);
+  }
+
+  survey(wantsCode: boolean): HeapSurvey {
+    const { batches } = this.state;
+    return this.#drained(() =>
+      surveyHeap(this.engine, this.#count(), wantsCode, (generation) => batches.ownerOf(generation)),
+    );
   }
 
   get range(): AddressRange | undefined {
