@@ -10,7 +10,7 @@ import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { SharingThreads } from "./sharing-threads.ts";
 import { lookedUpBy } from "./interior.ts";
-import { isOptionOn, resolveOptions } from "../engine/options.ts";
+import { isOptionOn, memoryFor, resolveOptions } from "../engine/options.ts";
 import type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "../engine/options.ts";
 import { reaches } from "../engine/reach.ts";
 import { checkDetail, checkResetPolicy, unsharedCannotDetach } from "../engine/refusals.ts";
@@ -76,8 +76,9 @@ export class JitAllocator extends SharingThreads implements Disposable {
       () => (this.#engine instanceof Engine ? undefined : this.#engine.membership),
     );
     checkStackSize("make an allocator");
-    const memory = memoryOr(given);
-    this.#options = attached?.engine.options ?? resolveOptions(options, memory);
+    const system = memoryOr(given);
+    this.#options = attached?.engine.options ?? resolveOptions(options, system);
+    const memory = memoryFor(this.#options, system);
     this.#memory = memory;
     this.#engine = attached ?? new Engine(this.#options, memory);
     this.#isAttached = attached !== undefined;
