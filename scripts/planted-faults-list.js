@@ -1351,6 +1351,49 @@ export const plantedFaults = [
     replace: "      add(length);\n",
     tests: ["semantics/detail"],
   },
+  // --- protection keys ---
+  {
+    name: "a writable view left open",
+    file: "src/vm/linux/range.ts",
+    find: "      this.#keys.close(range);\n",
+    replace: "",
+    tests: ["vm/write-keys"],
+  },
+  {
+    name: "a range left behind where its view cannot be closed",
+    file: "src/vm/linux/range.ts",
+    find: "      this.release(range, tag);\n",
+    replace: "",
+    tests: ["vm/write-keys"],
+  },
+  {
+    name: "a view given of what is closed",
+    file: "src/vm/linux.ts",
+    find: "    if (this.#keys !== undefined) throw closedView(address);\n",
+    replace: "",
+    tests: ["vm/write-keys"],
+  },
+  {
+    name: "a key taken for each range",
+    file: "src/vm/linux/write-keys.ts",
+    find: "      this.#key = key;\n",
+    replace: "",
+    tests: ["vm/write-keys"],
+  },
+  {
+    name: "a store of two bytes made as one",
+    file: "src/vm/linux/write-keys.ts",
+    find: "...[0x74, 0x07], //             je two",
+    replace: "...[0x74, 0x00], //             je two",
+    tests: ["vm/write-keys"],
+  },
+  {
+    name: "blocks one by one in spite of protectWrites",
+    file: "src/engine/block-range.ts",
+    find: '    if (protectWrites !== "none") throw cannotProtect(reason);\n',
+    replace: "",
+    tests: ["vm/write-keys"],
+  },
   // --- callbacks ---
   {
     name: "a module released without its veneers",

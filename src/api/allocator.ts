@@ -12,7 +12,7 @@ import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { SharingThreads } from "./sharing-threads.ts";
 import { lookedUpBy } from "./interior.ts";
-import { isOptionOn, resolveOptions } from "../engine/options.ts";
+import { isOptionOn, memoryFor, resolveOptions } from "../engine/options.ts";
 import type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "../engine/options.ts";
 import { allocCode } from "../engine/operations.ts";
 import { reaches } from "../engine/reach.ts";
@@ -79,8 +79,9 @@ export class JitAllocator extends SharingThreads implements Disposable {
       () => (this.#engine instanceof Engine ? undefined : this.#engine.membership),
     );
     checkStackSize("make an allocator");
-    const memory = memoryOr(given);
-    this.#options = attached?.engine.options ?? resolveOptions(options, memory);
+    const system = memoryOr(given);
+    this.#options = attached?.engine.options ?? resolveOptions(options, system);
+    const memory = memoryFor(this.#options, system);
     this.#memory = memory;
     this.#engine = attached ?? new Engine(this.#options, memory);
     this.#isAttached = attached !== undefined;

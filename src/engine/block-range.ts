@@ -22,7 +22,7 @@ import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { endOfCode, largestPlace, placeInRange, UNIT_BYTES } from "./range-places.ts";
 import { ReadyStretch } from "./ready-stretch.ts";
 import { reachBytes } from "./reach.ts";
-import { cannotSeal, NO_RANGES, noRangeNear, outOfRange } from "./refusals.ts";
+import { cannotProtect, cannotSeal, NO_RANGES, noRangeNear, outOfRange } from "./refusals.ts";
 import { sealBlock, trySealing, wipe } from "./sealed-stretch.ts";
 
 /**
@@ -150,7 +150,9 @@ export class BlockRange {
       this.#record.isUnclean = true;
       this.#ready.clear();
       // A policy that the process was given since the range was tried. Without any block there is still a choice.
-      if (this.#core.blockCount > 0 || this.#options.sealed || !isPolicy(error)) throw error;
+      const { sealed, protectWrites } = this.#options;
+      const isBound = this.#core.blockCount > 0 || sealed || protectWrites !== "none";
+      if (isBound || !isPolicy(error)) throw error;
       this.release(belonging);
       this.#refuse(error.message);
       return;
@@ -384,8 +386,9 @@ export class BlockRange {
 
   /** From now on blocks are mapped one by one. @throws JitError where they were to lie near an address, or to be sealed */
   #refuse(reason: string): undefined {
-    const { near, sealed } = this.#options;
+    const { near, sealed, protectWrites } = this.#options;
     if (sealed) throw cannotSeal(reason);
+    if (protectWrites !== "none") throw cannotProtect(reason);
     if (near !== undefined) throw noRangeNear(near, reason);
     this.#record.isRefused = true;
     return undefined;

@@ -5,7 +5,7 @@ import { platform } from "../base/platform.ts";
 import type { ProcessorName } from "../base/platform.ts";
 import type { Address } from "../ffi/contract.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
-import { cannotSeal, NO_RANGES, refuseValue } from "./refusals.ts";
+import { cannotProtect, cannotSeal, NO_RANGES, refuseValue } from "./refusals.ts";
 
 /** The options of an allocator. Every option has a default; an invalid value is refused, never replaced. */
 export interface JitAllocatorOptions {
@@ -62,6 +62,13 @@ export interface JitAllocatorOptions {
    * before the first block, so that neither the limit nor the system can refuse it later. Default 0.
    */
   reserveForMustSucceed?: number;
+  /**
+   * `keys`: the writable view of all blocks is closed to every thread of the process, by a memory protection key, but inside of
+   * the routine by which this library writes. A store to `rw` by anything else ends the process (SIGSEGV), a program's own included.
+   * Needs an x86-64 processor with protection keys, Linux, `useRange` and `useDualMapping`; not with `sealed`. The constructor
+   * throws `ERR_FEATURE_NOT_ENABLED` where there are none. Data, which is writable at its address, is not closed. Default `none`.
+   */
+  protectWrites?: "none" | "keys";
 }
 
 /** Every option, with the value in force. */
@@ -93,6 +100,13 @@ const TRAPS: Readonly<Record<ProcessorName, number>> = {
   other: 0,
 };
 
+/** What a value must be, by its type. */
+const WANTED: Readonly<Partial<Record<string, string>>> = {
+  boolean: "true or false",
+  number: "a number",
+  string: '"none" or "keys"',
+};
+
 const DEFAULTS: ResolvedJitAllocatorOptions = {
   useDualMapping: true,
   useMultiplePools: false,
@@ -109,6 +123,7 @@ const DEFAULTS: ResolvedJitAllocatorOptions = {
   near: undefined,
   sealed: false,
   reserveForMustSucceed: 0,
+  protectWrites: "none",
 };
 
 /** Bytes: the largest request, 2 GiB less a granule (asmjit). */
@@ -152,7 +167,7 @@ export function resolveOptions(
     if (value === undefined) continue;
     const wanted = name === "near" ? "number" : typeof DEFAULTS[name];
     if (typeof value !== wanted) {
-      throw invalid(name, value, wanted === "boolean" ? "true or false" : "a number");
+      throw invalid(name, value, WANTED[wanted] ?? "something else");
     }
     Object.assign(resolved, { [name]: value });
   }
@@ -180,6 +195,7 @@ export function resolveOptions(
   resolved.reserveForMustSucceed = checkReserve(resolved);
   checkRange(resolved);
   if (resolved.sealed) checkSealing(memory);
+  checkProtection(resolved);
   return Object.freeze(resolved);
 }
 
@@ -217,6 +233,37 @@ function checkRange({ useRange, near, maxReservedSize, sealed }: ResolvedJitAllo
   if (!Number.isSafeInteger(near) || near < 0)
     throw invalid("near", near, "an address: an integer from 0 on");
   if (!useRange) throw invalid("near", near, "left out where useRange is false: blocks lie anywhere then");
+}
+
+/** Checks whether writes are to be protected, and whether the other options let them be. */
+function checkProtection({
+  protectWrites,
+  useRange,
+  useDualMapping,
+  sealed,
+}: ResolvedJitAllocatorOptions): void {
+  const name = "protectWrites";
+  const values: readonly string[] = ["none", "keys"];
+  if (!values.includes(protectWrites)) throw invalid(name, protectWrites, '"none" or "keys"');
+  if (protectWrites === "none") return;
+  const needed = !useRange || !useDualMapping ? "useRange and useDualMapping are false" : "sealed is true";
+  if (!useRange || !useDualMapping || sealed) throw invalid(name, protectWrites, `"none" where ${needed}`);
+}
+
+/**
+ * The memory that an allocator with these options uses.
+ * @throws JitError `ERR_FEATURE_NOT_ENABLED` where writes cannot be protected on this machine
+ */
+export function memoryFor(
+  { protectWrites }: Readonly<ResolvedJitAllocatorOptions>,
+  memory: VirtualMemory,
+): VirtualMemory {
+  if (protectWrites === "none") return memory;
+  const { writeKeys } = memory;
+  if (writeKeys === undefined) throw cannotProtect("this system offers none");
+  const refusal = writeKeys.refusal();
+  if (refusal !== undefined) throw cannotProtect(refusal);
+  return writeKeys.memory();
 }
 
 /** @throws JitError `ERR_FEATURE_NOT_ENABLED` where the system cannot seal blocks */

@@ -110,6 +110,14 @@ export function cannotSeal(reason: string): JitError {
   );
 }
 
+/** Writable views were to be closed, and cannot be. */
+export function cannotProtect(reason: string): JitError {
+  return new JitError(
+    "ERR_FEATURE_NOT_ENABLED",
+    `Cannot protect writes by keys: ${reason}; leave \`protectWrites\` out, and blocks are as safe as docs/security.md says without it`,
+  );
+}
+
 /** Constants or data were asked of an allocator that seals its blocks: sealed is one stretch, which has one access. */
 export function sealedKind(): JitError {
   return new JitError(

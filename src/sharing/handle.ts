@@ -5,7 +5,7 @@ import { isStateBuffer } from "../core/state.ts";
 import { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
 import { isSharedBuffer } from "../base/intrinsics.ts";
-import { coreOptionsOf, resolveOptions } from "../engine/options.ts";
+import { coreOptionsOf, memoryFor, resolveOptions } from "../engine/options.ts";
 import type { ResolvedJitAllocatorOptions } from "../engine/options.ts";
 import { outOfAddresses, refuseValue } from "../engine/refusals.ts";
 import { SharedEngine } from "./shared-engine.ts";
@@ -85,8 +85,9 @@ export function handleOf({ engine, state }: SharedEngine): SharedAllocator {
 }
 
 /** Makes this thread's engine for the allocator of a handle. @throws JitError as `JitAllocator.attach` */
-export function attachEngine(handle: unknown, memory: VirtualMemory): SharedEngine {
-  const { buffer, state, tagName, options } = checkHandle(handle, memory);
+export function attachEngine(handle: unknown, system: VirtualMemory): SharedEngine {
+  const { buffer, state, tagName, options } = checkHandle(handle, system);
+  const memory = memoryFor(options, system);
   const engine = new Engine(options, memory, { buffer, tagName });
   const shared = new SharedEngine(engine, new SharedState(state), threadsOf(memory));
   shared.join();

@@ -132,6 +132,17 @@ export interface SharingSupport extends MappingJournals {
   prepare(): void;
 }
 
+/** Memory whose writable views are closed to all threads, but inside of the functions of this contract that copy and store. */
+export interface WriteKeySupport {
+  /** Why this machine has none; undefined where it has. */
+  refusal(): string | undefined;
+  /**
+   * The memory; each thread has one. It has no views, and no writable view of its ranges can be written to by anything but its
+   * `copyIn`, `copyOut` and `storeAtomically`. Precondition: {@link refusal} returned undefined.
+   */
+  memory(): VirtualMemory;
+}
+
 /**
  * An operating system's virtual memory.
  * Every function either does the whole of what it says or throws a JitError (with `syscall` and `errno`)
@@ -212,6 +223,8 @@ export interface VirtualMemory {
   readonly ranges?: RangeMemory;
   /** Where it is absent: why, in a few words. */
   readonly noRanges?: string;
+  /** Absent where the system offers none of it. */
+  readonly writeKeys?: WriteKeySupport | undefined;
 
   /** Tries every way of making executable memory and undoes each. Never throws. */
   probe(): readonly ProbeStep[];

@@ -1,7 +1,7 @@
 /** Linux's virtual memory. The files of `linux/` explain its peculiarities, each beside its cause. */
-import { formatAddress } from "../base/errors.ts";
+import { formatAddress, JitError } from "../base/errors.ts";
 import type { Address, Ffi } from "../ffi/contract.ts";
-import { describeAccess, tryHardening, withWayOut } from "./attempts.ts";
+import { describeAccess, probeStep, tryHardening, withWayOut } from "./attempts.ts";
 import { cannotStore } from "./atomic-stores.ts";
 import type { AtomicStores } from "./atomic-stores.ts";
 import type {
@@ -14,6 +14,7 @@ import type {
   ProbeStep,
   SharingSupport,
   VirtualMemory,
+  WriteKeySupport,
 } from "./contract.ts";
 import { DualMapper } from "./linux/dual-mapping.ts";
 import { fileNameOf } from "./linux/ladder.ts";
@@ -41,6 +42,7 @@ import type { RangeMemory } from "./range/contract.ts";
 import { reserve } from "./linux/reserve.ts";
 import { LinuxSharing } from "./linux/sharing.ts";
 import type { StoreBarrier } from "./linux/store-barrier.ts";
+import type { WriteKeys } from "./linux/write-keys.ts";
 import { ThreadMarks, type MarkCalls } from "./linux/thread-mark.ts";
 
 /** The causes of ENOMEM from mprotect, the commonest first. */
@@ -61,6 +63,8 @@ export interface LinuxMemoryParts {
   readonly instructionCache: InstructionCache;
   /** How bytes are stored in one access; absent where nothing is to be. */
   readonly stores?: AtomicStores;
+  /** Makes what closes writable views; absent where nothing is to. */
+  readonly makeKeys?: () => WriteKeys;
 }
 
 /** {@link VirtualMemory} on Linux. */
@@ -79,16 +83,21 @@ export class LinuxMemory implements VirtualMemory {
   #largePageSize: number | undefined;
 
   readonly #stores: AtomicStores | undefined;
+  readonly writeKeys: WriteKeySupport | undefined;
+  /** Set where the writable views of this memory's ranges are closed. */
+  readonly #keys: WriteKeys | undefined;
 
-  constructor(parts: LinuxMemoryParts) {
+  constructor(parts: LinuxMemoryParts, keys?: WriteKeys) {
     this.#stores = parts.stores;
+    this.#keys = keys;
+    this.writeKeys = keys === undefined ? keySupport(parts) : undefined;
     const libc = notedLibc(parts.libc);
     this.#libc = libc;
     this.#files = parts.files;
     this.#ffi = parts.ffi;
     this.#placement = new Placement(libc);
     this.#dualMapper = new DualMapper(libc, parts.files, this.#placement);
-    this.ranges = new LinuxRanges(libc, parts.files);
+    this.ranges = new LinuxRanges(libc, parts.files, keys);
     const marks = new ThreadMarks(parts.bindMarkCalls);
     this.sharing = new LinuxSharing(libc, parts.files, marks, parts.noting, parts.storeBarrier);
     this.#instructionCache = parts.instructionCache;
@@ -234,20 +243,27 @@ export class LinuxMemory implements VirtualMemory {
   }
 
   openView(address: Address, sizeBytes: number): Uint8Array {
+    if (this.#keys !== undefined) throw closedView(address);
     return new Uint8Array(this.#ffi.view(address, sizeBytes));
   }
 
   copyIn(address: Address, bytes: Uint8Array, length: number): void {
-    this.#libc.memcpyIn(address, bytes, length);
+    if (this.#keys !== undefined) this.#keys.copyIn(address, bytes, length);
+    else this.#libc.memcpyIn(address, bytes, length);
   }
 
   storeAtomically(address: Address, bytes: Uint8Array): void {
+    if (this.#keys !== undefined) {
+      this.#keys.store(address, bytes);
+      return;
+    }
     if (this.#stores === undefined) throw cannotStore();
     this.#stores.store(this, address, bytes);
   }
 
   copyOut(address: Address, copy: Uint8Array): void {
-    this.#libc.memcpyOut(copy, address, copy.length);
+    if (this.#keys !== undefined) this.#keys.copyOut(address, copy);
+    else this.#libc.memcpyOut(copy, address, copy.length);
   }
 
   forgetCode(rx: Address, sizeBytes: number): void {
@@ -267,7 +283,7 @@ export class LinuxMemory implements VirtualMemory {
       pageSize: this.info().pageSize,
       largePageSize: this.largePageSize(),
     });
-    return [...this.#instructionCache.probe(), ...steps];
+    return [...this.#instructionCache.probe(), ...steps, ...probeKeys(this.writeKeys)];
   }
 
   limits(): readonly MemoryLimit[] {
@@ -288,4 +304,33 @@ function protectionOf({ read, write, execute }: MemoryFlags): number {
     (write === true ? Protection.WRITE : Protection.NONE) |
     (execute === true ? Protection.EXEC : Protection.NONE)
   );
+}
+
+/** Offers memory with closed writable views, made when it is first asked for. */
+function keySupport(parts: LinuxMemoryParts): WriteKeySupport | undefined {
+  const { makeKeys } = parts;
+  if (makeKeys === undefined) return undefined;
+  let keys: WriteKeys | undefined;
+  let memory: LinuxMemory | undefined;
+  return {
+    refusal: () => (keys ??= makeKeys()).refusal(),
+    memory: () => (memory ??= new LinuxMemory(parts, (keys ??= makeKeys()))),
+  };
+}
+
+function closedView(address: Address): JitError {
+  return new JitError(
+    "ERR_PERMISSION",
+    `Cannot open a view at ${formatAddress(address)}: writable views are closed (protectWrites)`,
+  );
+}
+
+function probeKeys(support: WriteKeySupport | undefined): ProbeStep[] {
+  if (support === undefined) return [];
+  const step = probeStep("protection keys", () => {
+    const refusal = support.refusal();
+    if (refusal !== undefined) throw new Error(refusal);
+    return 'writable views can be closed (the option `protectWrites: "keys"`)';
+  });
+  return [step];
 }

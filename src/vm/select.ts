@@ -16,6 +16,7 @@ import { bindLibc } from "./linux/libc.ts";
 import { linuxNoting } from "./linux/noting.ts";
 import { StoreBarrier } from "./linux/store-barrier.ts";
 import { bindMarkCalls } from "./linux/thread-mark.ts";
+import { WriteKeys } from "./linux/write-keys.ts";
 import { WindowsMemory } from "./windows.ts";
 import { bindKernel32 } from "./windows/kernel32.ts";
 import { bindAdvapi32 } from "./windows/lock-pages.ts";
@@ -56,6 +57,7 @@ function openLinux(): VirtualMemory {
     ffi,
     instructionCache: instructionCache(ffi, libc, platform.processor),
     stores: new AtomicStores(ffi, platform.processor, false),
+    makeKeys: () => new WriteKeys({ libc, files: systemFiles, ffi }),
   });
 }
 

@@ -19,6 +19,7 @@ import type {
   MemoryLimit,
   ProbeStep,
   VirtualMemory,
+  WriteKeySupport,
 } from "./contract.ts";
 import { AddressMap } from "./simulated/address-map.ts";
 import { Faults } from "./simulated/faults.ts";
@@ -94,12 +95,24 @@ export class SimulatedMemory implements VirtualMemory {
   });
   /** How often each operation was called, failed calls included. */
   readonly calls = this.#faults.calls;
+  /** Where the processor has protection keys: once the memory was asked for, its writable views are closed. */
+  readonly writeKeys: WriteKeySupport | undefined;
+  #isClosed = false;
   #mappedBytes = 0;
   #peakMappedBytes = 0;
 
   constructor(options: SimulatedMemoryOptions = {}) {
     this.#options = withDefaults(options);
     if (this.#options.hasRanges) this.ranges = this.#makeRanges(this.#options.pageSize);
+    this.writeKeys = this.#options.hasKeys
+      ? {
+          refusal: () => undefined,
+          memory: () => {
+            this.#isClosed = true;
+            return this;
+          },
+        }
+      : undefined;
     this.#place = makePlacer({
       ...this.#options,
       isFree: (address, sizeBytes) => this.#byAddress.isFree(address, sizeBytes),
@@ -252,7 +265,7 @@ export class SimulatedMemory implements VirtualMemory {
 
   openView(address: Address, sizeBytes: number): Uint8Array {
     this.#faults.enter("openView", "view");
-    if (this.#options.refusesViews) {
+    if (this.#options.refusesViews || this.#isClosed) {
       throw new JitError("ERR_FEATURE_NOT_ENABLED", "Cannot open a view: the simulated runtime has none");
     }
     const { mapping, offset } = this.#locate(address, sizeBytes);

@@ -58,6 +58,8 @@ export interface FakeMachine {
   openFiles?: () => readonly OpenFile[];
   /** The native threads that live; the first one calls. Default: one, 100. */
   threads?: readonly number[];
+  /** How many protection keys there are to take. Default 0. */
+  keys?: number;
   temporaryDirectories?: readonly string[];
 }
 
@@ -89,6 +91,9 @@ export class FakeLibc implements LinuxLibc {
   /** The descriptors that were opened for reading alone. */
   readonly #readOnly = new Set<number>();
   mappings: FakeMapping[] = [];
+  /** Every stretch that was given a protection key. */
+  readonly keyed: { address: Address; sizeBytes: number; protection: number; key: number }[] = [];
+  #keysTaken = 0;
   /** What `memcpyIn` was given last. */
   copiedIn: Uint8Array | undefined;
   #errno = NOISE;
@@ -246,6 +251,24 @@ export class FakeLibc implements LinuxLibc {
       return this.#fail(Errno.ENOMEM);
     for (const mapping of sealed) mapping.isSealed = true;
     this.mappings = joined(cut);
+    return 0;
+  }
+
+  pkey_alloc(flags: number, rights: number): number {
+    if (this.#begin("pkey_alloc", [flags, rights])) return -1;
+    if (this.#keysTaken >= (this.machine.keys ?? 0)) return this.#fail(Errno.ENOSPC);
+    return ++this.#keysTaken;
+  }
+
+  pkey_free(key: number): number {
+    if (this.#begin("pkey_free", [key])) return -1;
+    this.#keysTaken -= 1;
+    return 0;
+  }
+
+  pkey_mprotect(address: Address, sizeBytes: number, protection: number, key: number): number {
+    if (this.#begin("pkey_mprotect", [address, sizeBytes, protection, key])) return -1;
+    this.keyed.push({ address, sizeBytes, protection, key });
     return 0;
   }
 

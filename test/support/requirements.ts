@@ -31,6 +31,14 @@ const requirements = {
     isMet: () => platform.system === "linux" && systemMemory().ranges?.sealRefusal() === undefined,
     reason: "this kernel, or a filter of its calls, lets nobody seal memory (mseal, Linux 6.10)",
   },
+  protectionKeys: {
+    isMet: () => platform.system === "linux" && systemMemory().writeKeys?.refusal() === undefined,
+    reason: "this processor, or this virtual machine, has no memory protection keys (pku, ospke)",
+  },
+  x64Linux: {
+    isMet: () => platform.system === "linux" && platform.processor === "x64",
+    reason: "it runs the routines of x86-64 on Linux",
+  },
   bundler: {
     isMet: () =>
       !isWindows ||

@@ -73,6 +73,11 @@ export interface LinuxLibc {
   madvise(address: Address, sizeBytes: number, advice: number): number;
   /** From Linux 6.10 on: no later call changes the access of the pages, unmaps them or maps over them. */
   mseal(address: Address, sizeBytes: number): number;
+  /** Takes a protection key, with those rights for the calling thread. Returns its number. x86-64 alone: the numbers are its. */
+  pkey_alloc(flags: number, rights: number): number;
+  pkey_free(key: number): number;
+  /** `mprotect`, which gives the pages that key too. */
+  pkey_mprotect(address: Address, sizeBytes: number, protection: number, key: number): number;
   /** Writes one byte a page to `pages`, of which bit 0 says whether the page is in memory. */
   mincore(address: Address, sizeBytes: number, pages: Uint8Array): number;
   memfd_create(name: string, flags: number): number;
@@ -100,6 +105,11 @@ export interface LinuxLibc {
 
 /** The number of `mseal`, the same on every processor (include/uapi/asm-generic/unistd.h): few libcs have a function for it. */
 const MSEAL = 462;
+
+/** The numbers of the calls for protection keys on x86-64 (arch/x86/entry/syscalls/syscall_64.tbl): musl has no functions for them. */
+const PKEY_MPROTECT = 329;
+const PKEY_ALLOC = 330;
+const PKEY_FREE = 331;
 
 /** Where glibc before 2.34 keeps `shm_open` and `shm_unlink`. */
 const LIBRT_NAMES = ["librt.so.1"];
@@ -157,6 +167,7 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
   const madvise = bind("madvise", ["pointer", "pointer", "i32"]);
   // The number and the flags are of C's type long; `pointer` has the same width.
   const syscall = bind("syscall", ["pointer", "pointer", "pointer", "pointer"], "i32", 1);
+  const longSyscall = bind("syscall", ["pointer", "pointer", "pointer", "pointer", "pointer"], "i32", 1);
   const mincore = bind("mincore", ["pointer", "pointer", "buffer"]);
   const memfdCreate = bind("memfd_create", ["buffer", "u32"]);
   const shmOpen = bind("shm_open", ["buffer", "i32", "u32"]);
@@ -182,6 +193,10 @@ export function bindLibc(ffi: Ffi): LinuxLibc {
     mprotect: (address, sizeBytes, protection) => mprotect(address, sizeBytes, protection),
     madvise: (address, sizeBytes, advice) => madvise(address, sizeBytes, advice),
     mseal: (address, sizeBytes) => syscall(MSEAL, address, sizeBytes, 0),
+    pkey_alloc: (flags, rights) => syscall(PKEY_ALLOC, flags, rights, 0),
+    pkey_free: (key) => syscall(PKEY_FREE, key, 0, 0),
+    pkey_mprotect: (address, sizeBytes, protection, key) =>
+      longSyscall(PKEY_MPROTECT, address, sizeBytes, protection, key),
     mincore: (address, sizeBytes, pages) => mincore(address, sizeBytes, pages),
     memfd_create: (name, flags) => memfdCreate(memfdName.of(name), flags),
     shm_open: (name, flags, mode) => shmOpen(cString(name), flags, mode),

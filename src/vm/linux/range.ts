@@ -32,6 +32,7 @@ import { KeptRanges } from "./kept-ranges.ts";
 import { adviseLargePages, adviseLargePagesShared } from "./large-pages.ts";
 import { Advice, Protection, READ_EXECUTE, READ_WRITE } from "./libc.ts";
 import type { NotedLibc } from "./noted-libc.ts";
+import type { WriteKeys } from "./write-keys.ts";
 import { ALIGNMENT, RangeReservation } from "./range-reservation.ts";
 
 /** {@link RangeMemory} on Linux. */
@@ -41,13 +42,29 @@ export class LinuxRanges implements RangeMemory {
   readonly #reservation: RangeReservation;
   readonly #kept = new KeptRanges();
 
-  constructor(libc: NotedLibc, files: SystemFiles) {
+  readonly #keys: WriteKeys | undefined;
+
+  /** @param keys close the writable view of each range to all that is not theirs; absent: it is open */
+  constructor(libc: NotedLibc, files: SystemFiles, keys?: WriteKeys) {
     this.#libc = libc;
+    this.#keys = keys;
     this.#reservation = new RangeReservation(libc, files);
   }
 
   reserve(request: RangeRequest): ReservedRange | RangeRefusal {
-    return this.#kept.take(request) ?? this.#reservation.reserve(request);
+    return this.#kept.take(request) ?? this.#closed(this.#reservation.reserve(request), request.tag);
+  }
+
+  /** Closes the writable view of a new range, where it is to be. */
+  #closed(range: ReservedRange | RangeRefusal, tag?: MappingTag): ReservedRange | RangeRefusal {
+    if (this.#keys === undefined || !("rx" in range)) return range;
+    try {
+      this.#keys.close(range);
+      return range;
+    } catch (error) {
+      this.release(range, tag);
+      throw error;
+    }
   }
 
   release(range: AddressRange, tag?: MappingTag, isUntouched = false, sealedBytes = 0): void {

@@ -26,6 +26,8 @@ export interface SimulatedMemoryOptions {
   readonly refusesViews?: boolean;
   /** A system that offers ranges, like Linux. Default false. */
   readonly hasRanges?: boolean;
+  /** A processor with protection keys: once memory with closed views was asked for, a view is refused. Default false. */
+  readonly hasKeys?: boolean;
 }
 
 /** Every option, with the value in force. */
@@ -42,5 +44,6 @@ export function withDefaults(options: SimulatedMemoryOptions): Required<Simulate
     hardened: options.hardened ?? false,
     refusesViews: options.refusesViews ?? false,
     hasRanges: options.hasRanges ?? false,
+    hasKeys: options.hasKeys ?? false,
   };
 }

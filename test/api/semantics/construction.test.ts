@@ -28,6 +28,7 @@ describe("options", () => {
         near: undefined,
         sealed: false,
         reserveForMustSucceed: 0,
+        protectWrites: "none",
       });
       assert.equal(fillPattern, allocator.fillPattern);
     });
@@ -103,6 +104,7 @@ describe("options", () => {
       ],
       granularity: [0, 1, 32, 63, 65, 96, 192, 512, -64, NaN, 64.5, "64", null, 64n],
       fillPattern: [-1, 2 ** 32, 0.5, NaN, Infinity, "0", null, 1n],
+      protectWrites: ["mseal", "", true, 1, null],
       reserveForMustSucceed: [-1, 0.5, NaN, "65536", null, 1n, 2 ** 31, 2 ** 53],
       maxReservedSize: [-1, 0, 0.5, NaN, "1048576", null, 1n],
     };

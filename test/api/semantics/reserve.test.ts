@@ -76,6 +76,7 @@ for (const isShared of [false, true]) {
         );
         assert.match(why, /the reserve of 131072 bytes .* has no room/);
         for (const span of surely.splice(0)) span.release();
+        assert.equal(allocator.statistics().reservedSize, MOST, "its empty block is kept");
         refuses(
           allocator,
           "ERR_OUT_OF_MEMORY",
