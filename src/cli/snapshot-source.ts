@@ -12,6 +12,9 @@ export const VARIABLE = "JIT_ALLOCATOR_VIEW";
 /** So many allocators of a process are asked whether they are its own. */
 const MOST_ALLOCATORS = 64;
 
+/** What the system says where the program behind a socket has ended: before it was asked, or in the middle of an answer. */
+const ENDED: readonly string[] = ["ECONNREFUSED", "ECONNRESET", "EPIPE"];
+
 /** Gives one snapshot after the other. */
 export interface SnapshotSource {
   /** @throws UnreadableFile where there is none, or no more */
@@ -84,7 +87,10 @@ class SocketSource implements SnapshotSource {
     this.#socket = connect(name);
     this.#socket.setEncoding("utf8");
     this.#socket.on("data", (text: string) => this.#read(text));
-    this.#socket.on("error", (error) => this.#fail(unreadable(name, error)));
+    this.#socket.on("error", (error: NodeJS.ErrnoException) => {
+      if (!ENDED.includes(error.code ?? "")) this.#fail(unreadable(name, error));
+    });
+    // It comes behind an error too.
     this.#socket.on("close", () => this.#fail(new UnreadableFile(`the program behind ${name} has ended`)));
   }
 

@@ -51,7 +51,8 @@ export function frameLines(snapshot: HeapSnapshot, view: View, extent: Extent, n
   const filler = Array.from({ length: Math.max(0, rows - 1 - fitted.length) }, () => "");
   const styled = (line: string, style: number): string =>
     extent.color ? `\x1b[${style}m${line}\x1b[0m` : line;
-  return [styled(title, 1), ...rest, ...filler, styled(cut(last, columns), 7)];
+  const lines = [styled(title, 1), ...rest, ...filler, styled(cut(last, columns), 7)];
+  return lines.slice(-rows);
 }
 
 /** The first line of the table, which there may be no longer. */
