@@ -5,6 +5,8 @@
  * @packageDocumentation
  */
 export type { CodeLifetimes } from "./api/lifetimes.ts";
+export type { HeapObservation, SnapshotOptions } from "./api/heap-observation.ts";
+export type { HeapSnapshot, SnapshotBlock, SnapshotSpan } from "./insight/snapshot-format.ts";
 export type { SharingThreads } from "./api/sharing-threads.ts";
 export { JitAllocator } from "./api/allocator.ts";
 export { announce } from "./api/announce.ts";

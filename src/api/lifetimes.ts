@@ -3,15 +3,17 @@ import { JitError } from "../base/errors.ts";
 import type { AllocatorOperations } from "../engine/operations.ts";
 import type { Span } from "../engine/span.ts";
 import type { Address } from "../ffi/contract.ts";
+import { HeapObservation } from "./heap-observation.ts";
 
 /** The part of `JitAllocator` that is about code which may be running. */
-export abstract class CodeLifetimes {
+export abstract class CodeLifetimes extends HeapObservation {
   readonly #operations: () => AllocatorOperations;
   /** How often {@link enter} was called without {@link leave}. */
   #entries = 0;
 
   /** @internal */
   constructor(operations: () => AllocatorOperations) {
+    super(operations);
     this.#operations = operations;
   }
 

@@ -46,15 +46,31 @@ export function granulesOf(words: Int32Array, block: number): Uint8Array {
   return granules;
 }
 
-/** The granules at which the allocations of a block begin. */
-export function startsOf(words: Int32Array, block: number): number[] {
+/** Calls `visit` for each allocation of a block, in the order of addresses. */
+export function visitAllocations(
+  words: Int32Array,
+  block: number,
+  visit: (granule: number, count: number) => void,
+): void {
   const granules = granulesOf(words, block);
-  const starts: number[] = [];
-  let isInside = false;
+  let start = -1;
   for (let granule = words[Header.padding]!; granule < granules.length; granule++) {
     if (granules[granule] === 0) continue;
-    if (!isInside) starts.push(granule);
-    isInside = granules[granule] === 1;
+    if (start < 0) start = granule;
+    if (granules[granule] === 1) continue;
+    visit(start, granule + 1 - start);
+    start = -1;
   }
+}
+
+/** The granules at which the allocations of a block begin. */
+export function startsOf(words: Int32Array, block: number): number[] {
+  const starts: number[] = [];
+  visitAllocations(words, block, (granule) => starts.push(granule));
   return starts;
+}
+
+/** Granules at the start of each block that are no allocation's. */
+export function paddingOf(words: Int32Array): number {
+  return words[Header.padding]!;
 }

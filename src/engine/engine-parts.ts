@@ -17,6 +17,7 @@ import { SpanBytes } from "./span-bytes.ts";
 import { SpanIdentity } from "./span-identity.ts";
 import { spanAccess } from "./span.ts";
 import type { Span } from "./span.ts";
+import { surveyHeap, type HeapSurvey } from "./heap-survey.ts";
 import { describeBlock, statisticsOf } from "./statistics.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 
@@ -175,6 +176,10 @@ export abstract class EngineParts implements SpanOwner {
   describeBlocks(): BlockInfo[] {
     this.own.drain();
     return this.blocks.all().map((mapped) => describeBlock(this.core, mapped));
+  }
+
+  survey(wantsCode: boolean): HeapSurvey {
+    return surveyHeap(this, this.statistics(), wantsCode);
   }
 
   verify(): void {

@@ -2,6 +2,7 @@ import type { Address } from "../ffi/contract.ts";
 import type { Kind } from "../core/layout.ts";
 import type { AddressRange } from "../vm/contract.ts";
 import type { ModuleTicket, SpanOwner, SpanToken } from "./contract.ts";
+import type { HeapSurvey } from "./heap-survey.ts";
 import type { Span } from "./span.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { WriteScopeOwner } from "./write-scope.ts";
@@ -27,6 +28,8 @@ export interface AllocatorOperations extends SpanOwner, WriteScopeOwner {
   spanOf(token: SpanToken): Span;
   statistics(): Statistics;
   describeBlocks(): BlockInfo[];
+  /** All that there is, as it is at one moment. @param wantsCode whether with the bytes of code */
+  survey(wantsCode: boolean): HeapSurvey;
   reset(policy: "soft" | "hard"): void;
   verify(): void;
   dispose(): void;

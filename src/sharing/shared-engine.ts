@@ -15,6 +15,7 @@ import { retireEntry } from "../core/ledger.ts";
 import { SharedLedgers } from "./ledgers.ts";
 import { observe } from "../engine/observation.ts";
 import type { CachePolicy, Door, ModuleTicket, Observer, SpanToken } from "../engine/contract.ts";
+import { surveyHeap, type HeapSurvey } from "../engine/heap-survey.ts";
 import type { Span } from "../engine/span.ts";
 import { statisticsOf, type BlockInfo, type Statistics } from "../engine/statistics.ts";
 import { needMuchStack } from "../base/stack.ts";
@@ -315,8 +316,19 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   statistics(): Statistics {
+    return this.#drained(() => this.#count());
+  }
+
+  #count(): Statistics {
     const { core, trims } = this.engine;
-    return this.#drained(() => statisticsOf(core, trims.residentBytes(), this.#limbo, this.state.usedBytes));
+    return statisticsOf(core, trims.residentBytes(), this.#limbo, this.state.usedBytes);
+  }
+
+  survey(wantsCode: boolean): HeapSurvey {
+    const { batches } = this.state;
+    return this.#drained(() =>
+      surveyHeap(this.engine, this.#count(), wantsCode, (generation) => batches.ownerOf(generation)),
+    );
   }
 
   get range(): AddressRange | undefined {
