@@ -33,6 +33,11 @@ const commands: readonly CommandEntry[] = [
     summary: "run an allocation trace and print what each phase costs",
     load: async () => (await import("./replay.ts")).replay,
   },
+  {
+    name: "view",
+    summary: "make a page for the browser of a snapshot or a trace: a map of the heap",
+    load: async () => (await import("./view.ts")).view,
+  },
 ];
 
 /** The pseudo-command `help`, for the list of commands. */

@@ -1,5 +1,5 @@
 /** `jit-allocator replay`: runs an allocation trace on this allocator and prints the cost of each phase. */
-import { JitError, type JitAllocatorOptions } from "../index.ts";
+import type { JitAllocatorOptions } from "../index.ts";
 import {
   allocatorFlags,
   allocatorFlagsHelp,
@@ -9,11 +9,10 @@ import {
 } from "./allocator-flags.ts";
 import { readArgs, UsageError } from "./args.ts";
 import type { Command, CommandIo } from "./command.ts";
-import { inputOf, readFile, UnreadableFile } from "./files.ts";
+import { inputOf, readFile } from "./files.ts";
 import {
   makeReplay,
   measurePeak,
-  ReplayError,
   timeRound,
   type ReplayApi,
   type ReplayPeak,
@@ -21,7 +20,8 @@ import {
 import { Progress, progressOn } from "./progress.ts";
 import { tableLines } from "./table.ts";
 import { wrap } from "./wrap.ts";
-import { lineOfOperation, readTrace, TraceError, type Trace } from "./trace.ts";
+import { traceFailure } from "./trace-failures.ts";
+import { readTrace, type Trace } from "./trace.ts";
 
 const help = `Usage: jit-allocator replay TRACE [options]
 
@@ -166,39 +166,12 @@ function table(
   ].join("\n")}\n`;
 }
 
-/** Prints what went wrong: on stderr, or as JSON. @returns the exit code. */
+/** Prints what went wrong: on stderr, or as JSON. @returns the exit code. @throws what it does not know */
 function explain(error: unknown, bytes: Uint8Array, { path, json }: ReplayRequest, io: CommandIo): number {
-  const name = path === "-" ? "standard input" : path;
-  const say = (message: string): void => {
-    if (json) io.stdout(`${JSON.stringify({ error: { message } })}\n`);
-    else io.stderr(wrap(`jit-allocator replay: ${message}\n`, io.stderrColumns));
-  };
-  if (error instanceof UnreadableFile) {
-    say(error.message);
-    return 1;
-  }
-  if (error instanceof TraceError) {
-    say(`${name}: ${error.message}`);
-    return 1;
-  }
-  if (error instanceof ReplayError && error.cause instanceof JitError) {
-    say(`${name}: line ${lineOfOperation(path, bytes, error.operationIndex)}: ${error.message}`);
-    return 1;
-  }
-  if (error instanceof JitError) {
-    // The constructor threw it: the flags were wrong, or the system gives no memory at all.
-    say(error.message);
-    return error.code === "ERR_INVALID_ARGUMENT" ? 2 : 1;
-  }
-  if (error instanceof Error && "code" in error && error.code === "ERR_BUFFER_TOO_LARGE") {
-    say(`${name}: it unpacks to more bytes than there can be in one buffer`);
-    return 1;
-  }
-  if (error instanceof Error && "code" in error && String(error.code).startsWith("Z_")) {
-    say(`${name}: not a gzip file, though its name says so: ${error.message}`);
-    return 1;
-  }
-  throw error;
+  const { message, exitCode } = traceFailure(error, path, bytes);
+  if (json) io.stdout(`${JSON.stringify({ error: { message } })}\n`);
+  else io.stderr(wrap(`jit-allocator replay: ${message}\n`, io.stderrColumns));
+  return exitCode;
 }
 
 /** The command. */

@@ -100,7 +100,8 @@ export function lineOfOperation(fileName: string, bytes: Uint8Array, index: numb
   return line;
 }
 
-function fileText(fileName: string, bytes: Uint8Array): Uint8Array {
+/** The text of a trace, unpacked. */
+export function fileText(fileName: string, bytes: Uint8Array): Uint8Array {
   const isPacked = fileName === "-" ? bytes[0] === 0x1f && bytes[1] === 0x8b : fileName.endsWith(".gz");
   return isPacked ? gunzipSync(bytes) : bytes;
 }
