@@ -53,6 +53,8 @@ export class Heap {
   /** The moments at which blocks come or go, ascending. */
   readonly #blockTimes: readonly number[];
   #time = -1;
+  #livePieces: Uint32Array = new Uint32Array(0);
+  #livePiecesAt = -1;
 
   constructor({ header, columns }: PageData, layout: Layout) {
     this.header = header;
@@ -123,22 +125,29 @@ export class Heap {
 
   /** What is live, in the order of addresses. */
   livePieces(): Uint32Array {
-    const pieces: number[] = [];
-    const { owners } = this;
+    if (this.#livePiecesAt === this.#time) return this.#livePieces;
+    const { owners, places } = this;
+    const pieces = new Uint32Array(this.count);
+    let live = 0;
+    let before = 0;
     for (let place = 0; place < owners.length; place++) {
-      const piece = (owners[place] ?? 0) - 1;
-      if (piece >= 0 && this.places[piece] === place) pieces.push(piece);
+      const owner = owners[place] ?? 0;
+      if (owner === before) continue;
+      before = owner;
+      if (owner > 0 && places[owner - 1] === place) pieces[live++] = owner - 1;
     }
-    return Uint32Array.from(pieces);
+    this.#livePieces = pieces.slice(0, live);
+    this.#livePiecesAt = this.#time;
+    return this.#livePieces;
   }
 
   counts(): Counts {
-    let live = 0;
+    const pieces = this.livePieces();
+    const { length } = this.columns;
     let cells = 0;
-    for (const owner of this.owners) if (owner > 0) cells++;
-    for (let piece = 0; piece < this.count; piece++) if (this.isLive(piece)) live++;
+    for (const piece of pieces) cells += length[piece] ?? 0;
     const reservedBytes = this.#blocksAt(this.#time).reduce((sum, { size }) => sum + size, 0);
-    return { live, liveBytes: cells * this.header.cellSize, reservedBytes };
+    return { live: pieces.length, liveBytes: cells * this.header.cellSize, reservedBytes };
   }
 
   /** Free runs by class: each class is twice as long as the one before. */

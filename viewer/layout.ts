@@ -22,10 +22,13 @@ export class Layout {
 
   /** @param aspect width by height of what the map is shown in */
   constructor({ regions, cellSize }: PageHeader, aspect: number) {
-    const total = regions.reduce((sum, { cells }) => sum + cells, 0);
-    let columns = FEWEST_COLUMNS;
-    // Twice as wide is four times as wide by height.
-    while (columns < MOST_COLUMNS && total / columns > (columns * 1.6) / aspect) columns *= 2;
+    let [columns, largest] = [FEWEST_COLUMNS, 0];
+    // Rows of whole pages, so many that cells are as large as they can be.
+    for (let candidate = FEWEST_COLUMNS; candidate <= MOST_COLUMNS; candidate += FEWEST_COLUMNS) {
+      const rows = regions.reduce((sum, { cells }) => sum + Math.ceil(cells / candidate) + 1, -1);
+      const scale = Math.min(aspect / candidate, 1 / rows);
+      if (scale > largest) [columns, largest] = [candidate, scale];
+    }
     this.columns = columns;
     this.cellSize = cellSize;
     const placed: PlacedRegion[] = [];

@@ -185,18 +185,14 @@ class Page {
     );
     const rows = classes
       .filter(({ runs }) => runs > 0)
-      .map(({ shortest, longest, runs, cells }) => {
+      .map(({ shortest, runs, cells }) => {
         const meter = make("div", { class: "meter" });
         meter.style.width = `${((100 * cells) / freeCells).toFixed(1)}%`;
-        const range =
-          shortest === longest
-            ? formatSize(shortest * cellSize)
-            : `${formatSize(shortest * cellSize)} – ${formatSize(longest * cellSize)}`;
         const bytes = formatCount(cells * cellSize);
         return make(
           "tr",
           {},
-          make("td", {}, range),
+          make("td", {}, formatSize(shortest * cellSize)),
           make("td", { class: "number" }, formatCount(runs)),
           make("td", { class: "number" }, bytes),
           make("td", {}, meter),

@@ -29,7 +29,6 @@ export class HeapMap {
   #tiles: Tile[] = [];
   #colours: Uint32Array = new Uint32Array(0);
   #theme: Theme = "light";
-  #isFaded: ((piece: number) => boolean) | undefined;
   #selected = -1;
   #hovered = -1;
   #isAsked = false;
@@ -52,9 +51,12 @@ export class HeapMap {
 
   /** @param isFaded which pieces stand back; absent: none */
   setColours(colours: Uint32Array, theme: Theme, isFaded?: (piece: number) => boolean): void {
-    this.#colours = colours;
     this.#theme = theme;
-    this.#isFaded = isFaded;
+    this.#colours = colours;
+    if (isFaded !== undefined) {
+      const free = packed(GROUND[theme].free);
+      this.#colours = colours.map((colour, piece) => (isFaded(piece) ? mixed(colour, free, 5) : colour));
+    }
     this.#paint(0, (this.#heap?.layout.rows ?? 0) - 1);
     this.draw();
   }
@@ -131,13 +133,7 @@ export class HeapMap {
     const { columns } = heap.layout;
     const ground = GROUND[this.#theme];
     const [free, padding, unmapped] = [packed(ground.free), packed(ground.padding), packed(ground.unmapped)];
-    const isFaded = this.#isFaded;
-    const colours = isFaded === undefined ? this.#colours : this.#colours.slice();
-    if (isFaded !== undefined) {
-      for (let piece = 0; piece < colours.length; piece++) {
-        if (isFaded(piece)) colours[piece] = mixed(colours[piece] ?? 0, free, 5);
-      }
-    }
+    const colours = this.#colours;
     for (const { context, image, pixels, firstRow, rows } of this.#tiles) {
       const from = Math.max(fromRow, firstRow);
       const to = Math.min(toRow, firstRow + rows - 1);

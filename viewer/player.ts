@@ -102,7 +102,7 @@ export class Player {
     }
     if (known >= 0) parts.push(`${((timeUs[known] ?? 0) / 1e6).toFixed(3)} s`);
     const phase = phases.findLast(({ at }) => at < Math.max(1, time));
-    if (phase !== undefined) parts.push(phase.name);
+    if (phase !== undefined && phases.length > 1) parts.push(phase.name);
     return parts.join(", ");
   }
 }

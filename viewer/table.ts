@@ -12,6 +12,8 @@ interface Column {
   /** What rows are sorted by; names by their rank. */
   readonly key: (heap: Heap, piece: number) => number;
   readonly text: (heap: Heap, piece: number) => string;
+  /** Whether it has something to say; absent: always. */
+  readonly isKnown?: (heap: Heap) => boolean;
 }
 
 /** The ranks of names in the order of letters, by heap; no name comes last. */
@@ -39,6 +41,7 @@ const columns: readonly Column[] = [
     isNumber: false,
     key: rankOfName,
     text: (heap, piece) => tagOf(heap.nameOf(piece)),
+    isKnown: (heap) => heap.header.names.some((name) => tagOf(name) !== ""),
   },
   {
     title: "Address",
@@ -63,12 +66,14 @@ const columns: readonly Column[] = [
     isNumber: true,
     key: (heap, piece) => heap.columns.thread[piece] ?? 0,
     text: (heap, piece) => String(heap.columns.thread[piece] ?? 0).replace(/^0$/, "–"),
+    isKnown: (heap) => heap.columns.thread.some((thread) => thread !== 0),
   },
   {
     title: "Made as",
     isNumber: true,
     key: (heap, piece) => heap.columns.order[piece] ?? 0,
     text: (heap, piece) => formatCount(heap.columns.order[piece] ?? 0).replace(/^0$/, "–"),
+    isKnown: (heap) => heap.columns.order.some((order) => order !== 0),
   },
 ];
 
@@ -76,6 +81,8 @@ const columns: readonly Column[] = [
 export class FunctionTable {
   readonly #onSelect: (piece: number) => void;
   #heap: Heap | undefined;
+  /** Which columns are shown. */
+  #isShown: readonly boolean[] = [];
   #matcher: Matcher;
   #pieces: Uint32Array = new Uint32Array(0);
   #sortedBy = 2;
@@ -109,6 +116,7 @@ export class FunctionTable {
 
   /** Shows what is live now, and matches. */
   show(heap: Heap, matcher: Matcher): void {
+    if (this.#heap !== heap) this.#isShown = columns.map(({ isKnown }) => isKnown?.(heap) ?? true);
     this.#heap = heap;
     this.#matcher = matcher;
     const live = heap.livePieces();
@@ -139,7 +147,7 @@ export class FunctionTable {
     if (heap === undefined || column === undefined) return;
     // They come in the order of addresses.
     if (this.#sortedBy === 2) {
-      if (this.#isDescending) this.#pieces.reverse();
+      if (this.#isDescending) this.#pieces = this.#pieces.toReversed();
       return;
     }
     const keys = Float64Array.from(this.#pieces, (piece) => column.key(heap, piece));
@@ -168,6 +176,7 @@ export class FunctionTable {
     for (const [index, cell] of [...(this.#head.rows[0]?.cells ?? [])].entries()) {
       const isSorted = index === this.#sortedBy;
       cell.setAttribute("aria-sort", isSorted ? (this.#isDescending ? "descending" : "ascending") : "none");
+      cell.hidden = this.#isShown[index] === false;
       const title = columns[index]?.title ?? "";
       const button = cell.querySelector("button");
       if (button !== null) button.textContent = isSorted ? `${title} ${this.#isDescending ? "↓" : "↑"}` : title;
@@ -186,6 +195,7 @@ export class FunctionTable {
   #row(heap: Heap, piece: number): HTMLTableRowElement {
     const row = make("tr", piece === this.#selected ? { "aria-current": "true" } : {});
     for (const [index, { text, isNumber, title }] of columns.entries()) {
+      if (this.#isShown[index] === false) continue;
       const content = text(heap, piece);
       if (index > 0) {
         const kind = isNumber ? "number" : title === "Address" ? "address" : "";
