@@ -61,7 +61,10 @@ export class Camera {
     }
     const [width, height] = [this.#width / this.scale, this.#height / this.scale];
     const isSeen =
-      column >= this.x && column + columns <= this.x + width && row >= this.y && row + rows <= this.y + height;
+      column >= this.x &&
+      column + columns <= this.x + width &&
+      row >= this.y &&
+      row + rows <= this.y + height;
     if (!isSeen) {
       this.x = column + columns / 2 - width / 2;
       this.y = row + rows / 2 - height / 2;

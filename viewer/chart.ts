@@ -36,9 +36,9 @@ export class Chart {
 
   constructor(onChoose: (at: number) => void) {
     this.#onChoose = onChoose;
-    new ResizeObserver(() => this.#plot?.setSize({ width: this.#element.clientWidth, height: HEIGHT })).observe(
-      this.#element,
-    );
+    new ResizeObserver(() =>
+      this.#plot?.setSize({ width: this.#element.clientWidth, height: HEIGHT }),
+    ).observe(this.#element);
   }
 
   /** @param residentLabel what the third line is */
@@ -53,7 +53,10 @@ export class Chart {
     const options: uPlot.Options = {
       width: Math.max(200, this.#element.clientWidth),
       height: HEIGHT,
-      scales: { x: { time: axis === "clock" }, y: { range: (_plot, _low, high) => [0, Math.max(1, high * 1.08)] } },
+      scales: {
+        x: { time: axis === "clock" },
+        y: { range: (_plot, _low, high) => [0, Math.max(1, high * 1.08)] },
+      },
       cursor: { drag: { x: false, y: false } },
       axes: [
         {
@@ -62,7 +65,12 @@ export class Chart {
             ? {}
             : { values: (_plot, values) => values.map((value) => value.toLocaleString("en-US")) }),
         },
-        { ...lines, size: 76, incrs: POWERS, values: (_plot, values) => values.map((value) => formatSize(value)) },
+        {
+          ...lines,
+          size: 76,
+          incrs: POWERS,
+          values: (_plot, values) => values.map((value) => formatSize(value)),
+        },
       ],
       series: [
         {},

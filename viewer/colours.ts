@@ -61,7 +61,9 @@ const RAMPS: Readonly<Record<Theme, readonly Rgb[]>> = {
 };
 
 /** Cells that no piece has. */
-export const GROUND: Readonly<Record<Theme, { readonly free: Rgb; readonly unmapped: Rgb; readonly padding: Rgb }>> = {
+export const GROUND: Readonly<
+  Record<Theme, { readonly free: Rgb; readonly unmapped: Rgb; readonly padding: Rgb }>
+> = {
   light: { free: [232, 235, 239], unmapped: [255, 255, 255], padding: [196, 202, 210] },
   dark: { free: [38, 43, 51], unmapped: [18, 21, 26], padding: [72, 79, 90] },
 };

@@ -30,7 +30,10 @@ export function showDetails(heap: Heap, piece: number): void {
     ["Size", `${formatCount(size)} bytes${size >= 1024 ? ` (${formatSize(size)})` : ""}`],
   ];
   if (asked > 0) rows.push(["Asked", `${formatCount(asked)} bytes`]);
-  rows.push(["Kind", heap.kindOf(piece) + (columns.retired[piece] === 1 ? ", retired and not free yet" : "")]);
+  rows.push([
+    "Kind",
+    heap.kindOf(piece) + (columns.retired[piece] === 1 ? ", retired and not free yet" : ""),
+  ]);
   const tag = tagOf(name);
   if (tag !== "") rows.push(["Tag", tag]);
   if (thread > 0) rows.push(["Thread", String(thread)]);

@@ -36,7 +36,10 @@ export function formatAddress(address: number): string {
 }
 
 /** A coloured square and a label, for legends. */
-export function legendItem(label: string, [red, green, blue]: readonly [number, number, number]): HTMLElement {
+export function legendItem(
+  label: string,
+  [red, green, blue]: readonly [number, number, number],
+): HTMLElement {
   const square = make("i", { "aria-hidden": "true" });
   square.style.background = `rgb(${red} ${green} ${blue})`;
   return make("li", {}, square, label);

@@ -297,7 +297,8 @@ function orderByDeath(death: Uint32Array, operationCount: number): Uint32Array {
     ending++;
     places[time + 1] = (places[time + 1] ?? 0) + 1;
   }
-  for (let time = 1; time < places.length; time++) places[time] = (places[time] ?? 0) + (places[time - 1] ?? 0);
+  for (let time = 1; time < places.length; time++)
+    places[time] = (places[time] ?? 0) + (places[time - 1] ?? 0);
   const order = new Uint32Array(ending);
   death.forEach((time, piece) => {
     if (time === NEVER) return;

@@ -51,7 +51,11 @@ class Page {
       if (this.#search.value.trim() !== "" && first !== undefined) this.#select(first, true);
     });
     const camera = this.#map.camera;
-    const buttons = { "zoom-in": () => camera.zoom(1.5), "zoom-out": () => camera.zoom(1 / 1.5), "zoom-fit": () => camera.fit() };
+    const buttons = {
+      "zoom-in": () => camera.zoom(1.5),
+      "zoom-out": () => camera.zoom(1 / 1.5),
+      "zoom-fit": () => camera.fit(),
+    };
     for (const [id, act] of Object.entries(buttons)) {
       byId(id, HTMLButtonElement).addEventListener("click", () => {
         act();
@@ -70,7 +74,10 @@ class Page {
     const before = this.#heap;
     const { header } = data;
     byId("main", HTMLElement).hidden = false;
-    const heap = new Heap(data, new Layout(header, this.#canvas.clientWidth / Math.max(1, this.#canvas.clientHeight)));
+    const heap = new Heap(
+      data,
+      new Layout(header, this.#canvas.clientWidth / Math.max(1, this.#canvas.clientHeight)),
+    );
     this.#heap = heap;
     byId("title", HTMLElement).textContent = header.title;
     if (before === undefined) this.#chooseColouring(heap);
@@ -100,7 +107,8 @@ class Page {
     series.live.push(liveBytes);
     series.reserved.push(reservedBytes);
     series.resident.push(header.residentSize ?? 0);
-    if (series.at.length > MOST_LIVE_SAMPLES) for (const values of Object.values(series) as number[][]) values.shift();
+    if (series.at.length > MOST_LIVE_SAMPLES)
+      for (const values of Object.values(series) as number[][]) values.shift();
     this.#series = series;
     this.#drawChart();
   }
@@ -170,7 +178,9 @@ class Page {
     const classes = heap.freeClasses();
     const freeCells = classes.reduce((sum, { cells }) => sum + cells, 0);
     const { cellSize, blocks } = heap.header;
-    const blockCount = blocks.filter(({ from, to }) => from <= heap.time && (to === undefined || heap.time < to)).length;
+    const blockCount = blocks.filter(
+      ({ from, to }) => from <= heap.time && (to === undefined || heap.time < to),
+    ).length;
     const used = reservedBytes === 0 ? 0 : (100 * liveBytes) / reservedBytes;
     const counts: readonly (readonly [string, string])[] = [
       ["live allocations", formatCount(live)],

@@ -255,7 +255,7 @@ export class HeapMap {
     const first = heap.places[piece] ?? 0;
     const end = first + (heap.columns.length[piece] ?? 0);
     context.beginPath();
-    for (let place = first; place < end; ) {
+    for (let place = first; place < end;) {
       const row = Math.floor(place / columns);
       const rowEnd = Math.min(end, (row + 1) * columns);
       // Whole rows are one rectangle.

@@ -95,7 +95,7 @@ export class Player {
     const { timeAt, timeUs } = data.columns;
     const parts = [`${formatCount(time)} of ${formatCount(operationCount)} operations`];
     let known = -1;
-    for (let low = 0, high = timeAt.length; low < high; ) {
+    for (let low = 0, high = timeAt.length; low < high;) {
       const middle = (low + high) >> 1;
       if ((timeAt[middle] ?? 0) < Math.max(1, time)) low = (known = middle) + 1;
       else high = middle;

@@ -179,16 +179,21 @@ export class FunctionTable {
       cell.hidden = this.#isShown[index] === false;
       const title = columns[index]?.title ?? "";
       const button = cell.querySelector("button");
-      if (button !== null) button.textContent = isSorted ? `${title} ${this.#isDescending ? "↓" : "↑"}` : title;
+      if (button !== null)
+        button.textContent = isSorted ? `${title} ${this.#isDescending ? "↓" : "↑"}` : title;
     }
     const first = this.#page * ROWS_PER_PAGE;
-    const rows = [...this.#pieces.subarray(first, first + ROWS_PER_PAGE)].map((piece) => this.#row(heap, piece));
+    const rows = [...this.#pieces.subarray(first, first + ROWS_PER_PAGE)].map((piece) =>
+      this.#row(heap, piece),
+    );
     const body = byId("table", HTMLTableElement).tBodies[0];
     const focused = document.activeElement?.getAttribute("data-piece");
     body?.replaceChildren(...rows);
     // Playing makes rows anew; whoever is in one stays there.
     if (focused !== null && focused !== undefined) {
-      body?.querySelector<HTMLElement>(`[data-piece="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+      body
+        ?.querySelector<HTMLElement>(`[data-piece="${CSS.escape(focused)}"]`)
+        ?.focus({ preventScroll: true });
     }
   }
 
@@ -204,7 +209,12 @@ export class FunctionTable {
       }
       const button = make(
         "button",
-        { type: "button", "data-piece": String(piece), title: content, ...(content === "" ? { class: "nameless" } : {}) },
+        {
+          type: "button",
+          "data-piece": String(piece),
+          title: content,
+          ...(content === "" ? { class: "nameless" } : {}),
+        },
         content === "" ? "no name" : content,
       );
       button.addEventListener("click", () => this.#onSelect(piece));

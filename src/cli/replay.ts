@@ -10,13 +10,7 @@ import {
 import { readArgs, UsageError } from "./args.ts";
 import type { Command, CommandIo } from "./command.ts";
 import { inputOf, readFile } from "./files.ts";
-import {
-  makeReplay,
-  measurePeak,
-  timeRound,
-  type ReplayApi,
-  type ReplayPeak,
-} from "./replay-rounds.ts";
+import { makeReplay, measurePeak, timeRound, type ReplayApi, type ReplayPeak } from "./replay-rounds.ts";
 import { Progress, progressOn } from "./progress.ts";
 import { tableLines } from "./table.ts";
 import { wrap } from "./wrap.ts";

@@ -42,7 +42,8 @@ export function readTraceNotes(fileName: string, bytes: Uint8Array, operationCou
     const end = newline < 0 ? lines.length : newline;
     const first = lines[at] ?? 0;
     if (first === HASH) notes.readNote(lines.toString("utf8", at, end));
-    else if (OPERATIONS.has(first)) notes.readOperation(first === LETTER_ALLOC ? lines.toString("latin1", at, end) : "");
+    else if (OPERATIONS.has(first))
+      notes.readOperation(first === LETTER_ALLOC ? lines.toString("latin1", at, end) : "");
     at = end + 1;
   }
   return notes.result;
@@ -149,5 +150,11 @@ function isWhole(text: string): boolean {
 
 /** Whether a value is a power of two that an allocator may have for a size. */
 function isPower(value: unknown): value is number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 1 && value <= 2 ** 31 && Number.isInteger(Math.log2(value));
+  return (
+    typeof value === "number" &&
+    Number.isSafeInteger(value) &&
+    value >= 1 &&
+    value <= 2 ** 31 &&
+    Number.isInteger(Math.log2(value))
+  );
 }

@@ -59,7 +59,8 @@ export async function placeByReplay(
       open.push({ block, end: rx + size });
     }
     last = open.find(isIn);
-    if (last === undefined) throw new Error(`The allocator gave ${address}, which lies in none of its blocks`);
+    if (last === undefined)
+      throw new Error(`The allocator gave ${address}, which lies in none of its blocks`);
     return last;
   };
 

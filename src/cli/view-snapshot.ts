@@ -24,13 +24,19 @@ export function readSnapshot(text: Uint8Array): HeapSnapshot {
     );
   }
   const { blocks, spans } = value;
-  if (!Array.isArray(blocks) || !Array.isArray(spans)) throw new SnapshotError("it has no blocks, or no spans");
+  if (!Array.isArray(blocks) || !Array.isArray(spans))
+    throw new SnapshotError("it has no blocks, or no spans");
   blocks.forEach((block: unknown, index) => {
     if (!isBlock(block)) throw new SnapshotError(`block ${index} is not as a snapshot has them`);
   });
   spans.forEach((span: unknown, index) => {
     const block: unknown = isSpan(span) ? blocks[span.block] : undefined;
-    if (!isSpan(span) || !isBlock(block) || span.rx < block.rx || span.rx + span.size > block.rx + block.size) {
+    if (
+      !isSpan(span) ||
+      !isBlock(block) ||
+      span.rx < block.rx ||
+      span.rx + span.size > block.rx + block.size
+    ) {
       throw new SnapshotError(`span ${index} is not as a snapshot has them, or not in its block`);
     }
   });

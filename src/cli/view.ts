@@ -46,8 +46,8 @@ Options:
 
 ${allocatorFlagsHelp}
 
-Exit codes: 0 done, 1 the file cannot be read, run or written, 2 the command
-line was wrong.
+Exit codes: 0 done, 1 the file cannot be read, run or written,
+2 the command line was wrong.
 `;
 
 const flags: Readonly<Record<string, FlagConfig>> = {
@@ -88,7 +88,9 @@ function parseRequest(args: readonly string[]): ViewRequest | undefined {
 
 /** `heap.json` and `jit.trace.gz` become `heap.html` and `jit.html`. */
 function outputBeside(file: string): string {
-  return file === "-" ? "heap-map.html" : `${file.replace(/\.gz$/, "").replace(/(?<=[^/\\])\.(json|trace|txt)$/, "")}.html`;
+  return file === "-"
+    ? "heap-map.html"
+    : `${file.replace(/\.gz$/, "").replace(/(?<=[^/\\])\.(json|trace|txt)$/, "")}.html`;
 }
 
 async function pageDataOf(request: ViewRequest, bytes: Uint8Array): Promise<PageData> {
@@ -110,7 +112,9 @@ function write(file: string, text: string): void {
     writeFileSync(file, text);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new UnwritableFile(`cannot write ${file}: ${reason.replace(/, [a-z]+( '.*')?$/, "")}`, { cause: error });
+    throw new UnwritableFile(`cannot write ${file}: ${reason.replace(/, [a-z]+( '.*')?$/, "")}`, {
+      cause: error,
+    });
   }
 }
 

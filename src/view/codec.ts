@@ -62,9 +62,7 @@ export function encodePage({ header, columns }: PageData): Uint8Array {
 export function decodePage(bytes: Uint8Array): PageData {
   const headerLength = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
   let at = 4 + headerLength;
-  const { header, count, lengths } = JSON.parse(
-    new TextDecoder().decode(bytes.subarray(4, at)),
-  ) as Written;
+  const { header, count, lengths } = JSON.parse(new TextDecoder().decode(bytes.subarray(4, at))) as Written;
   const read = (name: ColumnName): Uint32Array => {
     const length = lengths[name];
     if (length === undefined) return new Uint32Array(OWN_LENGTH.has(name) ? 0 : count);

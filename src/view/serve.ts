@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** Serves the heap map of a running program: on this machine alone, and to whoever has the address with its token. */
 import { randomBytes, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
@@ -105,12 +106,17 @@ class ServedMap {
   answer(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? "/", `http://${HOST}`);
     const refuse = (status: number, text: string): void => {
-      response.writeHead(status, { ...HEADERS, "content-type": "text/plain; charset=utf-8" }).end(`${text}\n`);
+      response
+        .writeHead(status, { ...HEADERS, "content-type": "text/plain; charset=utf-8" })
+        .end(`${text}\n`);
     };
     // A page of another site whose name leads here (DNS rebinding) says that name.
     if (!this.#isOwnHost(request.headers.host)) return refuse(403, "This address is not the heap map's");
     if (!this.#isToken(url.searchParams.get("token"))) {
-      return refuse(403, "The token of the address is missing or wrong: open the whole address that the program printed");
+      return refuse(
+        403,
+        "The token of the address is missing or wrong: open the whole address that the program printed",
+      );
     }
     if (request.method !== "GET") return refuse(405, "There is nothing to do here but to read");
     if (url.pathname === "/") this.#sendPage(response, refuse);
@@ -161,6 +167,7 @@ class ServedMap {
   /** Takes a snapshot, tells the pages of it if something has changed, and does so again after a while. */
   #look(): void {
     clearTimeout(this.#timer);
+    if (this.#listeners.size === 0) return;
     const start = performance.now();
     try {
       const snapshot = this.#allocator.snapshot({ code: this.#code });
@@ -171,7 +178,6 @@ class ServedMap {
     } catch (error) {
       this.#send(`event: failed\ndata: ${JSON.stringify(messageOf(error))}\n\n`);
     }
-    if (this.#listeners.size === 0) return;
     const wait = Math.max(POLL_MS, (performance.now() - start) / MOST_SHARE);
     this.#timer = setTimeout(() => this.#look(), wait);
     this.#timer.unref();

@@ -67,7 +67,9 @@ export function pageOfSnapshot(title: string, snapshot: HeapSnapshot, listingOf?
       facts: [
         ["Taken", snapshot.takenAt],
         ["Process", `${process.pid}: ${process.runtime}, ${process.system}`],
-        ...(range === undefined ? [] : [["Range", `${hex(range.start)}, ${range.size.toLocaleString("en-US")} bytes`] as const]),
+        ...(range === undefined
+          ? []
+          : [["Range", `${hex(range.start)}, ${range.size.toLocaleString("en-US")} bytes`] as const]),
         ["Metadata", `${statistics.overheadSize.toLocaleString("en-US")} bytes`],
       ],
       notes: spans.some(({ order }) => order !== undefined) ? [] : ["The snapshot does not know ages."],

@@ -20,6 +20,9 @@ interface Requirement {
 }
 
 const isX64Node = platform.system === "linux" && platform.processor === "x64" && platform.runtime === "node";
+/** The browser in which tests look at pages: Debian's. */
+export const CHROMIUM = "/usr/bin/chromium";
+
 const isWindows = platform.system === "windows";
 
 const requirements = {
@@ -78,6 +81,10 @@ const requirements = {
   perf: {
     isMet: () => isX64Node && runs("perf", ["record", "-e", "cpu-clock", "-o", "/dev/null", "true"]),
     reason: "it runs perf on Node, which is not here, or may not count",
+  },
+  chromium: {
+    isMet: () => isX64Node && existsSync(CHROMIUM),
+    reason: `it looks at pages in a browser from Node, which is not here, or there is no ${CHROMIUM}`,
   },
   withoutProc: {
     isMet: () => platform.runtime !== "bun",
