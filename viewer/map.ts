@@ -6,7 +6,7 @@ import { FREE, PADDING } from "./heap.ts";
 import type { Heap } from "./heap.ts";
 
 /** Pixels: cells that are larger show where pieces begin, and those yet larger their names. */
-const LINES_FROM = 5;
+const LINES_FROM = 9;
 const NAMES_FROM = 13;
 /** The picture is cut into tiles of so many rows: browsers have no higher canvases than 16,384. */
 const TILE_ROWS = 2048;

@@ -37,11 +37,10 @@ function rankOfName(heap: Heap, piece: number): number {
 const columns: readonly Column[] = [
   { title: "Name", isNumber: false, key: rankOfName, text: (heap, piece) => heap.nameOf(piece) },
   {
-    title: "Tag",
-    isNumber: false,
-    key: rankOfName,
-    text: (heap, piece) => tagOf(heap.nameOf(piece)),
-    isKnown: (heap) => heap.header.names.some((name) => tagOf(name) !== ""),
+    title: "Bytes",
+    isNumber: true,
+    key: (heap, piece) => heap.columns.length[piece] ?? 0,
+    text: (heap, piece) => formatCount(heap.sizeOf(piece)),
   },
   {
     title: "Address",
@@ -50,10 +49,11 @@ const columns: readonly Column[] = [
     text: (heap, piece) => formatAddress(heap.addressOf(piece)),
   },
   {
-    title: "Bytes",
-    isNumber: true,
-    key: (heap, piece) => heap.columns.length[piece] ?? 0,
-    text: (heap, piece) => formatCount(heap.sizeOf(piece)),
+    title: "Tag",
+    isNumber: false,
+    key: rankOfName,
+    text: (heap, piece) => tagOf(heap.nameOf(piece)),
+    isKnown: (heap) => heap.header.names.some((name) => tagOf(name) !== ""),
   },
   {
     title: "Kind",
