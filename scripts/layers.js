@@ -55,7 +55,17 @@ export const rooms = [
   {
     name: "insight",
     job: "what people look at: names, announcing to gdb and perf, snapshots, traces, disassembly",
-    imports: ["sharing/", "engine/", "vm/select.ts", "vm/contract.ts", "ffi/", "base/", "node:fs", "node:os"],
+    imports: [
+      "sharing/",
+      "engine/",
+      "vm/select.ts",
+      "vm/contract.ts",
+      "ffi/",
+      "base/",
+      "node:fs",
+      "node:os",
+      "node:zlib",
+    ],
   },
   {
     name: "link",

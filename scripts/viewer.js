@@ -37,8 +37,8 @@ const [beforeTitle, rest] = halves(read("viewer/index.html"), "{{title}}");
 const [beforeData, afterData] = halves(rest, "{{data}}");
 const parts = [
   beforeTitle.replace("<html", () => `${licence}<html`),
-  filled(beforeData, "{{style}}", style),
-  filled(afterData, "{{script}}", code),
+  filled(beforeData, "<style>", style),
+  filled(afterData, '<script type="module">', code),
 ];
 writeFileSync(target, `export const pageTemplate = ${JSON.stringify(parts, null, 1)};\n`);
 
@@ -49,7 +49,7 @@ function halves(text, mark) {
   return [text.slice(0, at), text.slice(at + mark.length)];
 }
 
-/** @param {string} text @param {string} mark @param {string} content */
-function filled(text, mark, content) {
-  return halves(text, mark).join(content);
+/** Puts content behind a start tag. @param {string} text @param {string} tag @param {string} content */
+function filled(text, tag, content) {
+  return halves(text, tag).join(tag + content);
 }

@@ -143,6 +143,8 @@ export const tasks: readonly Task[] = [
       "BlockInfo",
       "KindStatistics",
       "JitAllocator.snapshot",
+      "JitAllocator.record",
+      "TraceSink",
       "HeapObservation",
       "SnapshotOptions",
       "HeapSnapshot",

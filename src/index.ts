@@ -7,6 +7,7 @@
 export type { CodeLifetimes } from "./api/lifetimes.ts";
 export type { HeapObservation, SnapshotOptions } from "./api/heap-observation.ts";
 export type { HeapSnapshot, SnapshotBlock, SnapshotSpan } from "./insight/snapshot-format.ts";
+export type { TraceSink } from "./insight/trace-sink.ts";
 export type { SharingThreads } from "./api/sharing-threads.ts";
 export { JitAllocator } from "./api/allocator.ts";
 export { announce } from "./api/announce.ts";

@@ -1,5 +1,6 @@
 import { inspectAllocator } from "../insight/inspection.ts";
 import { handOver, nameVeneer, nameWritten } from "../insight/naming.ts";
+import { recordByEnvironment, stopRecording } from "../insight/recording.ts";
 import { allocAs, nameIn } from "./span-info.ts";
 import type { SpanInfo } from "./span-info.ts";
 import { Engine } from "../engine/engine.ts";
@@ -80,6 +81,7 @@ export class JitAllocator extends SharingThreads implements Disposable {
     this.#memory = memory;
     this.#engine = attached ?? new Engine(this.#options, memory);
     this.#isAttached = attached !== undefined;
+    recordByEnvironment(this.#engine);
   }
 
   /**
@@ -113,8 +115,9 @@ export class JitAllocator extends SharingThreads implements Disposable {
   share(): SharedAllocator {
     this.#engine.checkOpen("share");
     const engine = this.#engine;
-    const shared = engine instanceof Engine ? shareEngine(engine, this.#memory) : engine;
-    if (engine !== shared) handOver(engine, (this.#engine = shared));
+    if (!(engine instanceof Engine)) return handleOf(engine);
+    const shared = shareEngine(engine, this.#memory);
+    handOver(engine, (this.#engine = shared));
     return handleOf(shared);
   }
 
@@ -132,6 +135,7 @@ export class JitAllocator extends SharingThreads implements Disposable {
   detach(): void {
     if (this.#engine instanceof Engine) throw unsharedCannotDetach();
     this.#engine.detach();
+    stopRecording(this.#engine);
   }
 
   /** Whether an option is on. @throws JitError `ERR_INVALID_ARGUMENT` for a name that no boolean option has */

@@ -1,18 +1,19 @@
 /** What an allocator offers for code that may be running when it ends. */
 import { JitError } from "../base/errors.ts";
-import type { AllocatorOperations } from "../engine/operations.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { SharedEngine } from "../sharing/shared-engine.ts";
 import type { Span } from "../engine/span.ts";
 import type { Address } from "../ffi/contract.ts";
 import { HeapObservation } from "./heap-observation.ts";
 
 /** The part of `JitAllocator` that is about code which may be running. */
 export abstract class CodeLifetimes extends HeapObservation {
-  readonly #operations: () => AllocatorOperations;
+  readonly #operations: () => Engine | SharedEngine;
   /** How often {@link enter} was called without {@link leave}. */
   #entries = 0;
 
   /** @internal */
-  constructor(operations: () => AllocatorOperations) {
+  constructor(operations: () => Engine | SharedEngine) {
     super(operations);
     this.#operations = operations;
   }

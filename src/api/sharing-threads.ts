@@ -1,5 +1,6 @@
 /** What an allocator tells of the threads that share it, and does with what they left. */
-import type { AllocatorOperations } from "../engine/operations.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { SharedEngine } from "../sharing/shared-engine.ts";
 import type { Address } from "../ffi/contract.ts";
 import { withMember, type MemberInfo, type Membership } from "../sharing/membership.ts";
 import { CodeLifetimes } from "./lifetimes.ts";
@@ -12,7 +13,7 @@ export abstract class SharingThreads extends CodeLifetimes {
    * @internal
    * @param membership the part of this thread; undefined where the allocator is not shared
    */
-  constructor(operations: () => AllocatorOperations, membership: () => Membership | undefined) {
+  constructor(operations: () => Engine | SharedEngine, membership: () => Membership | undefined) {
     super(operations);
     this.#membership = membership;
   }

@@ -14,7 +14,7 @@ import { makeReplay, measurePeak, timeRound, type ReplayApi, type ReplayPeak } f
 import { Progress, progressOn } from "./progress.ts";
 import { tableLines } from "./table.ts";
 import { wrap } from "./wrap.ts";
-import { traceFailure } from "./trace-failures.ts";
+import { omissionsOf, traceFailure } from "./trace-failures.ts";
 import { readTrace, type Trace } from "./trace.ts";
 
 const help = `Usage: jit-allocator replay TRACE [options]
@@ -31,6 +31,9 @@ standard input:
   q ID         query its address
   p NAME       a phase begins; what precedes the first one is the phase "all"
   # ...        a comment
+
+JIT_ALLOCATOR_TRACE=FILE makes a program that uses the library write one. The
+last line of such a file may be cut off: it is left out then.
 
 Options:
   --rounds N               how many timed rounds (default 5)
@@ -181,6 +184,8 @@ export const replay: Command = {
     try {
       bytes = request.path === "-" ? inputOf("the trace", io) : readFile(request.path);
       const trace = readTrace(request.path, bytes);
+      for (const note of omissionsOf(trace, request.path))
+        io.stderr(wrap(`jit-allocator replay: ${note}\n`, io.stderrColumns));
       using progress = new Progress(progressOn(io));
       const result = replayTrace(trace, request, progress);
       progress[Symbol.dispose]();

@@ -2,7 +2,7 @@
 import { JitError } from "../index.ts";
 import { UnreadableFile } from "./files.ts";
 import { ReplayError } from "./replay-rounds.ts";
-import { lineOfOperation, TraceError } from "./trace.ts";
+import { lineOfOperation, TraceError, type Trace } from "./trace.ts";
 
 /** A failure in one sentence, and what the command exits with. */
 export interface Failure {
@@ -17,7 +17,7 @@ export interface Failure {
  * @throws the error itself, where it is no such failure
  */
 export function traceFailure(error: unknown, path: string, bytes: Uint8Array): Failure {
-  const name = path === "-" ? "standard input" : path;
+  const name = nameOf(path);
   const failed = (message: string): Failure => ({ message, exitCode: 1 });
   if (error instanceof UnreadableFile) return failed(error.message);
   if (error instanceof TraceError) return failed(`${name}: ${error.message}`);
@@ -35,4 +35,20 @@ export function traceFailure(error: unknown, path: string, bytes: Uint8Array): F
     return failed(`${name}: not a gzip file, though its name says so: ${error.message}`);
   }
   throw error;
+}
+
+/** What was left out of a trace, in sentences. @param path as the command line names the file */
+export function omissionsOf({ isCut, lostCount }: Trace, path: string): string[] {
+  const omissions: string[] = [];
+  if (isCut)
+    omissions.push("the last line is not whole, and was left out: the process ended while it was written");
+  if (lostCount > 0) {
+    const what = lostCount === 1 ? "1 operation was" : `${lostCount} operations were`;
+    omissions.push(`${what} left out, on allocations that no thread has recorded`);
+  }
+  return omissions.map((omission) => `${nameOf(path)}: ${omission}`);
+}
+
+function nameOf(path: string): string {
+  return path === "-" ? "standard input" : path;
 }

@@ -2,7 +2,7 @@
  * What a recorded trace says in comments: addresses, names and kinds, threads, times, the allocator's options. Every other
  * reader passes over them.
  */
-import { fileText } from "./trace.ts";
+import { OperationKind, type Trace } from "./trace.ts";
 
 /** The comments of a trace. Arrays are by operation, from 0. */
 export interface TraceNotes {
@@ -26,82 +26,108 @@ export interface TraceNotes {
   readonly blockSize: number | undefined;
 }
 
-const NEWLINE = 0x0a;
-const HASH = 0x23;
-const LETTER_ALLOC = 0x61;
-/** The first letters of operations: a, f, s, q. */
-const OPERATIONS: ReadonlySet<number> = new Set([LETTER_ALLOC, 0x66, 0x73, 0x71]);
-
-/** @param operationCount of the trace, which has been read before, so that its lines are known to be right */
-export function readTraceNotes(fileName: string, bytes: Uint8Array, operationCount: number): TraceNotes {
-  const text = fileText(fileName, bytes);
-  const lines = Buffer.from(text.buffer, text.byteOffset, text.length);
-  const notes = new NotesReader(operationCount);
-  for (let at = 0; at < lines.length;) {
-    const newline = lines.indexOf(NEWLINE, at);
-    const end = newline < 0 ? lines.length : newline;
-    const first = lines[at] ?? 0;
-    if (first === HASH) notes.readNote(lines.toString("utf8", at, end));
-    else if (OPERATIONS.has(first))
-      notes.readOperation(first === LETTER_ALLOC ? lines.toString("latin1", at, end) : "");
-    at = end + 1;
-  }
-  return notes.result;
+/** A line that says where the allocation of a slot lies, and how many operations come before the line. */
+interface Place {
+  readonly before: number;
+  readonly slot: number;
+  readonly rx: number;
+  readonly kind: number;
+  readonly name: number;
 }
 
-class NotesReader {
-  readonly #addresses: Float64Array;
-  readonly #kindOf: Uint8Array;
-  readonly #nameOf: Uint32Array;
-  readonly #threadOf: Uint32Array;
+/** `# at ID ADDRESS KIND`, and a name that may have spaces in it. */
+const PLACE = /^# at (\d+) (0x[0-9a-f]+)(?: (\S+)(?: (.*?))?)?\r?$/;
+
+/** Gathers the comments while a trace is read. */
+export class NotesReader {
   readonly #kinds = new Map<string, number>();
   readonly #names = new Map<string, number>();
+  readonly #places: Place[] = [];
+  /** From which operation on a thread made them. */
+  readonly #threads: { readonly from: number; readonly thread: number }[] = [];
   readonly #timeAt: number[] = [];
   readonly #timeUs: number[] = [];
-  /** The operation that last allocated under an id. */
-  readonly #allocationOf = new Map<string, number>();
-  #addressCount = 0;
-  #operation = 0;
-  #thread = 0;
   #granularity: number | undefined;
   #blockSize: number | undefined;
 
-  constructor(operationCount: number) {
-    this.#addresses = new Float64Array(operationCount);
-    this.#kindOf = new Uint8Array(operationCount);
-    this.#nameOf = new Uint32Array(operationCount);
-    this.#threadOf = new Uint32Array(operationCount);
-  }
-
-  /** @param allocation the line, where it allocates; else empty */
-  readOperation(allocation: string): void {
-    if (allocation !== "") this.#allocationOf.set(wordsOf(allocation)[1] ?? "", this.#operation);
-    this.#threadOf[this.#operation] = this.#thread;
-    this.#operation++;
-  }
-
   /** Reads a comment; one that says nothing known is passed over. */
-  readNote(line: string): void {
-    const [, what, first = "", ...rest] = wordsOf(line);
-    if (what === "at") this.#readAddress(first, rest, line);
-    else if (what === "time" && isWhole(first)) {
-      this.#timeAt.push(this.#operation + 1);
-      this.#timeUs.push(Number(first));
-    } else if (what === "thread" && isWhole(first)) this.#thread = Number(first);
-    else if (what === "options") this.#readOptions(line.slice(line.indexOf("options") + "options".length));
+  read(line: string, operation: number, slotOf: (id: number) => number): void {
+    const place = PLACE.exec(line);
+    if (place !== null) {
+      this.#readPlace(place, operation, slotOf);
+      return;
+    }
+    const [, what, text = ""] = /^# (time|thread|options) (.*?)\r?$/.exec(line) ?? [];
+    if (what === "options") this.#readOptions(text);
+    else if (what !== undefined && /^\d+$/.test(text)) {
+      if (what === "thread") this.#threads.push({ from: operation, thread: Number(text) });
+      else {
+        this.#timeAt.push(operation + 1);
+        this.#timeUs.push(Number(text));
+      }
+    }
   }
 
-  #readAddress(id: string, [address = "", kind]: readonly string[], line: string): void {
-    const operation = this.#allocationOf.get(id);
-    const rx = Number(address);
-    if (operation === undefined || !Number.isSafeInteger(rx) || rx <= 0) return;
-    if (this.#addresses[operation] === 0) this.#addressCount++;
-    this.#addresses[operation] = rx;
-    if (kind === undefined) return;
-    this.#kindOf[operation] = numberOf(this.#kinds, kind);
-    // A name may have spaces in it: it is all that comes behind five words.
-    const [, name = ""] = /^#\s*at\s+\S+\s+\S+\s+\S+ (.*?)\r?$/.exec(line) ?? [];
-    if (name !== "") this.#nameOf[operation] = numberOf(this.#names, name);
+  /** All of it, when the trace has been read. */
+  notesOn(trace: Trace): TraceNotes {
+    const { operationCount } = trace;
+    const addresses = new Float64Array(operationCount);
+    const kindOf = new Uint8Array(operationCount);
+    const nameOf = new Uint32Array(operationCount);
+    const threadOf = new Uint32Array(operationCount);
+    this.#threads.forEach(({ from, thread }, index) => {
+      threadOf.fill(thread, from, this.#threads[index + 1]?.from ?? operationCount);
+    });
+    this.#forEachPlace(trace, ({ rx, kind, name }, operation) => {
+      addresses[operation] = rx;
+      kindOf[operation] = kind;
+      // It is said again when it is given a name, and may be given another.
+      if (name !== 0) nameOf[operation] = name;
+    });
+    return {
+      addresses,
+      addressCount: addresses.reduce((count, address) => (address === 0 ? count : count + 1), 0),
+      kinds: [...this.#kinds.keys()],
+      kindOf,
+      names: [...this.#names.keys()],
+      nameOf,
+      threadOf,
+      timeAt: this.#timeAt,
+      timeUs: this.#timeUs,
+      granularity: this.#granularity,
+      blockSize: this.#blockSize,
+    };
+  }
+
+  /** Calls `tell` with each place, and the allocation that it is of. */
+  #forEachPlace(
+    { kinds, slots, slotCount, operationCount }: Trace,
+    tell: (place: Place, allocation: number) => void,
+  ): void {
+    const allocationOf = new Int32Array(slotCount).fill(-1);
+    let next = 0;
+    for (let operation = 0; operation <= operationCount; operation++) {
+      for (; this.#places[next]?.before === operation; next++) {
+        const place = this.#places[next];
+        const allocation = place === undefined ? -1 : (allocationOf[place.slot] ?? -1);
+        if (place !== undefined && allocation >= 0) tell(place, allocation);
+      }
+      if (kinds[operation] === OperationKind.alloc) allocationOf[slots[operation] ?? 0] = operation;
+    }
+  }
+
+  #readPlace(
+    [, id, address, kind = "", name = ""]: readonly string[],
+    before: number,
+    slotOf: (id: number) => number,
+  ): void {
+    const [slot, rx] = [slotOf(Number(id)), Number(address)];
+    if (slot < 0 || !Number.isSafeInteger(rx) || rx === 0) return;
+    const numbers = [
+      kind === "" ? 0 : numberOf(this.#kinds, kind),
+      name === "" ? 0 : numberOf(this.#names, name),
+    ];
+    this.#places.push({ before, slot, rx, kind: numbers[0] ?? 0, name: numbers[1] ?? 0 });
   }
 
   #readOptions(json: string): void {
@@ -114,27 +140,6 @@ class NotesReader {
       // A comment of somebody else's.
     }
   }
-
-  get result(): TraceNotes {
-    return {
-      addresses: this.#addresses,
-      addressCount: this.#addressCount,
-      kinds: [...this.#kinds.keys()],
-      kindOf: this.#kindOf,
-      names: [...this.#names.keys()],
-      nameOf: this.#nameOf,
-      threadOf: this.#threadOf,
-      timeAt: this.#timeAt,
-      timeUs: this.#timeUs,
-      granularity: this.#granularity,
-      blockSize: this.#blockSize,
-    };
-  }
-}
-
-function wordsOf(line: string): readonly string[] {
-  // `#at` is `# at`.
-  return line.replace(/^#\s*/, "# ").trim().split(/\s+/);
 }
 
 /** The number of a text, from 1 on: a new one where it has none. */
@@ -144,17 +149,7 @@ function numberOf(numbers: Map<string, number>, text: string): number {
   return number;
 }
 
-function isWhole(text: string): boolean {
-  return /^\d+$/.test(text);
-}
-
 /** Whether a value is a power of two that an allocator may have for a size. */
 function isPower(value: unknown): value is number {
-  return (
-    typeof value === "number" &&
-    Number.isSafeInteger(value) &&
-    value >= 1 &&
-    value <= 2 ** 31 &&
-    Number.isInteger(Math.log2(value))
-  );
+  return typeof value === "number" && value >= 1 && value <= 2 ** 31 && Number.isInteger(Math.log2(value));
 }

@@ -3,7 +3,7 @@
  * lines, so it is read byte by byte into flat arrays, and ids become dense slots: the loop that runs it later touches no
  * string, no map and no object.
  */
-import { gunzipSync } from "node:zlib";
+import { constants, gunzipSync } from "node:zlib";
 
 /** What an operation of a trace does; the values of {@link Trace.kinds}. */
 export const enum OperationKind {
@@ -32,7 +32,19 @@ export interface Trace {
   /** The size in bytes that each allocation or shrink asks for; 0 for other operations. */
   readonly sizes: Int32Array;
   readonly phases: readonly TracePhase[];
+  /** Of a recorded trace: whether its last line was left out, because the process ended before it was written whole. */
+  readonly isCut: boolean;
+  /** Operations that were left out, on allocations that no thread has recorded. 0 but for a trace of several threads. */
+  readonly lostCount: number;
 }
+
+/**
+ * Is told of the comments of a trace.
+ * @param line the whole line
+ * @param operation how many operations come before it
+ * @param slotOf the slot that an id has had last; -1 where it has had none
+ */
+export type CommentListener = (line: string, operation: number, slotOf: (id: number) => number) => void;
 
 /** A line of a trace that cannot be run. */
 export class TraceError extends Error {
@@ -69,6 +81,7 @@ const SLOT_RELEASED = 2;
 /**
  * Reads a trace.
  * @param fileName its ending decides whether `bytes` are gzip (`.gz`) or text; for `-` the bytes themselves decide.
+ * @param onComment is told of each comment, in their order
  * @throws TraceError naming the first line that is malformed, or that uses an id which is not live.
  *
  * @example
@@ -77,8 +90,8 @@ const SLOT_RELEASED = 2;
  * trace.operationCount; // 2
  * ```
  */
-export function readTrace(fileName: string, bytes: Uint8Array): Trace {
-  return new TraceReader(fileText(fileName, bytes)).read();
+export function readTrace(fileName: string, bytes: Uint8Array, onComment?: CommentListener): Trace {
+  return new TraceReader(fileText(fileName, bytes), -1, onComment).read();
 }
 
 /**
@@ -86,24 +99,40 @@ export function readTrace(fileName: string, bytes: Uint8Array): Trace {
  * operation that an allocator refused.
  */
 export function lineOfOperation(fileName: string, bytes: Uint8Array, index: number): number {
-  const text = fileText(fileName, bytes);
-  let line = 0;
-  for (let at = 0; at < text.length;) {
-    line++;
-    const first = text[at];
-    const isOperation =
-      first === LETTER_ALLOC || first === LETTER_RELEASE || first === LETTER_SHRINK || first === LETTER_QUERY;
-    if (isOperation && index-- === 0) return line;
-    const newline = text.indexOf(NEWLINE, at);
-    at = newline < 0 ? text.length : newline + 1;
-  }
-  return line;
+  const reader = new TraceReader(fileText(fileName, bytes), index);
+  reader.read();
+  return reader.watchedLine;
 }
 
 /** The text of a trace, unpacked. */
 export function fileText(fileName: string, bytes: Uint8Array): Uint8Array {
   const isPacked = fileName === "-" ? bytes[0] === 0x1f && bytes[1] === 0x8b : fileName.endsWith(".gz");
-  return isPacked ? gunzipSync(bytes) : bytes;
+  return isPacked ? unpack(bytes) : bytes;
+}
+
+/** What gzip has packed; of a recorded trace as much as there is, because a process may have ended in the middle of a piece. */
+function unpack(bytes: Uint8Array): Uint8Array {
+  try {
+    return gunzipSync(bytes);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "Z_BUF_ERROR")) throw error;
+    const text = gunzipSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH });
+    if (!isRecorded(text)) throw error;
+    return text;
+  }
+}
+
+/** What a recorded trace begins with. */
+const RECORDED = new TextEncoder().encode("# jit-allocator trace ");
+/** What stands before the operations of a thread. */
+const THREAD = new TextEncoder().encode("# thread ");
+
+function isRecorded(text: Uint8Array): boolean {
+  return startsWith(text, 0, RECORDED);
+}
+
+function startsWith(text: Uint8Array, at: number, start: Uint8Array): boolean {
+  return start.every((byte, index) => text[at + index] === byte);
 }
 
 class TraceReader {
@@ -130,8 +159,24 @@ class TraceReader {
   #phaseName: string | null = null;
   #phaseStart = 0;
 
-  constructor(text: Uint8Array) {
-    this.#text = text;
+  readonly #isCut: boolean;
+  /**
+   * Whether several threads have recorded. A thread that was terminated may not have written what it did last: what is
+   * allocated twice has been released in between, and what was never allocated is left out.
+   */
+  #hasThreads = false;
+  #lostCount = 0;
+  /** The operation whose line is wanted, and that line. */
+  readonly #watched: number;
+  watchedLine = 0;
+
+  readonly #onComment: CommentListener | undefined;
+
+  constructor(text: Uint8Array, watched = -1, onComment?: CommentListener) {
+    this.#onComment = onComment;
+    this.#isCut = isRecorded(text) && text.at(-1) !== NEWLINE;
+    this.#text = this.#isCut ? text.subarray(0, text.lastIndexOf(NEWLINE) + 1) : text;
+    this.#watched = watched;
   }
 
   read(): Trace {
@@ -149,6 +194,8 @@ class TraceReader {
       slots: this.#slots.slice(0, this.#operationCount),
       sizes: this.#sizes.slice(0, this.#operationCount),
       phases: this.#phases,
+      isCut: this.#isCut,
+      lostCount: this.#lostCount,
     };
   }
 
@@ -186,7 +233,8 @@ class TraceReader {
         this.#readPhase();
         return;
       case HASH:
-        this.#takeRestOfLine();
+        this.#hasThreads ||= startsWith(this.#text, this.#lineStart, THREAD);
+        this.#takeComment();
         return;
       case NEWLINE:
         // An empty line does nothing; text editors leave them.
@@ -219,7 +267,10 @@ class TraceReader {
 
   #allocate(id: number, size: number): void {
     const slot = this.#slotOf(id, true);
-    if (this.#slotStates[slot] === SLOT_LIVE) throw this.#error(`ID ${id} is allocated already`);
+    if (this.#slotStates[slot] === SLOT_LIVE) {
+      if (!this.#hasThreads) throw this.#error(`ID ${id} is allocated already`);
+      this.#append(OperationKind.release, slot, 0);
+    }
     this.#slotStates[slot] = SLOT_LIVE;
     this.#append(OperationKind.alloc, slot, size);
   }
@@ -227,6 +278,10 @@ class TraceReader {
   /** Adds an operation on an id that must be live. */
   #use(kind: OperationKind, id: number, size: number): void {
     const slot = this.#slotOf(id, false);
+    if (this.#hasThreads && this.#slotStates[slot] !== SLOT_LIVE) {
+      this.#lostCount++;
+      return;
+    }
     if (slot < 0) throw this.#error(`ID ${id} was never allocated`);
     if (this.#slotStates[slot] !== SLOT_LIVE) {
       const again = kind === OperationKind.release ? "was released already" : "has been released";
@@ -267,6 +322,7 @@ class TraceReader {
 
   #append(kind: OperationKind, slot: number, size: number): void {
     const index = this.#operationCount++;
+    if (index === this.#watched) this.watchedLine = this.#line;
     if (index >= this.#kinds.length) this.#growOperations();
     this.#kinds[index] = kind;
     this.#slots[index] = slot;
@@ -315,6 +371,17 @@ class TraceReader {
       throw this.#malformed("something follows the operation");
     }
     this.#at++;
+  }
+
+  #takeComment(): void {
+    const start = this.#lineStart;
+    this.#takeRestOfLine();
+    if (this.#onComment === undefined) return;
+    const { buffer, byteOffset } = this.#text;
+    const line = Buffer.from(buffer, byteOffset + start, this.#at - start)
+      .toString()
+      .trimEnd();
+    this.#onComment(line, this.#operationCount, (id) => this.#slotOf(id, false));
   }
 
   #takeRestOfLine(): Uint8Array {

@@ -5,7 +5,8 @@ import { HEAP_SNAPSHOT } from "../insight/snapshot-format.ts";
 /** A file that begins like a snapshot, and is none. */
 export class SnapshotError extends Error {}
 
-type Unknown<T> = { readonly [Key in keyof T]?: unknown };
+/** Something with the fields of `T`, of whatever type. */
+type Unknown<T> = Readonly<Partial<Record<keyof T, unknown>>>;
 
 const SPACES: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
 const BRACE = 0x7b;

@@ -18,8 +18,8 @@ import {
 import { readArgs, UsageError } from "./args.ts";
 import type { Command, CommandIo } from "./command.ts";
 import { inputOf, readFile } from "./files.ts";
-import { traceFailure, type Failure } from "./trace-failures.ts";
-import { readTraceNotes } from "./trace-notes.ts";
+import { omissionsOf, traceFailure, type Failure } from "./trace-failures.ts";
+import { NotesReader } from "./trace-notes.ts";
 import { fileText, readTrace } from "./trace.ts";
 import { listerFor } from "./view-listing.ts";
 import { placeByReplay } from "./view-replay.ts";
@@ -93,15 +93,18 @@ function outputBeside(file: string): string {
     : `${file.replace(/\.gz$/, "").replace(/(?<=[^/\\])\.(json|trace|txt)$/, "")}.html`;
 }
 
-async function pageDataOf(request: ViewRequest, bytes: Uint8Array): Promise<PageData> {
+async function pageDataOf(request: ViewRequest, bytes: Uint8Array, io: CommandIo): Promise<PageData> {
   const title = request.path === "-" ? "standard input" : path.basename(request.path);
   const text = fileText(request.path, bytes);
   if (looksLikeSnapshot(text)) {
     const snapshot = readSnapshot(text);
     return pageOfSnapshot(title, snapshot, await listerFor(snapshot));
   }
-  const trace = readTrace(request.path, bytes);
-  const notes = readTraceNotes(request.path, bytes, trace.operationCount);
+  const reader = new NotesReader();
+  const trace = readTrace(request.path, bytes, (...comment) => reader.read(...comment));
+  for (const note of omissionsOf(trace, request.path))
+    io.stderr(wrap(`jit-allocator view: ${note}\n`, io.stderrColumns));
+  const notes = reader.notesOn(trace);
   const isReplayed = notes.addressCount === 0;
   const placement = isReplayed ? await placeByReplay(trace, request.options) : placeByNotes(trace, notes);
   return pageOfTrace(title, trace, notes, placement, isReplayed);
@@ -121,11 +124,11 @@ function write(file: string, text: string): void {
 /** Opens a file in whatever the system opens pages with. @param whenNot is called where there is no such program */
 function openInBrowser(file: string, whenNot: () => void): void {
   const address = pathToFileURL(path.resolve(file)).href;
-  const [program, ...args] =
+  const options = { detached: true, stdio: "ignore" } as const;
+  const child =
     platform.system === "windows"
-      ? ["rundll32", "url.dll,FileProtocolHandler", address]
-      : [platform.system === "darwin" ? "open" : "xdg-open", address];
-  const child = spawn(program ?? "", args, { detached: true, stdio: "ignore" });
+      ? spawn("rundll32", ["url.dll,FileProtocolHandler", address], options)
+      : spawn(platform.system === "darwin" ? "open" : "xdg-open", [address], options);
   child.on("error", whenNot);
   child.unref();
 }
@@ -149,7 +152,7 @@ export const view: Command = {
     let bytes: Uint8Array = new Uint8Array(0);
     try {
       bytes = request.path === "-" ? inputOf("the snapshot or trace", io) : readFile(request.path);
-      const data = await pageDataOf(request, bytes);
+      const data = await pageDataOf(request, bytes, io);
       const page = renderPage(data);
       write(request.output, page);
       const { source, operationCount } = data.header;

@@ -1,6 +1,7 @@
 /** Contracts by which the parts of the engine, and the room above it, know each other without importing each other. */
 import type { Address } from "../ffi/contract.ts";
 import type { AddressRange } from "../vm/contract.ts";
+import type { SpanKind } from "./kinds.ts";
 
 /** How written code is made safe to run: `default` and `flush` where the processor needs a flush, `never` not at all. */
 export type CachePolicy = "default" | "flush" | "never";
@@ -53,12 +54,25 @@ export interface SpanOwner {
   releaseIfLive(span: SpanHandle): void;
   /** Tells an observer of the operations of this thread from now on. */
   observe(observer: Observer): void;
+  /** Tells an observer nothing any more. */
+  unobserve(observer: Observer): void;
 }
 
-/** Is told what the operations of an allocator have done. Must not throw. */
+/** Is told what the operations of an allocator do. Must not throw, nor use the allocator but to look. */
 export interface Observer {
-  /** The allocation that began at an address (rx) has ended; undefined: many may have. */
-  ended(rx: Address | undefined): void;
+  /** An allocation has been made that begins at an address (rx). `size` is what was asked for, in bytes. */
+  allocated?(rx: Address, size: number, kind: SpanKind): void;
+  /** The allocation that begins at an address was shrunk to so many bytes, or is as long as it was. */
+  shrunk?(rx: Address, newSize: number): void;
+  /**
+   * The live allocations that begin at these addresses are about to end; undefined: all. Told before another thread can have
+   * their memory.
+   */
+  ending?(starts: readonly Address[] | undefined): void;
+  /** What was to end has not, or not all of it. */
+  failed?(starts: readonly Address[] | undefined): void;
+  /** The allocation that began at an address has ended; undefined: many may have. @param how what has ended all */
+  ended(rx: Address | undefined, how?: "reset" | "dispose"): void;
 }
 
 /**

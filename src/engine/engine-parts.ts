@@ -74,6 +74,7 @@ export abstract class EngineParts implements SpanOwner {
   abstract tokenOf(span: Span): SpanToken;
   abstract dispose(): void;
   abstract observe(observer: Observer): void;
+  abstract unobserve(observer: Observer): void;
   /** @throws JitError `ERR_DISPOSED` */
   abstract checkOpen(action: string): void;
   /** Until nothing is in limbo, operations look before they take the short path. */

@@ -10,7 +10,7 @@ import type { Address } from "../ffi/contract.ts";
 import { fillReleased, fillTaken } from "./filling.ts";
 import { keepBuffer } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
-import { observe } from "./observation.ts";
+import { observe, unobserve } from "./observation.ts";
 import { largestRequestOf } from "./options.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { removeDoomed } from "./doomed-blocks.ts";
@@ -275,6 +275,10 @@ export class Engine extends EngineParts implements AllocatorOperations {
 
   observe(observer: Observer): void {
     observe(this, observer);
+  }
+
+  unobserve(observer: Observer): void {
+    unobserve(this, observer);
   }
 
   writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void {

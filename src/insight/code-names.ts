@@ -90,9 +90,17 @@ function factsOf(span: Span): CodeFacts {
   return facts === NO_FACTS || isLive(span) ? facts : NO_FACTS;
 }
 
+let told: ((span: Span, name: string) => void) | undefined;
+
+/** Tells of each name that is given from now on. */
+export function tellNames(tell: (span: Span, name: string) => void): void {
+  told = tell;
+}
+
 /** Gives the code of a live span a name, in place of one that it may have. */
 export function nameCode(span: Span, name: string): void {
   keep(span, { name });
+  told?.(span, name);
 }
 
 /** Keeps names of parts of a live span's code, as `readSymbols` returned them. */

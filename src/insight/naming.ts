@@ -1,11 +1,13 @@
 /** Gives names, and lets debuggers and profilers know of them. */
-import type { SpanOwner } from "../engine/contract.ts";
 import { moveObservers } from "../engine/observation.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { SharedEngine } from "../sharing/shared-engine.ts";
 import { spanAccess } from "../engine/span.ts";
 import type { Span } from "../engine/span.ts";
 import type { Address } from "../ffi/contract.ts";
 import { announceAllocated, announceWritten } from "./announce.ts";
 import { moveNames, nameCode, nameOfTarget } from "./code-names.ts";
+import { moveRecorders } from "./recording.ts";
 
 /** Names an allocation that has no contents yet. Its bytes are announced when it is made callable. */
 export function nameAllocated(span: Span, name: string): void {
@@ -25,7 +27,8 @@ export function nameVeneer(stub: Span, target: Address): void {
 }
 
 /** Lets another object take over an allocator's spans, with their names and whoever observes them: it has just been shared. */
-export function handOver(from: SpanOwner, to: SpanOwner): void {
+export function handOver(from: Engine, to: SharedEngine): void {
   moveNames(from, to);
   moveObservers(from, to);
+  moveRecorders(from, to);
 }

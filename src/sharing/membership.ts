@@ -28,7 +28,8 @@ export class Membership {
   readonly #members: MemberTable;
   readonly #ledgers: SharedLedgers;
   readonly #run: <T>(act: () => T) => T;
-  readonly #observers: Observer[] = [];
+  /** Those who observe the allocator in this thread. */
+  readonly observers: Observer[] = [];
 
   /** @param run calls a function while this thread holds the lock */
   constructor(memberId: number, members: MemberTable, ledgers: SharedLedgers, run: <T>(act: () => T) => T) {
@@ -66,15 +67,20 @@ export class Membership {
 
   /** Releases all live allocations of a member that can be released. Returns how many there were. */
   releaseAllOf(member: number): number {
+    const early = this.observers.filter((each) => each.ending !== undefined);
+    const starts = early.length === 0 ? [] : this.allocationsOf(member);
+    for (const observer of early) observer.ending?.(starts);
+    let isDone = false;
     try {
-      return this.#run(() => this.#ledgers.releaseAllBy(member));
+      const released = this.#run(() => this.#ledgers.releaseAllBy(member));
+      isDone = true;
+      return released;
     } finally {
-      for (const observer of this.#observers) observer.ended(undefined);
+      for (const observer of this.observers) {
+        if (!isDone) observer.failed?.(starts);
+        observer.ended(undefined);
+      }
     }
-  }
-
-  observe(observer: Observer): void {
-    this.#observers.push(observer);
   }
 
   /** Makes this thread the owner of all live allocations of a member. Returns how many there were. */

@@ -13,7 +13,7 @@ import { outOfNumbers, refuseDetached } from "../engine/refusals.ts";
 import type { Kind } from "../core/layout.ts";
 import { retireEntry } from "../core/ledger.ts";
 import { SharedLedgers } from "./ledgers.ts";
-import { observe } from "../engine/observation.ts";
+import { observe, unobserve } from "../engine/observation.ts";
 import type { CachePolicy, Door, ModuleTicket, Observer, SpanToken } from "../engine/contract.ts";
 import { surveyHeap, type HeapSurvey } from "../engine/heap-survey.ts";
 import type { Span } from "../engine/span.ts";
@@ -218,7 +218,13 @@ export class SharedEngine implements AllocatorOperations {
 
   observe(observer: Observer): void {
     observe(this, observer);
-    this.membership.observe(observer);
+    this.membership.observers.push(observer);
+  }
+
+  unobserve(observer: Observer): void {
+    unobserve(this, observer);
+    const { observers } = this.membership;
+    observers.splice(0, observers.length, ...observers.filter((each) => each !== observer));
   }
 
   shrink(target: Span | Address, newSize: number): void {

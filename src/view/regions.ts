@@ -15,7 +15,7 @@ export interface Regions {
   readonly cellSize: number;
   readonly regions: readonly PageRegion[];
   /** The cell that has an address, which must lie in a region. */
-  cellOf(address: number): number;
+  readonly cellOf: (address: number) => number;
 }
 
 /**

@@ -41,6 +41,9 @@ const POLL_MS = 500;
 /** Of the time that passes, a look may take so much: of a large heap there are fewer. */
 const MOST_SHARE = 0.1;
 
+const WRONG_TOKEN =
+  "The token of the address is missing or wrong: open the whole address that the program printed";
+
 /** Pages are for those who have the token, and are kept by nobody. */
 const HEADERS = {
   "cache-control": "no-store",
@@ -111,15 +114,10 @@ class ServedMap {
         .end(`${text}\n`);
     };
     // A page of another site whose name leads here (DNS rebinding) says that name.
-    if (!this.#isOwnHost(request.headers.host)) return refuse(403, "This address is not the heap map's");
-    if (!this.#isToken(url.searchParams.get("token"))) {
-      return refuse(
-        403,
-        "The token of the address is missing or wrong: open the whole address that the program printed",
-      );
-    }
-    if (request.method !== "GET") return refuse(405, "There is nothing to do here but to read");
-    if (url.pathname === "/") this.#sendPage(response, refuse);
+    if (!this.#isOwnHost(request.headers.host)) refuse(403, "This address is not the heap map's");
+    else if (!this.#isToken(url.searchParams.get("token"))) refuse(403, WRONG_TOKEN);
+    else if (request.method !== "GET") refuse(405, "There is nothing to do here but to read");
+    else if (url.pathname === "/") this.#sendPage(response, refuse);
     else if (url.pathname === "/events") this.#listen(response);
     else refuse(404, "There is no such page");
   }
@@ -146,7 +144,8 @@ class ServedMap {
       const data = pageOfSnapshot(this.#title, this.#allocator.snapshot({ code: this.#code }));
       page = renderPage(data, `events?token=${this.token}`);
     } catch (error) {
-      return refuse(500, `The heap cannot be looked at: ${messageOf(error)}`);
+      refuse(500, `The heap cannot be looked at: ${messageOf(error)}`);
+      return;
     }
     response.writeHead(200, { ...HEADERS, "content-type": "text/html; charset=utf-8" }).end(page);
   }

@@ -41,7 +41,11 @@ async function makePage(name: string, content: string): Promise<string> {
   writeFileSync(source, content);
   let output = "";
   const io = { stdout: (text: string | Uint8Array) => (output += String(text)), color: false };
-  const code = await view.run([source], { ...io, stderr: assert.fail, readStdin: () => new Uint8Array(0) });
+  const code = await view.run([source], {
+    ...io,
+    stderr: (text) => assert.equal(text, ""),
+    readStdin: () => new Uint8Array(0),
+  });
   assert.equal(code, 0);
   return pathToFileURL(output.trimEnd()).href;
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { readTrace } from "../../src/cli/trace.ts";
-import { readTraceNotes } from "../../src/cli/trace-notes.ts";
+import { NotesReader } from "../../src/cli/trace-notes.ts";
 import { pageOfTrace, placeByNotes } from "../../src/cli/view-trace.ts";
 import { pageOfSnapshot } from "../../src/view/snapshot-page.ts";
 import { tagOf, formatSize } from "../../viewer/colours.ts";
@@ -50,8 +50,9 @@ function randomTrace(seed: number, operations: number): { text: string; states: 
 
 function heapOf(text: string): Heap {
   const bytes = new TextEncoder().encode(text);
-  const trace = readTrace("x.trace", bytes);
-  const notes = readTraceNotes("x.trace", bytes, trace.operationCount);
+  const reader = new NotesReader();
+  const trace = readTrace("x.trace", bytes, (...comment) => reader.read(...comment));
+  const notes = reader.notesOn(trace);
   const data = pageOfTrace("x", trace, notes, placeByNotes(trace, notes), false);
   return new Heap(data, new Layout(data.header, 2));
 }

@@ -39,8 +39,13 @@ async function textOf(response: IncomingMessage): Promise<string> {
   return text;
 }
 
+interface EventMessage {
+  readonly event: string;
+  readonly data: string;
+}
+
 /** The messages of the page's events. */
-async function* messages(response: IncomingMessage): AsyncGenerator<{ event: string; data: string }> {
+async function* messages(response: IncomingMessage): AsyncGenerator<EventMessage, undefined> {
   let text = "";
   for await (const chunk of response) {
     text += String(chunk);
@@ -51,6 +56,7 @@ async function* messages(response: IncomingMessage): AsyncGenerator<{ event: str
       yield { event, data };
     }
   }
+  return undefined;
 }
 
 function withPath(url: string, pathname: string): URL {
@@ -171,12 +177,11 @@ describe("the server of the heap map", () => {
     server.close();
     await textOf(response).catch(() => "");
     await assert.rejects(ask(server.url));
-    let url = "";
-    {
+    const urlOfEnded = async (): Promise<string> => {
       using scoped = await serve(allocator);
-      ({ url } = scoped);
-    }
-    await assert.rejects(ask(url));
+      return scoped.url;
+    };
+    await assert.rejects(ask(await urlOfEnded()));
   });
 
   test("refuses what it cannot serve, and a port that is in use", async () => {
