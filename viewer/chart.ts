@@ -50,6 +50,9 @@ export class Chart {
     const quiet = theme === "light" ? "#57606b" : "#9da7b4";
     const grid = theme === "light" ? "#e4e8ed" : "#2b313b";
     const lines = { stroke: quiet, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 } };
+    // Bytes stay as they are until they change.
+    const paths = uPlot.paths.stepped?.({ align: 1 });
+    const line = { points: { show: false }, ...(paths === undefined ? {} : { paths }) };
     const options: uPlot.Options = {
       width: Math.max(200, this.#element.clientWidth),
       height: HEIGHT,
@@ -61,6 +64,7 @@ export class Chart {
       axes: [
         {
           ...lines,
+          size: 32,
           ...(axis === "clock"
             ? {}
             : { values: (_plot, values) => values.map((value) => value.toLocaleString("en-US")) }),
@@ -74,9 +78,9 @@ export class Chart {
       ],
       series: [
         {},
-        { label: labels[0] ?? "", stroke: css(0), width: 2, fill: `${css(0).slice(0, -1)} / 0.12)` },
-        { label: labels[1] ?? "", stroke: css(1), width: 1.5 },
-        { label: labels[2] ?? "", stroke: css(2), width: 1.5, dash: [5, 4] },
+        { ...line, label: labels[0] ?? "", stroke: css(0), width: 2, fill: `${css(0).slice(0, -1)} / 0.12)` },
+        { ...line, label: labels[1] ?? "", stroke: css(1), width: 1.5 },
+        { ...line, label: labels[2] ?? "", stroke: css(2), width: 1.5, dash: [5, 4] },
       ],
       hooks: { setSize: [() => this.#markAgain()] },
     };

@@ -89,7 +89,7 @@ class Page {
       byId("timeline", HTMLElement).hidden = false;
       byId("player", HTMLElement).hidden = false;
       this.#series = heap.series(SAMPLES);
-      this.#player.setTrace(data);
+      this.#player.setTrace(data, firstMomentOf(heap.header.operationCount, this.#series));
     }
     this.#recolour();
     this.#update();
@@ -260,6 +260,12 @@ class Page {
   }
 }
 
+/** What a trace shows first: its end, or where most was live if nothing is left at the end. */
+function firstMomentOf(operationCount: number, { at, live }: Series): number {
+  if ((live.at(-1) ?? 0) > 0) return operationCount;
+  return at[live.indexOf(Math.max(0, ...live))] ?? operationCount;
+}
+
 /** Shows the next snapshots of the program that serves the page. */
 function follow(page: Page, address: string): void {
   const state = byId("live", HTMLElement);
@@ -304,7 +310,13 @@ async function start(): Promise<void> {
     page.addToChart(data);
     follow(page, events);
   }
-  document.documentElement.dataset["ready"] = "";
+  // Behind the first picture.
+  requestAnimationFrame(() =>
+    setTimeout(() => {
+      performance.mark("heap-map-shown");
+      document.documentElement.dataset["ready"] = "";
+    }),
+  );
 }
 
 start().catch(fail);

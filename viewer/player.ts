@@ -31,11 +31,11 @@ export class Player {
     byId("step-on", HTMLButtonElement).addEventListener("click", () => this.#stepBy(1));
   }
 
-  /** Plays this trace from now on, and shows its end. */
-  setTrace(data: PageData): void {
+  /** Plays this trace from now on, and shows a moment of it. */
+  setTrace(data: PageData, moment: number): void {
     this.#data = data;
     this.#slider.max = String(data.header.operationCount);
-    this.moveTo(data.header.operationCount);
+    this.moveTo(moment);
   }
 
   moveTo(time: number): void {
