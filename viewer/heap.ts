@@ -46,8 +46,8 @@ export class Heap {
   readonly places: Uint32Array;
   /** For each place what it holds: the index of a piece plus 1, or one of the constants above. */
   readonly owners: Int32Array;
-  /** The rows that changed since somebody asked; none: `from` is above `to`. */
-  readonly changedRows = { from: 0, to: 0 };
+  /** The pieces that came or went since somebody asked; undefined: anything may have changed. */
+  changedPieces: number[] | undefined;
   /** Pieces in the order in which they end: those that do. */
   readonly #byDeath: Uint32Array;
   /** The moments at which blocks come or go, ascending. */
@@ -242,8 +242,7 @@ export class Heap {
       const end = first + (length[piece] ?? 0);
       for (let place = first; place < end; place++) owners[place] = piece + 1;
     }
-    this.changedRows.from = 0;
-    this.changedRows.to = layout.rows - 1;
+    this.changedPieces = undefined;
   }
 
   /** Goes a short way: first takes away what ends, then adds what begins, whichever way it goes. */
@@ -270,9 +269,7 @@ export class Heap {
     const first = this.places[piece] ?? 0;
     const end = first + (this.columns.length[piece] ?? 0);
     for (let place = first; place < end; place++) this.owners[place] = owner;
-    const { columns } = this.layout;
-    this.changedRows.from = Math.min(this.changedRows.from, Math.floor(first / columns));
-    this.changedRows.to = Math.max(this.changedRows.to, Math.floor((end - 1) / columns));
+    this.changedPieces?.push(piece);
   }
 }
 

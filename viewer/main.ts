@@ -21,7 +21,7 @@ const SAMPLES = 600;
 /** Snapshots of a running program that the chart keeps. */
 const MOST_LIVE_SAMPLES = 2000;
 /** Milliseconds: counts and tables follow a trace that plays, or somebody who types, no more often. */
-const SLOW_MS = 250;
+const SLOW_MS = 400;
 
 class Page {
   readonly #canvas = byId("map", HTMLCanvasElement);

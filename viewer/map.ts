@@ -57,7 +57,7 @@ export class HeapMap {
       const free = packed(GROUND[theme].free);
       this.#colours = colours.map((colour, piece) => (isFaded(piece) ? mixed(colour, free, 5) : colour));
     }
-    this.#paint(0, (this.#heap?.layout.rows ?? 0) - 1);
+    this.#paintAll();
     this.draw();
   }
 
@@ -74,9 +74,11 @@ export class HeapMap {
 
   /** Paints what the heap has changed. */
   update(): void {
-    const rows = this.#heap?.changedRows;
-    if (rows === undefined || rows.from > rows.to) return;
-    this.#paint(rows.from, rows.to);
+    const heap = this.#heap;
+    if (heap === undefined) return;
+    if (heap.changedPieces === undefined) this.#paintAll();
+    else this.#paintPieces(heap, heap.changedPieces);
+    heap.changedPieces = [];
     this.draw();
   }
 
@@ -125,36 +127,59 @@ export class HeapMap {
     });
   }
 
-  /** Makes the pixels of some rows. */
-  #paint(fromRow: number, toRow: number): void {
+  /** Makes all pixels. */
+  #paintAll(): void {
     const heap = this.#heap;
     if (heap === undefined) return;
-    const { owners, changedRows } = heap;
     const { columns } = heap.layout;
+    const colourAt = this.#colourAt(heap);
+    for (const { context, image, pixels, firstRow } of this.#tiles) {
+      const offset = firstRow * columns;
+      for (let index = 0; index < pixels.length; index++) pixels[index] = colourAt(offset + index);
+      context.putImageData(image, 0, 0);
+    }
+    heap.changedPieces = [];
+  }
+
+  /** Makes the pixels of pieces that came or went. */
+  #paintPieces(heap: Heap, pieces: readonly number[]): void {
+    const { columns } = heap.layout;
+    const colourAt = this.#colourAt(heap);
+    const changed = new Map<Tile, { from: number; to: number }>();
+    for (const piece of pieces) {
+      const first = heap.places[piece] ?? 0;
+      const end = first + (heap.columns.length[piece] ?? 0);
+      // The cell before it may be the last of its neighbour, or no longer.
+      for (let place = Math.max(0, first - 1); place < end; place++) {
+        const row = Math.floor(place / columns);
+        const tile = this.#tiles[Math.floor(row / TILE_ROWS)];
+        if (tile === undefined) continue;
+        const rows = changed.get(tile) ?? { from: row, to: row };
+        rows.from = Math.min(rows.from, row);
+        rows.to = Math.max(rows.to, row);
+        changed.set(tile, rows);
+        tile.pixels[place - tile.firstRow * columns] = colourAt(place);
+      }
+    }
+    for (const [{ context, image, firstRow }, { from, to }] of changed) {
+      context.putImageData(image, 0, 0, 0, from - firstRow, columns, to - from + 1);
+    }
+  }
+
+  /** The colour of each place. */
+  #colourAt({ owners }: Heap): (place: number) => number {
     const ground = GROUND[this.#theme];
     const [free, padding, unmapped] = [packed(ground.free), packed(ground.padding), packed(ground.unmapped)];
     const colours = this.#colours;
-    for (const { context, image, pixels, firstRow, rows } of this.#tiles) {
-      const from = Math.max(fromRow, firstRow);
-      const to = Math.min(toRow, firstRow + rows - 1);
-      if (from > to) continue;
-      const end = (to + 1) * columns;
-      const offset = firstRow * columns;
-      for (let place = from * columns; place < end; place++) {
-        const owner = owners[place] ?? 0;
-        let colour = unmapped;
-        if (owner > 0) {
-          colour = colours[owner - 1] ?? 0;
-          // The last cell of a piece is a little closer to the ground, so that neighbours can be told apart.
-          if (owners[place + 1] !== owner) colour = mixed(colour, free, 2);
-        } else if (owner === FREE) colour = free;
-        else if (owner === PADDING) colour = padding;
-        pixels[place - offset] = colour;
+    return (place) => {
+      const owner = owners[place] ?? 0;
+      if (owner > 0) {
+        const colour = colours[owner - 1] ?? 0;
+        // The last cell of a piece is a little closer to the ground, so that neighbours can be told apart.
+        return owners[place + 1] === owner ? colour : mixed(colour, free, 2);
       }
-      context.putImageData(image, 0, 0, 0, from - firstRow, columns, to - from + 1);
-    }
-    changedRows.from = Infinity;
-    changedRows.to = -1;
+      return owner === FREE ? free : owner === PADDING ? padding : unmapped;
+    };
   }
 
   #draw(): void {
@@ -298,12 +323,10 @@ function contextOf(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
 
 /** A part of one colour and the rest of another: `parts` of six are the other. */
 function mixed(one: number, other: number, parts: number): number {
-  let colour = 0xff;
-  for (const shift of [16, 8, 0]) {
-    const value = (((one >>> shift) & 0xff) * (6 - parts) + ((other >>> shift) & 0xff) * parts) / 6;
-    colour = colour * 256 + Math.round(value);
-  }
-  return colour >>> 0;
+  const mix = (shift: number): number =>
+    ((((one >>> shift) & 0xff) * (6 - parts) + ((other >>> shift) & 0xff) * parts) / 6) << shift;
+  const [blue, green, red] = [mix(16) & 0xff_0000, mix(8) & 0xff00, mix(0)];
+  return (0xff00_0000 | blue | green | red) >>> 0;
 }
 
 function isDark(colour: number): boolean {

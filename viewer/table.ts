@@ -128,6 +128,7 @@ export class FunctionTable {
   }
 
   set selected(piece: number) {
+    if (piece === this.#selected) return;
     this.#selected = piece;
     const index = this.#pieces.indexOf(piece);
     if (index >= 0) this.#page = Math.floor(index / ROWS_PER_PAGE);
