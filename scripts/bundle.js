@@ -21,6 +21,9 @@ const decoders = ["iced", "capstone"];
 /** @param {string} name @param {string} extension */
 const decoderFile = (name, extension) => path.join(dist, `src/insight/${name}${extension}`);
 const isDecoder = (/** @type {string} */ id) => decoders.some((name) => id === decoderFile(name, ".js"));
+/** The heap map: its page is for the command and for whoever serves it, not for the library. */
+const heapMap = path.join(dist, "src/view");
+const heapMapEntry = path.join(heapMap, "serve.js");
 const target = path.resolve(process.argv[2] ?? path.join(dist, "package"));
 
 if (!existsSync(library)) throw new Error(`${library} is missing: run \`npm run build\` first`);
@@ -34,6 +37,8 @@ const compiled = {
   resolveId: (id) => (id === "jit-allocator" ? library : undefined),
   load(id) {
     if (!id.startsWith(dist)) return undefined;
+    // The page of the heap map is text that another script has made.
+    if (!existsSync(`${id}.map`)) return { code: readFileSync(id, "utf8"), map: null };
     const map = JSON.parse(readFileSync(`${id}.map`, "utf8"));
     map.sourcesContent = map.sources.map((/** @type {string} */ source) =>
       readFileSync(path.resolve(path.dirname(id), map.sourceRoot ?? "", source), "utf8"),
@@ -46,6 +51,7 @@ const bundle = await rolldown({
   input: {
     index: library,
     cli: path.join(dist, "src/cli/main.js"),
+    "heap-map": heapMapEntry,
     ...Object.fromEntries(decoders.map((name) => [name, decoderFile(name, ".js")])),
   },
   platform: "node",
@@ -70,8 +76,12 @@ await bundle.write({
     groups: [
       {
         name: "library",
-        test: (id) => id.startsWith(path.join(dist, "src")) && !id.startsWith(commands) && !isDecoder(id),
+        test: (id) =>
+          id.startsWith(path.join(dist, "src")) &&
+          ![commands, heapMap].some((folder) => id.startsWith(folder)) &&
+          !isDecoder(id),
       },
+      { name: "heap-page", test: (id) => id.startsWith(heapMap) && id !== heapMapEntry },
       // What commands share. A command of its own is asked for by its name.
       { name: "commands", test: (id) => id.startsWith(commands), minShareCount: 2 },
     ],
@@ -100,6 +110,8 @@ writeFileSync(entry, `/* @ts-self-types="./index.d.ts" */\n${readFileSync(entry,
 gatherTypes({ entry: path.join(dist, "src/index.d.ts"), rollup: path.join(target, "index.d.ts") });
 for (const name of decoders)
   gatherTypes({ entry: decoderFile(name, ".d.ts"), rollup: path.join(target, `${name}.d.ts`) });
+
+gatherTypes({ entry: heapMapEntry.replace(/\.js$/, ".d.ts"), rollup: path.join(target, "heap-map.d.ts") });
 
 /**
  * A source map that leads to lines: of each line of the file, a place for each line of the source that it came from. A place

@@ -17,10 +17,12 @@ import path from "node:path";
 export const rooms = [
   {
     name: "cli",
-    job: "thin commands over the public entry: demo, doctor, replay, top",
+    job: "thin commands over the public entry: demo, doctor, replay, top, view",
     // `doctor` imports from below the public entry, because it reports on those rooms.
     imports: [
       "index.ts",
+      "view/",
+      "insight/snapshot-format.ts",
       "insight/numbered-name.ts",
       "vm/select.ts",
       "vm/contract.ts",
@@ -30,6 +32,11 @@ export const rooms = [
       "base/",
       "node:*",
     ],
+  },
+  {
+    name: "view",
+    job: "the heap map: its data, its page for the browser, and its server",
+    imports: ["insight/snapshot-format.ts", "base/", "node:crypto", "node:http", "node:zlib"],
   },
   {
     name: "api",
@@ -109,6 +116,7 @@ export const rooms = [
 
 /** What single files may import besides what their room may. */
 const exceptions = [
+  { files: "src/cli/view-listing.ts", imports: ["src/insight/iced.ts", "src/insight/capstone.ts"] },
   { files: "src/cli/demo.ts", imports: ["examples/brainf/"] },
   { files: "src/ffi/koffi.ts", imports: ["koffi"] },
   { files: "src/ffi/bun.ts", imports: ["bun:ffi"] },
@@ -121,12 +129,18 @@ const exceptions = [
 const others = [
   {
     files: "src/*",
-    imports: rooms.filter(({ name }) => name !== "cli").map(({ name }) => `src/${name}/`),
+    imports: rooms.filter(({ name }) => name !== "cli" && name !== "view").map(({ name }) => `src/${name}/`),
     reason: "the entry is nothing but exports, and knows no command",
   },
   {
     files: "package/",
-    imports: ["src/index.ts", "src/cli/main.ts", "src/insight/iced.ts", "src/insight/capstone.ts"],
+    imports: [
+      "src/index.ts",
+      "src/cli/main.ts",
+      "src/insight/iced.ts",
+      "src/insight/capstone.ts",
+      "src/view/serve.ts",
+    ],
     reason: "what package.json names is entries and the command, and nothing of its own",
   },
   {

@@ -35,6 +35,7 @@ const parts: readonly Part[] = [
       "docs/guides/code-cache.md",
       "docs/guides/debugging.md",
       "docs/guides/profiling.md",
+      "docs/guides/heap-map.md",
       "docs/guides/watching.md",
       "docs/guides/bundling.md",
       "docs/guides/from-asmjit.md",

@@ -39,6 +39,11 @@ const commands: readonly CommandEntry[] = [
     summary: "look into the heap of a running program, in the terminal",
     load: async () => (await import("./top.ts")).top,
   },
+  {
+    name: "view",
+    summary: "make a page for the browser of a snapshot or a trace: a map of the heap",
+    load: async () => (await import("./view.ts")).view,
+  },
 ];
 
 /** The pseudo-command `help`, for the list of commands. */

@@ -1,5 +1,5 @@
 /** `jit-allocator replay`: runs an allocation trace on this allocator and prints the cost of each phase. */
-import { JitError, type JitAllocatorOptions } from "../index.ts";
+import type { JitAllocatorOptions } from "../index.ts";
 import {
   allocatorFlags,
   allocatorFlagsHelp,
@@ -9,19 +9,13 @@ import {
 } from "./allocator-flags.ts";
 import { readArgs, UsageError } from "./args.ts";
 import type { Command, CommandIo } from "./command.ts";
-import { inputOf, readFile, UnreadableFile } from "./files.ts";
-import {
-  makeReplay,
-  measurePeak,
-  ReplayError,
-  timeRound,
-  type ReplayApi,
-  type ReplayPeak,
-} from "./replay-rounds.ts";
+import { inputOf, readFile } from "./files.ts";
+import { makeReplay, measurePeak, timeRound, type ReplayApi, type ReplayPeak } from "./replay-rounds.ts";
 import { Progress, progressOn } from "./progress.ts";
 import { tableLines } from "./table.ts";
 import { wrap } from "./wrap.ts";
-import { lineOfOperation, readTrace, TraceError, type Trace } from "./trace.ts";
+import { omissionsOf, traceFailure } from "./trace-failures.ts";
+import { readTrace, type Trace } from "./trace.ts";
 
 const help = `Usage: jit-allocator replay TRACE [options]
 
@@ -169,56 +163,12 @@ function table(
   ].join("\n")}\n`;
 }
 
-/** What was left out of a trace. */
-function notesOn({ isCut, lostCount }: Trace): string[] {
-  const notes: string[] = [];
-  if (isCut)
-    notes.push("the last line is not whole, and was left out: the process ended while it was written");
-  if (lostCount > 0) {
-    const what = lostCount === 1 ? "1 operation was" : `${lostCount} operations were`;
-    notes.push(`${what} left out, on allocations that no thread has recorded`);
-  }
-  return notes;
-}
-
-function nameOf({ path }: ReplayRequest): string {
-  return path === "-" ? "standard input" : path;
-}
-
-/** Prints what went wrong: on stderr, or as JSON. @returns the exit code. */
-function explain(error: unknown, bytes: Uint8Array, request: ReplayRequest, io: CommandIo): number {
-  const { path, json } = request;
-  const name = nameOf(request);
-  const say = (message: string): void => {
-    if (json) io.stdout(`${JSON.stringify({ error: { message } })}\n`);
-    else io.stderr(wrap(`jit-allocator replay: ${message}\n`, io.stderrColumns));
-  };
-  if (error instanceof UnreadableFile) {
-    say(error.message);
-    return 1;
-  }
-  if (error instanceof TraceError) {
-    say(`${name}: ${error.message}`);
-    return 1;
-  }
-  if (error instanceof ReplayError && error.cause instanceof JitError) {
-    say(`${name}: line ${lineOfOperation(path, bytes, error.operationIndex)}: ${error.message}`);
-    return 1;
-  }
-  if (error instanceof JitError) {
-    // The constructor threw it: the flags were wrong, or the system gives no memory at all.
-    say(error.message);
-    return error.code === "ERR_INVALID_ARGUMENT" ? 2 : 1;
-  }
-  if (error instanceof Error && "code" in error && error.code === "ERR_BUFFER_TOO_LARGE") {
-    say(`${name}: it unpacks to more bytes than there can be in one buffer`);
-    return 1;
-  }
-  if (error instanceof Error && "code" in error && String(error.code).startsWith("Z_")) {
-    say(`${name}: not a gzip file, though its name says so: ${error.message}`);
-    return 1;
-  }
-  throw error;
+/** Prints what went wrong: on stderr, or as JSON. @returns the exit code. @throws what it does not know */
+function explain(error: unknown, bytes: Uint8Array, { path, json }: ReplayRequest, io: CommandIo): number {
+  const { message, exitCode } = traceFailure(error, path, bytes);
+  if (json) io.stdout(`${JSON.stringify({ error: { message } })}\n`);
+  else io.stderr(wrap(`jit-allocator replay: ${message}\n`, io.stderrColumns));
+  return exitCode;
 }
 
 /** The command. */
@@ -234,8 +184,8 @@ export const replay: Command = {
     try {
       bytes = request.path === "-" ? inputOf("the trace", io) : readFile(request.path);
       const trace = readTrace(request.path, bytes);
-      for (const note of notesOn(trace))
-        io.stderr(wrap(`jit-allocator replay: ${nameOf(request)}: ${note}\n`, io.stderrColumns));
+      for (const note of omissionsOf(trace, request.path))
+        io.stderr(wrap(`jit-allocator replay: ${note}\n`, io.stderrColumns));
       using progress = new Progress(progressOn(io));
       const result = replayTrace(trace, request, progress);
       progress[Symbol.dispose]();

@@ -38,6 +38,14 @@ export interface Trace {
   readonly lostCount: number;
 }
 
+/**
+ * Is told of the comments of a trace.
+ * @param line the whole line
+ * @param operation how many operations come before it
+ * @param slotOf the slot that an id has had last; -1 where it has had none
+ */
+export type CommentListener = (line: string, operation: number, slotOf: (id: number) => number) => void;
+
 /** A line of a trace that cannot be run. */
 export class TraceError extends Error {
   /** The number of the line, from 1. */
@@ -73,6 +81,7 @@ const SLOT_RELEASED = 2;
 /**
  * Reads a trace.
  * @param fileName its ending decides whether `bytes` are gzip (`.gz`) or text; for `-` the bytes themselves decide.
+ * @param onComment is told of each comment, in their order
  * @throws TraceError naming the first line that is malformed, or that uses an id which is not live.
  *
  * @example
@@ -81,8 +90,8 @@ const SLOT_RELEASED = 2;
  * trace.operationCount; // 2
  * ```
  */
-export function readTrace(fileName: string, bytes: Uint8Array): Trace {
-  return new TraceReader(fileText(fileName, bytes)).read();
+export function readTrace(fileName: string, bytes: Uint8Array, onComment?: CommentListener): Trace {
+  return new TraceReader(fileText(fileName, bytes), -1, onComment).read();
 }
 
 /**
@@ -95,7 +104,8 @@ export function lineOfOperation(fileName: string, bytes: Uint8Array, index: numb
   return reader.watchedLine;
 }
 
-function fileText(fileName: string, bytes: Uint8Array): Uint8Array {
+/** The text of a trace, unpacked. */
+export function fileText(fileName: string, bytes: Uint8Array): Uint8Array {
   const isPacked = fileName === "-" ? bytes[0] === 0x1f && bytes[1] === 0x8b : fileName.endsWith(".gz");
   return isPacked ? unpack(bytes) : bytes;
 }
@@ -160,7 +170,10 @@ class TraceReader {
   readonly #watched: number;
   watchedLine = 0;
 
-  constructor(text: Uint8Array, watched = -1) {
+  readonly #onComment: CommentListener | undefined;
+
+  constructor(text: Uint8Array, watched = -1, onComment?: CommentListener) {
+    this.#onComment = onComment;
     this.#isCut = isRecorded(text) && text.at(-1) !== NEWLINE;
     this.#text = this.#isCut ? text.subarray(0, text.lastIndexOf(NEWLINE) + 1) : text;
     this.#watched = watched;
@@ -221,7 +234,7 @@ class TraceReader {
         return;
       case HASH:
         this.#hasThreads ||= startsWith(this.#text, this.#lineStart, THREAD);
-        this.#takeRestOfLine();
+        this.#takeComment();
         return;
       case NEWLINE:
         // An empty line does nothing; text editors leave them.
@@ -358,6 +371,17 @@ class TraceReader {
       throw this.#malformed("something follows the operation");
     }
     this.#at++;
+  }
+
+  #takeComment(): void {
+    const start = this.#lineStart;
+    this.#takeRestOfLine();
+    if (this.#onComment === undefined) return;
+    const { buffer, byteOffset } = this.#text;
+    const line = Buffer.from(buffer, byteOffset + start, this.#at - start)
+      .toString()
+      .trimEnd();
+    this.#onComment(line, this.#operationCount, (id) => this.#slotOf(id, false));
   }
 
   #takeRestOfLine(): Uint8Array {

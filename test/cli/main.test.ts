@@ -15,12 +15,12 @@ test("--help lists every command, on stdout", () => {
     const { status, stdout, stderr } = runCli([flag]);
     assert.equal(status, 0);
     assert.equal(stderr, "");
-    for (const name of ["demo", "doctor", "replay"]) assert.match(stdout, new RegExp(`^  ${name} +\\S`, "m"));
+    for (const name of ["demo", "doctor", "replay", "view"]) assert.match(stdout, new RegExp(`^  ${name} +\\S`, "m"));
   }
 });
 
 test("--help and -h after a command print the command's own, which tells its exit codes", () => {
-  for (const name of ["demo", "doctor", "replay"]) {
+  for (const name of ["demo", "doctor", "replay", "view"]) {
     const { status, stdout, stderr } = runCli([name, "--help"]);
     assert.equal(status, 0);
     assert.equal(stderr, "");
@@ -67,7 +67,7 @@ test("what is unknown is named in one line, and the exit code is 2", () => {
   const cases: readonly (readonly [readonly string[], RegExp])[] = [
     [
       ["bake"],
-      /^jit-allocator: unknown command "bake"; the commands are demo, doctor, replay \(see --help\)\n$/,
+      /^jit-allocator: unknown command "bake"; the commands are demo, doctor, replay, view \(see --help\)\n$/,
     ],
     [["--fast"], /^jit-allocator: unknown option "--fast"; /],
     [["--version", "demo"], /^jit-allocator: unexpected argument "demo" after --version\n$/],
@@ -139,7 +139,7 @@ test("help and version are what --help and --version are", () => {
   assert.deepEqual(runCli(["help"]), runCli(["--help"]));
   assert.deepEqual(runCli(["help", "help"]), runCli(["--help"]));
   assert.deepEqual(runCli(["version"]), runCli(["--version"]));
-  for (const name of ["demo", "doctor", "replay"]) {
+  for (const name of ["demo", "doctor", "replay", "view"]) {
     assert.deepEqual(runCli(["help", name]), runCli([name, "--help"]));
   }
   const unknown = runCli(["help", "nothing"]);

@@ -34,6 +34,8 @@ const AREAS = [
   "cli/demo",
   "cli/doctor",
   "cli/main",
+  "cli/view",
+  "view/serve",
 ];
 
 /** A third and a fifth of what the gate does on its runtime; `npm run test:threads` ends thousands of threads on any. */

@@ -20,6 +20,9 @@ interface Requirement {
 }
 
 const isX64Node = platform.system === "linux" && platform.processor === "x64" && platform.runtime === "node";
+/** The browser in which tests look at pages: Debian's. */
+export const CHROMIUM = "/usr/bin/chromium";
+
 const isWindows = platform.system === "windows";
 
 const requirements = {
@@ -92,6 +95,10 @@ const requirements = {
       platform.runtime === "node" && runs("python3", ["-c", "import pty, os; os.waitstatus_to_exitcode"]),
     reason:
       "it needs a terminal of its own, which Python makes, and this is not Node, or there is no python3",
+  },
+  chromium: {
+    isMet: () => isX64Node && existsSync(CHROMIUM),
+    reason: `it looks at pages in a browser from Node, which is not here, or there is no ${CHROMIUM}`,
   },
   withoutProc: {
     isMet: () => platform.runtime !== "bun",

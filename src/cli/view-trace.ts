@@ -1,0 +1,164 @@
+/** A trace as page data. */
+import type { PageBlock, PageColumns, PageData } from "../view/contract.ts";
+import { NEVER } from "../view/contract.ts";
+import { regionsOf } from "../view/regions.ts";
+import type { TraceNotes } from "./trace-notes.ts";
+import { OperationKind, type Trace } from "./trace.ts";
+import { rounded, type Placement } from "./view-replay.ts";
+
+/** What an allocator has where the trace does not tell. */
+const DEFAULT_GRANULARITY = 64;
+const DEFAULT_BLOCK_SIZE = 65_536;
+
+const REPLAYED =
+  "The trace has no addresses: it was run on a fresh allocator, and the map shows where that one put everything.";
+const RECORDED =
+  "The trace does not say which blocks were mapped: a stretch of memory counts as reserved from its first allocation on.";
+const UNPLACED = "Allocations whose address the trace does not tell are left out.";
+const TOUCHED =
+  "Touched pages are those in which something has been allocated since their block was mapped: no more can be resident.";
+
+/** Where the allocations of a recorded trace were. Blocks are what was in use at some time, in steps of a block's size. */
+export function placeByNotes(trace: Trace, notes: TraceNotes): Placement {
+  const { kinds, sizes, operationCount } = trace;
+  const { granularity = DEFAULT_GRANULARITY, blockSize = DEFAULT_BLOCK_SIZE } = notes;
+  const taken = new Float64Array(operationCount);
+  const blocks = new Map<number, PageBlock>();
+  for (let index = 0; index < operationCount; index++) {
+    const kind = kinds[index];
+    if (kind !== OperationKind.alloc && kind !== OperationKind.shrink) continue;
+    const size = rounded(sizes[index] ?? 0, granularity);
+    taken[index] = size;
+    const address = notes.addresses[index] ?? 0;
+    if (address === 0) continue;
+    for (let rx = address - (address % blockSize); rx < address + size; rx += blockSize) {
+      if (blocks.has(rx)) continue;
+      const name = notes.kinds[(notes.kindOf[index] ?? 0) - 1] ?? "code";
+      blocks.set(rx, { rx, size: blockSize, kind: name, granularity, padding: 0, from: index + 1 });
+    }
+  }
+  return { addresses: notes.addresses, sizes: taken, blocks: [...blocks.values()], granularity };
+}
+
+/** @param isReplayed whether the addresses are those of a replay */
+export function pageOfTrace(
+  title: string,
+  trace: Trace,
+  notes: TraceNotes,
+  placement: Placement,
+  isReplayed: boolean,
+): PageData {
+  const { operationCount, phases } = trace;
+  const { blocks, granularity } = placement;
+  const { cellSize, regions, cellOf } = regionsOf(blocks, granularity);
+  const { columns, leftOut } = columnsOf(trace, notes, placement, cellSize, cellOf);
+  return {
+    header: {
+      schema: "jit-allocator/heap-map@1",
+      source: "trace",
+      title,
+      facts: [
+        ["Operations", operationCount.toLocaleString("en-US")],
+        ["Addresses", isReplayed ? "of a replay" : "recorded"],
+        ["Granularity", `${granularity} bytes`],
+      ],
+      notes: [isReplayed ? REPLAYED : RECORDED, ...(leftOut > 0 ? [UNPLACED] : []), TOUCHED],
+      cellSize,
+      regions,
+      blocks,
+      names: notes.names,
+      kinds: notes.kinds.length === 0 ? ["code"] : notes.kinds,
+      operationCount,
+      phases: phases.map(({ name, start }) => ({ name, at: start })),
+      listings: {},
+    },
+    columns,
+  };
+}
+
+/** The pieces, while they grow in number. */
+class Pieces {
+  readonly start: number[] = [];
+  readonly length: number[] = [];
+  readonly birth: number[] = [];
+  readonly death: number[] = [];
+  /** The operation that allocated it, from 0. */
+  readonly origin: number[] = [];
+  readonly asked: number[] = [];
+
+  add(start: number, length: number, birth: number, origin: number, asked: number): number {
+    this.start.push(start);
+    this.length.push(length);
+    this.birth.push(birth);
+    this.death.push(NEVER);
+    this.origin.push(origin);
+    return this.asked.push(asked) - 1;
+  }
+}
+
+function columnsOf(
+  { kinds, slots, sizes, slotCount, operationCount }: Trace,
+  notes: TraceNotes,
+  placement: Placement,
+  cellSize: number,
+  cellOf: (address: number) => number,
+): { readonly columns: PageColumns; readonly leftOut: number } {
+  const pieces = new Pieces();
+  /** The piece of each slot, plus 1; 0 = none. */
+  const pieceOf = new Int32Array(slotCount);
+  let leftOut = 0;
+  const end = (slot: number, time: number): number => {
+    const piece = (pieceOf[slot] ?? 0) - 1;
+    if (piece >= 0) pieces.death[piece] = time;
+    pieceOf[slot] = 0;
+    return piece;
+  };
+  for (let index = 0; index < operationCount; index++) {
+    const slot = slots[index] ?? 0;
+    const time = index + 1;
+    const cells = Math.max(1, Math.ceil((placement.sizes[index] ?? 0) / cellSize));
+    const asked = sizes[index] ?? 0;
+    switch (kinds[index]) {
+      case OperationKind.alloc: {
+        const address = placement.addresses[index] ?? 0;
+        if (address === 0) {
+          pieceOf[slot] = 0;
+          leftOut++;
+        } else pieceOf[slot] = pieces.add(cellOf(address), cells, time, index, asked) + 1;
+        break;
+      }
+      case OperationKind.release:
+        end(slot, time);
+        break;
+      case OperationKind.shrink: {
+        const piece = end(slot, time);
+        if (piece < 0 || asked === 0) break;
+        const start = pieces.start[piece] ?? 0;
+        pieceOf[slot] = pieces.add(start, cells, time, pieces.origin[piece] ?? 0, asked) + 1;
+        break;
+      }
+      default:
+    }
+  }
+  const { origin } = pieces;
+  const ofOrigin = (values: ArrayLike<number>): number[] => origin.map((operation) => values[operation] ?? 0);
+  const count = origin.length;
+  const columns = {
+    start: Uint32Array.from(pieces.start),
+    length: Uint32Array.from(pieces.length),
+    birth: Uint32Array.from(pieces.birth),
+    death: Uint32Array.from(pieces.death),
+    asked: Uint32Array.from(pieces.asked),
+    name: Uint32Array.from(ofOrigin(notes.nameOf)),
+    kind: Uint8Array.from(ofOrigin(notes.kindOf), (kind) => Math.max(0, kind - 1)),
+    thread: Uint32Array.from(ofOrigin(notes.threadOf)),
+    order: Uint32Array.from(origin, (operation) => operation + 1),
+    retired: new Uint8Array(count),
+    codeStart: new Uint32Array(count),
+    codeLength: new Uint32Array(count),
+    code: new Uint8Array(0),
+    timeAt: Uint32Array.from(notes.timeAt),
+    timeUs: Uint32Array.from(notes.timeUs),
+  };
+  return { columns, leftOut };
+}

@@ -1,0 +1,222 @@
+/** The heap map of a running program: for whoever has the address, and nobody else; quiet while nobody looks. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { request, type IncomingMessage } from "node:http";
+import { after, describe, test } from "node:test";
+import { JitAllocator } from "../../src/index.ts";
+import { serveHeapMap, type HeapMapServer, type SnapshotSource } from "../../src/view/serve.ts";
+import { SimulatedMemory } from "../../src/vm/simulated.ts";
+import { throwsJitError, wrong } from "../support/expectations.ts";
+import { dataOfPage, unpackPage } from "../support/heap-page.ts";
+
+const allocator = new JitAllocator({}, new SimulatedMemory());
+allocator.alloc(64, { name: "first" });
+
+const servers: HeapMapServer[] = [];
+after(() => servers.forEach((server) => server.close()));
+
+async function serve(...args: Parameters<typeof serveHeapMap>): Promise<HeapMapServer> {
+  const server = await serveHeapMap(...args);
+  servers.push(server);
+  return server;
+}
+
+async function ask(
+  url: string | URL,
+  headers: Record<string, string> = {},
+  method = "GET",
+): Promise<IncomingMessage> {
+  const asked = request(url, { headers, method, agent: false });
+  asked.end();
+  const [response] = (await once(asked, "response")) as [IncomingMessage];
+  return response;
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  let text = "";
+  for await (const chunk of response) text += String(chunk);
+  return text;
+}
+
+interface EventMessage {
+  readonly event: string;
+  readonly data: string;
+}
+
+/** The messages of the page's events. */
+async function* messages(response: IncomingMessage): AsyncGenerator<EventMessage, undefined> {
+  let text = "";
+  for await (const chunk of response) {
+    text += String(chunk);
+    for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
+      const [, event = "message", data = ""] =
+        /^(?:event: (.*)\n)?data: (.*)$/.exec(text.slice(0, end)) ?? [];
+      text = text.slice(end + 2);
+      yield { event, data };
+    }
+  }
+  return undefined;
+}
+
+function withPath(url: string, pathname: string): URL {
+  const changed = new URL(url);
+  changed.pathname = pathname;
+  return changed;
+}
+
+describe("the server of the heap map", () => {
+  test("sends a page with the heap to whoever has the whole address", async () => {
+    const { url } = await serve(allocator, { title: "mine" });
+    assert.match(url, /^http:\/\/127\.0\.0\.1:\d+\/\?token=[\w-]{32}$/);
+    const response = await ask(url);
+    assert.equal(response.statusCode, 200);
+    assert.equal(response.headers["cache-control"], "no-store");
+    assert.equal(response.headers["access-control-allow-origin"], undefined);
+    const { header } = dataOfPage(await textOf(response));
+    assert.equal(header.title, "mine");
+    assert.deepEqual(header.names, ["first"]);
+  });
+
+  test("refuses without the token, with another, and by another host's name", async () => {
+    const { url } = await serve(allocator);
+    const { port } = new URL(url);
+    const origin = `http://127.0.0.1:${port}`;
+    for (const address of [`${origin}/`, `${url.slice(0, -1)}!`, `${url}x`, `${origin}/events`]) {
+      assert.equal((await ask(address)).statusCode, 403, address);
+    }
+    for (const host of [
+      "evil.example",
+      `evil.example:${port}`,
+      "127.0.0.1",
+      `127.0.0.1:${Number(port) + 1}`,
+    ]) {
+      assert.equal((await ask(url, { host })).statusCode, 403, host);
+    }
+    assert.equal((await ask(url, { host: `localhost:${port}` })).statusCode, 200);
+    assert.equal((await ask(withPath(url, "/other"))).statusCode, 404);
+    assert.equal((await ask(url, {}, "POST")).statusCode, 405);
+  });
+
+  test("tells an open page what has changed, and once", async () => {
+    const own = new JitAllocator({}, new SimulatedMemory());
+    own.alloc(64, { name: "one" });
+    const { url } = await serve(own);
+    const response = await ask(withPath(url, "/events"));
+    assert.equal(response.headers["content-type"], "text/event-stream");
+    const events = messages(response);
+    const next = async (): Promise<readonly string[]> => {
+      const { value } = await events.next();
+      return unpackPage(value?.data ?? "").header.names;
+    };
+    assert.deepEqual(await next(), ["one"]);
+    const span = own.alloc(64, { name: "two" });
+    assert.deepEqual(await next(), ["one", "two"]);
+    span.release();
+    assert.deepEqual(await next(), ["one"]);
+    response.destroy();
+  });
+
+  test("looks at the heap only while a page is open", async (t) => {
+    /** The look that is due next: the clock is ours. */
+    let due = (): void => undefined;
+    const { setTimeout: given } = globalThis;
+    t.after(() => (globalThis.setTimeout = given));
+    globalThis.setTimeout = Object.assign(
+      (act: () => void) => ((due = act), given(() => undefined, 0)),
+      given,
+    );
+    let looks = 0;
+    const source: SnapshotSource = {
+      snapshot: (options) => {
+        looks++;
+        return allocator.snapshot(options);
+      },
+    };
+    const { url } = await serve(source);
+    assert.equal(looks, 0);
+    const response = await ask(withPath(url, "/events"));
+    due();
+    due();
+    assert.equal(looks, 3);
+    response.destroy();
+    // Until the server has heard of it.
+    for (let before = 0; before !== looks;) {
+      await new Promise((resolve) => setImmediate(resolve));
+      before = looks;
+      due();
+    }
+  });
+
+  test("says so where the heap cannot be looked at, and goes on", async () => {
+    let isBroken = true;
+    const source: SnapshotSource = {
+      snapshot: (options) => {
+        if (isBroken) throw new Error("not now");
+        return allocator.snapshot(options);
+      },
+    };
+    const { url } = await serve(source);
+    const page = await ask(url);
+    assert.equal(page.statusCode, 500);
+    assert.match(await textOf(page), /not now/);
+    const response = await ask(withPath(url, "/events"));
+    const events = messages(response);
+    assert.deepEqual((await events.next()).value, { event: "failed", data: '"not now"' });
+    isBroken = false;
+    let event = (await events.next()).value;
+    while (event?.event === "failed") event = (await events.next()).value;
+    assert.deepEqual(unpackPage(event?.data ?? "").header.names, ["first"]);
+    response.destroy();
+  });
+
+  test("ends with close, and at the end of a using block", async () => {
+    const server = await serve(allocator);
+    const response = await ask(withPath(server.url, "/events"));
+    server.close();
+    server.close();
+    await textOf(response).catch(() => "");
+    await assert.rejects(ask(server.url));
+    const urlOfEnded = async (): Promise<string> => {
+      using scoped = await serve(allocator);
+      return scoped.url;
+    };
+    await assert.rejects(ask(await urlOfEnded()));
+  });
+
+  test("refuses what it cannot serve, and a port that is in use", async () => {
+    const nothing: unknown = {};
+    for (const source of [undefined, null, 1, nothing]) {
+      await assert.rejects(serve(wrong(source)), (error) => throwsOf(error, /JitAllocator/));
+    }
+    for (const port of [-1, 65_536, 0.5, wrong<number>("80")]) {
+      await assert.rejects(serve(allocator, { port }), (error) => throwsOf(error, /port/));
+    }
+    const { port } = new URL((await serve(allocator)).url);
+    await assert.rejects(serve(allocator, { port: Number(port) }), (error) =>
+      throwsOf(error, new RegExp(`port ${port}: EADDRINUSE`)),
+    );
+  });
+
+  test("does not keep a program running, unless it is asked to", () => {
+    const run = (options: string, andThen: string): number | null => {
+      const module = new URL("../../src/view/serve.js", import.meta.url).href;
+      const source = `
+        import { serveHeapMap } from ${JSON.stringify(module)};
+        await serveHeapMap({ snapshot() {} }, ${options});
+        ${andThen}`;
+      return spawnSync(process.execPath, ["--input-type=module", "-e", source]).status;
+    };
+    assert.equal(run("{}", ""), 0);
+    // A timer that keeps nothing running is heard of only where something else does.
+    assert.equal(run("{ keepAlive: true }", "setTimeout(() => process.exit(7), 50).unref();"), 7);
+  });
+});
+
+function throwsOf(error: unknown, message: RegExp): boolean {
+  throwsJitError("ERR_INVALID_ARGUMENT", () => {
+    throw error;
+  });
+  assert.match(String(error), message);
+  return true;
+}
