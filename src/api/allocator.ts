@@ -14,7 +14,7 @@ import { SharingThreads } from "./sharing-threads.ts";
 import { lookedUpBy } from "./interior.ts";
 import { isOptionOn, memoryFor, resolveOptions } from "../engine/options.ts";
 import type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "../engine/options.ts";
-import { allocCode } from "../engine/operations.ts";
+import type { AllocatorOperations } from "../engine/operations.ts";
 import { reaches } from "../engine/reach.ts";
 import { checkDetail, checkResetPolicy, unsharedCannotDetach } from "../engine/refusals.ts";
 import { attachEngine, handleOf, shareEngine, type SharedAllocator } from "../sharing/handle.ts";
@@ -29,6 +29,9 @@ import type { BlockInfo, Statistics } from "../engine/statistics.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
 import { memoryOr } from "../vm/select.ts";
 import { WriteScope, checkPolicy, writeByCallback } from "../engine/write-scope.ts";
+
+/** The inside of an allocator. Set by the class below: nothing else can reach its private fields. */
+let operationsOf: (allocator: JitAllocator) => AllocatorOperations;
 
 /**
  * Allocates executable memory: asmjit's JitAllocator. Allocations are multiples of the granularity, cut from large mapped
@@ -53,6 +56,10 @@ export class JitAllocator extends SharingThreads implements Disposable {
     if (this.#options.maxReservedSize !== maxReservedSize)
       this.#options = Object.freeze({ ...this.#options, maxReservedSize });
     return this.#options;
+  }
+
+  static {
+    operationsOf = (allocator) => allocator.#engine;
   }
 
   #options: Readonly<ResolvedJitAllocatorOptions>;
@@ -175,11 +182,6 @@ export class JitAllocator extends SharingThreads implements Disposable {
    */
   alloc(size: number, info?: SpanInfo): Span {
     return info === undefined ? this.#engine.alloc(size) : allocAs(this.#engine, size, info);
-  }
-
-  /** @internal */
-  [allocCode](code: Uint8Array, size: number, mustSucceed: boolean): Span {
-    return this.#engine.allocCode(code, size, mustSucceed);
   }
 
   /**
@@ -400,4 +402,9 @@ export class JitAllocator extends SharingThreads implements Disposable {
     if (this.#isAttached) this.detach();
     else this.dispose();
   }
+}
+
+/** Adds code as {@link AllocatorOperations.allocCode} does, for JitRuntime. */
+export function addCode(allocator: JitAllocator, code: Uint8Array, size: number, mustSucceed: boolean): Span {
+  return operationsOf(allocator).allocCode(code, size, mustSucceed);
 }

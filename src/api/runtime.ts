@@ -1,6 +1,6 @@
 import { AddedCode } from "./added-code.ts";
 import type { Added } from "./added-code.ts";
-import { JitAllocator } from "./allocator.ts";
+import { addCode, JitAllocator } from "./allocator.ts";
 import { checkName } from "./span-info.ts";
 import { announceCode, isAnnouncing, roomBehindCode } from "../insight/announce.ts";
 import { codeSymbols, nameCode, setCodeSymbols } from "../insight/code-names.ts";
@@ -11,7 +11,6 @@ import { formatCount, inspectCustom } from "../base/inspect.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
 import { isUint8Array, lengthOfBytes } from "../base/intrinsics.ts";
-import { allocCode } from "../engine/operations.ts";
 import type { JitAllocatorOptions } from "../engine/options.ts";
 import { checkMustSucceed, isIndex, refuseValue } from "../engine/refusals.ts";
 import { spanAccess } from "../engine/span.ts";
@@ -122,7 +121,7 @@ export class JitRuntime implements Disposable {
     const sizeBytes = lengthOfBytes(codeOrSize);
     const info = infoOrEmit === undefined ? NO_INFO : readInfo(infoOrEmit, sizeBytes);
     this.#checkOpen();
-    const span = this.allocator[allocCode](codeOrSize, sizeBytes + roomBehind(sizeBytes), info.mustSucceed);
+    const span = addCode(this.allocator, codeOrSize, sizeBytes + roomBehind(sizeBytes), info.mustSucceed);
     return this.#publish(span, sizeBytes, info, codeOrSize);
   }
 

@@ -57,7 +57,9 @@ ${booleanOptions.map((option) => `  --${flagName(option)}, --no-${flagName(optio
   --fill-pattern N         32 bits, for example 0xCCCCCCCC
   --max-reserved-size N    bytes; K, M and G are understood
   --near N                 an address that calls from the code are to reach
-  --reserve-for-must-succeed N  bytes that are mapped ahead, and that a replay does not use; K, M and G are understood`;
+  --reserve-for-must-succeed N
+                           bytes that are mapped ahead and that a replay does not
+                           use; K, M and G are understood`;
 
 /**
  * The allocator's options that the parsed flags ask for; options without a flag are left out. The allocator itself checks

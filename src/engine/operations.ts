@@ -9,9 +9,6 @@ import type { Span } from "./span.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";
 import type { WriteScopeOwner } from "./write-scope.ts";
 
-/** The operation of an allocator that `JitRuntime.add` calls: {@link AllocatorOperations.allocCode}. */
-export const allocCode = Symbol("allocCode");
-
 /** {@link AllocatorOperations.allocCode} by other operations, each of which checks by itself. */
 export function allocAndWrite(
   operations: AllocatorOperations,
