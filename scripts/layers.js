@@ -17,12 +17,13 @@ import path from "node:path";
 export const rooms = [
   {
     name: "cli",
-    job: "thin commands over the public entry: demo, doctor, replay, view",
+    job: "thin commands over the public entry: demo, doctor, replay, top, view",
     // `doctor` imports from below the public entry, because it reports on those rooms.
     imports: [
       "index.ts",
       "view/",
       "insight/snapshot-format.ts",
+      "insight/numbered-name.ts",
       "vm/select.ts",
       "vm/contract.ts",
       "vm/attempts.ts",
@@ -64,6 +65,7 @@ export const rooms = [
       "base/",
       "node:fs",
       "node:os",
+      "node:net",
       "node:zlib",
     ],
   },

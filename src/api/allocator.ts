@@ -1,6 +1,7 @@
 import { inspectAllocator } from "../insight/inspection.ts";
 import { handOver, nameVeneer, nameWritten } from "../insight/naming.ts";
 import { recordByEnvironment, stopRecording } from "../insight/recording.ts";
+import { viewByEnvironment } from "../insight/view-server.ts";
 import { allocAs, nameIn } from "./span-info.ts";
 import type { SpanInfo } from "./span-info.ts";
 import { Engine } from "../engine/engine.ts";
@@ -82,6 +83,7 @@ export class JitAllocator extends SharingThreads implements Disposable {
     this.#engine = attached ?? new Engine(this.#options, memory);
     this.#isAttached = attached !== undefined;
     recordByEnvironment(this.#engine);
+    if (!this.#isAttached) viewByEnvironment(this.#operations);
   }
 
   /**

@@ -22,12 +22,12 @@ const MAP_FRAME = 2;
 /** The most lines of a map, where they have their full width; in larger blocks a character stands for several granules. */
 const MAP_HEIGHT = 16;
 
-const FREE = "·";
-const USED = "█";
+export const FREE = "·";
+export const USED = "█";
 /** Half a cell, so that a gap shows where one allocation ends and the next begins. */
-const USED_LAST = "▌";
+export const USED_LAST = "▌";
 /** Several granules of which some are used. */
-const MIXED = "▒";
+export const MIXED = "▒";
 
 /** The legend of the characters: in one line, or one line each where that is too long. */
 export function blockMapLegend(columns?: number): string {

@@ -19,6 +19,20 @@ export interface CommandIo {
   readonly color: boolean;
   /** True where stderr shows colour, for commands whose report goes there; absent: no colour. */
   readonly stderrColor?: boolean;
+  /** Present where standard input and stdout are one. */
+  readonly terminal?: InteractiveTerminal | undefined;
+}
+
+/** A terminal that a command may take for itself. */
+export interface InteractiveTerminal {
+  readonly columns: number;
+  readonly rows: number;
+  write(text: string): void;
+  /**
+   * Takes the whole terminal: keys come one by one, and what was on it comes back at the end. Returns what ends that;
+   * whatever else ends the process does it too.
+   */
+  take(onKey: (key: string) => void, onResize: () => void): () => void;
 }
 
 /** A subcommand of `jit-allocator`. */

@@ -4,6 +4,7 @@ import type { JitError } from "../index.ts";
 import { UsageError } from "./args.ts";
 import type { Command, CommandIo } from "./command.ts";
 import { readStandardInput } from "./files.ts";
+import { terminalOf } from "./screen.ts";
 import { tableLines } from "./table.ts";
 import { columnsOf, showsColor } from "./terminal.ts";
 import { describeVersions, versions } from "./version.ts";
@@ -32,6 +33,11 @@ const commands: readonly CommandEntry[] = [
     name: "replay",
     summary: "run an allocation trace and print what each phase costs",
     load: async () => (await import("./replay.ts")).replay,
+  },
+  {
+    name: "top",
+    summary: "look into the heap of a running program, in the terminal",
+    load: async () => (await import("./top.ts")).top,
   },
   {
     name: "view",
@@ -135,4 +141,5 @@ process.exitCode = await main(process.argv.slice(2), {
   isStderrTerminal: process.stderr.isTTY,
   color: showsColor(process.stdout),
   stderrColor: showsColor(process.stderr),
+  terminal: terminalOf(process.stdin, process.stdout),
 });

@@ -10,6 +10,7 @@ import { spanAccess } from "../engine/span.ts";
 import type { Span } from "../engine/span.ts";
 import { SharedEngine } from "../sharing/shared-engine.ts";
 import { tellNames } from "./code-names.ts";
+import { numberedName } from "./numbered-name.ts";
 import { now, Recorder as TraceRecorder } from "./recorder.ts";
 import { readOrigin, traceHeader, type TraceOrigin } from "./trace-format.ts";
 import { isBeingWritten, readStart, TraceFile, type TraceSink } from "./trace-sink.ts";
@@ -134,19 +135,13 @@ export function recordByEnvironment(operations: Operations): void {
 /** Records into the file of that name, or where another allocator is recorded into it, into that name with a number. */
 function recordIntoFree(operations: Operations, path: string): void {
   for (let number = 1; ; number++) {
-    const candidate = number === 1 ? path : numbered(path, number);
+    const candidate = numberedName(path, number);
     const origin = readOrigin(readStart(candidate));
     const isOurs = isOf(operations, origin);
     if (!isOurs && origin !== undefined && (origin.pid === process.pid || isRunning(origin.pid))) continue;
     startFile(operations, candidate, isOurs ? origin : undefined);
     return;
   }
-}
-
-/** `app.trace.gz` with the number 2: `app-2.trace.gz`. */
-function numbered(path: string, number: number): string {
-  const [, stem = path, ending = ""] = /^(.*?[^/\\])((?:\.[^./\\]+)?(?:\.gz)?)$/s.exec(path) ?? [];
-  return `${stem}-${number}${ending}`;
 }
 
 /** Whether a trace is that of a shared allocator which other threads record already. */

@@ -67,7 +67,7 @@ test("what is unknown is named in one line, and the exit code is 2", () => {
   const cases: readonly (readonly [readonly string[], RegExp])[] = [
     [
       ["bake"],
-      /^jit-allocator: unknown command "bake"; the commands are demo, doctor, replay, view \(see --help\)\n$/,
+      /^jit-allocator: unknown command "bake"; the commands are demo, doctor, replay, top, view \(see --help\)\n$/,
     ],
     [["--fast"], /^jit-allocator: unknown option "--fast"; /],
     [["--version", "demo"], /^jit-allocator: unexpected argument "demo" after --version\n$/],

@@ -86,6 +86,12 @@ const requirements = {
     isMet: () => isX64Node && existsSync(CHROMIUM),
     reason: `it looks at pages in a browser from Node, which is not here, or there is no ${CHROMIUM}`,
   },
+  pseudoTerminal: {
+    isMet: () =>
+      platform.runtime === "node" && runs("python3", ["-c", "import pty, os; os.waitstatus_to_exitcode"]),
+    reason:
+      "it needs a terminal of its own, which Python makes, and this is not Node, or there is no python3",
+  },
   withoutProc: {
     isMet: () => platform.runtime !== "bun",
     reason: "Bun 1.4 does not start where there is no /proc",

@@ -1,0 +1,145 @@
+/**
+ * Lets `jit-allocator top` look into a running program: where the environment says so (JIT_ALLOCATOR_VIEW), each allocator
+ * listens on a Unix socket, and answers each line with a snapshot in one line of JSON. Nothing is made until somebody asks.
+ */
+import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+import { isGranted } from "../base/platform.ts";
+import type { AllocatorOperations } from "../engine/operations.ts";
+import { requireModule } from "../ffi/require.ts";
+import { numberedName } from "./numbered-name.ts";
+import { takeSnapshot } from "./snapshot.ts";
+
+const VARIABLE = "JIT_ALLOCATOR_VIEW";
+
+/** Only the user may connect. */
+const OWNER_ONLY = 0o600;
+
+/** The part of node:net that is used here. */
+interface Net {
+  readonly createServer: (connected: (socket: Socket) => void) => Server;
+  readonly connect: (path: string) => Socket;
+}
+
+interface Emitter {
+  once(event: string, told: (error: NodeJS.ErrnoException) => void): unknown;
+}
+
+interface Socket extends Emitter {
+  setEncoding(encoding: "utf8"): unknown;
+  on(event: string, told: (text: string) => void): unknown;
+  write(text: string): boolean;
+  destroy(): unknown;
+  unref(): unknown;
+}
+
+interface Server extends Emitter {
+  listen(path: string): unknown;
+  close(): unknown;
+  unref(): unknown;
+}
+
+/** The path that the environment names. Null: it has not been asked yet. */
+let variable: string | undefined | null = null;
+
+/** The sockets of this thread, which are removed at its end. */
+const sockets = new Set<string>();
+
+/**
+ * Serves snapshots of an allocator that has just been made, if the environment says so. What fails is a warning: the program
+ * has not asked for it.
+ * @param operations those of now: an allocator that becomes shared has others from then on
+ */
+export function viewByEnvironment(operations: () => AllocatorOperations): void {
+  if (variable === null)
+    variable = isGranted({ name: "env", variable: VARIABLE }) ? process.env[VARIABLE] : undefined;
+  if (variable === undefined || variable === "") return;
+  try {
+    serve(requireModule("node:net") as Net, operations, variable, 1);
+  } catch (error) {
+    warn(error);
+  }
+}
+
+/** Listens at the path, or where somebody else does that, at the path with a number. */
+function serve(net: Net, operations: () => AllocatorOperations, first: string, number: number): void {
+  const path = numberedName(first, number);
+  const server = net.createServer((socket) => answer(socket, operations));
+  server.unref();
+  server.once("error", (error) => {
+    if (error.code !== "EADDRINUSE") warn(error);
+    else
+      whenKnown(net, path, (isServed) => {
+        if (isServed) serve(net, operations, first, number + 1);
+        else if (removeSocket(path)) serve(net, operations, first, number);
+        else warn(new Error(`${path} is there already, and is no socket`));
+      });
+  });
+  server.once("listening", () => {
+    chmodSync(path, OWNER_ONLY);
+    if (sockets.size === 0) process.once("exit", () => sockets.forEach(removeSocket));
+    sockets.add(path);
+    const stop = {
+      ended: (_rx: number | undefined, how?: "reset" | "dispose"): void => {
+        if (how !== "dispose") return;
+        server.close();
+        removeSocket(path);
+        sockets.delete(path);
+        operations().unobserve(stop);
+      },
+    };
+    operations().observe(stop);
+  });
+  server.listen(path);
+}
+
+/** Whether somebody listens there; it is told later. */
+function whenKnown(net: Net, path: string, told: (isServed: boolean) => void): void {
+  const socket = net.connect(path);
+  socket.unref();
+  socket.once("connect", () => {
+    socket.destroy();
+    told(true);
+  });
+  socket.once("error", () => told(false));
+}
+
+function answer(socket: Socket, operations: () => AllocatorOperations): void {
+  // Whoever looks keeps no program running.
+  socket.unref();
+  socket.setEncoding("utf8");
+  let isAsked = false;
+  socket.on("data", (text) => {
+    // Several questions that wait have one answer.
+    if (!text.includes("\n") || isAsked) return;
+    isAsked = true;
+    setImmediate(() => {
+      isAsked = false;
+      socket.write(`${describe(operations())}\n`);
+    });
+  });
+  socket.on("error", () => socket.destroy());
+}
+
+function describe(operations: AllocatorOperations): string {
+  try {
+    return JSON.stringify(takeSnapshot(operations, false));
+  } catch (error) {
+    return JSON.stringify({ error: { message: error instanceof Error ? error.message : String(error) } });
+  }
+}
+
+/** Removes a socket. Returns false where it is none, or cannot be removed. */
+function removeSocket(path: string): boolean {
+  try {
+    if (!lstatSync(path).isSocket()) return false;
+    unlinkSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function warn(error: unknown): void {
+  const message = error instanceof Error ? error.message : String(error);
+  process.emitWarning(`The heap cannot be viewed: ${message}`, { code: VARIABLE });
+}
