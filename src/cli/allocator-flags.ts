@@ -58,8 +58,8 @@ ${booleanOptions.map((option) => `  --${flagName(option)}, --no-${flagName(optio
   --max-reserved-size N    bytes; K, M and G are understood
   --near N                 an address that calls from the code are to reach
   --reserve-for-must-succeed N
-                           bytes that are mapped ahead and that a replay does not
-                           use; K, M and G are understood`;
+                           bytes mapped ahead, which a replay does not use; K,
+                           M and G are understood`;
 
 /**
  * The allocator's options that the parsed flags ask for; options without a flag are left out. The allocator itself checks
