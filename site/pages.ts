@@ -36,6 +36,7 @@ const parts: readonly Part[] = [
       "docs/guides/debugging.md",
       "docs/guides/profiling.md",
       "docs/guides/watching.md",
+      "docs/guides/recording.md",
       "docs/guides/bundling.md",
       "docs/guides/from-asmjit.md",
       "docs/query-example.md",
