@@ -1311,8 +1311,8 @@ export const plantedFaults = [
   },
   {
     name: "listeners lost when the allocator is shared",
-    file: "src/sharing/shared-engine.ts",
-    find: "    this.#pressure = this.engine.pressure;\n",
+    file: "src/sharing/shared-pressure.ts",
+    find: "    this.watch = this.#engine.pressure;\n",
     replace: "",
     tests: ["semantics/pressure"],
   },
@@ -1325,7 +1325,7 @@ export const plantedFaults = [
   },
   {
     name: "the reserve given up for other code",
-    file: "src/engine/block-memory.ts",
+    file: "src/engine/new-room.ts",
     find: "empty === 0 || core.isReserve(empty)",
     replace: "empty === 0",
     tests: ["semantics/reserve"],

@@ -1,8 +1,6 @@
 /** Maps and unmaps blocks, and keeps the object through which the bytes of each mapped block are reached. */
 import { tell, type DiagnosticBlock } from "../base/diagnostics.ts";
 import { admitSpans, clearBlock, ledgerOf } from "../core/blocks.ts";
-import { allocFromAnyHole } from "../core/holes.ts";
-import { planBlock } from "../core/plan.ts";
 import { addBlock, removeBlock } from "../core/run-index.ts";
 import { totalUsedBytes } from "../core/survey.ts";
 import type { Core } from "../core/core.ts";
@@ -11,8 +9,7 @@ import type { BlockRegister, PeakRecord, SharedRecords, SpanOwner } from "./cont
 import { kindName } from "./kinds.ts";
 import { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
-import { JitError } from "../base/errors.ts";
-import { outOfLimit, outOfMetadata } from "./refusals.ts";
+import { outOfMetadata } from "./refusals.ts";
 import { needMuchStack } from "../base/stack.ts";
 import type { DualMapping, MappingJournal, VirtualMemory } from "../vm/contract.ts";
 
@@ -26,8 +23,6 @@ const FILLED_AT_ONCE_BYTES = 2 ** 30;
 export class BlockMemory {
   /** Where the memory of the blocks comes from. */
   readonly source: BlockSource;
-  /** Frees what was retired and that nobody can be running any more; returns true where that was something. */
-  reclaim: (() => boolean) | undefined;
   /** The most that was seen. */
   peaks: PeakRecord = { usedSize: 0, reservedSize: 0 };
   #owner: SpanOwner;
@@ -130,57 +125,6 @@ export class BlockMemory {
   }
 
   /**
-   * Takes room for `count` granules in a new block; where none can be mapped, in any hole that fits. Returns true where a
-   * block was mapped.
-   */
-  makeRoom(pool: number, count: number, size: number): boolean {
-    needMuchStack();
-    const core = this.#core;
-    this.notePeak();
-    if (this.reclaim?.() === true && core.alloc(pool, count)) return false;
-    return this.withReserve(size, () => this.#makeRoom(pool, count, size));
-  }
-
-  #makeRoom(pool: number, count: number, size: number): boolean {
-    const core = this.#core;
-    const smallest = planBlock(core, pool, count, true);
-    if (smallest === 0) {
-      if (allocFromAnyHole(core, pool, count)) return false;
-      this.addInPlaceOfEmpty(pool, count, size);
-    } else {
-      const natural = planBlock(core, pool, count, false);
-      try {
-        this.add(pool, natural, size);
-      } catch (error) {
-        // Where the system has no room for a block of the natural size, two things are left to try: holes that are not
-        // sure to be long enough, and a block just large enough for this request.
-        const isShort = error instanceof JitError && error.code === "ERR_OUT_OF_MEMORY";
-        if (isShort && allocFromAnyHole(core, pool, count)) return false;
-        if (!isShort || smallest === natural) throw error;
-        this.add(pool, smallest, size);
-      }
-    }
-    return core.alloc(pool, count);
-  }
-
-  /**
-   * Maps the reserve, if there is to be one and is none yet, and then allocates. If that fails, the reserve goes again.
-   * @param size bytes of the request, for messages
-   */
-  withReserve(size: number, allocate: () => boolean): boolean {
-    const core = this.#core;
-    const pool = core.reservePool;
-    if (pool === -1 || core.oldestBlock(pool) !== 0) return allocate();
-    this.add(pool, this.#options.reserveForMustSucceed, size);
-    try {
-      return allocate();
-    } catch (error) {
-      this.remove(this.at(core.oldestBlock(pool)));
-      throw error;
-    }
-  }
-
-  /**
    * Maps a block and adds it to its pool. `size` is the request that needs it, in bytes, for messages. The empty blocks of
    * `inPlaceOf` are removed once it is mapped: if the system has no room for it, nothing has changed. Where one of them
    * cannot be removed, new blocks replace those that are gone.
@@ -239,28 +183,6 @@ export class BlockMemory {
 
   #addAll(gone: readonly { readonly pool: number; readonly sizeBytes: number }[]): void {
     for (const { pool, sizeBytes } of gone) this.#addEmpty(pool, sizeBytes);
-  }
-
-  /**
-   * Adds a block where `maxReservedSize` leaves no room. The empty blocks that are kept count as reserved, and a new one of
-   * `count` granules or more takes the place of as many as it needs.
-   */
-  addInPlaceOfEmpty(pool: number, count: number, size: number): void {
-    const core = this.#core;
-    const { maxReservedSize, reserveForMustSucceed } = this.#options;
-    const replaced: MappedBlock[] = [];
-    let room = 0;
-    let planned = 0;
-    for (let index = 0; index < core.poolCount && planned === 0; index++) {
-      const empty = core.emptyBlock(index);
-      if (empty === 0 || core.isReserve(empty)) continue;
-      const mapped = this.at(empty);
-      replaced.push(mapped);
-      room += mapped.sizeBytes;
-      planned = planBlock(core, pool, count, true, room);
-    }
-    if (planned === 0) throw outOfLimit(size, core.reservedBytes, maxReservedSize, reserveForMustSucceed);
-    this.add(pool, planned, size, replaced);
   }
 
   /** Adds an empty block for the pool to keep. Does nothing where it cannot be mapped: nothing depends on it. */

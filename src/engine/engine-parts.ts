@@ -15,6 +15,7 @@ import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { OwnLimbo } from "./own-limbo.ts";
 import { measurePressure, PressureWatch } from "./pressure.ts";
 import type { PressureListener } from "./pressure.ts";
+import { NewRoom } from "./new-room.ts";
 import { SpanBytes } from "./span-bytes.ts";
 import { SpanIdentity } from "./span-identity.ts";
 import { spanAccess } from "./span.ts";
@@ -31,6 +32,7 @@ const { block: blockOf } = spanAccess;
 export abstract class EngineParts implements SpanOwner {
   readonly core: Core;
   readonly blocks: BlockMemory;
+  readonly room: NewRoom;
   readonly trims: BlockTrims;
   readonly isExecutable: boolean;
   readonly options: Readonly<ResolvedJitAllocatorOptions>;
@@ -60,6 +62,7 @@ export abstract class EngineParts implements SpanOwner {
     this.tagName = shared?.tagName ?? uniqueName();
     this.core = makeCore(options, shared?.buffer);
     this.blocks = new BlockMemory(this, this.core, memory, options, this.tagName);
+    this.room = new NewRoom(this.core, this.blocks, options);
     this.trims = new BlockTrims(this.core, this.blocks, memory);
     this.limbo = this.own = new OwnLimbo(
       this.core,

@@ -156,7 +156,7 @@ export class Engine extends EngineParts implements AllocatorOperations {
       return this.#place(size);
     } catch (error) {
       if (!refusals.isShortage(error)) throw error;
-      return this.blocks.withReserve(size, () => this.#takeReserve(size, error));
+      return this.room.withReserve(size, () => this.#takeReserve(size, error));
     }
   }
 
@@ -218,7 +218,7 @@ export class Engine extends EngineParts implements AllocatorOperations {
       count >>>= pool;
     }
     pool += firstPool;
-    return this.core.alloc(pool, count) ? false : this.blocks.makeRoom(pool, count, size);
+    return this.core.alloc(pool, count) ? false : this.room.make(pool, count, size);
   }
 
   // --- release and shrink -------------------------------------------------------------------------------------

@@ -12,12 +12,7 @@ import type { MappedBlock } from "../engine/mapped-block.ts";
 import { outOfNumbers, refuseDetached } from "../engine/refusals.ts";
 import { Kind } from "../core/layout.ts";
 import { detailsOf, type DetailedStatistics } from "../engine/detailed-statistics.ts";
-import {
-  measurePressure,
-  PressureWatch,
-  type MemoryPressure,
-  type PressureListener,
-} from "../engine/pressure.ts";
+import type { PressureListener } from "../engine/pressure.ts";
 import { retireEntry } from "../core/ledger.ts";
 import { SharedLedgers } from "./ledgers.ts";
 import { observe, unobserve } from "../engine/observation.ts";
@@ -33,6 +28,7 @@ import { Membership } from "./membership.ts";
 import { SharedModules } from "./modules.ts";
 import { OwnGenerations } from "./own-generations.ts";
 import { SharedReleases } from "./releases.ts";
+import { SharedPressure } from "./shared-pressure.ts";
 import type { SharedState } from "./shared-state.ts";
 import { Turn } from "./turn.ts";
 import { joinInPlace } from "./succession.ts";
@@ -56,8 +52,7 @@ export class SharedEngine implements AllocatorOperations {
   readonly #generations: OwnGenerations;
   readonly #modules: SharedModules;
   readonly #turn: Turn;
-  /** Who wants to know of pressure in this thread; undefined = nobody does. */
-  #pressure: PressureWatch | undefined;
+  readonly #pressure: SharedPressure;
 
   /** @throws JitError `ERR_OUT_OF_MEMORY` where all member numbers belong to threads that are not over */
   constructor(engine: Engine, state: SharedState, threads: ThreadInspector) {
@@ -73,6 +68,7 @@ export class SharedEngine implements AllocatorOperations {
     this.#modules = new SharedModules(state, this.#ledgers, () => this.memberId);
     const number = this.#members.join();
     this.#turn = new Turn(engine, state, this.#members, this.#generations, this.#limbo, number);
+    this.#pressure = new SharedPressure(engine, this.#limbo, this.#turn);
     this.memberId = number || this.#joinInPlace();
     this.membership = new Membership(this.memberId, this.#members, this.#ledgers, (act) =>
       this.#turn.run(act),
@@ -102,13 +98,11 @@ export class SharedEngine implements AllocatorOperations {
     this.state.batches.claim(this.memberId, core.generation, given);
     this.#generations.resume(this.memberId);
     blocks.share(this.state.register, this, journal, this.state);
-    this.#pressure = this.engine.pressure;
-    this.#pressure?.measureBy((leastRatio) => this.#measurePressure(leastRatio));
-    this.engine.pressure = undefined;
+    this.#pressure.takeOver();
     this.#inside.setUp();
     this.#inside.begin(this.memberId, this.engine.own.entries);
     this.#limbo.rebuild();
-    blocks.reclaim = () => this.#limbo.drain();
+    this.engine.room.reclaim = () => this.#limbo.drain();
     this.#turn.begin();
   }
 
@@ -120,7 +114,7 @@ export class SharedEngine implements AllocatorOperations {
         this.#inside.begin(this.memberId, 0);
         this.#generations.resume(this.memberId);
       });
-      this.engine.blocks.reclaim = () => this.#limbo.drain();
+      this.engine.room.reclaim = () => this.#limbo.drain();
     } catch (error) {
       this.#members.leave(this.memberId); // no thread will ever use the number
       throw error;
@@ -166,7 +160,7 @@ export class SharedEngine implements AllocatorOperations {
   // Frequent operations do not use `run`: the closure made for each call would cost as much as the lock.
 
   alloc(size: number): Span {
-    if (this.#pressure !== undefined) return this.allocOf(size, Kind.code, false);
+    if (this.#pressure.watch !== undefined) return this.allocOf(size, Kind.code, false);
     try {
       this.#turn.enter();
       this.#generations.prepare(this.memberId);
@@ -179,7 +173,7 @@ export class SharedEngine implements AllocatorOperations {
   }
 
   allocOf(size: number, kind: Kind, mustSucceed: boolean): Span {
-    return this.#aroundPressure(() =>
+    return this.#pressure.around(() =>
       this.#turn.run(() => {
         this.#generations.prepare(this.memberId);
         return this.engine.allocOf(size, kind, mustSucceed);
@@ -187,30 +181,12 @@ export class SharedEngine implements AllocatorOperations {
     );
   }
 
-  /** Runs an allocation, and then, without the lock, calls the listeners of this thread whose ratio it has crossed. */
-  #aroundPressure(allocate: () => Span): Span {
-    if (this.#pressure?.isEmpty === true) this.#pressure = undefined;
-    return this.#pressure === undefined ? allocate() : this.#pressure.around(allocate, (span) => span);
-  }
-
-  /** What can be freed is freed before it counts. */
-  #measurePressure(leastRatio: number): MemoryPressure | undefined {
-    if (this.#turn.isOver) return undefined;
-    const { core, blocks } = this.engine;
-    return this.#turn.run(() => {
-      const pressure = measurePressure(core, blocks, leastRatio);
-      if (pressure === undefined || !this.#limbo.drain()) return pressure;
-      return measurePressure(core, blocks, leastRatio);
-    });
-  }
-
   watchPressure(atRatio: number, listener: PressureListener): Disposable {
-    this.#pressure ??= new PressureWatch((leastRatio) => this.#measurePressure(leastRatio));
     return this.#pressure.add(atRatio, listener);
   }
 
   allocAddress(size: number): Address {
-    if (this.#pressure !== undefined) return this.allocOf(size, Kind.code, false).rx;
+    if (this.#pressure.watch !== undefined) return this.allocOf(size, Kind.code, false).rx;
     try {
       this.#turn.enter();
       this.#generations.prepare(this.memberId);
@@ -240,7 +216,7 @@ export class SharedEngine implements AllocatorOperations {
     const { core } = this.engine;
     const add = (): Span =>
       this.#modules.add(ticket, core, () => this.engine.allocOf(size, kind, mustSucceed));
-    return this.#aroundPressure(() => this.#turn.run(add));
+    return this.#pressure.around(() => this.#turn.run(add));
   }
 
   commitModule(ticket: ModuleTicket): void {

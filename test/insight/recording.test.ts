@@ -157,7 +157,9 @@ for (const sharing of ["not shared", "shared", "shared while it is recorded"]) {
       assert.ok(allocator.alloc(200_000).isReleased);
       runtime.add(new Uint8Array(100));
       assert.deepEqual(
-        operationsOf(recorded.text).map(([word]) => word),
+        operationsOf(recorded.text)
+          .slice(-5)
+          .map(([word]) => word),
         ["a", "f", "f", "a", "a"],
       );
       assert.deepEqual(rounded(liveAtEnd(recorded.text)), liveIn(allocator));

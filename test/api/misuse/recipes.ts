@@ -20,6 +20,7 @@ import {
   type ResultType,
   type Signature,
   type SpanKind,
+  type TraceSink,
 } from "../../../src/index.ts";
 import { typedArrayLength } from "../../../src/base/intrinsics.ts";
 import { wrong } from "../../support/expectations.ts";
@@ -215,6 +216,20 @@ export const instanceRecipes: Readonly<Record<string, Recipe>> = {
     isFunction,
   ),
   "JitAllocator.statistics in detail": onAllocator("statistics", () => [{ detail: true }], isDetailOrNone),
+  "JitAllocator.snapshot": onAllocator("snapshot", () => [{ code: true }], isSnapshotOptions),
+  "JitAllocator.record": {
+    args: () => [{ write: () => undefined }],
+    self: ({ allocator }) => allocator,
+    call: (self, [sink]) => {
+      // Any text is the name of a file, but for the empty one.
+      const given = typeof sink === "string" ? "" : wrong<TraceSink>(sink);
+      JitAllocator.prototype.record.call(self as JitAllocator, given)[Symbol.dispose]();
+    },
+    allows: [
+      (value) =>
+        typeof value === "object" && typeof (value as Partial<TraceSink> | null)?.write === "function",
+    ],
+  },
   "JitAllocator.alloc that must succeed": {
     args: () => [true],
     self: ({ allocator }) => allocator,
@@ -386,6 +401,15 @@ function isDetailOrNone(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   const { detail } = value as { detail?: unknown };
   return detail === undefined || typeof detail === "boolean";
+}
+
+/** What a snapshot can be asked for: nothing, or the one option. */
+function isSnapshotOptions(value: unknown): boolean {
+  if (value === undefined) return true;
+  if (typeof value !== "object" || value === null) return false;
+  const { code } = value as { code?: unknown };
+  const isKnown = code === undefined || typeof code === "boolean";
+  return isKnown && Object.keys(value).every((key) => key === "code");
 }
 
 /** No information, or an object without any that is wrong. */
