@@ -48,8 +48,7 @@ export type { JitModule, ModuleBuilder, ModulePart, PartInfo } from "./link/modu
 export type { Veneer } from "./link/veneers.ts";
 export type { SpanInfo } from "./api/span-info.ts";
 export type { SpanKind } from "./engine/kinds.ts";
-export type { CodeRange, SpanToken } from "./engine/contract.ts";
-export type { MemoryPressure, PressureListener } from "./engine/pressure.ts";
+export type { CodeRange, MemoryPressure, PressureListener, SpanToken } from "./engine/contract.ts";
 export type { BlockInfo, KindStatistics, Statistics } from "./engine/statistics.ts";
 export type {
   DetailedKindStatistics,

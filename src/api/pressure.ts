@@ -1,6 +1,6 @@
 /** What an allocator tells of the memory that it may still take. */
 import type { Engine } from "../engine/engine.ts";
-import type { PressureListener } from "../engine/pressure.ts";
+import type { PressureListener } from "../engine/contract.ts";
 import { refuseValue } from "../engine/refusals.ts";
 import type { SharedEngine } from "../sharing/shared-engine.ts";
 import { HeapObservation } from "./heap-observation.ts";

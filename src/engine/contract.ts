@@ -58,6 +58,19 @@ export interface SpanOwner {
   unobserve(observer: Observer): void;
 }
 
+/** How much of what an allocator may take is taken; sizes are bytes. */
+export interface MemoryPressure {
+  /** As `statistics().usedSize`: what is allocated, with what was released and may be running still. */
+  readonly usedSize: number;
+  /** All mapped blocks. */
+  readonly reservedSize: number;
+  /** What all blocks together may reserve. */
+  readonly maxReservedSize: number;
+}
+
+/** Called when a part of `maxReservedSize` is in use. It may release and allocate. */
+export type PressureListener = (pressure: MemoryPressure) => void;
+
 /** Is told what the operations of an allocator do. Must not throw, nor use the allocator but to look. */
 export interface Observer {
   /** An allocation has been made that begins at an address (rx). `size` is what was asked for, in bytes. */

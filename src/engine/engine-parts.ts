@@ -8,13 +8,20 @@ import type { AddressRange, VirtualMemory } from "../vm/contract.ts";
 import { AddressLookUp } from "./address-look-up.ts";
 import { BlockMemory } from "./block-memory.ts";
 import { BlockTrims } from "./block-trims.ts";
-import type { CachePolicy, Observer, RetiredPlaces, SharedParts, SpanOwner, SpanToken } from "./contract.ts";
+import type {
+  CachePolicy,
+  Observer,
+  PressureListener,
+  RetiredPlaces,
+  SharedParts,
+  SpanOwner,
+  SpanToken,
+} from "./contract.ts";
 import { makeCore } from "./make-core.ts";
 import type { MappedBlock } from "./mapped-block.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { OwnLimbo } from "./own-limbo.ts";
 import { measurePressure, PressureWatch } from "./pressure.ts";
-import type { PressureListener } from "./pressure.ts";
 import { NewRoom } from "./new-room.ts";
 import { SpanBytes } from "./span-bytes.ts";
 import { SpanIdentity } from "./span-identity.ts";

@@ -1,9 +1,8 @@
 import type { Address } from "../ffi/contract.ts";
 import { Kind } from "../core/layout.ts";
 import type { AddressRange } from "../vm/contract.ts";
-import type { ModuleTicket, SpanOwner, SpanToken } from "./contract.ts";
+import type { ModuleTicket, PressureListener, SpanOwner, SpanToken } from "./contract.ts";
 import type { DetailedStatistics } from "./detailed-statistics.ts";
-import type { PressureListener } from "./pressure.ts";
 import type { HeapSurvey } from "./heap-survey.ts";
 import type { Span } from "./span.ts";
 import type { BlockInfo, Statistics } from "./statistics.ts";

@@ -7,21 +7,9 @@
 import type { Core } from "../core/core.ts";
 import { JitError } from "../base/errors.ts";
 import type { BlockMemory } from "./block-memory.ts";
+import type { MemoryPressure, PressureListener } from "./contract.ts";
 import { tellBeforeOthers } from "./observation.ts";
 import type { Span } from "./span.ts";
-
-/** How much of what an allocator may take is taken; sizes are bytes. */
-export interface MemoryPressure {
-  /** As `statistics().usedSize`: what is allocated, with what was released and may be running still. */
-  readonly usedSize: number;
-  /** All mapped blocks. */
-  readonly reservedSize: number;
-  /** What all blocks together may reserve. */
-  readonly maxReservedSize: number;
-}
-
-/** Called when a part of `maxReservedSize` is in use. It may release and allocate. */
-export type PressureListener = (pressure: MemoryPressure) => void;
 
 interface Watcher {
   readonly atRatio: number;

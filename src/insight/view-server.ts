@@ -2,7 +2,7 @@
  * Lets `jit-allocator top` look into a running program: where the environment says so (JIT_ALLOCATOR_VIEW), each allocator
  * listens on a Unix socket, and answers each line with a snapshot in one line of JSON. Nothing is made until somebody asks.
  */
-import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+import { builtin } from "../base/builtins.ts";
 import { isGranted } from "../base/platform.ts";
 import type { AllocatorOperations } from "../engine/operations.ts";
 import { requireModule } from "../ffi/require.ts";
@@ -41,8 +41,8 @@ interface Server extends Emitter {
 /** The path that the environment names. Null: it has not been asked yet. */
 let variable: string | undefined | null = null;
 
-/** The sockets of this thread, which are removed at its end. */
-const sockets = new Set<string>();
+/** The sockets of this thread, which are removed at its end, and what tells each from a later one at its path. */
+const sockets = new Map<string, string | undefined>();
 
 /**
  * Serves snapshots of an allocator that has just been made, if the environment says so. What fails is a warning: the program
@@ -66,23 +66,29 @@ function serve(net: Net, operations: () => AllocatorOperations, first: string, n
   const server = net.createServer((socket) => answer(socket, operations));
   server.unref();
   server.once("error", (error) => {
-    if (error.code !== "EADDRINUSE") warn(error);
-    else
-      whenKnown(net, path, (isServed) => {
-        if (isServed) serve(net, operations, first, number + 1);
-        else if (removeSocket(path)) serve(net, operations, first, number);
-        else warn(new Error(`${path} is there already, and is no socket`));
-      });
+    if (error.code !== "EADDRINUSE") {
+      warn(error);
+      return;
+    }
+    const found = identityOf(path);
+    whenKnown(net, path, (isServed) => {
+      if (isServed) serve(net, operations, first, number + 1);
+      else if (found === NO_SOCKET) warn(new Error(`${path} is there already, and is no socket`));
+      else if (found === undefined || removeIf(path, found)) serve(net, operations, first, number);
+      else warn(new Error(`${path} is left of another program, and cannot be removed`));
+    });
   });
   server.once("listening", () => {
-    chmodSync(path, OWNER_ONLY);
-    if (sockets.size === 0) process.once("exit", () => sockets.forEach(removeSocket));
-    sockets.add(path);
+    builtin("node:fs").chmodSync(path, OWNER_ONLY);
+    if (sockets.size === 0)
+      process.once("exit", () => sockets.forEach((identity, one) => removeIf(one, identity)));
+    const identity = identityOf(path);
+    sockets.set(path, identity);
     const stop = {
       ended: (_rx: number | undefined, how?: "reset" | "dispose"): void => {
         if (how !== "dispose") return;
         server.close();
-        removeSocket(path);
+        removeIf(path, identity);
         sockets.delete(path);
         operations().unobserve(stop);
       },
@@ -128,15 +134,32 @@ function describe(operations: AllocatorOperations): string {
   }
 }
 
-/** Removes a socket. Returns false where it is none, or cannot be removed. */
-function removeSocket(path: string): boolean {
+/** The identity of what is there and is no socket. */
+const NO_SOCKET = "no socket";
+
+/** What tells the socket at a path from a later one there; undefined where nothing is there, or that cannot be told. */
+function identityOf(path: string): string | undefined {
   try {
-    if (!lstatSync(path).isSocket()) return false;
-    unlinkSync(path);
-    return true;
+    const found = builtin("node:fs").lstatSync(path, { bigint: true });
+    return found.isSocket() ? `${found.ino} ${found.ctimeNs}` : NO_SOCKET;
   } catch {
-    return false;
+    return undefined;
   }
+}
+
+/**
+ * Removes what is at a path, if it is what was found there: another allocator may have removed that, and listen there by now.
+ * Returns whether it is gone.
+ */
+function removeIf(path: string, found: string | undefined): boolean {
+  if (identityOf(path) === found) {
+    try {
+      builtin("node:fs").unlinkSync(path);
+    } catch {
+      // Seen below.
+    }
+  }
+  return identityOf(path) !== found;
 }
 
 function warn(error: unknown): void {

@@ -12,11 +12,17 @@ import type { MappedBlock } from "../engine/mapped-block.ts";
 import { outOfNumbers, refuseDetached } from "../engine/refusals.ts";
 import { Kind } from "../core/layout.ts";
 import { detailsOf, type DetailedStatistics } from "../engine/detailed-statistics.ts";
-import type { PressureListener } from "../engine/pressure.ts";
 import { retireEntry } from "../core/ledger.ts";
 import { SharedLedgers } from "./ledgers.ts";
 import { observe, unobserve } from "../engine/observation.ts";
-import type { CachePolicy, Door, ModuleTicket, Observer, SpanToken } from "../engine/contract.ts";
+import type {
+  CachePolicy,
+  Door,
+  ModuleTicket,
+  Observer,
+  PressureListener,
+  SpanToken,
+} from "../engine/contract.ts";
 import { surveyHeap, type HeapSurvey } from "../engine/heap-survey.ts";
 import type { Span } from "../engine/span.ts";
 import { statisticsOf, type BlockInfo, type Statistics } from "../engine/statistics.ts";

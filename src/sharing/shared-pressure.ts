@@ -1,11 +1,7 @@
 /** The listeners of one thread to the pressure on a shared allocator (engine/pressure.ts). */
 import type { Engine } from "../engine/engine.ts";
-import {
-  measurePressure,
-  PressureWatch,
-  type MemoryPressure,
-  type PressureListener,
-} from "../engine/pressure.ts";
+import type { MemoryPressure, PressureListener } from "../engine/contract.ts";
+import { measurePressure, PressureWatch } from "../engine/pressure.ts";
 import type { Span } from "../engine/span.ts";
 import type { Limbo } from "./limbo.ts";
 import type { Turn } from "./turn.ts";
