@@ -119,15 +119,10 @@ describe("the server of the heap map", () => {
     response.destroy();
   });
 
-  test("looks at the heap only while a page is open", async (t) => {
+  test("looks at the heap only while a page is open", async () => {
     /** The look that is due next: the clock is ours. */
     let due = (): void => undefined;
     const { setTimeout: given } = globalThis;
-    t.after(() => (globalThis.setTimeout = given));
-    globalThis.setTimeout = Object.assign(
-      (act: () => void) => ((due = act), given(() => undefined, 0)),
-      given,
-    );
     let looks = 0;
     const source: SnapshotSource = {
       snapshot: (options) => {
@@ -137,16 +132,24 @@ describe("the server of the heap map", () => {
     };
     const { url } = await serve(source);
     assert.equal(looks, 0);
-    const response = await ask(withPath(url, "/events"));
-    due();
-    due();
-    assert.equal(looks, 3);
-    response.destroy();
-    // Until the server has heard of it.
-    for (let before = 0; before !== looks;) {
-      await new Promise((resolve) => setImmediate(resolve));
-      before = looks;
+    try {
+      globalThis.setTimeout = Object.assign(
+        (act: () => void) => ((due = act), given(() => undefined, 0)),
+        given,
+      );
+      const response = await ask(withPath(url, "/events"));
       due();
+      due();
+      assert.equal(looks, 3);
+      response.destroy();
+      // Until the server has heard of it.
+      for (let before = 0; before !== looks;) {
+        await new Promise((resolve) => setImmediate(resolve));
+        before = looks;
+        due();
+      }
+    } finally {
+      globalThis.setTimeout = given;
     }
   });
 
