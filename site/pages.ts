@@ -37,6 +37,7 @@ const parts: readonly Part[] = [
       "docs/guides/profiling.md",
       "docs/guides/heap-map.md",
       "docs/guides/watching.md",
+      "docs/guides/recording.md",
       "docs/guides/bundling.md",
       "docs/guides/from-asmjit.md",
       "docs/query-example.md",

@@ -54,7 +54,7 @@ export abstract class HeapObservation {
    * ```ts
    * let trace = "";
    * using recording = allocator.record({ write: (text) => void (trace += text) });
-   * allocator.alloc(100); // trace has the line "a 2 100" at its end, and one with its address
+   * allocator.alloc(100); // the trace goes on with "a 2 100", and a line with its address
    * ```
    */
   record(sink: string | TraceSink): Disposable {
