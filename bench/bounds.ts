@@ -237,6 +237,13 @@ const bounds: readonly Bound[] = [
     1.5,
     1.2,
   ),
+  micro(
+    "alloc and release: recorded before over never recorded",
+    "alloc and release, recorded before",
+    "alloc and release, never recorded",
+    1.02,
+    1.01,
+  ),
   single("make a callable", 600, 200),
   single("life of a function: allocate, write, make callable, call, release", 1500, 700),
   single("first 1,000 operations", 1500, 500),

@@ -34,6 +34,7 @@ export function runMicro(
     { unit: "ns", run: () => runChild("micro-child.js", "writes") },
     { unit: "ns", run: () => runChild("micro-child.js", "calls") },
     { unit: "ns", run: () => runChild("functions-child.js") },
+    { unit: "ns", run: () => runChild("recording-child.js") },
     { unit: "µs", run: () => runChild("micro-child.js", "lifecycle") },
     { unit: "µs", run: () => runChild("range-child.js", "times") },
     { unit: "", run: () => runChild("range-child.js", "spread") },

@@ -50,11 +50,15 @@ export function showDetails(heap: Heap, piece: number): void {
     }
   }
   if (!heap.isLive(piece)) rows.push(["", "It is not there at this moment."]);
-  place.replaceChildren(make("dl", { class: "facts" }, ...terms(rows)));
+  fill(place, make("dl", { class: "facts" }, ...terms(rows)));
   const text = header.listings[piece] ?? bytesAsText(heap, piece, address);
-  listing.replaceChildren(
-    ...(text === "" ? [] : [make("pre", { tabindex: "0", "aria-label": "Code" }, text)]),
-  );
+  if (text === "") listing.replaceChildren();
+  else fill(listing, make("pre", { tabindex: "0", "aria-label": "Code" }, text));
+}
+
+/** Puts an element into another, unless it says the same: a screen reader would read it again, and a listing jump. */
+function fill(place: HTMLElement, content: HTMLElement): void {
+  if (place.firstElementChild?.outerHTML !== content.outerHTML) place.replaceChildren(content);
 }
 
 /** The bytes, 16 a line. */

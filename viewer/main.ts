@@ -168,6 +168,8 @@ class Page {
   #find(): void {
     this.#recolour();
     this.#update();
+    // The count itself changes with each step of a trace, which nobody wants to be read.
+    byId("said", HTMLElement).textContent = byId("found", HTMLElement).textContent;
   }
 
   /** Brings counts and tables up to the moment that the map shows. */

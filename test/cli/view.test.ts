@@ -11,7 +11,6 @@ import { NEVER, type PageData } from "../../src/view/contract.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { runCli } from "../support/cli.ts";
 import { dataOfPage } from "../support/heap-page.ts";
-import { needs } from "../support/requirements.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "jit-allocator-view-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -74,7 +73,7 @@ describe("of a snapshot", () => {
     assert.deepEqual([...columns.death], [NEVER, NEVER]);
   });
 
-  test("it lists the code where a decoder is installed", { skip: needs("machineCode") }, async () => {
+  test("it lists the code where a decoder is installed", async () => {
     const { header, columns } = await pageOf(file("code.json.gz", JSON.stringify(snapshot(true))));
     assert.match(header.listings[0] ?? "", /8d 04 37 +lea eax, \[rdi\+rsi\]\n.*c3 +ret/);
     assert.deepEqual([...columns.code.subarray(0, 4)], [0x8d, 0x04, 0x37, 0xc3]);

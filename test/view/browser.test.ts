@@ -121,6 +121,55 @@ describe("the heap map in a browser", { skip: needs("chromium") }, () => {
     await page.close();
   });
 
+  test("moves and zooms under mouse, wheel and fingers, and goes back", async () => {
+    const { page, complaints } = await open(await makePage("moves.json", JSON.stringify(snapshot)));
+    const map = page.locator("#map");
+    const box = await map.boundingBox();
+    assert.ok(box);
+    const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+    /** What the map shows when it has drawn what it was asked to. */
+    const pictureBehind = async (act: () => Promise<void>): Promise<string> => {
+      await act();
+      await page.mouse.move(0, 0);
+      await page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))");
+      return await page.evaluate<string>(`document.getElementById("map").toDataURL()`);
+    };
+    const session = await page.context().newCDPSession(page);
+    const touch = async (type: "touchStart" | "touchMove" | "touchEnd", distance = 0): Promise<void> => {
+      const fingers = [-1, 1].map((side, id) => ({ x: x + side * distance, y, id }));
+      await session.send("Input.dispatchTouchEvent", {
+        type,
+        touchPoints: type === "touchEnd" ? [] : fingers,
+      });
+    };
+    const acts: readonly (() => Promise<void>)[] = [
+      async () => {
+        await page.mouse.move(x, y);
+        await page.mouse.wheel(0, -400);
+      },
+      async () => {
+        await page.mouse.move(x, y);
+        await page.mouse.down();
+        await page.mouse.move(x - 90, y - 40, { steps: 3 });
+        await page.mouse.up();
+      },
+      async () => {
+        await touch("touchStart", 40);
+        await touch("touchMove", 60);
+        await touch("touchMove", 90);
+        await touch("touchEnd");
+      },
+    ];
+    const whole = await pictureBehind(() => map.focus());
+    const seen = new Set([whole]);
+    for (const act of acts) seen.add(await pictureBehind(act));
+    assert.equal(seen.size, 1 + acts.length, "each of them shows something else");
+    assert.equal(await page.locator("#selected .name").count(), 0, "none of them was a click");
+    assert.equal(await pictureBehind(() => map.press("0")), whole);
+    assert.deepEqual(complaints, []);
+    await page.close();
+  });
+
   test("sorts the table, and turns its pages", async () => {
     const { page } = await open(await makePage("table.json", JSON.stringify(snapshot)));
     const bytes = async (): Promise<number[]> => {

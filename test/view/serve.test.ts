@@ -1,12 +1,14 @@
 /** The heap map of a running program: for whoever has the address, and nobody else; quiet while nobody looks. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { request, type IncomingMessage } from "node:http";
+import path from "node:path";
 import { after, describe, test } from "node:test";
 import { JitAllocator } from "../../src/index.ts";
 import { serveHeapMap, type HeapMapServer, type SnapshotSource } from "../../src/view/serve.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
+import { runToEnd } from "../support/ended.ts";
+import { startOf } from "../support/flags.ts";
 import { throwsJitError, wrong } from "../support/expectations.ts";
 import { dataOfPage, unpackPage } from "../support/heap-page.ts";
 
@@ -117,15 +119,10 @@ describe("the server of the heap map", () => {
     response.destroy();
   });
 
-  test("looks at the heap only while a page is open", async (t) => {
+  test("looks at the heap only while a page is open", async () => {
     /** The look that is due next: the clock is ours. */
     let due = (): void => undefined;
     const { setTimeout: given } = globalThis;
-    t.after(() => (globalThis.setTimeout = given));
-    globalThis.setTimeout = Object.assign(
-      (act: () => void) => ((due = act), given(() => undefined, 0)),
-      given,
-    );
     let looks = 0;
     const source: SnapshotSource = {
       snapshot: (options) => {
@@ -135,16 +132,24 @@ describe("the server of the heap map", () => {
     };
     const { url } = await serve(source);
     assert.equal(looks, 0);
-    const response = await ask(withPath(url, "/events"));
-    due();
-    due();
-    assert.equal(looks, 3);
-    response.destroy();
-    // Until the server has heard of it.
-    for (let before = 0; before !== looks;) {
-      await new Promise((resolve) => setImmediate(resolve));
-      before = looks;
+    try {
+      globalThis.setTimeout = Object.assign(
+        (act: () => void) => ((due = act), given(() => undefined, 0)),
+        given,
+      );
+      const response = await ask(withPath(url, "/events"));
       due();
+      due();
+      assert.equal(looks, 3);
+      response.destroy();
+      // Until the server has heard of it.
+      for (let before = 0; before !== looks;) {
+        await new Promise((resolve) => setImmediate(resolve));
+        before = looks;
+        due();
+      }
+    } finally {
+      globalThis.setTimeout = given;
     }
   });
 
@@ -199,17 +204,11 @@ describe("the server of the heap map", () => {
   });
 
   test("does not keep a program running, unless it is asked to", () => {
-    const run = (options: string, andThen: string): number | null => {
-      const module = new URL("../../src/view/serve.js", import.meta.url).href;
-      const source = `
-        import { serveHeapMap } from ${JSON.stringify(module)};
-        await serveHeapMap({ snapshot() {} }, ${options});
-        ${andThen}`;
-      return spawnSync(process.execPath, ["--input-type=module", "-e", source]).status;
-    };
-    assert.equal(run("{}", ""), 0);
-    // A timer that keeps nothing running is heard of only where something else does.
-    assert.equal(run("{ keepAlive: true }", "setTimeout(() => process.exit(7), 50).unref();"), 7);
+    const child = path.join(import.meta.dirname, "serving-child.js");
+    const statusOf = (how: string): number | null =>
+      runToEnd(process.execPath, [...startOf(child), how]).status;
+    assert.equal(statusOf("does not"), 0);
+    assert.equal(statusOf("keeps"), 7);
   });
 });
 
