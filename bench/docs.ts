@@ -6,12 +6,13 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from "node:path";
 import { checkBounds, churnRatios, reservedRatio, totalRatio } from "./bounds.ts";
 import { drawCharts, type Chart } from "./charts.ts";
-import { callResultsPath, repositoryPath, resultsFolder } from "./paths.ts";
+import { callResultsPath, insideResultsPath, repositoryPath, resultsFolder } from "./paths.ts";
 import { figure } from "./report.ts";
 import {
   sideOf,
   type BenchResults,
   type CallResults,
+  type InsideResults,
   type MicroResult,
   type TraceResult,
 } from "./results.ts";
@@ -141,6 +142,32 @@ function smallTable(results: BenchResults, table: MicroResult["table"]): string 
   return rows.length === 0 ? "" : markdownTable(["what", "median", "unit"], rows);
 }
 
+/** What it costs that no code is freed while it runs: of a run of its own. */
+function insideSection(): string {
+  const heading = "## Code that is not freed while it runs";
+  if (!existsSync(insideResultsPath))
+    return `${heading}\n\nNot measured for this page yet: \`npm run bench:inside\` does, and saves what it found.`;
+  const { environment, inside } = JSON.parse(readFileSync(insideResultsPath, "utf8")) as InsideResults;
+  const rows = inside.flatMap(({ runtime, calls, retire }) =>
+    calls.map(({ threads, own, unguarded, shared }) => [
+      runtime,
+      String(threads),
+      ...[own, unguarded, shared, shared - unguarded].map((nanoseconds) => nanoseconds.toFixed(1)),
+      ...[own, unguarded, shared].map((nanoseconds) => ((threads * 1000) / nanoseconds).toFixed(1)),
+      threads === 1 ? retire.toFixed(0) : "",
+    ]),
+  );
+  const explanation =
+    `Written by \`npm run bench:inside\` on ${environment.date.slice(0, 10)} at commit ${environment.commit}: a call of ` +
+    "`toFunction` in allocators of each thread's own, and in one that they share, where each call enters and leaves (unguarded: where it does not); the best of three " +
+    "processes. To retire is measured while another thread may be running the code.";
+  const header = [
+    ...["runtime", "threads", "own, ns", "unguarded, ns", "shared, ns", "entering and leaving, ns"],
+    ...["own, million calls/s", "unguarded, million calls/s", "shared, million calls/s", "retire, ns"],
+  ];
+  return `${heading}\n\n${explanation}\n\n${markdownTable(header, rows)}`;
+}
+
 /** What calls and callbacks cost on each runtime: of a run of its own; nothing where there is none. */
 function callsSection(): string {
   if (!existsSync(callResultsPath)) return "";
@@ -195,6 +222,7 @@ function page(results: BenchResults, charts: readonly Chart[]): string {
     smallTable(results, undefined),
     linking === "" ? "" : `## Code that reaches code\n\n${linking}`,
     callsSection(),
+    insideSection(),
     "## How it is measured",
     [
       "- Both sides read the same file, and parse it before the first clock is read. The clock is read at the ends of a phase, never per operation, around nothing but the loop that calls the allocator.",

@@ -12,5 +12,7 @@ export const cacheFolder = repositoryPath(".cache/bench");
 export const recordedTracesFolder = repositoryPath("bench/traces");
 /** The folder in which results are kept. */
 export const resultsFolder = repositoryPath("bench/results");
+/** The results of the last full run of `npm run bench:inside`. */
+export const insideResultsPath = repositoryPath("bench/results/inside.json");
 /** The results of the last full run of `npm run bench:calls`. */
 export const callResultsPath = repositoryPath("bench/results/calls.json");

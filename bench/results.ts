@@ -78,6 +78,29 @@ export interface CallResults {
   readonly calls: readonly CallResult[];
 }
 
+/** What it costs on one runtime that code is not freed while it runs; nanoseconds. */
+export interface InsideResult {
+  readonly runtime: string;
+  /**
+   * A call of one of so many threads: in allocators of their own, in one that they share, and in one whose calls neither enter
+   * nor leave (`unguarded`).
+   */
+  readonly calls: readonly {
+    readonly threads: number;
+    readonly own: number;
+    readonly unguarded: number;
+    readonly shared: number;
+  }[];
+  /** To retire code while another thread may be running it. */
+  readonly retire: number;
+}
+
+/** A full run of `npm run bench:inside`. */
+export interface InsideResults {
+  readonly environment: Environment;
+  readonly inside: readonly InsideResult[];
+}
+
 /** The results of `side` on that trace, if it ran. */
 export function sideOf(trace: TraceResult | undefined, side: Side): SideResult | undefined {
   return trace?.sides.find((result) => result.side === side);

@@ -117,7 +117,7 @@ export const rooms = [
 /** What single files may import besides what their room may. */
 const exceptions = [
   { files: "src/cli/view-listing.ts", imports: ["src/insight/iced.ts", "src/insight/capstone.ts"] },
-  { files: "src/cli/demo.ts", imports: ["examples/brainf/"] },
+  { files: "src/cli/demo.ts", imports: ["examples/brainf/", "examples/code-cache/"] },
   { files: "src/ffi/koffi.ts", imports: ["koffi"] },
   { files: "src/ffi/bun.ts", imports: ["bun:ffi"] },
   { files: "src/ffi/node.ts", imports: ["node:ffi"] },

@@ -46,6 +46,12 @@ export const arm64: Backend = {
   name: "arm64",
   isNative: process.arch === "arm64",
   runtimeBytes: 256,
+  emitCold: (code, instruction) => {
+    const assembler = new Arm64Assembler(code);
+    assembler.move32Immediate(exitInstruction, instruction);
+    assembler.return();
+    return assembler.length;
+  },
   emitRuntime: (code, rx, putchar) => emitRuntime(code, putchar - rx),
   guessSizeBytes: ({ instructions }) => FRAME_BYTES + instructions * INSTRUCTION_BYTES,
   emit: (job, code) => new Emitter(job, code).emit(),

@@ -52,6 +52,11 @@ export interface Backend {
    * @returns how far the second function lies from the start
    */
   emitRuntime(code: Uint8Array, rx: Address, putchar: Address): number;
+  /**
+   * Writes code that stands for the function of a loop which has none: it returns the loop's first instruction, so that the
+   * interpreter goes on there. Returns how many bytes it took, 16 at most.
+   */
+  emitCold(code: Uint8Array, instruction: number): number;
   /** Bytes of machine code that the function will take, roughly; more than enough in most cases. */
   guessSizeBytes(body: LoopFunction): number;
   /**

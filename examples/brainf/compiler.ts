@@ -1,6 +1,7 @@
 import type { Address, JitModule, NativeCallback, Span, TypedFunction } from "jit-allocator";
 import { JitAllocator, toFunction, toPointer } from "jit-allocator";
 import type { Backend, EmittedFunction } from "./backend.ts";
+import { CodeCache, type CodeCacheReport } from "../code-cache/cache.ts";
 import { CodeBufferFull } from "./code-buffer.ts";
 import type { LoopFunction } from "./functions.ts";
 import { divide } from "./functions.ts";
@@ -28,6 +29,14 @@ export interface CompilerReport {
   readonly keptBytes: number;
 }
 
+/** A bound of the code that is kept. */
+export interface CodeBudget {
+  /** Bytes of all functions together. */
+  readonly bytes: number;
+  /** Called with the loops, by their indices, that have no code any more. */
+  readonly onEvict: (loops: readonly number[]) => void;
+}
+
 /** A loop that has been compiled. */
 interface Entry {
   /** Where its body begins. */
@@ -43,7 +52,7 @@ interface Entry {
  * Dispose of it to release all code.
  */
 export class Compiler implements Disposable {
-  readonly allocator = new JitAllocator({ maxReservedSize: RANGE_BYTES });
+  readonly allocator: JitAllocator;
   readonly #ir: Ir;
   readonly #machine: Machine;
   readonly #backend: Backend;
@@ -57,11 +66,18 @@ export class Compiler implements Disposable {
   readonly #entries = new Map<number, Entry>();
   readonly #modules: JitModule[] = [];
   #functions: readonly Span[] = [];
+  /** Where there is a budget: it has all functions, and {@link #modules} the runtime alone. */
+  readonly #cache: CodeCache<number> | undefined;
+  readonly #onEvict: (loops: readonly number[]) => void;
   #askedBytes = 0;
   #codeBytes = 0;
 
   /** @param takeOutput empties the machine's output buffer */
-  constructor(ir: Ir, machine: Machine, backend: Backend, takeOutput: () => void) {
+  constructor(ir: Ir, machine: Machine, backend: Backend, takeOutput: () => void, budget?: CodeBudget) {
+    // Of a small budget the allocator can tell only where little more can be reserved.
+    const maxReservedSize = budget === undefined ? RANGE_BYTES : leastReserveOf(budget.bytes);
+    this.allocator = new JitAllocator({ maxReservedSize });
+    this.#onEvict = budget?.onEvict ?? (() => undefined);
     this.#ir = ir;
     this.#machine = machine;
     this.#backend = backend;
@@ -76,6 +92,23 @@ export class Compiler implements Disposable {
     this.#flush = runtime.rx + backend.emitRuntime(runtime.bytes, runtime.rx, putchar);
     this.#modules.push(builder.commit());
     this.#enter = toFunction(this.allocator.query(runtime.rx), enterSignature);
+    this.#cache = budget === undefined ? undefined : this.#makeCache(budget.bytes);
+  }
+
+  /** Every function can be called from the first on: the cold code of one that is not compiled goes back to the interpreter. */
+  #makeCache(budgetBytes: number): CodeCache<number> {
+    const { allocator } = this;
+    const cache = new CodeCache<number>({ allocator, budgetBytes, onEvict: (loop) => this.#evicted(loop) });
+    for (const { loop } of new Set(this.#homes)) {
+      const code = new Uint8Array(16);
+      cache.declare(loop.index, code.subarray(0, this.#backend.emitCold(code, loop.open)));
+    }
+    return cache;
+  }
+
+  /** What the cache of code has done; undefined where there is no budget. */
+  get cacheReport(): CodeCacheReport | undefined {
+    return this.#cache?.report;
   }
 
   /** What has been done so far. */
@@ -92,11 +125,62 @@ export class Compiler implements Disposable {
   compile(body: number): readonly number[] {
     if (this.#entries.has(body)) return [];
     const loop = this.#ir.loops.find(({ open }) => open + 1 === body);
-    const nest = loop === undefined ? undefined : this.#homes[loop.index]?.nest;
+    const home = loop === undefined ? undefined : this.#homes[loop.index];
+    const nest = home?.nest;
+    if (home !== undefined && this.#cache !== undefined) return this.#compileCached(this.#cache, home);
     if (nest === undefined) throw new Error(`No loop has its body at instruction ${body}`);
     const functions = [...new Set(this.#homes)].filter((each) => each.nest === nest);
     for (let guessFactor = 1; !this.#link(functions, guessFactor); guessFactor *= 2);
     return functions.flatMap(({ loops }) => loops.map(({ index }) => index));
+  }
+
+  /** Compiles one function, as long as it fits in the budget. */
+  #compileCached(cache: CodeCache<number>, body: LoopFunction): readonly number[] {
+    const backend = this.#backend;
+    const functions = new Map(
+      [...new Set(this.#homes)].map(({ loop }) => [loop.index, cache.addressOf(loop.index) ?? 0]),
+    );
+    let emitted: EmittedFunction | undefined;
+    const hot = cache.compile(body.loop.index, backend.guessSizeBytes(body), (code, rx) => {
+      const job = { ir: this.#ir, body, cells: this.#machine.tape.length, rx, functions, flush: this.#flush };
+      try {
+        emitted = backend.emit(job, code);
+        this.#askedBytes += code.length;
+        this.#codeBytes += emitted.sizeBytes;
+        return emitted.sizeBytes;
+      } catch (error) {
+        if (error instanceof CodeBufferFull) return undefined;
+        throw error;
+      }
+    });
+    if (hot === undefined || emitted === undefined) return [];
+    this.#functions = [...this.#functions.filter(({ isReleased }) => !isReleased), hot];
+    for (const [loop, offset] of emitted.entries) {
+      const open = this.#ir.loops[loop]?.open ?? 0;
+      this.#entries.set(open + 1, { address: hot.rx + offset, behind: body.loop.close + 1 });
+    }
+    return body.loops.map(({ index }) => index);
+  }
+
+  /** A function has no code any more: the interpreter counts its loops again. */
+  #evicted(home: number): void {
+    const loops = this.#homes[home]?.loops ?? [];
+    for (const { open } of loops) this.#entries.delete(open + 1);
+    this.#onEvict(loops.map(({ index }) => index));
+  }
+
+  /** The loops whose code is where that of a loop is: they are hot, and cold, together. */
+  loopsWith(body: number): readonly number[] {
+    const loop = this.#ir.loops.find(({ open }) => open + 1 === body);
+    return (loop === undefined ? undefined : this.#homes[loop.index])?.loops.map(({ index }) => index) ?? [];
+  }
+
+  /** Whether a loop's body has code to run. Notes that it is used. */
+  has(body: number): boolean {
+    const [loop] = this.loopsWith(body);
+    if (this.#cache !== undefined && loop !== undefined)
+      this.#cache.use(this.#homes[loop]?.loop.index ?? loop);
+    return this.#entries.has(body);
   }
 
   /** Runs the machine from the body of a compiled loop, where it stands, to where the interpreter has to go on. */
@@ -117,6 +201,7 @@ export class Compiler implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#cache?.[Symbol.dispose]();
     this.allocator[Symbol.dispose]();
     this.#putchar[Symbol.dispose]();
   }
@@ -162,4 +247,9 @@ export class Compiler implements Disposable {
     });
     return true;
   }
+}
+
+/** Bytes: room for functions of that size, which are allocated at a guess and then shrunk, and for the cold code of all. */
+function leastReserveOf(budgetBytes: number): number {
+  return Math.min(2 ** Math.ceil(Math.log2(4 * budgetBytes + 2 ** 20)), RANGE_BYTES);
 }

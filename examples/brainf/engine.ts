@@ -2,6 +2,7 @@ import type { JitAllocator } from "jit-allocator";
 import type { Backend } from "./backend.ts";
 import type { CompilerReport } from "./compiler.ts";
 import { Compiler } from "./compiler.ts";
+import type { CodeCacheReport } from "../code-cache/cache.ts";
 import type { LoopCounts } from "./interpreter.ts";
 import { interpret, NEVER_HOT } from "./interpreter.ts";
 import type { Ir } from "./ir.ts";
@@ -19,6 +20,9 @@ export const HOT_THRESHOLD = 1000;
 /** Loop iterations between two returns of {@link Engine.run}: some ten milliseconds compiled, a third of a second interpreted. */
 export const SLICE_ITERATIONS = 1 << 21;
 
+/** A count that no loop gets hot from. */
+const STAYS_COLD = -0x7fff_ffff;
+
 /** The options of an engine. */
 export interface EngineOptions {
   /** Cells on the tape; default {@link DEFAULT_CELLS}. */
@@ -29,6 +33,8 @@ export interface EngineOptions {
   readonly backend?: Backend | undefined;
   /** Iterations after which a loop is hot; default {@link HOT_THRESHOLD}. */
   readonly hotThreshold?: number;
+  /** Bytes that compiled code may take; what does not fit is evicted, and interpreted. Default: no bound. */
+  readonly codeBudget?: number | undefined;
   /** Receives the program's output, piece by piece, and may keep the array. */
   readonly onOutput?: (bytes: Uint8Array) => void;
 }
@@ -63,13 +69,23 @@ export class Engine implements Disposable {
     this.#counts = new Int32Array(this.#ir.loops.length);
     if (options.backend !== undefined) {
       const takeOutput = this.#flush.bind(this);
-      this.#compiler = new Compiler(this.#ir, this.machine, options.backend, takeOutput);
+      const onEvict = (loops: readonly number[]): void => {
+        for (const loop of loops) this.#counts[loop] = 0;
+      };
+      const { codeBudget } = options;
+      const budget = codeBudget === undefined ? undefined : { bytes: codeBudget, onEvict };
+      this.#compiler = new Compiler(this.#ir, this.machine, options.backend, takeOutput, budget);
     }
   }
 
   /** Holds the compiled loops; undefined where nothing is to be compiled. */
   get allocator(): JitAllocator | undefined {
     return this.#compiler?.allocator;
+  }
+
+  /** What the cache of code has done so far; undefined where its size has no bound. */
+  get cacheReport(): CodeCacheReport | undefined {
+    return this.#compiler?.cacheReport;
   }
 
   /** What the compiler has done so far. */
@@ -116,7 +132,9 @@ export class Engine implements Disposable {
     if (compiler === undefined) throw new Error("A loop is hot though nothing is compiled");
     // All loops of the nest are as good as hot.
     for (const loop of compiler.compile(body)) this.#counts[loop] = this.#hotThreshold;
-    compiler.run(body);
+    if (compiler.has(body)) compiler.run(body);
+    // Too large for the budget: it stays cold.
+    else for (const loop of compiler.loopsWith(body)) this.#counts[loop] = STAYS_COLD;
   }
 
   /** Runs the few commands that lead off the tape one by one, for their output and for the position of the error. */

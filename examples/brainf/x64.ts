@@ -68,6 +68,12 @@ export const x64: Backend = {
   name: "x64",
   isNative: process.arch === "x64",
   runtimeBytes: 256,
+  emitCold: (code, instruction) => {
+    const assembler = new X64Assembler(code);
+    assembler.mov32Immediate(nativeConvention().scratch, instruction);
+    assembler.return();
+    return assembler.length;
+  },
   emitRuntime: (code, rx, putchar) => emitRuntime(code, putchar - rx, nativeConvention()),
   guessSizeBytes: ({ instructions }) => FRAME_BYTES + instructions * INSTRUCTION_BYTES,
   emit: (job, code) => new Emitter(job, code, nativeConvention()).emit(),

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { nativeBackend } from "../../examples/brainf/backend.ts";
 import type { Backend } from "../../examples/brainf/backend.ts";
+import type { CodeCacheReport } from "../../examples/code-cache/cache.ts";
 import type { CompilerReport } from "../../examples/brainf/compiler.ts";
 import { Engine } from "../../examples/brainf/engine.ts";
 import { DEFAULT_CELLS, MAX_CELLS } from "../../examples/brainf/machine.ts";
@@ -20,6 +21,9 @@ import { inputOf, readFile, unreadable, UnreadableFile } from "./files.ts";
 
 /** The exit code that a shell reports for a program ended by Ctrl-C: 128 + SIGINT. */
 const EXIT_INTERRUPTED = 130;
+
+/** 64 MiB: as much as the largest block. */
+const MOST_BUDGET_BYTES = 2 ** 26;
 
 const HELP = `Usage: jit-allocator demo [PROGRAM] [options]
 
@@ -40,6 +44,8 @@ comparison.
 Options:
   --input FILE   take the program's input from a file, - is standard input
   --cells N      cells on the tape, 1 to ${MAX_CELLS} (default ${DEFAULT_CELLS})
+  --code-budget N  bytes of machine code that may be kept, from 64 on; what has
+                 not been used for longest is evicted (default: no bound)
   --no-compare   run it once only
   --json         print one JSON document, with the output in it, instead
   --help, -h     print this text
@@ -69,6 +75,8 @@ interface Run {
   readonly milliseconds: number;
   readonly outputDigest: string;
   readonly compiler: CompilerReport;
+  /** Undefined where there was no budget. */
+  readonly cache: CodeCacheReport | undefined;
   readonly blocks: readonly (BlockPicture & { readonly rx: number })[];
 }
 
@@ -78,6 +86,7 @@ async function runDemo(args: readonly string[], io: CommandIo): Promise<number> 
     {
       input: { type: "string" },
       cells: { type: "string" },
+      "code-budget": { type: "string" },
       "no-compare": { type: "boolean" },
       json: { type: "boolean" },
       help: { type: "boolean", short: "h" },
@@ -90,6 +99,9 @@ async function runDemo(args: readonly string[], io: CommandIo): Promise<number> 
   }
   const cells =
     values.cells === undefined ? DEFAULT_CELLS : readInteger("--cells", values.cells, 1, MAX_CELLS);
+  const budget = values["code-budget"];
+  const codeBudget =
+    budget === undefined ? undefined : readInteger("--code-budget", budget, 64, MOST_BUDGET_BYTES);
   const name = positionals[0] ?? heavyProgram;
   if (name === "-" && values.input === "-") {
     throw new UsageError("standard input cannot be both the program and its input; name a file for one");
@@ -104,7 +116,7 @@ async function runDemo(args: readonly string[], io: CommandIo): Promise<number> 
       if (isJson) output.push(bytes);
       else io.stdout(bytes);
     };
-    const first = await run(program, { cells, input, backend, onOutput });
+    const first = await run(program, { cells, input, backend, codeBudget, onOutput });
     const isCompared = values["no-compare"] !== true && first.end === "done" && backend !== undefined;
     const comparison = isCompared
       ? await compare(program, { cells, input }, isJson ? undefined : io)
@@ -162,6 +174,7 @@ interface RunOptions {
   readonly cells: number;
   readonly input: Uint8Array;
   readonly backend?: Backend | undefined;
+  readonly codeBudget?: number | undefined;
   readonly onOutput?: (bytes: Uint8Array) => void;
   /** Called between slices, with the time so far. */
   readonly onSlice?: (milliseconds: number) => void;
@@ -199,6 +212,7 @@ async function run(program: Program, options: RunOptions): Promise<Run> {
         milliseconds,
         outputDigest: digest.digest("hex"),
         compiler: engine.report,
+        cache: engine.cacheReport,
         blocks: engine.allocator?.blocks() ?? [],
       };
     }
@@ -244,6 +258,7 @@ function render(result: Result, { stderrColor: isColored = false, stderrColumns 
     [bold("compiled"), compiled],
     [bold("asked"), formatBytes(askedBytes)],
     [bold("kept"), `${formatBytes(keptBytes)} after the shrink${keptShare}`],
+    ...(first.cache === undefined ? [] : [[bold("budget"), describeCache(first.cache)]]),
     [bold("with compiler"), describeTime(first) + ratio],
     [bold("interpreted"), comparison === undefined ? "not run" : describeTime(comparison)],
   ];
@@ -259,6 +274,11 @@ function describeTime({ milliseconds, end }: Run): string {
   return `${milliseconds.toFixed(1)} ms${end === "interrupted" ? ", then interrupted" : ""}`;
 }
 
+function describeCache({ compiled, evicted, refused, peakBytes }: CodeCacheReport): string {
+  const kept = `${formatBytes(peakBytes)} of code at the most`;
+  return `${kept}: ${count(compiled, "function")} compiled, ${evicted} evicted, ${refused} too large`;
+}
+
 function decodeOutput(output: readonly Uint8Array[]): string {
   return new TextDecoder().decode(Buffer.concat(output));
 }
@@ -272,6 +292,7 @@ function toJson(result: Result, output: readonly Uint8Array[]): object {
     end: first.end,
     backend: backend?.name ?? null,
     ...first.compiler,
+    ...(first.cache !== undefined && { cache: first.cache }),
     compiledMs: first.milliseconds,
     interpretedMs: comparison?.end === "done" ? comparison.milliseconds : null,
     speedup: speedup(result),

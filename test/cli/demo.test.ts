@@ -41,6 +41,23 @@ test("without a program it runs the heavy one", () => {
   assert.match(stderr, /^interpreted +not run$/m);
 });
 
+test("with a budget of a tenth of its code it prints the same picture", () => {
+  const { stdout: picture, stderr: report } = runCli(["demo", "--no-compare"]);
+  const codeBytes = Number(/^compiled +.*, ([\d,]+) bytes of/m.exec(report)?.[1]?.replaceAll(",", "") ?? 0);
+  if (codeBytes === 0) return; // no back end here: nothing is compiled
+  const budget = Math.floor(codeBytes / 10);
+  const { status, stdout, stderr } = runCli(["demo", "--no-compare", "--code-budget", `${budget}`]);
+  assert.equal(status, 0, stderr);
+  assert.equal(stdout, picture);
+  const told =
+    /^budget +([\d,]+) bytes of code at the most: ([\d,]+) functions compiled, (\d+) evicted/m.exec(stderr);
+  const [peak = NaN, compiled = NaN, evicted = NaN] = (told ?? [])
+    .slice(1)
+    .map((text) => Number(text.replaceAll(",", "")));
+  assert.ok(peak > 0 && peak <= budget, stderr);
+  assert.ok(compiled > 10 && evicted > 10, stderr);
+});
+
 test("bytes pass through unchanged, from standard input or a file", () => {
   const bytes = Buffer.from([0xff, 0xc3, 0x28, 0x80, 0x0a]);
   const echo = programFile(",[.,]");

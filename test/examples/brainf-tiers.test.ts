@@ -51,13 +51,14 @@ interface EngineOutcome extends Outcome {
   readonly functions: number;
 }
 
-function withEngine(program: Program, hotThreshold: number | undefined): EngineOutcome {
+function withEngine(program: Program, hotThreshold: number | undefined, codeBudget?: number): EngineOutcome {
   const output: Uint8Array[] = [];
   using engine = new Engine(program, {
     cells: CELLS,
     input: INPUT,
     backend: hotThreshold === undefined ? undefined : nativeBackend(),
     hotThreshold: hotThreshold ?? 0,
+    codeBudget,
     onOutput: (bytes) => output.push(bytes),
   });
   let end = "paused";
@@ -99,4 +100,37 @@ test("random programs do the same by the letter, interpreted, and compiled", () 
   console.log(seen);
   // The programs are worth nothing if they are all of one kind.
   for (const [kind, count] of Object.entries(seen)) assert.ok(count >= 25, `${count} programs: ${kind}`);
+});
+
+test("random programs do the same when their code does not all fit", () => {
+  let evicted = 0;
+  let refused = 0;
+  for (let seed = 1; seed <= 150; seed++) {
+    const source = PREFIX + randomProgram(seededRandom(seed));
+    const program = parse(source);
+    const interpreted = withEngine(program, undefined);
+    for (const codeBudget of [64, 320, 1024]) {
+      const budgeted = withEngine(program, 1 + (seed % 4), codeBudget);
+      assert.deepEqual(
+        { ...budgeted, functions: 0 },
+        interpreted,
+        `seed ${seed}, ${codeBudget} bytes: ${source}`,
+      );
+    }
+    using engine = new Engine(program, {
+      ...{ cells: CELLS, input: INPUT, backend: nativeBackend(), hotThreshold: 1, codeBudget: 320 },
+    });
+    try {
+      for (let slice = 0; slice < SLICES && engine.run(SLICE_ITERATIONS) === "paused"; slice++);
+    } catch (error) {
+      errorText(error);
+    }
+    engine.allocator?.verify();
+    const report = engine.cacheReport;
+    if (report === undefined) continue;
+    assert.ok(report.peakBytes <= 320);
+    evicted += report.evicted;
+    refused += report.refused;
+  }
+  if (nativeBackend() !== undefined) assert.ok(evicted >= 5 && refused >= 20, `${evicted}, ${refused}`);
 });
