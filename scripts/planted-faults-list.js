@@ -1352,4 +1352,55 @@ export const plantedFaults = [
     replace: 'const checked =\n    check !== undefined ? "" :',
     tests: ["link/callbacks"],
   },
+
+  // --- recordings and views ---
+  {
+    name: "a release recorded behind the operation's refusal and not taken back",
+    file: "src/engine/observation.ts",
+    find: "else observer.failed?.(starts);",
+    replace: "",
+    tests: ["insight/recording"],
+  },
+  {
+    name: "the shrink by a write's callback not recorded",
+    file: "src/engine/observation.ts",
+    find: "for (const observer of observation.observers) observer.shrunk?.(rxOf(span), kept);",
+    replace: "",
+    tests: ["insight/recording"],
+  },
+  {
+    name: "a recording that goes on behind its end",
+    file: "src/insight/recording.ts",
+    find: "operations.unobserve(recorder);",
+    replace: "",
+    tests: ["insight/recording"],
+  },
+  {
+    name: "a gzip file kept back although threads share it",
+    file: "src/insight/trace-sink.ts",
+    find: "if (this.isShared || isDue",
+    replace: "if (isDue",
+    tests: ["insight/recording"],
+  },
+  {
+    name: "a file replaced that another allocator is recorded into",
+    file: "src/insight/recording.ts",
+    find: "(origin.pid === process.pid || isRunning(origin.pid))",
+    replace: "isRunning(0x7fff_fff0)",
+    tests: ["insight/recording"],
+  },
+  {
+    name: "a span in limbo taken for a live one",
+    file: "src/engine/heap-survey.ts",
+    find: "const isRetired = !limbo.isEmpty && limbo.has(block, granule);",
+    replace: "const isRetired = false;",
+    tests: ["insight/snapshot"],
+  },
+  {
+    name: "a file replaced that is no socket",
+    file: "src/insight/view-server.ts",
+    find: "if (!lstatSync(path).isSocket()) return false;",
+    replace: "",
+    tests: ["insight/view-server"],
+  },
 ];
