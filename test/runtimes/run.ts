@@ -31,6 +31,8 @@ const AREAS = [
   "examples/query",
   "insight/inspection",
   "insight/diagnostics",
+  "insight/recording",
+  "insight/view-server",
   "cli/demo",
   "cli/doctor",
   "cli/main",
