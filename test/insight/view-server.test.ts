@@ -77,10 +77,11 @@ describe("JIT_ALLOCATOR_VIEW", { skip: needs("linux", "machineCode") }, () => {
 
   test("takes the place of what was left by a program that was killed", async () => {
     const file = path.join(folder, "killed.sock");
-    const killed = await startViewed("wait", file, [file]);
+    const files = [file, path.join(folder, "killed-2.sock")];
+    const killed = await startViewed("wait", file, files);
     await killed.kill();
     assert.ok(existsSync(file));
-    const next = await startViewed("wait", file, [file, path.join(folder, "killed-2.sock")]);
+    const next = await startViewed("wait", file, files);
     // The path was there before: its program is asked until it is the new one.
     let pid = 0;
     while (pid !== next.pid) {
@@ -90,6 +91,11 @@ describe("JIT_ALLOCATOR_VIEW", { skip: needs("linux", "machineCode") }, () => {
         await new Promise((resolve) => setImmediate(resolve));
       }
     }
+    assert.equal(
+      (await ask(file)).spans.length,
+      2,
+      "the second allocator has not taken the first one's place",
+    );
     await next.end();
     assert.equal(next.said(), "");
   });
