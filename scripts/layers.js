@@ -191,6 +191,7 @@ export const layerRule = {
     messages: {
       crossing: "{{file}} must not import {{target}}: {{reason}}",
       computed: "A computed import cannot be checked against the layers; write the specifier out",
+      slow: "{{target}} takes a millisecond or more of the start of a program; load it by builtin() or requireModule()",
       koffi: `Only ${koffiFile} knows koffi; everything else speaks to ffi/contract.ts`,
     },
   },
@@ -216,8 +217,20 @@ export const layerRule = {
       }
     }
 
+    /** Node lists for an import all that a module exports, and loads what is behind `fs.promises` to do so. */
+    function checkStart(/** @type {any} */ node) {
+      const target = node.source.value;
+      const isAtStart =
+        file.startsWith("src/") && !/^src\/(cli|view)\//.test(file) && node.importKind !== "type";
+      const isQuick = !/^node:/.test(target) || ["node:module", "node:diagnostics_channel"].includes(target);
+      if (isAtStart && !isQuick) context.report({ node, messageId: "slow", data: { target } });
+    }
+
     return {
-      ImportDeclaration: (node) => check(node.source),
+      ImportDeclaration(node) {
+        check(node.source);
+        checkStart(node);
+      },
       ExportNamedDeclaration: (node) => check(node.source),
       ExportAllDeclaration: (node) => check(node.source),
       ImportExpression: (node) => check(node.source),

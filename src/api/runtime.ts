@@ -121,8 +121,13 @@ export class JitRuntime implements Disposable {
     const sizeBytes = lengthOfBytes(codeOrSize);
     const info = infoOrEmit === undefined ? NO_INFO : readInfo(infoOrEmit, sizeBytes);
     this.#checkOpen();
-    const span = addCode(this.allocator, codeOrSize, sizeBytes + roomBehind(sizeBytes), info.mustSucceed);
-    return this.#publish(span, sizeBytes, info, codeOrSize);
+    const isAnnounced = isAnnouncing();
+    const size = isAnnounced ? sizeBytes + roomBehind(sizeBytes) : sizeBytes;
+    const span = addCode(this.allocator, codeOrSize, size, info.mustSucceed);
+    this.#added.append(span, sizeBytes);
+    if (info !== NO_INFO || isAnnounced || additions.hasSubscribers)
+      publish(span, sizeBytes, info, codeOrSize);
+    return span;
   }
 
   /**
@@ -254,33 +259,24 @@ export class JitRuntime implements Disposable {
       span[Symbol.dispose]();
       throw error;
     }
-    return this.#publish(span, sizeBytes, info, undefined);
-  }
-
-  /** Notes what has been written, and tells whoever wants to know. @param bytes the code; undefined = only the span has it */
-  #publish(span: Span, sizeBytes: number, info: CheckedInfo, bytes: Uint8Array | undefined): Span {
     this.#added.append(span, sizeBytes);
-    if (info !== NO_INFO) keepInfo(span, info);
-    if (isAnnouncing())
-      announceCode({ span, sizeBytes, bytes: bytes ?? span.read(0, sizeBytes), unwind: info.unwind });
-    if (additions.hasSubscribers) tellOfAddition(span, sizeBytes, info.name);
+    publish(span, sizeBytes, info, undefined);
     return span;
   }
+}
+
+/** Names what has been written, and tells whoever wants to know. @param bytes the code; undefined = only the span has it */
+function publish(span: Span, sizeBytes: number, info: CheckedInfo, bytes: Uint8Array | undefined): void {
+  const { name, symbols, unwind } = info;
+  if (name !== undefined) nameCode(span, name);
+  if (symbols.length > 0) setCodeSymbols(span, symbols);
+  if (isAnnouncing()) announceCode({ span, sizeBytes, bytes: bytes ?? span.read(0, sizeBytes), unwind });
+  tell("jit-allocator:runtime-add", () => ({ rx: span.rx, size: sizeBytes, name }));
 }
 
 /** Whether a value is a function; what it does with its arguments is its own matter. */
 function isEmitter(value: unknown): value is (code: Uint8Array, rx: Address) => number | void {
   return typeof value === "function";
-}
-
-/** Keeps the name and the symbols of code. */
-function keepInfo(span: Span, { name, symbols }: CheckedInfo): void {
-  if (name !== undefined) nameCode(span, name);
-  if (symbols.length > 0) setCodeSymbols(span, symbols);
-}
-
-function tellOfAddition(span: Span, size: number, name: string | undefined): void {
-  tell("jit-allocator:runtime-add", () => ({ rx: span.rx, size, name }));
 }
 
 /** Bytes that are left free behind code of that size. An invalid size is refused as it is. */

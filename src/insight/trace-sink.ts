@@ -6,7 +6,7 @@
  * behind any of them. A piece has many operations where one thread writes, and one where several do, since their order
  * would be lost otherwise.
  */
-import { closeSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
+import { builtin } from "../base/builtins.ts";
 import { JitError } from "../base/errors.ts";
 import { requireModule } from "../ffi/require.ts";
 
@@ -47,7 +47,7 @@ export class TraceFile implements TraceSink {
     try {
       // A link, or a file that another user made, is replaced and not followed.
       if (isNew) remove(path);
-      this.#descriptor = openSync(path, isNew ? "ax" : "a", OWNER_ONLY);
+      this.#descriptor = builtin("node:fs").openSync(path, isNew ? "ax" : "a", OWNER_ONLY);
     } catch (cause) {
       throw refused(path, cause);
     }
@@ -59,7 +59,7 @@ export class TraceFile implements TraceSink {
 
   write(text: string): void {
     if (this.#pack === undefined) {
-      writeSync(this.#descriptor, text);
+      builtin("node:fs").writeSync(this.#descriptor, text);
       return;
     }
     this.#kept += text;
@@ -73,7 +73,7 @@ export class TraceFile implements TraceSink {
     if (this.#pack === undefined || this.#kept === "") return;
     const packed = this.#pack(this.#kept);
     this.#kept = "";
-    writeSync(this.#descriptor, packed);
+    builtin("node:fs").writeSync(this.#descriptor, packed);
     this.#writtenAt = performance.now();
   }
 
@@ -93,7 +93,7 @@ export class TraceFile implements TraceSink {
     try {
       this.flush();
     } finally {
-      closeSync(this.#descriptor);
+      builtin("node:fs").closeSync(this.#descriptor);
     }
   }
 }
@@ -122,14 +122,14 @@ export function isBeingWritten(path: string): boolean {
 /** The first lines of a file, as far as they are there; undefined where it is no file that can be read. */
 export function readStart(path: string): string | undefined {
   try {
-    const descriptor = openSync(path, "r");
+    const descriptor = builtin("node:fs").openSync(path, "r");
     try {
       const bytes = new Uint8Array(READ_BYTES);
-      const length = readSync(descriptor, bytes, 0, READ_BYTES, 0);
+      const length = builtin("node:fs").readSync(descriptor, bytes, 0, READ_BYTES, 0);
       const start = bytes.subarray(0, length);
       return new TextDecoder().decode(isPacked(path) ? unpack(start) : start);
     } finally {
-      closeSync(descriptor);
+      builtin("node:fs").closeSync(descriptor);
     }
   } catch {
     return undefined;
@@ -164,7 +164,7 @@ function unpack(bytes: Uint8Array): Uint8Array {
 
 function remove(path: string): void {
   try {
-    unlinkSync(path);
+    builtin("node:fs").unlinkSync(path);
   } catch (error) {
     if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
   }
