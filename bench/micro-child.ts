@@ -4,7 +4,7 @@
  */
 import koffi from "koffi";
 import { readFileSync } from "node:fs";
-import { JitAllocator, toFunction, type Span } from "../src/index.ts";
+import { JitAllocator, JitError, toFunction, type Span } from "../src/index.ts";
 import { makeReplay, timeRound } from "../src/cli/replay-rounds.ts";
 import { readTrace } from "../src/cli/trace.ts";
 import { platform } from "../src/base/platform.ts";
@@ -47,6 +47,30 @@ function measureWrites(): Figures {
     figures[`Uint8Array.set ${label}`] = least.set;
   }
   return figures;
+}
+
+/** Measures writes where the writable view is closed by a protection key, beside the same without; nothing where there are none. */
+function measureKeyedWrites(): Figures {
+  const figures: Record<string, number> = {};
+  try {
+    using keyed = new JitAllocator({ protectWrites: "keys" });
+    using open = new JitAllocator();
+    const closed = keyed.alloc(4096);
+    const plain = open.alloc(4096);
+    for (const sizeBytes of [64, 256, 4096]) {
+      const source = new Uint8Array(sizeBytes).fill(0x90);
+      const writeTo = (span: Span) => (): void => {
+        for (let i = 0; i < 20_000; i++) span.write(0, source);
+      };
+      const least = leastOfTurns({ keys: writeTo(closed), none: writeTo(plain) }, 20_000, 40);
+      figures[`write ${sizeBytes} B with protectWrites: "keys"`] = least.keys;
+      figures[`write ${sizeBytes} B without`] = least.none;
+    }
+    return figures;
+  } catch (error) {
+    if (error instanceof JitError && error.code === "ERR_FEATURE_NOT_ENABLED") return {};
+    throw error;
+  }
 }
 
 /** A span with a function in it that adds two 32-bit integers. */
@@ -118,6 +142,8 @@ function measure(name: string | undefined): Figures {
   switch (name) {
     case "writes":
       return measureWrites();
+    case "keys":
+      return measureKeyedWrites();
     case "calls":
       return measureCalls();
     case "lifecycle":

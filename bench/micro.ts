@@ -32,6 +32,7 @@ export function runMicro(
 
   const sources: Source[] = [
     { unit: "ns", run: () => runChild("micro-child.js", "writes") },
+    { unit: "ns", run: () => runChild("micro-child.js", "keys") },
     { unit: "ns", run: () => runChild("micro-child.js", "calls") },
     { unit: "ns", run: () => runChild("functions-child.js") },
     { unit: "ns", run: () => runChild("recording-child.js") },
