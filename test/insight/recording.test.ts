@@ -1,6 +1,6 @@
 /** What is recorded of an allocator is what it did: replayed, it comes to the same allocations. */
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,6 +12,7 @@ import { JitAllocator, JitRuntime, type SpanKind } from "../../src/index.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { attachOn } from "../support/attach.ts";
 import { runCli } from "../support/cli.ts";
+import { runToEnd } from "../support/ended.ts";
 import { throwsJitError, wrong } from "../support/expectations.ts";
 import { Random } from "../support/random.ts";
 import { needs } from "../support/requirements.ts";
@@ -431,8 +432,7 @@ describe("a recording into a file", () => {
 
 describe("JIT_ALLOCATOR_TRACE", () => {
   function run(file: string): { said: { live: [number, number][] } | undefined; stderr: string } {
-    const { stdout, stderr } = spawnSync(process.execPath, [child, "environment"], {
-      encoding: "utf8",
+    const { stdout, stderr } = runToEnd(process.execPath, [child, "environment"], {
       env: { ...process.env, JIT_ALLOCATOR_TRACE: file },
     });
     return { said: JSON.parse(stdout) as { live: [number, number][] }, stderr };

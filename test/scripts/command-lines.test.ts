@@ -1,16 +1,14 @@
 /** The programs behind the npm scripts say what they are, and refuse what they cannot understand before they begin. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import path from "node:path";
 import { test } from "node:test";
+import { runToEnd } from "../support/ended.ts";
 
 const dist = path.resolve(import.meta.dirname, "../..");
 
 function run(program: string, ...args: readonly string[]): readonly [number | null, string, string] {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [path.join(dist, program), ...args], {
-    encoding: "utf8",
+  const { status, stdout, stderr } = runToEnd(process.execPath, [path.join(dist, program), ...args], {
     env: { ...process.env, NODE_V8_COVERAGE: "" },
-    timeout: 60_000,
   });
   return [status, stdout, stderr];
 }
