@@ -1,7 +1,7 @@
 /**
  * Makes what is published of what tsc made of `src/`: `node scripts/bundle.js [FOLDER]`, into `dist/package/` or the
  * folder. The library becomes one file, and each command another, which is loaded when it is asked for. The types become
- * one file as well. The sources are in the source maps.
+ * one file as well. The sources are in the source maps, line by line, without their documentation.
  *
  * tsc comes first, because it alone puts `const enum` of other files in place (docs/performance.md).
  */
@@ -9,6 +9,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import path from "node:path";
 import { decode, encode } from "@jridgewell/sourcemap-codec";
 import { rolldown } from "rolldown";
+import ts from "typescript";
 import { withoutAssertions } from "./assertions.js";
 import { gatherTypes } from "./public-types.js";
 
@@ -129,5 +130,28 @@ function thinned(text) {
       })
       .map((segment) => segment.slice(0, 4)),
   );
-  return JSON.stringify({ ...map, names: [], mappings: encode(lines) });
+  const sourcesContent = map.sourcesContent.map(withoutDocumentation);
+  return JSON.stringify({ ...map, names: [], sourcesContent, mappings: encode(lines) });
+}
+
+/**
+ * A source in which the lines of documentation are empty: they would be a fifth of the package, and the types have them.
+ *
+ * @param {string} text
+ */
+function withoutDocumentation(text) {
+  const file = ts.createSourceFile("source.ts", text, ts.ScriptTarget.Latest, true);
+  let result = text;
+  const visit = (/** @type {ts.Node} */ node) => {
+    for (const { pos, end } of ts.getLeadingCommentRanges(text, node.getFullStart()) ?? []) {
+      const start = text.lastIndexOf("\n", pos) + 1;
+      const isAlone = text.slice(start, pos).trim() === "" && /^[ \t]*\r?\n/.test(text.slice(end));
+      if (!isAlone || !text.startsWith("/**", pos)) continue;
+      // Of the same length, so that the other places stay right; what is left of the lines goes at the end.
+      result = result.slice(0, start) + text.slice(start, end).replace(/[^\n]/g, " ") + result.slice(end);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(file);
+  return result.replace(/^ +$/gm, "");
 }

@@ -53,11 +53,29 @@ export function viewByEnvironment(operations: () => AllocatorOperations): void {
   if (variable === null)
     variable = isGranted({ name: "env", variable: VARIABLE }) ? process.env[VARIABLE] : undefined;
   if (variable === undefined || variable === "") return;
+  const path = variable;
+  waiting.push(() => serve(requireModule("node:net") as Net, operations, path, 1));
+  if (!isLooking) lookNext();
+}
+
+/** The allocators of this thread that wait. One at a time looks for its path, so that no two find the same one left behind. */
+const waiting: (() => void)[] = [];
+let isLooking = false;
+
+function lookNext(): void {
+  const look = waiting.shift();
+  isLooking = look !== undefined;
   try {
-    serve(requireModule("node:net") as Net, operations, variable, 1);
+    look?.();
   } catch (error) {
-    warn(error);
+    fail(error);
   }
+}
+
+/** Gives up looking for a path. */
+function fail(error: unknown): void {
+  warn(error);
+  lookNext();
 }
 
 /** Listens at the path, or where somebody else does that, at the path with a number. */
@@ -67,15 +85,15 @@ function serve(net: Net, operations: () => AllocatorOperations, first: string, n
   server.unref();
   server.once("error", (error) => {
     if (error.code !== "EADDRINUSE") {
-      warn(error);
+      fail(error);
       return;
     }
     const found = identityOf(path);
     whenKnown(net, path, (isServed) => {
       if (isServed) serve(net, operations, first, number + 1);
-      else if (found === NO_SOCKET) warn(new Error(`${path} is there already, and is no socket`));
+      else if (found === NO_SOCKET) fail(new Error(`${path} is there already, and is no socket`));
       else if (found === undefined || removeIf(path, found)) serve(net, operations, first, number);
-      else warn(new Error(`${path} is left of another program, and cannot be removed`));
+      else fail(new Error(`${path} is left of another program, and cannot be removed`));
     });
   });
   server.once("listening", () => {
@@ -94,6 +112,7 @@ function serve(net: Net, operations: () => AllocatorOperations, first: string, n
       },
     };
     operations().observe(stop);
+    lookNext();
   });
   server.listen(path);
 }

@@ -96,10 +96,10 @@ describe("the packed package", () => {
 
   test("is as small as it was meant to be", () => {
     assert.ok(files.length <= 60, `${files.length} files`);
-    assert.ok(size <= 570_000, `${size} bytes`);
+    assert.ok(size <= 500_000, `${size} bytes`);
   });
 
-  test("leads from each line of the library to the source, which the maps hold", () => {
+  test("leads from each line of the library to the source, which the maps hold but for its documentation", () => {
     for (const file of ["library", "iced", "capstone"].map((name) => `dist/package/${name}.js`)) {
       const { sources, sourcesContent } = JSON.parse(
         readFileSync(path.join(installed, `${file}.map`), "utf8"),
@@ -107,7 +107,14 @@ describe("the packed package", () => {
       assert.ok(sources.length > 0, file);
       for (const [index, source] of sources.entries()) {
         const original = path.join(stage, path.dirname(file), source).replace(stage, root);
-        assert.equal(sourcesContent[index], readFileSync(original, "utf8"), `${file}: ${source}`);
+        const held = (sourcesContent[index] ?? "").split("\n");
+        const lines = readFileSync(original, "utf8").split("\n");
+        assert.equal(held.length, lines.length, `${file}: ${source}`);
+        for (const [number, line] of lines.entries()) {
+          // The lines of a comment begin with an asterisk, but for what is a multiplication.
+          const isDocumentation = /^ *(?:\/\*\*|\*)/.test(line) && held[number] === "";
+          if (!isDocumentation) assert.equal(held[number], line, `${file}: ${source}:${number + 1}`);
+        }
       }
     }
   });
