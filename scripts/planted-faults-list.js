@@ -1539,13 +1539,6 @@ export const plantedFaults = [
     tests: ["insight/snapshot"],
   },
   {
-    name: "the socket of an allocator removed by another that found what was there before",
-    file: "src/insight/view-server.ts",
-    find: "if (!isLooking) lookNext();",
-    replace: "lookNext();",
-    tests: ["insight/view-server"],
-  },
-  {
     name: "a file replaced that is no socket",
     file: "src/insight/view-server.ts",
     find: "found.isSocket() ? `${found.ino} ${found.ctimeNs}` : NO_SOCKET",
