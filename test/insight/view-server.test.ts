@@ -1,6 +1,6 @@
 /** JIT_ALLOCATOR_VIEW: a program answers whoever asks for a snapshot, and is none the worse for it. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
@@ -102,15 +102,21 @@ describe("JIT_ALLOCATOR_VIEW", { skip: needs("linux", "machineCode") }, () => {
     assert.equal(next.said(), "");
   });
 
-  test("replaces nothing that is no socket", () => {
+  test("replaces nothing that is no socket", async () => {
     const file = path.join(folder, "a file");
     writeFileSync(file, "kept");
-    const { stderr } = spawnSync(process.execPath, [child, "wait"], {
-      encoding: "utf8",
+    const running = spawn(process.execPath, [child, "wait"], {
       env: { ...process.env, JIT_ALLOCATOR_VIEW: file, VIEWED: file },
-      input: "",
-      timeout: 60_000,
+      stdio: ["pipe", "ignore", "pipe"],
     });
+    const exited = once(running, "exit");
+    let stderr = "";
+    // The program goes on until it has said so.
+    for await (const text of running.stderr.setEncoding("utf8") as AsyncIterable<string>) {
+      stderr += text;
+      if (stderr.includes("no socket")) running.stdin.end();
+    }
+    await exited;
     assert.match(
       stderr,
       /\[JIT_ALLOCATOR_VIEW\].*The heap cannot be viewed: .*is there already, and is no socket/,
