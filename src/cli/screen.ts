@@ -1,13 +1,14 @@
 /** The terminal as a screen that a command has for itself, and gives back as it was. */
 import type { InteractiveTerminal } from "./command.ts";
 
+const ESCAPE = "\x1b";
+
 /** The other screen, without a cursor; and back. */
-const TAKE = "\x1b[?1049h\x1b[?25l";
-const GIVE_BACK = "\x1b[?25h\x1b[?1049l";
+const TAKE = `${ESCAPE}[?1049h${ESCAPE}[?25l`;
+const GIVE_BACK = `${ESCAPE}[?25h${ESCAPE}[?1049l`;
 
 /** One key: an escape sequence, or a character. */
-// eslint-disable-next-line no-control-regex -- keys are control characters
-const KEYS = /\x1b\[[0-9;]*[A-Za-z~]|\x1bO[A-Z]|[\s\S]/gu;
+const KEYS = new RegExp(`${ESCAPE}\\[[0-9;]*[A-Za-z~]|${ESCAPE}O[A-Z]|[\\s\\S]`, "gu");
 
 /** Signals that end the process, and the status that tells of them. */
 const ENDS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;

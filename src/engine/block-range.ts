@@ -21,6 +21,7 @@ import type { RangeRecord } from "./contract.ts";
 import type { ResolvedJitAllocatorOptions } from "./options.ts";
 import { endOfCode, largestPlace, placeInRange, UNIT_BYTES } from "./range-places.ts";
 import { ReadyStretch } from "./ready-stretch.ts";
+import { verifyPlaces, type Stretch } from "./range-check.ts";
 import { reachBytes } from "./reach.ts";
 import { cannotProtect, cannotSeal, NO_RANGES, noRangeNear, outOfRange } from "./refusals.ts";
 import { sealBlock, trySealing, wipe } from "./sealed-stretch.ts";
@@ -42,13 +43,6 @@ export interface Belonging {
 export function ownRecord(): RangeRecord {
   const seals = { sealedBytes: 0, sealingBytes: 0 };
   return { range: undefined, isRefused: false, isUnclean: false, isTrimmed: false, dataStart: 0, ...seals };
-}
-
-/** A block, or what is to be one: its executable view, its length and its kind. */
-interface Stretch {
-  readonly rx: Address;
-  readonly sizeBytes: number;
-  readonly kind: MemoryKind;
 }
 
 /** The range of one allocator. */
@@ -99,21 +93,7 @@ export class BlockRange {
 
   /** @throws Error where a block does not lie where a block may */
   verify(blocks: readonly (Stretch & DualMapping)[]): void {
-    const { range } = this;
-    if (range === undefined) return;
-    const end = endOfCode(range, this.#record.dataStart);
-    for (const { rx, rw, sizeBytes, kind } of blocks) {
-      const offset = rx - range.rx;
-      const isData = kind === "data";
-      const isAtPlace = isData ? rw === rx && rx >= end : rw - range.rw === offset;
-      const isInside = offset >= 0 && offset + sizeBytes <= range.sizeBytes && isAtPlace;
-      if (!isInside)
-        throw new Error(
-          "invariant 20 is broken: a block does not lie in the range, at one place in both views",
-        );
-      if (this.#options.sealed && offset + sizeBytes > this.#record.sealedBytes)
-        throw new Error("invariant 20 is broken: a block is not sealed");
-    }
+    if (this.range !== undefined) verifyPlaces(blocks, this.range, this.#record, this.#options.sealed);
   }
 
   /** Whether there is a range, and no stretch of that size is free in it for that kind. */
