@@ -103,25 +103,22 @@ function numeral(text: string): string {
 }
 
 test("docs/invariants.md explains every invariant that verify() checks, and no other", () => {
+  const sources = readdirSync(path.join(root, "src"), { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".ts"))
+    .map((file) => readFromRoot(`src/${file}`));
   const checked = [
     ...captures(readFromRoot("src/core/verify.ts"), /,\s*(\d+),\s*["`]/g),
     ...captures(readFromRoot("src/core/lookup.ts"), /broken\((\d+), `the look-up/g),
-    ...captures(readFromRoot("src/engine/block-memory.ts"), /invariant (\d+) is broken/g),
-    ...captures(readFromRoot("src/engine/block-source.ts"), /invariant (\d+) is broken/g),
-    ...captures(readFromRoot("src/engine/block-range.ts"), /invariant (\d+) is broken/g),
-    ...captures(readFromRoot("src/sharing/limbo.ts"), /invariant (\d+) is broken/g),
-    ...captures(readFromRoot("src/sharing/batches.ts"), /invariant (\d+) is broken/g),
+    ...sources.flatMap((text) => captures(text, /invariant (\d+) is broken/g)),
     ...captures(readFromRoot("src/sharing/ledgers.ts"), /check\([^;]*?,\s*(\d+),\s*["`]/g),
   ];
   assert.ok(checked.length > 10);
   // What is asserted along the way rests on one of these; 0 is what a function has just made sure of itself.
   // So does what a walk finds broken.
-  const asserted = readdirSync(path.join(root, "src"), { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".ts"))
-    .flatMap((file) => [
-      ...captures(readFromRoot(`src/${file}`), /\bassert\([^;]*?,\s*(\d+),\s*["`]/g),
-      ...captures(readFromRoot(`src/${file}`), /\bbroken\((\d+),\s*["`]/g),
-    ]);
+  const asserted = sources.flatMap((text) => [
+    ...captures(text, /\bassert\([^;]*?,\s*(\d+),\s*["`]/g),
+    ...captures(text, /\bbroken\((\d+),\s*["`]/g),
+  ]);
   assert.ok(asserted.length > 5);
   for (const invariant of asserted) assert.ok(invariant === "0" || checked.includes(invariant), invariant);
   assert.deepEqual(
