@@ -4,7 +4,7 @@ import { absoluteSymbols, symbolName } from "../src/ffi/absolute-symbols.ts";
 import type { BunFfiModule } from "../src/ffi/bun.ts";
 import type { Address, NativeFunction } from "../src/ffi/contract.ts";
 import type { DenoFfiNamespace } from "../src/ffi/deno.ts";
-import type { KoffiModule } from "../src/ffi/koffi.ts";
+import type { KoffiModule } from "../src/ffi/koffi-module.ts";
 import { MemoryFiles } from "../src/ffi/memory-file.ts";
 import { systemFfi } from "../src/ffi/select.ts";
 import type { Signature } from "../src/index.ts";

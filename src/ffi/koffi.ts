@@ -27,31 +27,10 @@ import type {
   NativeSignature,
   NativeType,
 } from "./contract.ts";
-import { isBundled, isFound, placesToLook, requireModule } from "./require.ts";
+import { requireKoffi, type KoffiLibrary, type KoffiModule, type KoffiType } from "./koffi-module.ts";
+import { isBundled, isFound, placesToLook } from "./require.ts";
 import { dropping, withSpareParameter } from "./spare-parameter.ts";
 import { converted, toBigInt, toNumber, type Conversions } from "./trampoline.ts";
-
-/** A koffi type or prototype: opaque here. */
-type KoffiType = object;
-
-interface KoffiLibrary {
-  func(name: string, result: string, parameters: readonly string[]): NativeFunction;
-}
-
-/** The part of koffi that this file uses. */
-export interface KoffiModule {
-  readonly version: string;
-  /** null = the program itself. */
-  load(path: string | null): KoffiLibrary;
-  proto(result: string, parameters: readonly string[]): KoffiType;
-  decode(address: Address, type: KoffiType): NativeFunction;
-  pointer(type: KoffiType): KoffiType;
-  register(call: NativeFunction, type: KoffiType): bigint;
-  unregister(callback: bigint): void;
-  view(address: Address, sizeBytes: number): ArrayBuffer;
-  address(buffer: ArrayBuffer): bigint;
-  errno(): number;
-}
 
 /**
  * koffi's spelling of each type of the contract. `buffer` is `void *`: koffi takes the address of a TypedArray or
@@ -80,17 +59,12 @@ const KOFFI_TYPES: Readonly<Record<NativeType, string>> = {
  * @param home where this package is: still where it was loaded from, gone from there, or part of a bundle.
  * @throws JitError `ERR_FEATURE_NOT_ENABLED` where koffi is not installed, or its binary does not load.
  */
-export function openKoffi(load: () => KoffiModule = requireKoffi, home: () => Home = homeOfPackage): Ffi {
+export function openKoffi(load = (): KoffiModule => requireKoffi(), home: () => Home = homeOfPackage): Ffi {
   try {
     return new KoffiFfi(load());
   } catch (cause) {
     throw loadFailure(cause, home());
   }
-}
-
-/** Loads koffi, which is CommonJS around a binary, by `require`: synchronously, and on demand. */
-function requireKoffi(): KoffiModule {
-  return requireModule("koffi") as KoffiModule;
 }
 
 /** Where this package is, when koffi is not found. */

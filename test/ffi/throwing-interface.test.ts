@@ -3,10 +3,10 @@
  * memory: a JitError comes out, or the operation does without; all is as it was, and it works the next time.
  */
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
 import { describe, it } from "node:test";
 import { platform } from "../../src/base/platform.ts";
 import { guarded } from "../../src/ffi/guard.ts";
+import { requireKoffi } from "../../src/ffi/koffi-module.ts";
 import { systemFfi } from "../../src/ffi/select.ts";
 import { JitAllocator, JitError, toFunction, type JitAllocatorOptions } from "../../src/index.ts";
 import type { VirtualMemory } from "../../src/vm/contract.ts";
@@ -248,8 +248,8 @@ describe("an interface that throws, on this machine", { skip: needs("linux") }, 
 
 /** koffi, some of whose functions are others while `act` runs. */
 function withKoffi(replaced: Readonly<Record<string, unknown>>, act: () => void): void {
-  const koffi = createRequire(import.meta.url)("koffi") as Record<string, unknown>;
-  const kept = Object.fromEntries(Object.keys(replaced).map((name) => [name, koffi[name]]));
+  const koffi = requireKoffi();
+  const kept = { ...koffi };
   Object.assign(koffi, replaced);
   try {
     act();

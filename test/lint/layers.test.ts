@@ -101,6 +101,7 @@ const forbidden: readonly (readonly [file: string, code: string, rule: string])[
   // koffi has one door
   ["src/vm/linux.ts", `import koffi from "koffi"; export const a = koffi;`, imports],
   ["src/ffi/select.ts", `import koffi from "koffi"; export const a = koffi;`, imports],
+  ["src/ffi/koffi.ts", `import koffi from "koffi"; export const a = koffi;`, imports],
   ["src/cli/doctor.ts", `export const a = ["koffi"];`, imports],
   ["src/cli/doctor.ts", `export const a = import("koffi/package.json");`, imports],
   // one reader of the platform and of the runtime
@@ -137,7 +138,7 @@ const allowed: readonly (readonly [file: string, code: string])[] = [
     `export const a = [process.platform, process.arch, process.versions, typeof Deno];`,
   ],
   [
-    "src/ffi/koffi.ts",
+    "src/ffi/koffi-module.ts",
     `import koffi from "koffi"; export * from "../base/errors.ts"; export const a = koffi;`,
   ],
   ["src/ffi/koffi.ts", `import { createRequire } from "node:module"; export const a = createRequire;`],
