@@ -13,8 +13,9 @@ export function uniqueName(): string {
   const shared = globalThis as { [COUNTER]?: number };
   const count = (shared[COUNTER] ?? 0) + 1;
   shared[COUNTER] = count;
-  // The time tells realms of one thread apart, and threads that had the same number one after the other.
-  const microseconds = Math.floor((performance.timeOrigin + performance.now()) * 1000) % 1e10;
+  // The time tells realms of one thread apart, and threads that had the same number one after the other. The system's clock
+  // is asked: Node loads `performance` when it is first used, which takes a millisecond of the start of a program.
+  const microseconds = Number(process.hrtime.bigint() / 1000n) % 1e10;
   return `${threadNumber()}x${count}x${microseconds}`;
 }
 
