@@ -246,6 +246,13 @@ const bounds: readonly Bound[] = [
   ),
   single("make a callable", 600, 200),
   single("life of a function: allocate, write, make callable, call, release", 1500, 700),
+  micro(
+    "import and first call over an empty process",
+    "import and first call",
+    "start of an empty process",
+    1.5,
+    1.25,
+  ),
   single("first 1,000 operations", 1500, 500),
   micro(
     "call through toFunction over bare koffi",

@@ -130,14 +130,6 @@ function measureCold(tracePath: string): Figures {
   return { "first 1,000 operations": (nanoseconds[0] ?? NaN) / 1e3 };
 }
 
-/** Measures the time from the start of the process until machine code has run. */
-function measureStart(): Figures {
-  using allocator = new JitAllocator();
-  const add = toFunction(addFunctionSpan(allocator), { parameters: ["i32", "i32"], result: "i32" });
-  if (add(2, 3) !== 5) throw new Error("2 + 3 is not 5");
-  return { "start to first call of machine code": performance.now() };
-}
-
 function measure(name: string | undefined): Figures {
   switch (name) {
     case "writes":
@@ -150,8 +142,6 @@ function measure(name: string | undefined): Figures {
       return measureLifecycle();
     case "cold":
       return measureCold(process.argv[3] ?? "");
-    case "start":
-      return measureStart();
     default:
       throw new Error(`There is no measurement ${name ?? "without a name"}`);
   }

@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { AsmjitDriver } from "./asmjit.ts";
 import { cacheFolder, repositoryPath } from "./paths.ts";
 import type { MicroResult } from "./results.ts";
@@ -15,6 +16,9 @@ interface Source {
   /** Runs the measurement once; returns figures by name. */
   readonly run: () => Readonly<Record<string, number>>;
 }
+
+/** How many processes of each kind are started for one figure. */
+const STARTS = 5;
 
 /** How often a driver makes and destroys an allocator for one figure. */
 const LIFECYCLES = 2000;
@@ -41,8 +45,7 @@ export function runMicro(
     { unit: "", run: () => runChild("range-child.js", "spread") },
     { unit: "", run: () => runChild("range-child.js", "memory") },
     { unit: "µs", run: () => runChild("micro-child.js", "cold", coldPath) },
-    { unit: "ms", run: () => runChild("micro-child.js", "start") },
-    { unit: "ms", run: () => runChild("empty-child.js") },
+    { unit: "ms", run: measureStart },
     { unit: "calls", run: () => runChild("native-calls-child.js") },
     { unit: "ns", run: () => runChild("objects-child.js", tierPath) },
     { unit: "ns", table: "linking", run: () => runChild("linking-child.js", "stubs") },
@@ -67,6 +70,21 @@ export function runMicro(
     }
   }
   return [...found].map(([name, figures]) => ({ name, ...figures, value: median(figures.ofTurns) }));
+}
+
+/** Starts processes, in turns: one that imports the published library and makes its first call, and one that does nothing. */
+function measureStart(): Readonly<Record<string, number>> {
+  const library = pathToFileURL(repositoryPath("dist/package/index.js")).href;
+  const times = Array.from({ length: STARTS }, () => [runStart(library), runStart()] as const);
+  return {
+    "import and first call": median(times.map(([ours]) => ours.all ?? NaN)),
+    "import alone": median(times.map(([ours]) => ours.import ?? NaN)),
+    "start of an empty process": median(times.map(([, empty]) => empty.all ?? NaN)),
+  };
+}
+
+function runStart(...library: readonly string[]): Readonly<Partial<Record<"import" | "all", number>>> {
+  return runChild("start-child.js", ...library);
 }
 
 function runChild(script: string, ...args: readonly string[]): Readonly<Record<string, number>> {
