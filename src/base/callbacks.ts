@@ -2,4 +2,8 @@
 export const callbacks = {
   /** How many callbacks of this thread are running, one below the other: so often machine code is on the stack. */
   depth: 0,
+  /** How many calls of machine code have returned, of those that lay below no other and that somebody waited for. */
+  returns: 0,
+  /** Whether somebody waits for the outermost call of machine code to return. */
+  isAwaited: false,
 };

@@ -119,7 +119,7 @@ export abstract class EngineParts implements SpanOwner {
   }
 
   leave(): void {
-    this.own.entries -= 1;
+    this.own.leave();
   }
 
   /** Finds a live allocation. Returns its block; the core names its granule. @throws JitError where it is not live */

@@ -62,7 +62,8 @@ export class Engine extends EngineParts implements AllocatorOperations {
    * those that come while something waits in limbo.
    */
   #warmUp(): void {
-    if (!needStackAtFirst() || !this.own.drain()) return;
+    const isWarm = needStackAtFirst();
+    if (!this.own.drain() || !isWarm) return;
     this.#isPlain = !this.#fills;
     if (this.pressure?.isEmpty === true) this.pressure = undefined;
     const isCounted = this.#fills || this.pressure !== undefined;
@@ -378,7 +379,7 @@ export class Engine extends EngineParts implements AllocatorOperations {
         this.own.forget(mapped.block);
       }
     } finally {
-      if (!this.own.isEmpty) this.own.forgetGone();
+      this.own.forgetGone();
     }
   }
 
@@ -386,6 +387,7 @@ export class Engine extends EngineParts implements AllocatorOperations {
   trim(): number {
     needMuchStack();
     this.checkOpen("trim");
+    this.own.drain();
     return this.trims.trimAll();
   }
 
@@ -413,7 +415,7 @@ export class Engine extends EngineParts implements AllocatorOperations {
 
   checkOpen(action: string): void {
     if (!this.#isDisposed) return;
-    if (this.own.isEnding && !this.own.isInside) this.dispose();
+    if (this.own.isEnding && !this.own.isHeld) this.dispose();
     throw refusals.refuseDisposed(action);
   }
 }

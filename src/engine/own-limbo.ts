@@ -1,9 +1,10 @@
 /**
  * Limbo of an allocator that one thread has for itself. That thread can only be in the middle of machine code, and release some
  * of it, below a callback; or where the program says so (`enter`), because native code that it has handed an address runs by
- * itself. What is released then has ended at once, and its granules stay in use until the thread is outside again.
+ * itself. What is released then has ended at once, and its granules stay in use until the thread has been outside.
  *
- * The thread notices that with the next operation. Until limbo is empty, operations take the long way, which looks.
+ * The thread notices that with the next operation. Until limbo is empty, operations take the long way, which looks. The next
+ * operation may come below another call of machine code: so the returns of outermost calls are counted.
  */
 import { callbacks } from "../base/callbacks.ts";
 import { JitError } from "../base/errors.ts";
@@ -13,6 +14,9 @@ import { startsOf } from "../core/survey.ts";
 import type { BlockMemory } from "./block-memory.ts";
 import type { RetiredPlaces } from "./contract.ts";
 import type { MappedBlock } from "./mapped-block.ts";
+
+/** In place of a count of returns: the thread has been outside. */
+const LEFT = -1;
 
 /** What waits for this thread to be outside. */
 export class OwnLimbo implements RetiredPlaces {
@@ -30,6 +34,8 @@ export class OwnLimbo implements RetiredPlaces {
   readonly #end: () => void;
   /** Whether a hard reset waits to unmap the blocks that nobody uses. */
   #isEmptying = false;
+  /** How many outermost calls had returned when something ended here last; {@link LEFT} once the program has left since. */
+  #returns = LEFT;
   /** Bytes, by block and granule. */
   readonly #places = new Map<number, Map<number, number>>();
 
@@ -54,6 +60,12 @@ export class OwnLimbo implements RetiredPlaces {
     return (callbacks.depth !== 0 || this.entries !== 0) && !this.isShared;
   }
 
+  /** Whether this thread may be running what has ended: it has not been outside since. */
+  get isHeld(): boolean {
+    if (!this.isInside || this.#returns === LEFT) return false;
+    return this.entries !== 0 || this.#returns === callbacks.returns;
+  }
+
   get isEmpty(): boolean {
     return this.count === 0;
   }
@@ -65,6 +77,7 @@ export class OwnLimbo implements RetiredPlaces {
   /** Ends the allocation that begins at `granule`. Its memory is free when this thread is outside. */
   retire({ block, granuleShift }: MappedBlock, granule: number): void {
     this.#core.needRoom();
+    this.#awaitReturn();
     endSpansOf(this.#core, block, granule);
     const sizeBytes = this.#core.lengthAt(block, granule) * 2 ** granuleShift;
     const places = this.#places.get(block) ?? new Map<number, number>();
@@ -73,13 +86,19 @@ export class OwnLimbo implements RetiredPlaces {
     this.sizeBytes += sizeBytes;
   }
 
+  /** Sees to it that the return of the outermost call is counted. What waited before waits for that return as well. */
+  #awaitReturn(): void {
+    callbacks.isAwaited ||= callbacks.depth !== 0;
+    this.#returns = callbacks.returns;
+  }
+
   /**
-   * Frees what waits, if this thread is outside. What the system refuses to unmap waits for the next time. Returns whether the
-   * thread is outside and nothing waits.
+   * Frees what waits, if this thread has been outside since it ended. What the system refuses to unmap waits for the next time.
+   * Returns whether the thread is outside and nothing waits.
    */
   drain(): boolean {
-    if (this.isInside) return false;
-    if (this.count === 0 && !this.isEnding && !this.#isEmptying) return true;
+    if (this.isHeld) return false;
+    if (this.count === 0 && !this.isEnding && !this.#isEmptying) return !this.isInside;
     try {
       if (this.isEnding) this.#end();
       else this.#freeAll();
@@ -87,7 +106,15 @@ export class OwnLimbo implements RetiredPlaces {
       if (!(error instanceof JitError)) throw error;
       return false;
     }
-    return true;
+    return !this.isInside;
+  }
+
+  /** Called when the program leaves. Below a callback, what it has run waits for the return of the outermost call. */
+  leave(): void {
+    this.entries -= 1;
+    if (this.entries !== 0) return;
+    if (callbacks.depth === 0) this.#returns = LEFT;
+    else if (this.#returns !== LEFT) this.#awaitReturn();
   }
 
   #freeAll(): void {
@@ -107,6 +134,7 @@ export class OwnLimbo implements RetiredPlaces {
   /** Ends everything, for a reset. @param isHard whether no block is to be kept that nobody uses behind it */
   retireAll(isHard: boolean): void {
     this.#isEmptying ||= isHard;
+    this.#awaitReturn();
     for (const mapped of this.#blocks.all()) {
       const renewed = this.#blocks.renew(mapped);
       for (const granule of startsOf(this.#core.words, mapped.block))
@@ -116,15 +144,16 @@ export class OwnLimbo implements RetiredPlaces {
 
   /** Ends everything, for a disposal, if this thread is inside. Returns whether the blocks have to stay. */
   postponeEnd(): boolean {
-    if (!this.isInside) return false;
+    if (this.isEnding ? !this.isHeld : !this.isInside) return false;
     if (!this.isEnding) this.retireAll(true);
-    this.#blocks.endSpans();
     this.isEnding = true;
     return true;
   }
 
-  /** Forgets what lay in blocks that are gone. */
+  /** Called when all blocks have gone or have been cleared, outside. Forgets what lay in those that are gone. */
   forgetGone(): void {
+    this.#isEmptying = false;
+    if (this.isEmpty) return;
     const blocks = new Set(this.#blocks.all().map(({ block }) => block));
     for (const block of this.#places.keys()) if (!blocks.has(block)) this.forget(block);
   }

@@ -1,6 +1,6 @@
 /**
  * What happens below a call of machine code and is thrown by the call: errors of callbacks, and callbacks that were called
- * after their release.
+ * after their release. And that the call has returned, where somebody waits for that.
  *
  * An error cannot pass through machine code. So a callback keeps the error that it threw, machine code gets 0 and goes on,
  * and the call that ran the machine code throws the error when it returns. If that call was itself made in a callback, the
@@ -22,7 +22,7 @@ const NONE: unique symbol = Symbol("none");
 export const signals = {
   /** Whether this thread has ever made a callback. */
   mayCallBack: false,
-  /** Whether there is something for a call of machine code to throw. */
+  /** Whether there is something for a call of machine code to throw, or somebody waits for its return. */
   isRaised: false,
 };
 
@@ -48,6 +48,7 @@ export function endCallback(outer: OuterError): void {
   callbacks.depth--;
   // Only the first error of a call is thrown: the later ones came of the zeros that it left.
   if (outer !== NONE) settle(outer, releasedAddress);
+  else if (callbacks.isAwaited) settle(pendingError, releasedAddress);
 }
 
 /** Whether a callback of this thread is running, so that machine code is on the stack below it. */
@@ -80,6 +81,11 @@ export function throwBeforeCall(): void {
 
 /** Called when machine code has returned, if something is raised. @throws the error of a callback, if that is it */
 export function throwAfterCall(): void {
+  if (callbacks.isAwaited && callbacks.depth === 0) {
+    callbacks.isAwaited = false;
+    callbacks.returns++;
+    settle(pendingError, releasedAddress);
+  }
   throwPending();
 }
 
@@ -93,5 +99,5 @@ function throwPending(): void {
 function settle(error: unknown, released: Address | undefined): void {
   pendingError = error;
   releasedAddress = released;
-  signals.isRaised = error !== NONE || released !== undefined;
+  signals.isRaised = error !== NONE || released !== undefined || callbacks.isAwaited;
 }

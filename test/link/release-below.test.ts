@@ -1,8 +1,15 @@
 /** Releases below a callback: what is released may be running, so it ends at once, and its memory waits. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { JitAllocator, toFunction, toPointer, type JitAllocatorOptions, type Span } from "../../src/index.ts";
-import { beginCallback, endCallback } from "../../src/link/signals.ts";
+import {
+  JitAllocator,
+  toFunction,
+  toPointer,
+  VirtMem,
+  type JitAllocatorOptions,
+  type Span,
+} from "../../src/index.ts";
+import { beginCallback, endCallback, throwAfterCall } from "../../src/link/signals.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { throwsJitError } from "../support/expectations.ts";
 import * as machineCode from "../support/native-code.ts";
@@ -176,6 +183,26 @@ describe("below a callback", { skip: needs("machineCode") }, () => {
     assert.equal(allocator.alloc(64).rx, rx);
   });
 
+  for (const isShared of [false, true]) {
+    test(`a program that compiles below callbacks alone gets its memory back (shared: ${isShared})`, () => {
+      using allocator = new JitAllocator({ maxReservedSize: 1 << 20 });
+      if (isShared) allocator.share();
+      let latest: Span | undefined;
+      using callback = toPointer(() => {
+        latest?.release();
+        latest = allocator.alloc(50_000);
+        return 0;
+      }, nothing);
+      const code = machineCode.callAndAddOne(callback.address);
+      const span = allocator.alloc(code.length);
+      span.write(0, code);
+      const compile = toFunction(span, nothing);
+      for (let i = 0; i < 50; i++) compile();
+      assert.equal(latest?.isReleased, false);
+      allocator.verify();
+    });
+  }
+
   test("a reset outside of callbacks does not free again what a call left behind", () => {
     using allocator = new JitAllocator();
     runWith(allocator, (running) => {
@@ -194,6 +221,142 @@ describe("below a callback", { skip: needs("machineCode") }, () => {
 });
 
 describe("behind the call", () => {
+  const waiting = (allocator: JitAllocator): number => allocator.statistics().retiredSize;
+  const below = (act: () => void): void => {
+    const outer = beginCallback();
+    try {
+      act();
+    } finally {
+      endCallback(outer);
+    }
+  };
+
+  test("what a callback releases waits for the call, and not for the end of the callback", () => {
+    const allocator = new JitAllocator({}, new SimulatedMemory());
+    const [first, second] = [allocator.alloc(64), allocator.alloc(64)];
+    below(() => {
+      first.release();
+    });
+    below(() => {
+      assert.equal(waiting(allocator), 64, "the same call runs");
+      second.release();
+      below(throwAfterCall);
+      assert.equal(waiting(allocator), 128, "a call below it has returned");
+    });
+    throwAfterCall();
+    below(() => {
+      assert.equal(waiting(allocator), 0, "another call runs");
+    });
+    allocator.dispose();
+  });
+
+  test("what is released between enter and leave waits for leave, and for no call", () => {
+    const allocator = new JitAllocator({ maxReservedSize: 1 << 20 }, new SimulatedMemory());
+    let latest: Span | undefined;
+    for (let i = 0; i < 50; i++) {
+      allocator.enter();
+      latest?.release();
+      below(throwAfterCall);
+      throwAfterCall();
+      assert.equal(waiting(allocator), i === 0 ? 0 : 50_048);
+      latest = allocator.alloc(50_000);
+      allocator.leave();
+    }
+    allocator.dispose();
+  });
+
+  test("a program that leaves below a callback is outside when the call has returned", () => {
+    const allocator = new JitAllocator({}, new SimulatedMemory());
+    const [first, second] = [allocator.alloc(64), allocator.alloc(64)];
+    allocator.enter();
+    first.release();
+    below(() => {
+      allocator.leave();
+      assert.equal(waiting(allocator), 64);
+    });
+    below(() => {
+      assert.equal(waiting(allocator), 64);
+      allocator.enter();
+      allocator.leave();
+      second.release();
+      assert.equal(waiting(allocator), 128);
+    });
+    throwAfterCall();
+    below(() => {
+      assert.equal(waiting(allocator), 0);
+    });
+    allocator.dispose();
+  });
+
+  test("trim frees what waited", () => {
+    using allocator = new JitAllocator();
+    const span = allocator.alloc(1 << 20);
+    span.write(0, new Uint8Array(1 << 20).fill(1));
+    allocator.alloc(64);
+    allocator.enter();
+    const { rx } = span;
+    span.release();
+    allocator.leave();
+    assert.deepEqual(VirtMem.read(rx, 2), Uint8Array.of(1, 1));
+    allocator.trim();
+    assert.deepEqual(VirtMem.read(rx, 2), Uint8Array.of(0, 0));
+  });
+
+  test("a disposal below a callback leaves a structure that verify finds whole", () => {
+    const allocator = new JitAllocator({}, new SimulatedMemory({ hasRanges: true }));
+    const spans = [allocator.alloc(64), allocator.alloc(100_000)];
+    below(() => {
+      allocator.dispose();
+      allocator.verify();
+      assert.ok(spans.every((span) => span.isReleased));
+    });
+    allocator.verify();
+    assert.equal(allocator.statistics().blockCount, 0);
+  });
+
+  test("a disposal that waits is finished below another call", () => {
+    const memory = new SimulatedMemory({ hasRanges: true });
+    const allocator = new JitAllocator({}, memory);
+    allocator.alloc(64);
+    below(() => {
+      allocator.dispose();
+    });
+    throwAfterCall();
+    below(() => {
+      assert.equal(allocator.statistics().blockCount, 0);
+    });
+    assert.deepEqual(memory.ranges?.all, []);
+  });
+
+  test("a hard reset keeps the reserve as long as a block is in use", () => {
+    const reserveForMustSucceed = 1 << 20;
+    const allocator = new JitAllocator({ reserveForMustSucceed }, new SimulatedMemory());
+    allocator.alloc(64);
+    below(() => {
+      allocator.reset("hard");
+      allocator.alloc(64);
+    });
+    const pools = allocator.statistics({ detail: true }).byPool.filter(({ blockCount }) => blockCount > 0);
+    assert.deepEqual(pools.map(({ isReserve }) => isReserve).sort(), [false, true]);
+    below(() => {
+      allocator.reset("hard");
+    });
+    assert.equal(allocator.statistics().blockCount, 0);
+    allocator.verify();
+    allocator.dispose();
+  });
+
+  test("a reset outside is the last word", () => {
+    const allocator = new JitAllocator({}, new SimulatedMemory());
+    allocator.alloc(64);
+    below(() => {
+      allocator.reset("hard");
+    });
+    allocator.reset("soft");
+    assert.equal(allocator.statistics().blockCount, 1);
+    allocator.dispose();
+  });
+
   test("what the system refuses to unmap stays, and goes behind a later call; nothing else is disturbed", () => {
     const memory = new SimulatedMemory({ hasRanges: true });
     const allocator = new JitAllocator({ immediateRelease: true }, memory);
