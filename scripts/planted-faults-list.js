@@ -1270,7 +1270,7 @@ export const plantedFaults = [
     name: "what runs on behind a leave below a callback freed",
     file: "src/engine/own-limbo.ts",
     find: "if (callbacks.depth === 0) this.#returns = LEFT;",
-    replace: "this.#returns = LEFT;",
+    replace: "if (callbacks.depth >= 0) this.#returns = LEFT;",
     tests: ["release-below"],
   },
   {
