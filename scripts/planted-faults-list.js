@@ -1225,6 +1225,27 @@ export const plantedFaults = [
     tests: ["retire"],
   },
   {
+    name: "a hard reset inside that keeps its last blocks",
+    file: "src/sharing/limbo.ts",
+    find: "if (this.isEmpty && this.#state.isEmptying) this.#removeEmpty();",
+    replace: "",
+    tests: ["sharing/ending-inside"],
+  },
+  {
+    name: "a repair that forgets to empty behind a hard reset",
+    file: "src/sharing/repair.ts",
+    find: "state.noteReset(intent, isVacant && isDone);",
+    replace: "void isVacant;",
+    tests: ["sharing/ending-inside"],
+  },
+  {
+    name: "a reset that each later repair does again",
+    file: "src/sharing/repair.ts",
+    find: "if (!state.isEnding || (isVacant && isDone)) state.intent = Intent.none;",
+    replace: "if (isVacant && (isDone || !state.isDisposed)) state.intent = Intent.none;",
+    tests: ["sharing/ending-inside"],
+  },
+  {
     name: "a retired address that can be released again",
     file: "src/engine/address-look-up.ts",
     find: "throw this.refuse(action, address, Status.notAllocated);",

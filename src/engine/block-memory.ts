@@ -322,9 +322,18 @@ export class BlockMemory {
     }
   }
 
-  /** Unmaps the blocks that have no allocations. @throws JitError where the system refuses one: those before it are gone */
+  /**
+   * Unmaps the blocks that have no allocations; the reserve only with the last other one, since the system could refuse it later.
+   * @throws JitError where the system refuses one: those before it are gone
+   */
   removeEmpty(): void {
-    for (const mapped of this.all()) if (this.#core.isEmpty(mapped.block)) this.remove(mapped);
+    const core = this.#core;
+    const remove = (isReserve: boolean): void => {
+      for (const mapped of this.all())
+        if (core.isReserve(mapped.block) === isReserve && core.isEmpty(mapped.block)) this.remove(mapped);
+    };
+    remove(false);
+    if (this.all().every(({ block }) => core.isReserve(block))) remove(true);
   }
 
   /** Unmaps a block and removes it from the core, even if it has allocations. Where the system refuses, nothing changed. */
