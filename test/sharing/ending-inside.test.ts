@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { JitAllocator, type JitAllocatorOptions, type SharedAllocator } from "../../src/index.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { attachOn } from "../support/attach.ts";
+import { throwsJitError } from "../support/expectations.ts";
 import { Fate, Killed, memoryOf, mortalThread, type MortalThread } from "../support/mortal-thread.ts";
 
 const BLOCK = 65_536;
@@ -233,4 +234,109 @@ describe("a thread that dies in a reset while another is inside", () => {
       }
     });
   }
+});
+
+describe("a disposal while threads are inside", () => {
+  test("is finished by the last of them that leaves, where all have detached before", () => {
+    const orders: ((stage: Stage) => void)[] = [
+      ({ one, other }) => {
+        other.detach();
+        one.enter();
+        one.dispose();
+        one.detach();
+        one.leave();
+      },
+      ({ one, other }) => {
+        one.enter();
+        other.enter();
+        one.detach();
+        other.dispose();
+        other.detach();
+        other.leave();
+        one.leave();
+      },
+      ({ one, other }) => {
+        other.enter();
+        other.enter();
+        one.dispose();
+        one.detach();
+        other.detach();
+        other.leave();
+        other.leave();
+      },
+    ];
+    for (const options of [{}, { useRange: true }, { reserveForMustSucceed: 1 }]) {
+      for (const act of orders) {
+        const stage = setStage(options);
+        const { one, other, machine } = stage;
+        fill(stage);
+        act(stage);
+        assert.equal(blocksOf(stage), 0);
+        assert.deepEqual(machine.ranges?.all ?? [], []);
+        for (const each of [one, other]) throwsJitError("ERR_DISPOSED", () => each.alloc(64));
+      }
+    }
+  });
+
+  test("waits for whoever is inside still, and gives back the number of whoever has left", () => {
+    const stage = setStage();
+    const { one, other, attach } = stage;
+    const third = attach();
+    fill(stage);
+    one.enter();
+    other.enter();
+    one.dispose();
+    one.detach();
+    one.leave();
+    assert.notEqual(blocksOf(stage), 0);
+    assert.equal(third.members()[0]?.hasLeft, true);
+    other.detach();
+    assert.notEqual(blocksOf(stage), 0);
+    other.leave();
+    assert.equal(blocksOf(stage), 0);
+    assert.equal(third.members()[1]?.hasLeft, true);
+  });
+
+  test("takes nothing from a thread that has detached where nobody disposes", () => {
+    const { one, other } = setStage();
+    const span = one.alloc(64);
+    other.enter();
+    other.detach();
+    other.leave();
+    assert.ok(!span.isReleased);
+    one.verify();
+    one.dispose();
+  });
+
+  test("is finished by the next that comes, where the last dies at any of its writes when it leaves", () => {
+    for (let moment = 1; ; moment += 1 + (moment >> 6)) {
+      const stage = setStage({ useRange: true });
+      const { one, other, handle, machine } = stage;
+      const victim = mortalThread(handle, machine);
+      fill(stage);
+      victim.engine.enter();
+      one.dispose();
+      victim.engine.detach();
+      const isDead = dies(victim, moment, () => victim.engine.leave());
+      if (!isDead) assert.equal(blocksOf(stage), 0);
+      other.verify();
+      assert.equal(blocksOf(stage), 0, `moment ${moment}`);
+      assert.deepEqual(machine.ranges?.all ?? [], []);
+      if (!isDead) return;
+    }
+  });
+
+  test("is left for the next that comes where the system refuses the last, who has left all the same", () => {
+    const stage = setStage();
+    const { one, other, machine } = stage;
+    fill(stage);
+    one.enter();
+    one.dispose();
+    one.detach();
+    machine.failAfter("releaseDualMapping", 0);
+    one.leave();
+    assert.equal(blocksOf(stage), 1);
+    assert.equal(other.members()[0]?.hasLeft, true);
+    assert.equal(blocksOf(stage), 0);
+  });
 });
