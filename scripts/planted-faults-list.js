@@ -1171,8 +1171,8 @@ export const plantedFaults = [
   {
     name: "a detached thread that has left while it is inside",
     file: "src/sharing/inside.ts",
-    find: "if (isOutside) over();\n    else this.#onLeave = over;",
-    replace: "over();",
+    find: "if (this.#isOutside()) over(false);\n    else this.#onLeave = () => over(true);",
+    replace: "over(false);",
     tests: ["retire"],
   },
   {
@@ -1223,6 +1223,34 @@ export const plantedFaults = [
     find: " || state.isEnding",
     replace: "",
     tests: ["retire"],
+  },
+  {
+    name: "a disposal that nobody finishes, because the last thread has detached inside",
+    file: "src/sharing/turn.ts",
+    find: "if (isLate && Atomics.load(this.#state.atomics, Field.isDisposed) !== 0) this.#finish();",
+    replace: "void isLate;",
+    tests: ["sharing/ending-inside"],
+  },
+  {
+    name: "a hard reset inside that keeps its last blocks",
+    file: "src/sharing/limbo.ts",
+    find: "if (this.isEmpty && this.#state.isEmptying) this.#removeEmpty();",
+    replace: "",
+    tests: ["sharing/ending-inside"],
+  },
+  {
+    name: "a repair that forgets to empty behind a hard reset",
+    file: "src/sharing/repair.ts",
+    find: "state.noteReset(intent, isVacant && isDone);",
+    replace: "void isVacant;",
+    tests: ["sharing/ending-inside"],
+  },
+  {
+    name: "a reset that each later repair does again",
+    file: "src/sharing/repair.ts",
+    find: "if (!state.isEnding || (isVacant && isDone)) state.intent = Intent.none;",
+    replace: "if (isVacant && (isDone || !state.isDisposed)) state.intent = Intent.none;",
+    tests: ["sharing/ending-inside"],
   },
   {
     name: "a retired address that can be released again",

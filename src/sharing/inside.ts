@@ -136,21 +136,23 @@ export class InsideTable implements Door {
   }
 
   /**
-   * Ends this thread's part. It has left for the others (`leave`) only when it is outside: at once, or when its outermost call
-   * returns.
+   * Ends this thread's part. It has left for the others (`leave`) only when it is outside: at once, or late, when its outermost
+   * call returns.
    */
-  end(leave: () => void): void {
-    const isOutside = this.#isOutside();
-    const over = (): void => {
-      // The place may be another thread's from now on.
-      this.#words = new Int32Array(Field.count);
-      this.#atomics = this.#words;
-      this.#place = 0;
-      leave();
+  end(leave: (isLate: boolean) => void): void {
+    const over = (isLate: boolean): void => {
       this.#onLeave = () => undefined;
+      try {
+        leave(isLate);
+      } finally {
+        // The place may be another thread's from now on.
+        this.#words = new Int32Array(Field.count);
+        this.#atomics = this.#words;
+        this.#place = 0;
+      }
     };
-    if (isOutside) over();
-    else this.#onLeave = over;
+    if (this.#isOutside()) over(false);
+    else this.#onLeave = () => over(true);
   }
 
   /** Whether this thread is outside. */

@@ -15,7 +15,7 @@ export const enum Format {
   /** "JITS" in ASCII: tells this buffer from any other. */
   magic = 0x4a495453,
   /** Counts up whenever the meaning of a field changes. */
-  version = 7,
+  version = 8,
 }
 
 export const enum Field {
@@ -51,6 +51,8 @@ export const enum Field {
   unnamedThreads = 13,
   /** The batch of the module that an operation is working on, with 1 added; 0 = none (modules.ts). */
   module = 14,
+  /** 1 = a hard reset waits until limbo is empty: then the blocks that nobody uses go (limbo.ts). */
+  isEmptying = 15,
   /**
    * The lock has a cache line of its own, because waiting threads read it again and again. Three integers follow it. The
    * first counts acquisitions: by it waiting threads tell a lock that changes hands from one that is never let go. On the

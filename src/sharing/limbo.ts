@@ -87,12 +87,18 @@ export class Limbo {
   }
 
   /**
-   * Frees what no thread can be running. What the system refuses to unmap waits for the next time. Returns true where
-   * something was freed.
+   * Frees what no thread can be running, and finishes a hard reset that waited for that. What the system refuses to unmap waits
+   * for the next time. Returns true where something was freed.
    */
   drain(): boolean {
-    if (this.isEmpty) return false;
+    if (this.isEmpty && !this.#state.isEmptying) return false;
     needMuchStack();
+    const hasFreed = this.#freeAll();
+    if (this.isEmpty && this.#state.isEmptying) this.#removeEmpty();
+    return hasFreed;
+  }
+
+  #freeAll(): boolean {
     const { words } = this.#state;
     let hasFreed = false;
     let free = 0;
@@ -107,6 +113,16 @@ export class Limbo {
       words[Field.limboCount] = (words[Field.limboCount] ?? 0) - 1;
     }
     return hasFreed;
+  }
+
+  #removeEmpty(): void {
+    try {
+      this.#engine.blocks.removeEmpty();
+    } catch (error) {
+      if (!(error instanceof JitError)) throw error;
+      return;
+    }
+    this.#state.isEmptying = false;
   }
 
   /** Sees to it that the first entry of the queue has an era. Returns false where there is none, or no era can be closed. */

@@ -79,6 +79,8 @@ export class SharedReleases {
       if (intent === Intent.dispose) {
         state.isDisposed = true;
         state.register.bumpEpoch();
+      } else {
+        state.noteReset(intent, isVacant);
       }
     } finally {
       if (!state.isEnding || isVacant) state.intent = Intent.none;

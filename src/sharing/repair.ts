@@ -51,8 +51,10 @@ export function repair(
   const isDone = removeBlocks(engine, isForAll ? staying.map(({ block }) => block) : surplus);
   if (intent === Intent.dispose && isVacant && isDone) releaseRange(engine);
   if (intent === Intent.dispose && (isDone || !isVacant)) state.isDisposed = true;
-  // A disposal that has to wait for a thread is finished later, by whoever finds nobody inside (`isEnding`).
-  if (isVacant && (isDone || !state.isDisposed)) state.intent = Intent.none;
+  if (intent === Intent.resetSoft || intent === Intent.resetHard) state.noteReset(intent, isVacant && isDone);
+  // A disposal that has to wait for a thread is finished later, by whoever finds nobody inside. A reset is never repeated: what
+  // was allocated since would end.
+  if (!state.isEnding || (isVacant && isDone)) state.intent = Intent.none;
   limbo.rebuild();
   if (engine.options.fillUnusedMemory) fillFree(engine);
   state.countRepair();

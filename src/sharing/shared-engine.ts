@@ -138,7 +138,7 @@ export class SharedEngine implements AllocatorOperations {
     if (this.#turn.isOver) return;
     this.#turn.run(() => {
       this.#turn.end();
-      this.#inside.end(() => this.#members.leave(this.memberId));
+      this.#inside.end((isLate) => this.#turn.over(this.memberId, isLate));
     });
   }
 

@@ -113,6 +113,24 @@ export class SharedState {
     this.words[Field.module] = value;
   }
 
+  /** Whether a hard reset waits for threads inside: once limbo is empty, the blocks that nobody uses are unmapped. */
+  get isEmptying(): boolean {
+    return this.words[Field.isEmptying] !== 0;
+  }
+
+  set isEmptying(value: boolean) {
+    this.words[Field.isEmptying] = value ? 1 : 0;
+  }
+
+  /**
+   * Notes how a reset has gone. Called before its intent is cleared.
+   * @param isWhole whether nobody was inside, and nothing was refused: no block is left that it was to unmap
+   */
+  noteReset(intent: Intent, isWhole: boolean): void {
+    if (isWhole) this.isEmptying = false;
+    else if (intent === Intent.resetHard) this.isEmptying = true;
+  }
+
   get isDisposed(): boolean {
     return this.words[Field.isDisposed] !== 0;
   }

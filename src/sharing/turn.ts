@@ -86,6 +86,28 @@ export class Turn {
     this.#catchUp();
   }
 
+  /**
+   * Gives the thread's number back. Called behind {@link end}, when the thread is outside.
+   * @param isLate whether others may have waited for it meanwhile: a disposal that did is finished first, as by the next
+   *   operation of any thread, because there may be no other thread. Else this is still in the turn that ends its part.
+   */
+  over(number: number, isLate: boolean): void {
+    try {
+      if (isLate && Atomics.load(this.#state.atomics, Field.isDisposed) !== 0) this.#finish();
+    } finally {
+      this.#members.leave(number);
+    }
+  }
+
+  #finish(): void {
+    this.#isOver = false;
+    try {
+      this.run(() => this.end());
+    } finally {
+      this.#isOver = true;
+    }
+  }
+
   /** Takes the lock, and renews what this thread keeps for itself. If it throws, the caller calls {@link fail}. */
   enter(): void {
     if (this.#isOver) throw refuseDetached("use the allocator");

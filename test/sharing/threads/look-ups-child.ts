@@ -1,21 +1,19 @@
 /** A worker that reports which native functions its operations look up once it has attached. */
-import { createRequire } from "node:module";
 import { parentPort, workerData } from "node:worker_threads";
+import { requireKoffi, type KoffiLibrary } from "../../../src/ffi/koffi-module.ts";
 import type { SharedAllocator } from "../../../src/index.ts";
 
-type Find = (name: string, ...types: unknown[]) => unknown;
-
-// The library gets the same object by `require`.
-const koffi = createRequire(import.meta.url)("koffi") as { load: (path: unknown) => { func: Find } };
+// The library gets the same object.
+const koffi = requireKoffi();
 const { load } = koffi;
 const found: string[] = [];
 koffi.load = (path) =>
   new Proxy(load(path), {
     get(library, property): unknown {
       if (property !== "func") return Reflect.get(library, property);
-      return (name: string, ...types: unknown[]) => {
-        found.push(name);
-        return library.func(name, ...types);
+      return (...asked: Parameters<KoffiLibrary["func"]>) => {
+        found.push(asked[0]);
+        return library.func(...asked);
       };
     },
   });
