@@ -2,7 +2,7 @@
  * `node dist/bench/native-calls-child.js`: counts the native calls of a steady state of alloc, write and release;
  * prints JSON. All native calls go through koffi, so koffi's functions are wrapped before the library loads it.
  */
-import { createRequire } from "node:module";
+import { requireKoffi, type KoffiModule } from "../src/ffi/koffi-module.ts";
 
 let nativeCalls = 0;
 
@@ -29,12 +29,12 @@ function countedLibrary(library: object): object {
   });
 }
 
-// This library gets koffi by `require`, which returns to every caller the same object, whose functions are replaced here.
-const koffi = createRequire(import.meta.url)("koffi") as Record<string, AnyFunction>;
+// The library gets the same object, whose functions are replaced here.
+const koffi = requireKoffi() as KoffiModule & Partial<Record<"call", AnyFunction>>;
 const { load, view, decode, call } = koffi;
-if (!load || !view || !decode || !call) throw new Error("koffi has other functions than are counted here");
+if (call === undefined) throw new Error("koffi has other functions than are counted here");
 Object.assign(koffi, {
-  load: (...args: never[]): object => countedLibrary(load(...args) as object),
+  load: (...args: Parameters<typeof load>): object => countedLibrary(load(...args)),
   view: counted(view),
   decode: counted(decode),
   call: counted(call),
