@@ -21,15 +21,15 @@ export interface KoffiLibrary {
 export interface KoffiModule {
   readonly version: string;
   /** null = the program itself. */
-  load(path: string | null): KoffiLibrary;
-  proto(result: string, parameters: readonly string[]): KoffiType;
-  decode(address: Address, type: KoffiType): NativeFunction;
-  pointer(type: KoffiType): KoffiType;
-  register(call: NativeFunction, type: KoffiType): bigint;
-  unregister(callback: bigint): void;
-  view(address: Address, sizeBytes: number): ArrayBuffer;
-  address(buffer: ArrayBuffer): bigint;
-  errno(): number;
+  load(this: void, path: string | null): KoffiLibrary;
+  proto(this: void, result: string, parameters: readonly string[]): KoffiType;
+  decode(this: void, address: Address, type: KoffiType): NativeFunction;
+  pointer(this: void, type: KoffiType): KoffiType;
+  register(this: void, call: NativeFunction, type: KoffiType): bigint;
+  unregister(this: void, callback: bigint): void;
+  view(this: void, address: Address, sizeBytes: number): ArrayBuffer;
+  address(this: void, buffer: ArrayBuffer): bigint;
+  errno(this: void): number;
 }
 
 /** The least version that is known to do what this library needs, of the only major version that is. */
