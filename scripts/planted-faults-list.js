@@ -1310,6 +1310,27 @@ export const plantedFaults = [
     tests: ["semantics/pressure"],
   },
   {
+    name: "a listener to pressure called that another has just ended",
+    file: "src/engine/pressure.ts",
+    find: "return isDue && this.#watchers.includes(watcher);",
+    replace: "return isDue;",
+    tests: ["semantics/pressure"],
+  },
+  {
+    name: "listeners to pressure told what was in use before others were called",
+    file: "src/engine/pressure.ts",
+    find: "      pressure = this.#measure();\n",
+    replace: "",
+    tests: ["semantics/pressure"],
+  },
+  {
+    name: "pressure that counts what has left the limbo of one thread",
+    file: "src/engine/engine-parts.ts",
+    find: "if (pressure === undefined || this.own.isEmpty || !this.own.drain()) return pressure;",
+    replace: "return pressure;",
+    tests: ["semantics/pressure"],
+  },
+  {
     name: "listeners lost when the allocator is shared",
     file: "src/sharing/shared-pressure.ts",
     find: "    this.watch = this.#engine.pressure;\n",
@@ -1501,6 +1522,13 @@ export const plantedFaults = [
     file: "src/engine/observation.ts",
     find: "else observer.failed?.(starts);",
     replace: "",
+    tests: ["insight/recording"],
+  },
+  {
+    name: "an allocation recorded twice in whose listener to pressure another was refused",
+    file: "src/engine/observation.ts",
+    find: "      observation.untold = undefined;\n      throw error;",
+    replace: "      throw error;",
     tests: ["insight/recording"],
   },
   {
