@@ -1331,6 +1331,27 @@ export const plantedFaults = [
     tests: ["semantics/pressure"],
   },
   {
+    name: "a refusal told although the reserve had room",
+    file: "src/engine/refusals.ts",
+    find: "return holdRefusals(allocate);",
+    replace: "return allocate();",
+    tests: ["insight/diagnostics"],
+  },
+  {
+    name: "a held refusal that reaches the program, and is not told",
+    file: "src/engine/refusals.ts",
+    find: "throw tellHeld(error);",
+    replace: "throw error;",
+    tests: ["insight/diagnostics"],
+  },
+  {
+    name: "an address inside of what was retired taken for one inside of an allocation",
+    file: "src/engine/address-look-up.ts",
+    find: "const isInRetired = status === Status.interiorAddress && ",
+    replace: "const isInRetired = status === Status.ok && ",
+    tests: ["sharing/retire"],
+  },
+  {
     name: "listeners lost when the allocator is shared",
     file: "src/sharing/shared-pressure.ts",
     find: "    this.watch = this.#engine.pressure;\n",
