@@ -317,6 +317,43 @@ for (const isShared of [false, true]) {
       for (const [name, usedSize, inUse] of told) assert.equal(usedSize, inUse, name);
     });
 
+    test("the ratio is one of all that may be reserved, also of a reserve that nobody uses", () => {
+      using allocator = make({ ...USUAL, reserveForMustSucceed: MOST / 4 });
+      const told: number[] = [];
+      for (const ratio of [0.7, 0.9]) allocator.onPressure(ratio, () => told.push(ratio));
+      throwsJitError("ERR_OUT_OF_MEMORY", () => fillUpTo(allocator, MOST));
+      assert.deepEqual(told, [0.7]);
+      allocator.alloc(MOST / 4 - 4 * KiB, { mustSucceed: true });
+      assert.deepEqual(told, [0.7, 0.9], "what is taken from the reserve counts");
+    });
+
+    test("a listener that evicts as the documents show ends when nothing is left to evict, inside too", () => {
+      using allocator = make();
+      allocator.alloc(HALF); // is no part of the cache
+      const cache: Span[] = [];
+      const told: number[] = [];
+      allocator.onPressure(0.75, ({ usedSize, maxReservedSize }) => {
+        told.push(usedSize);
+        let surplus = usedSize - allocator.statistics().retiredSize - 0.6 * maxReservedSize;
+        while (surplus > 0) {
+          const oldest = cache.shift();
+          if (oldest === undefined) break;
+          surplus -= oldest.size;
+          oldest.retire();
+        }
+      });
+      allocator.enter();
+      for (let times = 0; times < 80; times++) cache.push(allocator.alloc(4 * KiB));
+      assert.equal(told.splice(0).length, 1);
+      const { usedSize, retiredSize } = allocator.statistics();
+      assert.ok(retiredSize > 0 && usedSize > 0.75 * MOST);
+      allocator.leave();
+      assert.equal(allocator.statistics().usedSize, usedSize - retiredSize);
+      for (let times = 0; times < 200; times++) cache.push(allocator.alloc(4 * KiB));
+      assert.ok(told.length > 1, `told ${told.length} times`);
+      assert.ok(allocator.statistics().usedSize < 0.75 * MOST);
+    });
+
     test("misuse is refused", () => {
       const allocator = make();
       const nothing = (): void => undefined;
