@@ -1359,6 +1359,13 @@ export const plantedFaults = [
     tests: ["semantics/pressure"],
   },
   {
+    name: "the longest run of the reserve taken for one of all code",
+    file: "src/engine/detailed-statistics.ts",
+    find: "counts === pool.counts || !core.isReserve(block)",
+    replace: "true",
+    tests: ["semantics/detail"],
+  },
+  {
     name: "the reserve trimmed",
     file: "src/engine/block-trims.ts",
     find: ".filter(({ block }) => !this.#core.isReserve(block))",
