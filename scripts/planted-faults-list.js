@@ -1359,6 +1359,13 @@ export const plantedFaults = [
     tests: ["semantics/pressure"],
   },
   {
+    name: "a key needed to attach",
+    file: "src/engine/options.ts",
+    find: "isAttached ? writeKeys.lack() : writeKeys.refusal()",
+    replace: "writeKeys.refusal()",
+    tests: ["vm/write-keys"],
+  },
+  {
     name: "the longest run of the reserve taken for one of all code",
     file: "src/engine/detailed-statistics.ts",
     find: "counts === pool.counts || !core.isReserve(block)",
@@ -1518,8 +1525,8 @@ export const plantedFaults = [
   {
     name: "a pressure listener's releases told before the allocation that called it",
     file: "src/engine/pressure.ts",
-    find: "    tellBeforeOthers(span);\n",
-    replace: "",
+    find: "if (span === undefined) tellBeforeOthers((span = spanOf(made)));",
+    replace: "span ??= spanOf(made);",
     tests: ["insight/recording"],
   },
   {

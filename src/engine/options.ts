@@ -257,16 +257,18 @@ function checkProtection({
 
 /**
  * The memory that an allocator with these options uses.
+ * @param isAttached whether another thread has made the allocator: then this one needs no key to use what is there
  * @throws JitError `ERR_FEATURE_NOT_ENABLED` where writes cannot be protected on this machine
  */
 export function memoryFor(
   { protectWrites }: Readonly<ResolvedJitAllocatorOptions>,
   memory: VirtualMemory,
+  isAttached = false,
 ): VirtualMemory {
   if (protectWrites === "none") return memory;
   const { writeKeys } = memory;
   if (writeKeys === undefined) throw cannotProtect("this system offers none");
-  const refusal = writeKeys.refusal();
+  const refusal = isAttached ? writeKeys.lack() : writeKeys.refusal();
   if (refusal !== undefined) throw cannotProtect(refusal);
   return writeKeys.memory();
 }
