@@ -153,7 +153,9 @@ export class CodeCache<Key> implements Disposable {
     const limitBytes = allocator.statistics().usedSize + budgetBytes;
     const ratio = Math.min(limitBytes / allocator.options.maxReservedSize, 1);
     return allocator.onPressure(ratio, ({ usedSize }) => {
-      this.#evictDownTo(this.usedBytes - (usedSize - limitBytes));
+      // What was evicted while it ran is in use until it has ended: nothing else need go for it.
+      const keptBytes = usedSize - allocator.statistics().retiredSize;
+      this.#evictDownTo(this.usedBytes - (keptBytes - limitBytes));
     });
   }
 

@@ -88,7 +88,7 @@ export class JitAllocator extends SharingThreads implements Disposable {
     checkStackSize("make an allocator");
     const system = memoryOr(given);
     this.#options = attached?.engine.options ?? resolveOptions(options, system);
-    const memory = memoryFor(this.#options, system);
+    const memory = memoryFor(this.#options, system, attached !== undefined);
     this.#memory = memory;
     this.#engine = attached ?? new Engine(this.#options, memory);
     this.#isAttached = attached !== undefined;

@@ -20,6 +20,10 @@ export abstract class MemoryLimits extends HeapObservation {
    * crossed it, once, and again only after the use fell below it. The listener may release and allocate. Dispose of the result
    * to end it.
    *
+   * What is retired, or released while it may be running, is in use until its memory is free: a listener that evicts counts what
+   * it has evicted, and does not wait for the use to fall. `reserveForMustSucceed` is a part of `maxReservedSize` that others
+   * cannot use: `atRatio` must be below what is left.
+   *
    * What a listener throws goes to the caller of the allocation, which is released then. Every listener is for one thread: in a
    * shared allocator it is called behind the first allocation of that thread which finds the ratio crossed, whichever thread
    * crossed it. While there are listeners, allocations take longer; releases do not.
@@ -29,8 +33,14 @@ export abstract class MemoryLimits extends HeapObservation {
    * @example
    * ```ts
    * const cache: Span[] = []; // the oldest first
-   * allocator.onPressure(0.9, ({ maxReservedSize }) => {
-   *   while (allocator.statistics().usedSize > 0.7 * maxReservedSize) cache.shift()?.retire();
+   * allocator.onPressure(0.9, ({ usedSize, maxReservedSize }) => {
+   *   let surplus = usedSize - allocator.statistics().retiredSize - 0.7 * maxReservedSize;
+   *   while (surplus > 0) {
+   *     const oldest = cache.shift();
+   *     if (oldest === undefined) break; // the rest is not the cache's
+   *     surplus -= oldest.size;
+   *     oldest.retire();
+   *   }
    * });
    * ```
    */

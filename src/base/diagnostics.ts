@@ -65,6 +65,7 @@ const channels = {
 const { queueMicrotask } = globalThis;
 
 let isQuiet = false;
+let areRefusalsHeld = false;
 
 /**
  * A channel, to ask whether anybody listens: for those who would have to find out what there is to tell, and for operations
@@ -81,6 +82,7 @@ export function tell<Name extends keyof JitDiagnostics>(
 ): void {
   const listened = channels[name];
   if (!listened.hasSubscribers || isQuiet) return;
+  if (areRefusalsHeld && name === "jit-allocator:refused") return;
   try {
     const told = message();
     queueMicrotask(() => listened.publish(told));
@@ -97,5 +99,19 @@ export function quietly<Result>(act: () => Result): Result {
     return act();
   } finally {
     isQuiet = wasQuiet;
+  }
+}
+
+/**
+ * Runs an attempt that is not the last one: its refusals are no news as long as there is another way. Whoever throws one of
+ * them after all tells of it (`tellHeld`).
+ */
+export function holdRefusals<Result>(act: () => Result): Result {
+  const wereHeld = areRefusalsHeld;
+  areRefusalsHeld = true;
+  try {
+    return act();
+  } finally {
+    areRefusalsHeld = wereHeld;
   }
 }

@@ -85,6 +85,12 @@ export class JitError extends Error {
   }
 }
 
+/** Tells of a refusal that was held back, since it reaches the program after all. Returns the error. */
+export function tellHeld(error: unknown): unknown {
+  if (error instanceof JitError) tell("jit-allocator:refused", () => ({ error }));
+  return error;
+}
+
 /** The name and message of an error; other values as {@link describe} shows them. Never throws. */
 function textOf(cause: unknown): string {
   try {

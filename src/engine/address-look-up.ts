@@ -60,9 +60,10 @@ export class AddressLookUp {
     this.#allocator.checkOpen(action);
     if (!isIndex(address)) return refusals.refuseAddress(action, address);
     if (status === Status.unknownAddress) return refusals.refuseUnknownAddress(action, address);
-    if (status === Status.notAllocated) return refusals.refuseFreeAddress(action, address);
     const core = this.#core;
     const { block, granule } = core;
+    const isInRetired = status === Status.interiorAddress && this.#allocator.limbo.has(block, granule);
+    if (isInRetired || status === Status.notAllocated) return refusals.refuseFreeAddress(action, address);
     const size = core.lengthAt(block, granule) << core.granuleShiftOf(core.poolIndexOf(block));
     return refusals.refuseInterior(action, address, core.addressOf(block, granule), size);
   }

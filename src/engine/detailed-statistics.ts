@@ -22,7 +22,10 @@ export interface FreeRuns {
 export interface DetailedKindStatistics extends KindStatistics {
   /** What the system holds memory for, as `statistics().residentSize`. */
   residentSize: number;
-  /** The longest free run: the largest allocation that needs no new block. */
+  /**
+   * The longest free run; of a kind, the longest outside of the reserve. Whatever is longer needs a new block. What is not may
+   * get one all the same: of the runs that are not sure to be long enough, an allocation tries only some.
+   */
   largestFreeRun: number;
 }
 
@@ -42,7 +45,7 @@ export interface PoolStatistics extends DetailedKindStatistics {
 export interface DetailedStatistics extends Statistics {
   /** The free runs of all pools by size class, the shortest first; classes that have none are left out. */
   freeRuns: FreeRuns[];
-  /** The longest free run of all pools. */
+  /** The longest free run of all pools, also of the reserve. */
   largestFreeRun: number;
   /**
    * The most that was seen in use. Allocations and releases do not count, so that it is looked at only when a block is mapped,
@@ -86,7 +89,8 @@ export function detailsOf(
     pool.counts.reservedSize += sizeBytes;
     for (const counts of [pool.counts, byKind[kind]]) {
       counts.residentSize += residentSize;
-      counts.largestFreeRun = Math.max(counts.largestFreeRun, longest);
+      const isOpen = counts === pool.counts || !core.isReserve(block);
+      if (isOpen) counts.largestFreeRun = Math.max(counts.largestFreeRun, longest);
     }
   }
   const byPool = [...pools]

@@ -10,6 +10,7 @@ import { BlockMemory } from "./block-memory.ts";
 import { BlockTrims } from "./block-trims.ts";
 import type {
   CachePolicy,
+  MemoryPressure,
   Observer,
   PressureListener,
   RetiredPlaces,
@@ -196,9 +197,16 @@ export abstract class EngineParts implements SpanOwner {
   }
 
   watchPressure(atRatio: number, listener: PressureListener): Disposable {
-    this.pressure ??= new PressureWatch((leastRatio) => measurePressure(this.core, this.blocks, leastRatio));
+    this.pressure ??= new PressureWatch((leastRatio) => this.#measurePressure(leastRatio));
     this.takeLongWay();
     return this.pressure.add(atRatio, listener);
+  }
+
+  /** What can be freed is freed before it counts. */
+  #measurePressure(leastRatio: number): MemoryPressure | undefined {
+    const pressure = measurePressure(this.core, this.blocks, leastRatio);
+    if (pressure === undefined || this.own.isEmpty || !this.own.drain()) return pressure;
+    return measurePressure(this.core, this.blocks, leastRatio);
   }
 
   describeBlocks(): BlockInfo[] {

@@ -153,12 +153,10 @@ export class Engine extends EngineParts implements AllocatorOperations {
 
   /** Takes room as {@link #place} does; where there is none, from the reserve. */
   #placeSurely(size: number): boolean {
-    try {
-      return this.#place(size);
-    } catch (error) {
-      if (!refusals.isShortage(error)) throw error;
-      return this.room.withReserve(size, () => this.#takeReserve(size, error));
-    }
+    return refusals.orElse(
+      () => this.#place(size),
+      (refusal) => this.room.withReserve(size, () => this.#takeReserve(size, refusal)),
+    );
   }
 
   /** Takes room from the reserve, since there was none elsewhere. */

@@ -1,5 +1,6 @@
 /** Room where no hole will do: a new block, the reserve, or the place of blocks that are empty. */
-import { JitError } from "../base/errors.ts";
+import { holdRefusals } from "../base/diagnostics.ts";
+import { JitError, tellHeld } from "../base/errors.ts";
 import { needMuchStack } from "../base/stack.ts";
 import type { Core } from "../core/core.ts";
 import { allocFromAnyHole } from "../core/holes.ts";
@@ -44,13 +45,13 @@ export class NewRoom {
     } else {
       const natural = planBlock(core, pool, count, false);
       try {
-        this.#blocks.add(pool, natural, size);
+        holdRefusals(() => this.#blocks.add(pool, natural, size));
       } catch (error) {
         // Where the system has no room for a block of the natural size, two things are left to try: holes that are not
         // sure to be long enough, and a block just large enough for this request.
         const isShort = error instanceof JitError && error.code === "ERR_OUT_OF_MEMORY";
         if (isShort && allocFromAnyHole(core, pool, count)) return false;
-        if (!isShort || smallest === natural) throw error;
+        if (!isShort || smallest === natural) throw tellHeld(error);
         this.#blocks.add(pool, smallest, size);
       }
     }
@@ -80,7 +81,6 @@ export class NewRoom {
    */
   #addInPlaceOfEmpty(pool: number, count: number, size: number): void {
     const core = this.#core;
-    const { maxReservedSize, reserveForMustSucceed } = this.#options;
     const replaced: MappedBlock[] = [];
     let room = 0;
     let planned = 0;
@@ -92,7 +92,10 @@ export class NewRoom {
       room += mapped.sizeBytes;
       planned = planBlock(core, pool, count, true, room);
     }
-    if (planned === 0) throw outOfLimit(size, core.reservedBytes, maxReservedSize, reserveForMustSucceed);
+    if (planned === 0) {
+      const { reservedBytes, maxReservedBytes } = core;
+      throw outOfLimit(size, reservedBytes, maxReservedBytes, this.#options.reserveForMustSucceed);
+    }
     this.#blocks.add(pool, planned, size, replaced);
   }
 }

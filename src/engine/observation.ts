@@ -95,6 +95,10 @@ function replaceAllocations(operations: AllocatorOperations, observation: Observ
     let made: Made;
     try {
       made = act();
+    } catch (error) {
+      // The allocation around this one, whose listener to pressure has called it, was told of, and is not told again.
+      observation.untold = undefined;
+      throw error;
     } finally {
       observation.isInside = false;
     }

@@ -182,7 +182,7 @@ export function resolveOptions(
   if (!Number.isInteger(fillPattern) || fillPattern < 0 || fillPattern > 0xffff_ffff) {
     throw invalid("fillPattern", fillPattern, "an unsigned 32-bit integer");
   }
-  resolved.fillPattern = fillPattern + 0; // makes 0 of -0
+  resolved.fillPattern = withoutSign(fillPattern);
   // A block is a whole number of the units that the system maps, and of large pages where the options ask for that.
   resolved.blockSize = Math.max(blockSize, memory.info().pageGranularity, largePageBytes);
   if (!Number.isSafeInteger(maxReservedSize) || maxReservedSize < resolved.blockSize) {
@@ -194,6 +194,7 @@ export function resolveOptions(
   }
   resolved.reserveForMustSucceed = checkReserve(resolved);
   checkRange(resolved);
+  if (resolved.near !== undefined) resolved.near = withoutSign(resolved.near);
   if (resolved.sealed) checkSealing(memory);
   checkProtection(resolved);
   return Object.freeze(resolved);
@@ -208,7 +209,7 @@ function checkReserve({
   const isSize = Number.isSafeInteger(reserveForMustSucceed) && reserveForMustSucceed >= 0;
   const wholeBytes = Math.ceil(reserveForMustSucceed / blockSize) * blockSize;
   const isLeft = wholeBytes === 0 || wholeBytes + blockSize <= maxReservedSize;
-  if (isSize && isLeft && wholeBytes <= LARGEST_RANGE_BYTES) return wholeBytes;
+  if (isSize && isLeft && wholeBytes <= LARGEST_RANGE_BYTES) return withoutSign(wholeBytes);
   const most = `in whole blocks leaves one (${blockSize} bytes) of maxReservedSize (${maxReservedSize})`;
   throw invalid(
     "reserveForMustSucceed",
@@ -246,22 +247,28 @@ function checkProtection({
   const values: readonly string[] = ["none", "keys"];
   if (!values.includes(protectWrites)) throw invalid(name, protectWrites, '"none" or "keys"');
   if (protectWrites === "none") return;
-  const needed = !useRange || !useDualMapping ? "useRange and useDualMapping are false" : "sealed is true";
-  if (!useRange || !useDualMapping || sealed) throw invalid(name, protectWrites, `"none" where ${needed}`);
+  let obstacle: string | undefined;
+  if (!useRange && !useDualMapping) obstacle = "useRange and useDualMapping are false";
+  else if (!useRange) obstacle = "useRange is false";
+  else if (!useDualMapping) obstacle = "useDualMapping is false";
+  else if (sealed) obstacle = "sealed is true";
+  if (obstacle !== undefined) throw invalid(name, protectWrites, `"none" where ${obstacle}`);
 }
 
 /**
  * The memory that an allocator with these options uses.
+ * @param isAttached whether another thread has made the allocator: then this one needs no key to use what is there
  * @throws JitError `ERR_FEATURE_NOT_ENABLED` where writes cannot be protected on this machine
  */
 export function memoryFor(
   { protectWrites }: Readonly<ResolvedJitAllocatorOptions>,
   memory: VirtualMemory,
+  isAttached = false,
 ): VirtualMemory {
   if (protectWrites === "none") return memory;
   const { writeKeys } = memory;
   if (writeKeys === undefined) throw cannotProtect("this system offers none");
-  const refusal = writeKeys.refusal();
+  const refusal = isAttached ? writeKeys.lack() : writeKeys.refusal();
   if (refusal !== undefined) throw cannotProtect(refusal);
   return writeKeys.memory();
 }
@@ -283,6 +290,11 @@ export function coreOptionsOf(options: Readonly<ResolvedJitAllocatorOptions>): C
     maxReservedSize: options.maxReservedSize,
     hasReserve: options.reserveForMustSucceed > 0,
   };
+}
+
+/** Makes 0 of -0. */
+function withoutSign(value: number): number {
+  return value + 0;
 }
 
 function isPowerOfTwo(value: number): boolean {

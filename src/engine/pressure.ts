@@ -76,25 +76,35 @@ export class PressureWatch {
   }
 
   /**
-   * Runs an allocation, and calls the listeners whose ratio it has crossed: behind it, and outside of any lock. If one throws,
-   * the allocation is released, and what it threw is thrown when all have been called.
+   * Runs an allocation, and calls the listeners whose ratio it has crossed: behind it, and outside of any lock. What one does
+   * may change what is in use, and call or end others: so it is measured again before the next. If one throws, the allocation
+   * is released, and what it threw is thrown when all have been called.
    * @param spanOf makes a span of what was allocated, by which it can be released even if listeners have done so
    */
   around<Made>(allocate: () => Made, spanOf: (made: Made) => Span): Made {
     this.#noteFallen();
     const made = allocate();
-    const pressure = this.#measure();
-    const crossed = this.#watchers.filter(
-      (watcher) => !watcher.isAbove && !watcher.isCalled && isReached(watcher, pressure),
-    );
-    if (pressure === undefined || crossed.length === 0) return made;
-    const span = spanOf(made);
-    tellBeforeOthers(span);
-    const errors = crossed.flatMap((watcher) => call(watcher, pressure));
+    let span: Span | undefined;
+    const errors: unknown[] = [];
+    let pressure = this.#measure();
+    for (const watcher of this.#watchers) {
+      if (pressure === undefined) break;
+      if (!this.#isCrossed(watcher, pressure)) continue;
+      if (span === undefined) tellBeforeOthers((span = spanOf(made)));
+      errors.push(...call(watcher, pressure));
+      pressure = this.#measure();
+    }
+    if (span === undefined) return made;
     this.#noteFallen();
     if (errors.length === 0) return made;
     release(span);
     throw errors[0];
+  }
+
+  /** Whether a listener is to be called: it is still there, and nothing that another did has called it. */
+  #isCrossed(watcher: Watcher, pressure: MemoryPressure): boolean {
+    const isDue = !watcher.isAbove && !watcher.isCalled && isReached(watcher, pressure);
+    return isDue && this.#watchers.includes(watcher);
   }
 
   /** Notes which ratios are no longer reached. */

@@ -1,5 +1,6 @@
 /** The errors of the allocator. Each message says what was asked, what stood in the way and, if any, the way out. */
-import { JitError, describe, formatAddress } from "../base/errors.ts";
+import { holdRefusals } from "../base/diagnostics.ts";
+import { JitError, describe, formatAddress, tellHeld } from "../base/errors.ts";
 import type { JitErrorCode } from "../base/errors.ts";
 
 /** Whether a value is an integer that can be an offset, a length or an address. */
@@ -72,8 +73,18 @@ const SHORTAGES: ReadonlySet<string> = new Set<JitErrorCode>([
 ]);
 
 /** Whether an allocation was refused for lack of memory, so that a reserve may still have some. */
-export function isShortage(error: unknown): error is JitError {
+function isShortage(error: unknown): error is JitError {
   return error instanceof JitError && SHORTAGES.has(error.code);
+}
+
+/** Allocates; where there is no memory for that, in another way, whose refusal is the one that is told. */
+export function orElse<Made>(allocate: () => Made, otherwise: (refusal: JitError) => Made): Made {
+  try {
+    return holdRefusals(allocate);
+  } catch (error) {
+    if (!isShortage(error)) throw tellHeld(error);
+    return otherwise(error);
+  }
 }
 
 /** Whether an allocation may take the reserve. @throws JitError `ERR_INVALID_ARGUMENT` for what is no boolean */

@@ -87,7 +87,7 @@ export function handleOf({ engine, state }: SharedEngine): SharedAllocator {
 /** Makes this thread's engine for the allocator of a handle. @throws JitError as `JitAllocator.attach` */
 export function attachEngine(handle: unknown, system: VirtualMemory): SharedEngine {
   const { buffer, state, tagName, options } = checkHandle(handle, system);
-  const memory = memoryFor(options, system);
+  const memory = memoryFor(options, system, true);
   const engine = new Engine(options, memory, { buffer, tagName });
   const shared = new SharedEngine(engine, new SharedState(state), threadsOf(memory));
   shared.join();

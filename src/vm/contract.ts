@@ -135,10 +135,12 @@ export interface SharingSupport extends MappingJournals {
 /** Memory whose writable views are closed to all threads, but inside of the functions of this contract that copy and store. */
 export interface WriteKeySupport {
   /** Why this machine has none; undefined where it has. */
+  lack(): string | undefined;
+  /** Why this thread can close no range: what {@link lack} says, or there is no key left for it. Undefined where it can. */
   refusal(): string | undefined;
   /**
    * The memory; each thread has one. It has no views, and no writable view of its ranges can be written to by anything but its
-   * `copyIn`, `copyOut` and `storeAtomically`. Precondition: {@link refusal} returned undefined.
+   * `copyIn`, `copyOut` and `storeAtomically`. Precondition: {@link lack} returned undefined.
    */
   memory(): VirtualMemory;
 }

@@ -313,6 +313,7 @@ function keySupport(parts: LinuxMemoryParts): WriteKeySupport | undefined {
   let keys: WriteKeys | undefined;
   let memory: LinuxMemory | undefined;
   return {
+    lack: () => (keys ??= makeKeys()).lack(),
     refusal: () => (keys ??= makeKeys()).refusal(),
     memory: () => (memory ??= new LinuxMemory(parts, (keys ??= makeKeys()))),
   };

@@ -106,6 +106,7 @@ export class SimulatedMemory implements VirtualMemory {
     if (this.#options.hasRanges) this.ranges = this.#makeRanges(this.#options.pageSize);
     this.writeKeys = this.#options.hasKeys
       ? {
+          lack: () => undefined,
           refusal: () => undefined,
           memory: () => {
             this.#isClosed = true;

@@ -104,6 +104,8 @@ describe("where the system's policy forbids a range", () => {
     subject.allocator.alloc(64);
     assert.equal(subject.allocator.range?.size, 64 * 1024 * KiB);
     assert.equal(subject.allocator.options.maxReservedSize, 64 * 1024 * KiB);
+    const { message } = throwsJitError("ERR_OUT_OF_MEMORY", () => subject.allocator.alloc(100 * 1024 * KiB));
+    assert.match(message, /maxReservedSize \(67108864\)/, "the limit in force");
     const none = new Subject();
     none.libc.refuse("mmap", Errno.ENOMEM);
     throwsJitError("ERR_OUT_OF_MEMORY", () => none.allocator.alloc(64));

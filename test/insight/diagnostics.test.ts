@@ -4,6 +4,7 @@ import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { describe, test } from "node:test";
 import { JitAllocator, JitError, JitRuntime, type JitDiagnostics } from "../../src/index.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
+import { throwsJitError } from "../support/expectations.ts";
 
 const names = [
   "block-mapped",
@@ -81,6 +82,61 @@ describe("diagnostics", () => {
       ["refused"],
     );
     assert.equal((messages[0]?.[1] as { error: unknown }).error, thrown);
+  });
+
+  for (const isShared of [false, true]) {
+    test(`tell of what must succeed only if it does not, ${isShared ? "shared" : "in one thread"}`, async () => {
+      const memory = new SimulatedMemory({ hasRanges: true });
+      const options = { maxReservedSize: 1 << 17, reserveForMustSucceed: 1 << 16 };
+      using allocator = new JitAllocator(options, memory);
+      if (isShared) allocator.share();
+      const surely = { mustSucceed: true };
+      const names = (messages: readonly [string, unknown][]): string[] => messages.map(([name]) => name);
+      const first = await told(() => allocator.alloc(40_000, surely));
+      assert.deepEqual(names(first), ["block-mapped", "block-mapped"], "the reserve's, and its own");
+      assert.deepEqual(await told(() => allocator.alloc(40_000, surely)), [], "from the reserve");
+      for (const [size, code] of [
+        [40_000, "ERR_OUT_OF_MEMORY"],
+        [0, "ERR_INVALID_ARGUMENT"],
+      ] as const) {
+        let error: unknown;
+        const messages = await told(() => {
+          error = throwsJitError(code, () => allocator.alloc(size, surely));
+        });
+        assert.deepEqual(messages, [["refused", { error }]]);
+      }
+      const late = await told(() => assert.throws(() => allocator.release(1)));
+      assert.deepEqual(names(late), ["refused"], "others are told of as ever");
+    });
+  }
+
+  test("tell of no refusal of a block where a smaller one was had", async () => {
+    const memory = new SimulatedMemory({ hasRanges: true });
+    using allocator = new JitAllocator({}, memory);
+    for (let times = 0; times < 2; times++) allocator.alloc(60_000);
+    const { messages, size } = await refuseBlocks(1);
+    assert.deepEqual(
+      messages.map(([name]) => name),
+      ["block-mapped"],
+    );
+    assert.equal(size, 1 << 16);
+    const { messages: refused } = await refuseBlocks(2);
+    assert.deepEqual(
+      refused.map(([name]) => name),
+      ["refused"],
+      "none was had",
+    );
+
+    /** Allocates what needs a block, while the system refuses the first ones. */
+    async function refuseBlocks(count: number): Promise<{ messages: [string, unknown][]; size: number }> {
+      for (let index = 0; index < count; index++) memory.failAfter("commit", 0, "ERR_OUT_OF_MEMORY");
+      const messages = await told(() => {
+        if (count === 1) allocator.alloc(60_000);
+        else throwsJitError("ERR_OUT_OF_MEMORY", () => allocator.alloc(60_000));
+      });
+      memory.clearFaults();
+      return { messages, size: allocator.blocks().at(-1)?.size ?? 0 };
+    }
   });
 
   test("tell of what a runtime adds and releases, and never of alloc and release", async () => {

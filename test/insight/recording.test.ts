@@ -166,6 +166,36 @@ for (const sharing of ["not shared", "shared", "shared while it is recorded"]) {
       assert.deepEqual(rounded(liveAtEnd(recorded.text)), liveIn(allocator));
     });
 
+    for (const [how, allocate] of Object.entries({
+      alloc: (allocator: JitAllocator) => allocator.alloc(600_000),
+      allocAddress: (allocator: JitAllocator) => allocator.allocAddress(600_000),
+      "runtime.add": (allocator: JitAllocator) =>
+        new JitRuntime({ allocator }).add(new Uint8Array(600_000), { name: "added" }),
+      "a part of a module": (allocator: JitAllocator) => allocator.module().code(600_000),
+    })) {
+      test(`has an allocation once in whose listener to pressure others are refused: ${how}`, () => {
+        const allocator = makeAllocator(undefined, { maxReservedSize: 1 << 20 });
+        const recorded = record(allocator);
+        if (sharing === "shared while it is recorded") allocator.share();
+        const refused: (() => unknown)[] = [
+          () => allocator.alloc(900_000, { kind: "data" }),
+          () => allocator.alloc(900_000, { mustSucceed: true }),
+          () => allocator.allocAddress(900_000),
+          () => allocator.module().data(900_000),
+          () => new JitRuntime({ allocator }).add(new Uint8Array(900_000)),
+        ];
+        let told = 0;
+        allocator.onPressure(0.5, () => {
+          told += 1;
+          for (const act of refused) throwsJitError("ERR_OUT_OF_MEMORY", act);
+        });
+        allocate(allocator);
+        assert.equal(told, 1);
+        assert.equal(operationsOf(recorded.text).length, 1, recorded.text);
+        assert.deepEqual(rounded(liveAtEnd(recorded.text)), liveIn(allocator));
+      });
+    }
+
     test("has what each operation was asked for", () => {
       const allocator = makeAllocator();
       const first = allocator.alloc(100, { name: "first" });

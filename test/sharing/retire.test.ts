@@ -60,10 +60,12 @@ describe("a release while another thread is inside", () => {
     throwsJitError("ERR_RELEASED", () => other.release(seen));
     throwsJitError("ERR_RELEASED", () => other.spanOf(token));
     for (const each of [one, other]) {
-      throwsJitError("ERR_NOT_ALLOCATED", () => each.release(rx));
-      throwsJitError("ERR_NOT_ALLOCATED", () => each.shrink(rx, 64));
-      throwsJitError("ERR_NOT_ALLOCATED", () => each.query(rx));
-      throwsJitError("ERR_NOT_ALLOCATED", () => each.queryAddress(rx));
+      for (const address of [rx, rx + 1, rx + 64]) {
+        throwsJitError("ERR_NOT_ALLOCATED", () => each.release(address));
+        throwsJitError("ERR_NOT_ALLOCATED", () => each.shrink(address, 64));
+        throwsJitError("ERR_NOT_ALLOCATED", () => each.query(address));
+        throwsJitError("ERR_NOT_ALLOCATED", () => each.queryAddress(address));
+      }
       assert.equal(each.statistics().retiredSize, 320);
       assert.equal(each.statistics().allocationCount, allocationCount - 1);
       assert.equal(each.statistics().usedSize, usedSize);

@@ -163,6 +163,15 @@ describe("what Linux is asked for", () => {
     }
   });
 
+  test("to ask whether the machine has keys takes none", () => {
+    const { libc, memory } = machineOf({ keys: 0, files: CPU });
+    assert.equal(memory.writeKeys?.lack(), undefined);
+    assert.equal(libc.calls.includes("pkey_alloc"), false);
+    assert.match(memory.writeKeys?.refusal() ?? "", /pkey_alloc: ENOSPC: a process has 15/);
+    const none = machineOf({ keys: 1, files: { "/proc/cpuinfo": "flags : fpu sse2\n" } });
+    assert.match(none.memory.writeKeys?.lack() ?? "", /no pku in .proc.cpuinfo/);
+  });
+
   test("all bytes go through the routines, and no view is opened", () => {
     const { libc, memory } = machineOf({ keys: 1, files: CPU });
     const closed = memory.writeKeys?.memory();
@@ -261,6 +270,23 @@ describe("an allocator with closed views", () => {
     const lacking = new SimulatedMemory({ hasRanges: true });
     throwsJitError("ERR_FEATURE_NOT_ENABLED", () => attachOn(allocator.share(), lacking));
     other.detach();
+  });
+
+  test("threads attach where the process has no key left, and can use what is there", () => {
+    const memory = closed();
+    using allocator = new JitAllocator(KEYS, memory);
+    allocator.alloc(64);
+    const handle = allocator.share();
+    const support = memory.writeKeys ?? assert.fail();
+    support.refusal = () => "there is no key left";
+    throwsJitError("ERR_FEATURE_NOT_ENABLED", () => new JitAllocator(KEYS, memory));
+    const other = attachOn(handle, memory);
+    const span = other.alloc(64);
+    span.write(0, Uint8Array.of(3));
+    assert.equal(allocator.query(span.rx).read(0, 1)[0], 3);
+    other.detach();
+    support.lack = () => "this processor has none";
+    throwsJitError("ERR_FEATURE_NOT_ENABLED", () => attachOn(handle, memory));
   });
 
   test("there is no weaker way: without a range nothing is allocated", () => {

@@ -121,8 +121,8 @@ export class WriteKeys {
     this.#codes = parts.routines ?? { copy: COPY_ROUTINE, store: STORE_ROUTINE };
   }
 
-  /** Why this machine has no keys; undefined where it has. Takes a key, and gives it back. */
-  refusal(): string | undefined {
+  /** Why this machine has no keys; undefined where it has. Whether one is left, nobody asks. */
+  lack(): string | undefined {
     if (this.#processor !== "x64") return "protection keys are x86-64's, and this is another processor";
     const cpuInfo = this.#files.read("/proc/cpuinfo");
     if (cpuInfo !== undefined && !/^flags\b.*\bospke\b/m.test(cpuInfo)) {
@@ -131,7 +131,13 @@ export class WriteKeys {
         ? "the processor has protection keys, and the kernel does not use them (pku without ospke in /proc/cpuinfo)"
         : "the processor, or the virtual machine, has no protection keys (no pku in /proc/cpuinfo)";
     }
-    if (this.#key !== 0) return undefined;
+    return undefined;
+  }
+
+  /** Why this thread can close no range; undefined where it can. Takes a key, and gives it back, unless the thread has one. */
+  refusal(): string | undefined {
+    const lack = this.lack();
+    if (lack !== undefined || this.#key !== 0) return lack;
     const key = this.#libc.pkey_alloc(0, NO_ACCESS);
     if (key < 0) return `pkey_alloc: ${errnoName(this.#libc.errno())}: ${KEYS_NEED}`;
     this.#libc.pkey_free(key);

@@ -75,6 +75,29 @@ describe("options", () => {
     });
   });
 
+  test("-0 is 0", () => {
+    const given = { fillPattern: -0, reserveForMustSucceed: -0, near: -0 };
+    const allocator = new JitAllocator(given, new SimulatedMemory({ hasRanges: true }));
+    const { fillPattern, reserveForMustSucceed, near } = allocator.options;
+    assert.deepStrictEqual(
+      { fillPattern, reserveForMustSucceed, near },
+      { fillPattern: 0, reserveForMustSucceed: 0, near: 0 },
+    );
+  });
+
+  test("protectWrites is refused for the option that stands in its way", () => {
+    for (const [options, why] of [
+      [{ useRange: false }, "useRange is false"],
+      [{ useDualMapping: false }, "useDualMapping is false"],
+      [{ useRange: false, useDualMapping: false }, "useRange and useDualMapping are false"],
+      [{ sealed: true }, "sealed is true"],
+    ] satisfies [JitAllocatorOptions, string][]) {
+      const memory = new SimulatedMemory({ hasRanges: true });
+      const make = (): unknown => new JitAllocator({ protectWrites: "keys", ...options }, memory);
+      assert.ok(throwsJitError("ERR_INVALID_ARGUMENT", make).message.endsWith(`"none" where ${why}`));
+    }
+  });
+
   test("hasOption of a name that is no boolean option: ERR_INVALID_ARGUMENT", () => {
     withAllocator({}, (allocator) => {
       for (const name of ["blockSize", "nonsense", "__proto__", "toString", undefined, null, 1]) {

@@ -85,6 +85,7 @@ function assertAgrees(allocator: JitAllocator): DetailedStatistics {
         pools.reduce((sum, pool) => sum + pool[field], 0),
         `${kind}: ${field}`,
       );
+    assert.equal(counts.largestFreeRun, Math.max(0, ...pools.map(({ largestFreeRun: its }) => its)), kind);
   }
   assert.equal(
     byPool.reduce((sum, { residentSize }) => sum + residentSize, 0),
@@ -172,6 +173,18 @@ describe("statistics in detail", () => {
     const { byKind } = assertAgrees(allocator);
     assert.ok(byKind.code.residentSize >= 40 * KiB);
     if (allocator.range !== undefined) assert.equal(byKind.constants.residentSize, 0);
+  });
+
+  test("the longest run of code is none of the reserve's, from which no other allocation takes", () => {
+    const options = { maxReservedSize: 4096 * KiB, reserveForMustSucceed: 1024 * KiB };
+    using allocator = new JitAllocator(options, new SimulatedMemory());
+    allocator.alloc(64);
+    const { byKind, byPool, blockCount, largestFreeRun } = allocator.statistics({ detail: true });
+    assert.equal(byPool.find(({ isReserve }) => isReserve)?.largestFreeRun, 1024 * KiB - 64);
+    assert.equal(largestFreeRun, 1024 * KiB - 64, "of all pools");
+    assert.equal(byKind.code.largestFreeRun, 64 * KiB - 128);
+    allocator.alloc(byKind.code.largestFreeRun);
+    assert.equal(allocator.statistics().blockCount, blockCount, "it needed no block");
   });
 
   test("options that are none are refused", () => {

@@ -236,6 +236,124 @@ for (const isShared of [false, true]) {
       assert.equal(told, 2);
     });
 
+    test("what has left limbo by the next allocation counts as released", () => {
+      using allocator = make();
+      for (let times = 0; times < 3000; times++) allocator.alloc(64).release(); // no operation is one of the first
+      let told = 0;
+      allocator.onPressure(0.5, () => (told += 1));
+      const span = allocator.alloc(600_000);
+      assert.equal(told, 1);
+      allocator.enter();
+      span.retire();
+      allocator.leave();
+      allocator.alloc(600_000);
+      assert.equal(told, 2);
+      allocator.verify();
+    });
+
+    test("a listener registered behind a retirement begins below a ratio that only the limbo reached", () => {
+      using allocator = make();
+      const span = allocator.alloc(600_000);
+      allocator.enter();
+      span.retire();
+      allocator.leave();
+      let told = 0;
+      allocator.onPressure(0.5, () => (told += 1));
+      allocator.alloc(600_000);
+      assert.equal(told, 1);
+    });
+
+    test("a listener that another has disposed of is not called any more", () => {
+      using allocator = make();
+      const told: string[] = [];
+      allocator.onPressure(0.5, () => {
+        told.push("0.5");
+        higher[Symbol.dispose]();
+      });
+      const higher = allocator.onPressure(0.6, () => told.push("0.6"));
+      allocator.onPressure(0.6, () => told.push("another at 0.6"));
+      allocator.alloc(700_000);
+      assert.deepEqual(told, ["0.5", "another at 0.6"]);
+    });
+
+    test("a listener that an allocation of another has called is not called again for the same crossing", () => {
+      using allocator = make();
+      const told: string[] = [];
+      allocator.onPressure(0.5, () => {
+        told.push("0.5");
+        allocator.alloc(64);
+      });
+      allocator.onPressure(0.6, () => told.push("0.6"));
+      allocator.alloc(700_000);
+      assert.deepEqual(told, ["0.5", "0.6"]);
+    });
+
+    test("listeners are told what is in use when they are called, and only if that reaches their ratio", () => {
+      using allocator = make();
+      const told: [string, number, number][] = [];
+      const tell = (name: string, { usedSize }: MemoryPressure): void => {
+        told.push([name, usedSize, allocator.statistics().usedSize]);
+      };
+      const spans = [allocator.alloc(100_000), allocator.alloc(400_000)];
+      allocator.onPressure(0.6, (pressure) => {
+        tell("0.6", pressure);
+        spans.pop()?.release();
+      });
+      allocator.onPressure(0.7, (pressure) => tell("0.7", pressure));
+      allocator.onPressure(0.9, (pressure) => tell("0.9", pressure));
+      allocator.alloc(450_000);
+      assert.deepEqual(
+        told.map(([name]) => name),
+        ["0.6"],
+        "0.7 and 0.9 are not reached any more",
+      );
+      allocator.reset("hard");
+      spans.length = 0;
+      allocator.alloc(750_000);
+      assert.deepEqual(
+        told.map(([name]) => name),
+        ["0.6", "0.6", "0.7"],
+      );
+      for (const [name, usedSize, inUse] of told) assert.equal(usedSize, inUse, name);
+    });
+
+    test("the ratio is one of all that may be reserved, also of a reserve that nobody uses", () => {
+      using allocator = make({ ...USUAL, reserveForMustSucceed: MOST / 4 });
+      const told: number[] = [];
+      for (const ratio of [0.7, 0.9]) allocator.onPressure(ratio, () => told.push(ratio));
+      throwsJitError("ERR_OUT_OF_MEMORY", () => fillUpTo(allocator, MOST));
+      assert.deepEqual(told, [0.7]);
+      allocator.alloc(MOST / 4 - 4 * KiB, { mustSucceed: true });
+      assert.deepEqual(told, [0.7, 0.9], "what is taken from the reserve counts");
+    });
+
+    test("a listener that evicts as the documents show ends when nothing is left to evict, inside too", () => {
+      using allocator = make();
+      allocator.alloc(HALF); // is no part of the cache
+      const cache: Span[] = [];
+      const told: number[] = [];
+      allocator.onPressure(0.75, ({ usedSize, maxReservedSize }) => {
+        told.push(usedSize);
+        let surplus = usedSize - allocator.statistics().retiredSize - 0.6 * maxReservedSize;
+        while (surplus > 0) {
+          const oldest = cache.shift();
+          if (oldest === undefined) break;
+          surplus -= oldest.size;
+          oldest.retire();
+        }
+      });
+      allocator.enter();
+      for (let times = 0; times < 80; times++) cache.push(allocator.alloc(4 * KiB));
+      assert.equal(told.splice(0).length, 1);
+      const { usedSize, retiredSize } = allocator.statistics();
+      assert.ok(retiredSize > 0 && usedSize > 0.75 * MOST);
+      allocator.leave();
+      assert.equal(allocator.statistics().usedSize, usedSize - retiredSize);
+      for (let times = 0; times < 200; times++) cache.push(allocator.alloc(4 * KiB));
+      assert.ok(told.length > 1, `told ${told.length} times`);
+      assert.ok(allocator.statistics().usedSize < 0.75 * MOST);
+    });
+
     test("misuse is refused", () => {
       const allocator = make();
       const nothing = (): void => undefined;

@@ -129,6 +129,19 @@ describe("release", () => {
     },
   );
 
+  row("any address in what waits to be freed: ERR_NOT_ALLOCATED", {}, ({ allocator, options }) => {
+    const span = allocator.alloc(options.granularity * 4);
+    allocator.enter();
+    span.release();
+    for (const offset of [0, 1, options.granularity, options.granularity * 4 - 1]) {
+      const address = span.rx + offset;
+      refuses(allocator, "ERR_NOT_ALLOCATED", () => allocator.release(address), `release of +${offset}`);
+      refuses(allocator, "ERR_NOT_ALLOCATED", () => allocator.shrink(address, 1), `shrink of +${offset}`);
+      refuses(allocator, "ERR_NOT_ALLOCATED", () => allocator.query(address), `query of +${offset}`);
+    }
+    allocator.leave();
+  });
+
   row(
     "release of the padding: ERR_NOT_ALLOCATED",
     { disableInitialPadding: [false] },
