@@ -19,13 +19,13 @@ const putcharSignature = { parameters: [], result: "i32" } as const;
 
 /** What the compiler has done. */
 export interface CompilerReport {
-  /** Functions compiled: one a loop, except those compiled in line. */
+  /** Functions compiled and kept, each as often as that was: one a loop, except those compiled in line. */
   readonly functions: number;
-  /** Bytes allocated before the code was known, in all. */
+  /** Bytes allocated for them before the code was known, in all. */
   readonly askedBytes: number;
-  /** Bytes of code emitted. */
+  /** Bytes of their code, in all. */
   readonly codeBytes: number;
-  /** Bytes the allocations kept once shrunk to the code: whole granules. */
+  /** Bytes the allocations kept once shrunk to the code, in all: whole granules. What was evicted later was kept at first. */
   readonly keptBytes: number;
 }
 
@@ -65,18 +65,16 @@ export class Compiler implements Disposable {
   /** By the instruction at which a loop's body starts. */
   readonly #entries = new Map<number, Entry>();
   readonly #modules: JitModule[] = [];
-  #functions: readonly Span[] = [];
   /** Where there is a budget: it has all functions, and {@link #modules} the runtime alone. */
   readonly #cache: CodeCache<number> | undefined;
+  /** Where there is a budget: where code calls each function, by its loop's index. */
+  readonly #addresses = new Map<number, Address>();
   readonly #onEvict: (loops: readonly number[]) => void;
-  #askedBytes = 0;
-  #codeBytes = 0;
+  #report: CompilerReport = { functions: 0, askedBytes: 0, codeBytes: 0, keptBytes: 0 };
 
   /** @param takeOutput empties the machine's output buffer */
   constructor(ir: Ir, machine: Machine, backend: Backend, takeOutput: () => void, budget?: CodeBudget) {
-    // Of a small budget the allocator can tell only where little more can be reserved.
-    const maxReservedSize = budget === undefined ? RANGE_BYTES : leastReserveOf(budget.bytes);
-    this.allocator = new JitAllocator({ maxReservedSize });
+    this.allocator = new JitAllocator({ maxReservedSize: RANGE_BYTES });
     this.#onEvict = budget?.onEvict ?? (() => undefined);
     this.#ir = ir;
     this.#machine = machine;
@@ -101,7 +99,8 @@ export class Compiler implements Disposable {
     const cache = new CodeCache<number>({ allocator, budgetBytes, onEvict: (loop) => this.#evicted(loop) });
     for (const { loop } of new Set(this.#homes)) {
       const code = new Uint8Array(16);
-      cache.declare(loop.index, code.subarray(0, this.#backend.emitCold(code, loop.open)));
+      const cold = code.subarray(0, this.#backend.emitCold(code, loop.open));
+      this.#addresses.set(loop.index, cache.declare(loop.index, cold));
     }
     return cache;
   }
@@ -113,11 +112,17 @@ export class Compiler implements Disposable {
 
   /** What has been done so far. */
   get report(): CompilerReport {
-    return {
-      functions: this.#functions.length,
-      askedBytes: this.#askedBytes,
-      codeBytes: this.#codeBytes,
-      keptBytes: this.#functions.reduce((sum, { size }) => sum + size, 0),
+    return this.#report;
+  }
+
+  /** Notes that a function was compiled and is kept. */
+  #note(askedBytes: number, codeBytes: number, span: Span): void {
+    const report = this.#report;
+    this.#report = {
+      functions: report.functions + 1,
+      askedBytes: report.askedBytes + askedBytes,
+      codeBytes: report.codeBytes + codeBytes,
+      keptBytes: report.keptBytes + span.size,
     };
   }
 
@@ -137,16 +142,14 @@ export class Compiler implements Disposable {
   /** Compiles one function, as long as it fits in the budget. */
   #compileCached(cache: CodeCache<number>, body: LoopFunction): readonly number[] {
     const backend = this.#backend;
-    const functions = new Map(
-      [...new Set(this.#homes)].map(({ loop }) => [loop.index, cache.addressOf(loop.index) ?? 0]),
-    );
+    const functions = this.#addresses;
     let emitted: EmittedFunction | undefined;
+    let askedBytes = 0;
     const hot = cache.compile(body.loop.index, backend.guessSizeBytes(body), (code, rx) => {
       const job = { ir: this.#ir, body, cells: this.#machine.tape.length, rx, functions, flush: this.#flush };
       try {
         emitted = backend.emit(job, code);
-        this.#askedBytes += code.length;
-        this.#codeBytes += emitted.sizeBytes;
+        askedBytes = code.length;
         return emitted.sizeBytes;
       } catch (error) {
         if (error instanceof CodeBufferFull) return undefined;
@@ -154,7 +157,7 @@ export class Compiler implements Disposable {
       }
     });
     if (hot === undefined || emitted === undefined) return [];
-    this.#functions = [...this.#functions.filter(({ isReleased }) => !isReleased), hot];
+    this.#note(askedBytes, emitted.sizeBytes, hot);
     for (const [loop, offset] of emitted.entries) {
       const open = this.#ir.loops[loop]?.open ?? 0;
       this.#entries.set(open + 1, { address: hot.rx + offset, behind: body.loop.close + 1 });
@@ -232,14 +235,13 @@ export class Compiler implements Disposable {
     }
     const linked = builder.commit();
     this.#modules.push(linked);
-    this.#functions = [...this.#functions, ...linked.spans];
     emitted.forEach(({ sizeBytes, entries }, index) => {
       const span = linked.spans[index];
       const behind = (functions[index]?.loop.close ?? 0) + 1;
       if (span === undefined) throw new Error("A module has a span for each part");
-      this.#askedBytes += span.size;
-      this.#codeBytes += sizeBytes;
+      const askedBytes = span.size;
       span.shrink(sizeBytes);
+      this.#note(askedBytes, sizeBytes, span);
       for (const [loop, offset] of entries) {
         const open = this.#ir.loops[loop]?.open ?? 0;
         this.#entries.set(open + 1, { address: span.rx + offset, behind });
@@ -247,9 +249,4 @@ export class Compiler implements Disposable {
     });
     return true;
   }
-}
-
-/** Bytes: room for functions of that size, which are allocated at a guess and then shrunk, and for the cold code of all. */
-function leastReserveOf(budgetBytes: number): number {
-  return Math.min(2 ** Math.ceil(Math.log2(4 * budgetBytes + 2 ** 20)), RANGE_BYTES);
 }

@@ -76,11 +76,11 @@ export class LoadedLibrary extends Library implements Disposable {
 
   /**
    * Reads an archive or an object file, links it, and runs its constructors.
-   * @throws LinkError where it cannot be linked; JitError as the allocator; what a callback threw in a constructor. Nothing
+   * @throws LinkError where it cannot be read or linked; JitError as the allocator; what a callback threw in a constructor. Nothing
    *   is left then
    */
   static load(allocator: JitAllocator, file: string, options?: LinkOptions): LoadedLibrary {
-    return LoadedLibrary.fromBytes(allocator, path.basename(file), readFileSync(file), options);
+    return LoadedLibrary.fromBytes(allocator, path.basename(file), readBytes(file), options);
   }
 
   /** As {@link load}, from bytes; the name is for messages. */
@@ -121,5 +121,15 @@ export class LoadedLibrary extends Library implements Disposable {
     this.#isDisposed = true;
     this.#frames?.[Symbol.dispose]();
     this.linked.module.release();
+  }
+}
+
+/** @throws LinkError */
+function readBytes(file: string): Uint8Array {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new LinkError(`${path.basename(file)} cannot be read: ${reason}`, { cause: error });
   }
 }

@@ -48,8 +48,8 @@ function main(): void {
   try {
     const symbols = new Map<string, Address>();
     // What the first needs has to be there when it is linked.
-    for (const file of files.reverse()) {
-      const isFirst = file === files.at(-1);
+    for (const [index, file] of files.reverse().entries()) {
+      const isFirst = index === files.length - 1;
       const start = performance.now();
       const library = LoadedLibrary.load(allocator, file, {
         symbols,

@@ -21,6 +21,8 @@ const PRECEDENCE: readonly (readonly string[])[] = [
 
 /** Nesting beyond this is a mistake, and would end in a stack overflow. */
 const MAX_DEPTH = 200;
+/** Operators of one line make a tree that is as deep as they are many. */
+const MAX_OPERATORS = 1000;
 
 interface Token {
   readonly offset: number;
@@ -60,6 +62,7 @@ class Parser {
   readonly #tokens: readonly Token[];
   #position = 0;
   #depth = 0;
+  #operators = 0;
 
   constructor(text: string) {
     this.#text = text;
@@ -85,6 +88,8 @@ class Parser {
     let left = this.#infix(level + 1);
     while (this.#token.kind === "operator" && operators.includes(this.#token.text)) {
       const { offset, text: operator } = this.#token;
+      if (++this.#operators > MAX_OPERATORS)
+        this.#fail(`This is one operator too many: ${MAX_OPERATORS} fit`, offset);
       this.#position++;
       left = { kind: "infix", offset, operator, left, right: this.#infix(level + 1) };
     }

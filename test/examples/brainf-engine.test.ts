@@ -9,6 +9,7 @@ import { optimise } from "../../examples/brainf/ir.ts";
 import { Machine, OUTPUT_CAPACITY_BYTES } from "../../examples/brainf/machine.ts";
 import { parse } from "../../examples/brainf/parser.ts";
 import { ProgramError } from "../../examples/brainf/program-error.ts";
+import { needs } from "../support/requirements.ts";
 
 /** Both tiers; "compiled" from the first iteration on, so that even short programs are. */
 const tiers = [
@@ -153,6 +154,28 @@ test("a program may nest as deep as it likes", () => {
   const depth = 20_000;
   const source = `+${"[>+".repeat(depth)}[.-]${"<-]".repeat(depth)}`;
   assert.deepEqual(runToEnd(source, { ...tiers[1].options }).output, Buffer.of(1));
+});
+
+test("a small budget of code leaves room for the cold code of many functions", () => {
+  const source = `${"+[>[.-]<-]".repeat(12_000)}++++++++[>++++++++<-]>+.`;
+  const backend = nativeBackend();
+  assert.equal(runToEnd(source, { backend, codeBudget: 64 }).output.toString(), "A");
+});
+
+test("with a budget the report counts what was compiled, in all", { skip: needs("machineCode") }, () => {
+  const source = "++++++++[>++++++++[>++++++++[>+<-]<-]<-]".repeat(4);
+  const options = { backend: nativeBackend(), hotThreshold: 1 };
+  using free = new Engine(parse(source), options);
+  while (free.run() === "paused");
+  const { keptBytes } = free.report;
+  using engine = new Engine(parse(source), { ...options, codeBudget: keptBytes / 4 });
+  while (engine.run() === "paused");
+  const { report, cacheReport } = engine;
+  assert.ok(cacheReport !== undefined);
+  assert.equal(report.functions, cacheReport.compiled);
+  assert.ok(report.functions >= 4 && cacheReport.evicted > 0, JSON.stringify(cacheReport));
+  assert.ok(report.codeBytes <= report.keptBytes && report.keptBytes <= report.askedBytes);
+  assert.ok(report.keptBytes > cacheReport.peakBytes, "what was evicted counts too");
 });
 
 test("what a taker of output throws comes out of the run, and the program can go on", () => {

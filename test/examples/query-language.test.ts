@@ -45,6 +45,21 @@ describe("mistakes are told, and where they are", () => {
     assert.throws(() => toQuery(nested(100_000), types), QueryError);
   });
 
+  test("so has a filter's length", () => {
+    for (const [start, part] of [
+      ["1 < price", " + price"],
+      ["qty > 1", " && qty > 1"],
+    ] as const) {
+      const long = (parts: number): string => start + part.repeat(parts);
+      assert.equal(toQuery(long(400), types).columns.length, 1);
+      for (const parts of [1001, 100_000])
+        assert.throws(
+          () => toQuery(long(parts), types),
+          /^QueryError: This is one operator too many: 1000 fit\n/,
+        );
+    }
+  });
+
   test("a seventh column is one too many", () => {
     const many = Object.fromEntries(
       ["a", "b", "c", "d", "e", "f", "g"].map((name) => [name, "f64" as const]),

@@ -55,6 +55,21 @@ describe("the program", { skip: needs("gcc", "systemV", "glibc") }, () => {
     );
   });
 
+  test("shows the first archive once, if it is named twice", () => {
+    const file = fileOf.lower();
+    const { status, stdout } = run(file, file);
+    assert.equal(status, 0);
+    assert.equal(stdout.split("linked in").length, 2, stdout);
+  });
+
+  test("says what cannot be read", () => {
+    for (const unreadable of [folder, ""]) {
+      const { status, stdout, stderr } = run(unreadable);
+      assert.match(stderr, /^\S+ cannot be read: EISDIR: .*\n$/);
+      assert.deepEqual({ status, stdout }, { status: 2, stdout: "" });
+    }
+  });
+
   test("ends with 2 and one message where something is wrong", () => {
     const cases: readonly (readonly [RegExp, ...string[]])[] = [
       [
