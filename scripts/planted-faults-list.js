@@ -1232,6 +1232,20 @@ export const plantedFaults = [
     tests: ["sharing/ending-inside"],
   },
   {
+    name: "a thread that detached below a callback in which it had attached, and never leaves",
+    file: "src/sharing/inside.ts",
+    find: "if (this.#isBelow) whenReturned(() => this.#leaveCall());",
+    replace: "void whenReturned;",
+    tests: ["sharing/ending-inside"],
+  },
+  {
+    name: "a hard reset that is forgotten when the allocator is shared",
+    file: "src/sharing/shared-engine.ts",
+    find: "this.state.isEmptying = this.engine.own.share(retire);",
+    replace: "this.engine.own.share(retire);",
+    tests: ["sharing/ending-inside"],
+  },
+  {
     name: "a hard reset inside that keeps its last blocks",
     file: "src/sharing/limbo.ts",
     find: "if (this.isEmpty && this.#state.isEmptying) this.#removeEmpty();",

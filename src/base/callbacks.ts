@@ -7,3 +7,18 @@ export const callbacks = {
   /** Whether somebody waits for the outermost call of machine code to return. */
   isAwaited: false,
 };
+
+const waiting: (() => void)[] = [];
+
+/** Calls `act`, which must not throw, when the outermost call of machine code has returned that is running now. */
+export function whenReturned(act: () => void): void {
+  callbacks.isAwaited = true;
+  waiting.push(act);
+}
+
+/** Called when an outermost call has returned that somebody waits for. */
+export function noteReturn(): void {
+  callbacks.isAwaited = false;
+  callbacks.returns++;
+  for (const act of waiting.splice(0)) act();
+}

@@ -166,11 +166,17 @@ export class OwnLimbo implements RetiredPlaces {
     this.#places.delete(block);
   }
 
-  /** Hands what waits over to the limbo of all threads: calls `retire` for each. */
-  share(retire: (block: number, granule: number) => void): void {
+  /**
+   * Hands what waits over to the limbo of all threads: calls `retire` for each. Returns whether a hard reset waits to unmap the
+   * blocks that nobody uses.
+   */
+  share(retire: (block: number, granule: number) => void): boolean {
     for (const [block, places] of this.#places) for (const granule of places.keys()) retire(block, granule);
     this.#places.clear();
     this.count = 0;
     this.sizeBytes = 0;
+    const isEmptying = this.#isEmptying;
+    this.#isEmptying = false;
+    return isEmptying;
   }
 }

@@ -8,7 +8,7 @@
  *
  * One for each thread, since each thread has its own modules.
  */
-import { callbacks } from "../base/callbacks.ts";
+import { callbacks, noteReturn } from "../base/callbacks.ts";
 import { JitError, formatAddress } from "../base/errors.ts";
 import type { Address } from "../ffi/contract.ts";
 
@@ -82,8 +82,7 @@ export function throwBeforeCall(): void {
 /** Called when machine code has returned, if something is raised. @throws the error of a callback, if that is it */
 export function throwAfterCall(): void {
   if (callbacks.isAwaited && callbacks.depth === 0) {
-    callbacks.isAwaited = false;
-    callbacks.returns++;
+    noteReturn();
     settle(pendingError, releasedAddress);
   }
   throwPending();

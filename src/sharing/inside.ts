@@ -20,7 +20,7 @@
  * Eras wrap around, and are compared by their difference. A thread that stays inside holds what is retired meanwhile, and
  * there are at most 2**25 allocations to retire; so no place is ever 2**31 eras behind.
  */
-import { callbacks } from "../base/callbacks.ts";
+import { callbacks, whenReturned } from "../base/callbacks.ts";
 import { platform } from "../base/platform.ts";
 import type { Door } from "../engine/contract.ts";
 import { Field, Inside, Members } from "./layout.ts";
@@ -97,6 +97,15 @@ export class InsideTable implements Door {
     if (all === 0) return;
     this.#becomeKnown();
     for (let count = 0; count < all; count++) this.enter();
+    // A thread that detaches there has no later operation that would notice.
+    if (this.#isBelow) whenReturned(() => this.#leaveCall());
+  }
+
+  /** Takes back the entry for the call of machine code in which this thread got its number. */
+  #leaveCall(): void {
+    if (!this.#isBelow) return;
+    this.#isBelow = false;
+    this.leave();
   }
 
   enter(): void {
@@ -157,10 +166,7 @@ export class InsideTable implements Door {
 
   /** Whether this thread is outside. */
   #isOutside(): boolean {
-    if (this.#isBelow && callbacks.depth === 0) {
-      this.#isBelow = false;
-      this.leave();
-    }
+    if (callbacks.depth === 0) this.#leaveCall();
     return this.#depth === 0;
   }
 

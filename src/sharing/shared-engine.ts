@@ -100,7 +100,8 @@ export class SharedEngine implements AllocatorOperations {
     const journal = blocks.source.prepare(this.state.journal, true);
     const given = this.#ledgers.makeAll();
     // From here on nothing can fail.
-    this.engine.own.share((block, granule) => retireEntry(core.words, block, granule));
+    const retire = (block: number, granule: number): void => retireEntry(core.words, block, granule);
+    this.state.isEmptying = this.engine.own.share(retire);
     this.state.batches.claim(this.memberId, core.generation, given);
     this.#generations.resume(this.memberId);
     blocks.share(this.state.register, this, journal, this.state);

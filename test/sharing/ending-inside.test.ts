@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { JitAllocator, type JitAllocatorOptions, type SharedAllocator } from "../../src/index.ts";
+import { beginCallback, endCallback, throwAfterCall } from "../../src/link/signals.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { attachOn } from "../support/attach.ts";
 import { throwsJitError } from "../support/expectations.ts";
@@ -338,5 +339,56 @@ describe("a disposal while threads are inside", () => {
     assert.equal(blocksOf(stage), 1);
     assert.equal(other.members()[0]?.hasLeft, true);
     assert.equal(blocksOf(stage), 0);
+  });
+});
+
+describe("below a callback", () => {
+  const below = (act: () => void): void => {
+    const outer = beginCallback();
+    try {
+      act();
+    } finally {
+      endCallback(outer);
+    }
+  };
+
+  for (const how of ["shares", "attaches"] as const) {
+    test(`who ${how} and detaches there has left when the call has returned`, () => {
+      const stage = how === "attaches" ? setStage() : undefined;
+      const machine = stage?.machine ?? new SimulatedMemory();
+      const memory = memoryOf(machine, new Fate(() => assert.fail("nobody dies")));
+      const first = new JitAllocator({ useRange: false }, memory);
+      let handle = stage?.handle;
+      below(() => {
+        const member = stage?.attach() ?? first;
+        handle ??= member.share();
+        member.detach();
+      });
+      throwAfterCall();
+      assert.ok(handle !== undefined);
+      const other = stage?.one ?? attachOn(handle, memory);
+      stage?.other.detach();
+      assert.deepEqual(
+        other.members().filter(({ hasLeft }) => !hasLeft),
+        [other.members().find(({ id }) => id === other.memberId)],
+      );
+      other.alloc(64).retire();
+      assert.equal(other.statistics().retiredSize, 0);
+      other.dispose();
+      assert.equal(machine.mappings.length, 0);
+    });
+  }
+
+  test("a hard reset before the allocator was shared is finished behind the last leave", () => {
+    const machine = new SimulatedMemory();
+    const memory = memoryOf(machine, new Fate(() => assert.fail("nobody dies")));
+    const allocator = new JitAllocator({ useRange: false }, memory);
+    allocator.alloc(64);
+    allocator.enter();
+    allocator.reset("hard");
+    allocator.share();
+    allocator.leave();
+    assert.equal(allocator.statistics().reservedSize, 0);
+    allocator.dispose();
   });
 });
