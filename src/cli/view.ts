@@ -23,7 +23,7 @@ import { NotesReader } from "./trace-notes.ts";
 import { fileText, readTrace } from "./trace.ts";
 import { listerFor } from "./view-listing.ts";
 import { placeByReplay } from "./view-replay.ts";
-import { looksLikeSnapshot, readSnapshot, SnapshotError } from "./view-snapshot.ts";
+import { looksLikeSnapshot, parseJson, readSnapshot, SnapshotError } from "./view-snapshot.ts";
 import { pageOfTrace, placeByNotes } from "./view-trace.ts";
 import { wrap } from "./wrap.ts";
 
@@ -97,7 +97,7 @@ async function pageDataOf(request: ViewRequest, bytes: Uint8Array, io: CommandIo
   const title = request.path === "-" ? "standard input" : path.basename(request.path);
   const text = fileText(request.path, bytes);
   if (looksLikeSnapshot(text)) {
-    const snapshot = readSnapshot(text);
+    const snapshot = readSnapshot(parseJson(new TextDecoder().decode(text)));
     return pageOfSnapshot(title, snapshot, await listerFor(snapshot));
   }
   const reader = new NotesReader();
