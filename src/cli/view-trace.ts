@@ -6,6 +6,11 @@ import type { TraceNotes } from "./trace-notes.ts";
 import { OperationKind, type Trace } from "./trace.ts";
 import { rounded, type Placement } from "./view-replay.ts";
 
+/** The latest time that a page knows, 49 days. */
+const MOST_MS = 0xffff_ffff;
+/** More blocks make a page that no browser shows: then a stretch that counts as one is twice as long. */
+const MOST_BLOCKS = 2 ** 18;
+
 /** What an allocator has where the trace does not tell. */
 const DEFAULT_GRANULARITY = 64;
 const DEFAULT_BLOCK_SIZE = 65_536;
@@ -23,21 +28,36 @@ export function placeByNotes(trace: Trace, notes: TraceNotes): Placement {
   const { kinds, sizes, operationCount } = trace;
   const { granularity = DEFAULT_GRANULARITY, blockSize = DEFAULT_BLOCK_SIZE } = notes;
   const taken = new Float64Array(operationCount);
-  const blocks = new Map<number, PageBlock>();
   for (let index = 0; index < operationCount; index++) {
     const kind = kinds[index];
-    if (kind !== OperationKind.alloc && kind !== OperationKind.shrink) continue;
-    const size = rounded(sizes[index] ?? 0, granularity);
-    taken[index] = size;
-    const address = notes.addresses[index] ?? 0;
+    if (kind === OperationKind.alloc || kind === OperationKind.shrink)
+      taken[index] = rounded(sizes[index] ?? 0, granularity);
+  }
+  let blocks: readonly PageBlock[] | undefined;
+  for (let stretch = blockSize; blocks === undefined; stretch *= 2)
+    blocks = stretchesIn(notes, taken, stretch, granularity);
+  return { addresses: notes.addresses, sizes: taken, blocks, granularity };
+}
+
+/** The stretches of a length that had something in them; undefined where there are too many. */
+function stretchesIn(
+  { addresses, kinds, kindOf }: TraceNotes,
+  taken: Float64Array,
+  stretch: number,
+  granularity: number,
+): readonly PageBlock[] | undefined {
+  const blocks = new Map<number, PageBlock>();
+  for (const [index, address] of addresses.entries()) {
     if (address === 0) continue;
-    for (let rx = address - (address % blockSize); rx < address + size; rx += blockSize) {
+    const end = address + (taken[index] ?? 0);
+    for (let rx = address - (address % stretch); rx < end; rx += stretch) {
       if (blocks.has(rx)) continue;
-      const name = notes.kinds[(notes.kindOf[index] ?? 0) - 1] ?? "code";
-      blocks.set(rx, { rx, size: blockSize, kind: name, granularity, padding: 0, from: index + 1 });
+      if (blocks.size === MOST_BLOCKS) return undefined;
+      const kind = kinds[(kindOf[index] ?? 0) - 1] ?? "code";
+      blocks.set(rx, { rx, size: stretch, kind, granularity, padding: 0, from: index + 1 });
     }
   }
-  return { addresses: notes.addresses, sizes: taken, blocks: [...blocks.values()], granularity };
+  return [...blocks.values()];
 }
 
 /** @param isReplayed whether the addresses are those of a replay */
@@ -158,7 +178,7 @@ function columnsOf(
     codeLength: new Uint32Array(count),
     code: new Uint8Array(0),
     timeAt: Uint32Array.from(notes.timeAt),
-    timeUs: Uint32Array.from(notes.timeUs),
+    timeMs: Uint32Array.from(notes.timeUs, (time) => Math.min(MOST_MS, Math.floor(time / 1000))),
   };
   return { columns, leftOut };
 }

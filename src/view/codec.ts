@@ -23,7 +23,7 @@ const METHODS: Readonly<Record<ColumnName, "bytes" | "planes" | "differences">> 
   codeLength: "planes",
   code: "bytes",
   timeAt: "differences",
-  timeUs: "differences",
+  timeMs: "differences",
 };
 
 const NAMES = Object.keys(METHODS) as readonly ColumnName[];
@@ -37,7 +37,7 @@ interface Written {
 }
 
 /** The columns whose length is not that of the pieces. */
-const OWN_LENGTH: ReadonlySet<ColumnName> = new Set<ColumnName>(["code", "timeAt", "timeUs"]);
+const OWN_LENGTH: ReadonlySet<ColumnName> = new Set<ColumnName>(["code", "timeAt", "timeMs"]);
 
 /** Writes page data. */
 export function encodePage({ header, columns }: PageData): Uint8Array {
@@ -92,7 +92,7 @@ export function decodePage(bytes: Uint8Array): PageData {
     codeLength: read("codeLength"),
     code: readBytes("code"),
     timeAt: read("timeAt"),
-    timeUs: read("timeUs"),
+    timeMs: read("timeMs"),
   };
   return { header, columns };
 }

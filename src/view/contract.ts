@@ -85,9 +85,9 @@ export interface PageColumns {
   readonly codeStart: Uint32Array;
   readonly codeLength: Uint32Array;
   readonly code: Uint8Array;
-  /** Operations, and the microseconds at which each was made: those whose time is known. */
+  /** Operations, and the milliseconds at which each was made: those whose time is known. They reach for 49 days. */
   readonly timeAt: Uint32Array;
-  readonly timeUs: Uint32Array;
+  readonly timeMs: Uint32Array;
 }
 
 /** A piece that does not end. */

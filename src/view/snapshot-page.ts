@@ -32,7 +32,7 @@ export function pageOfSnapshot(title: string, snapshot: HeapSnapshot, listingOf?
     codeLength: new Uint32Array(count),
     code: new Uint8Array(codeSize),
     timeAt: new Uint32Array(0),
-    timeUs: new Uint32Array(0),
+    timeMs: new Uint32Array(0),
   };
   const ranks = ranksOf(spans.flatMap(({ order }) => order ?? []));
   const names = new Map<string, number>();

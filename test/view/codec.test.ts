@@ -52,7 +52,7 @@ const columns: fc.Arbitrary<PageColumns> = fc.nat({ max: 40 }).chain((count) => 
     // What has a length of its own is left out where it has no content.
     code: fc.nat({ max: 9 }).chain((length) => bytes(length).map((values) => Uint8Array.of(...values, 7))),
     timeAt: fc.nat({ max: 9 }).chain((length) => words(length).map((values) => Uint32Array.of(...values, 7))),
-    timeUs: fc.nat({ max: 9 }).chain((length) => words(length).map((values) => Uint32Array.of(...values, 7))),
+    timeMs: fc.nat({ max: 9 }).chain((length) => words(length).map((values) => Uint32Array.of(...values, 7))),
   });
 });
 
