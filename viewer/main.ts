@@ -13,6 +13,7 @@ import { HeapMap } from "./map.ts";
 import { Player } from "./player.ts";
 import { listenToMap } from "./pointer.ts";
 import { matcherOf } from "./search.ts";
+import { slowly } from "./slowly.ts";
 import { FunctionTable } from "./table.ts";
 import { ThemeSwitch } from "./theme.ts";
 
@@ -37,16 +38,19 @@ class Page {
   #heap: Heap | undefined;
   #series: Series | undefined;
   #selected = -1;
-  #lastSlow = 0;
-  #slowTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #find = slowly(() => this.#showFound(), SLOW_MS);
+  readonly #followTrace = slowly(() => {
+    this.#update();
+    this.#showSelected();
+  }, SLOW_MS);
 
   constructor() {
     this.#colouring.append(...COLOURINGS.map((one) => make("option", { value: one }, one)));
     this.#colouring.addEventListener("change", () => this.#recolour());
-    this.#search.addEventListener("input", () => this.#later(() => this.#find()));
+    this.#search.addEventListener("input", () => this.#find.soon());
     this.#search.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
-      this.#find();
+      this.#find.now();
       const [first] = this.#table.pieces;
       if (this.#search.value.trim() !== "" && first !== undefined) this.#select(first, true);
     });
@@ -136,10 +140,7 @@ class Page {
     heap.moveTo(time);
     this.#map.update();
     this.#chart.mark(time);
-    this.#later(() => {
-      this.#update();
-      this.#showSelected();
-    });
+    this.#followTrace.soon();
   }
 
   #recolour(): void {
@@ -165,7 +166,7 @@ class Page {
     if (isTrace) this.#chart.mark(this.#heap.time);
   }
 
-  #find(): void {
+  #showFound(): void {
     this.#recolour();
     this.#update();
     // The count itself changes with each step of a trace, which nobody wants to be read.
@@ -247,18 +248,6 @@ class Page {
     const index = pieces.indexOf(this.#selected);
     const next = index < 0 ? (by > 0 ? pieces[0] : pieces.at(-1)) : pieces[index + by];
     if (next !== undefined) this.#select(next, true);
-  }
-
-  /** Does something soon, and not too often. */
-  #later(act: () => void): void {
-    clearTimeout(this.#slowTimer);
-    const isOverdue = performance.now() - this.#lastSlow >= SLOW_MS;
-    const run = (): void => {
-      act();
-      this.#lastSlow = performance.now();
-    };
-    if (isOverdue) run();
-    else this.#slowTimer = setTimeout(run, SLOW_MS);
   }
 }
 
