@@ -128,10 +128,7 @@ class Page {
   /** The piece of a later snapshot that is at the address of the selected one; -1 where there is none. */
   #sameIn(before: Heap, heap: Heap): number {
     if (this.#selected < 0) return -1;
-    const place = heap.layout.placeOfAddress(before.addressOf(this.#selected));
-    if (place === undefined) return -1;
-    const piece = heap.pieceAt(place);
-    return heap.places[piece] === place ? piece : -1;
+    return heap.pieceFrom(before.addressOf(this.#selected));
   }
 
   #moveTo(time: number): void {
@@ -179,8 +176,8 @@ class Page {
     if (heap === undefined) return;
     const { live, liveBytes, reservedBytes } = heap.counts();
     const classes = heap.freeClasses();
-    const freeCells = classes.reduce((sum, { cells }) => sum + cells, 0);
-    const { cellSize, blocks } = heap.header;
+    const freeBytes = classes.reduce((sum, { bytes }) => sum + bytes, 0);
+    const { blocks } = heap.header;
     const blockCount = blocks.filter(
       ({ from, to }) => from <= heap.time && (to === undefined || heap.time < to),
     ).length;
@@ -198,16 +195,15 @@ class Page {
     );
     const rows = classes
       .filter(({ runs }) => runs > 0)
-      .map(({ shortest, runs, cells }) => {
+      .map(({ shortest, runs, bytes }) => {
         const meter = make("div", { class: "meter" });
-        meter.style.width = `${((100 * cells) / freeCells).toFixed(1)}%`;
-        const bytes = formatCount(cells * cellSize);
+        meter.style.width = `${((100 * bytes) / freeBytes).toFixed(1)}%`;
         return make(
           "tr",
           {},
-          make("td", {}, formatSize(shortest * cellSize)),
+          make("td", {}, formatSize(shortest)),
           make("td", { class: "number" }, formatCount(runs)),
-          make("td", { class: "number" }, bytes),
+          make("td", { class: "number" }, formatCount(bytes)),
           make("td", {}, meter),
         );
       });

@@ -1,7 +1,7 @@
 /** A trace as page data. */
 import type { PageBlock, PageColumns, PageData } from "../view/contract.ts";
 import { NEVER } from "../view/contract.ts";
-import { regionsOf } from "../view/regions.ts";
+import { regionsOf, type CellPlace, type Regions } from "../view/regions.ts";
 import type { TraceNotes } from "./trace-notes.ts";
 import { OperationKind, type Trace } from "./trace.ts";
 import { rounded, type Placement } from "./view-replay.ts";
@@ -70,8 +70,8 @@ export function pageOfTrace(
 ): PageData {
   const { operationCount, phases } = trace;
   const { blocks, granularity } = placement;
-  const { cellSize, regions, cellOf } = regionsOf(blocks, granularity);
-  const { columns, leftOut } = columnsOf(trace, notes, placement, cellSize, cellOf);
+  const { cellSize, regions, placeOf, notes: cellNotes } = regionsOf(blocks, granularity);
+  const { columns, leftOut } = columnsOf(trace, notes, placement, placeOf);
   return {
     header: {
       schema: "jit-allocator/heap-map@1",
@@ -82,7 +82,7 @@ export function pageOfTrace(
         ["Addresses", isReplayed ? "of a replay" : "recorded"],
         ["Granularity", `${granularity} bytes`],
       ],
-      notes: [isReplayed ? REPLAYED : RECORDED, ...(leftOut > 0 ? [UNPLACED] : []), TOUCHED],
+      notes: [isReplayed ? REPLAYED : RECORDED, ...(leftOut > 0 ? [UNPLACED] : []), ...cellNotes, TOUCHED],
       cellSize,
       regions,
       blocks,
@@ -98,17 +98,17 @@ export function pageOfTrace(
 
 /** The pieces, while they grow in number. */
 class Pieces {
-  readonly start: number[] = [];
-  readonly length: number[] = [];
+  readonly address: number[] = [];
+  readonly place: CellPlace[] = [];
   readonly birth: number[] = [];
   readonly death: number[] = [];
   /** The operation that allocated it, from 0. */
   readonly origin: number[] = [];
   readonly asked: number[] = [];
 
-  add(start: number, length: number, birth: number, origin: number, asked: number): number {
-    this.start.push(start);
-    this.length.push(length);
+  add(address: number, place: CellPlace, birth: number, origin: number, asked: number): number {
+    this.address.push(address);
+    this.place.push(place);
     this.birth.push(birth);
     this.death.push(NEVER);
     this.origin.push(origin);
@@ -120,8 +120,7 @@ function columnsOf(
   { kinds, slots, sizes, slotCount, operationCount }: Trace,
   notes: TraceNotes,
   placement: Placement,
-  cellSize: number,
-  cellOf: (address: number) => number,
+  placeOf: Regions["placeOf"],
 ): { readonly columns: PageColumns; readonly leftOut: number } {
   const pieces = new Pieces();
   /** The piece of each slot, plus 1; 0 = none. */
@@ -136,7 +135,7 @@ function columnsOf(
   for (let index = 0; index < operationCount; index++) {
     const slot = slots[index] ?? 0;
     const time = index + 1;
-    const cells = Math.max(1, Math.ceil((placement.sizes[index] ?? 0) / cellSize));
+    const size = placement.sizes[index] ?? 0;
     const asked = sizes[index] ?? 0;
     switch (kinds[index]) {
       case OperationKind.alloc: {
@@ -144,7 +143,7 @@ function columnsOf(
         if (address === 0) {
           pieceOf[slot] = 0;
           leftOut++;
-        } else pieceOf[slot] = pieces.add(cellOf(address), cells, time, index, asked) + 1;
+        } else pieceOf[slot] = pieces.add(address, placeOf(address, size), time, index, asked) + 1;
         break;
       }
       case OperationKind.release:
@@ -153,8 +152,9 @@ function columnsOf(
       case OperationKind.shrink: {
         const piece = end(slot, time);
         if (piece < 0 || asked === 0) break;
-        const start = pieces.start[piece] ?? 0;
-        pieceOf[slot] = pieces.add(start, cells, time, pieces.origin[piece] ?? 0, asked) + 1;
+        const address = pieces.address[piece] ?? 0;
+        const origin = pieces.origin[piece] ?? 0;
+        pieceOf[slot] = pieces.add(address, placeOf(address, size), time, origin, asked) + 1;
         break;
       }
       default:
@@ -164,8 +164,10 @@ function columnsOf(
   const ofOrigin = (values: ArrayLike<number>): number[] => origin.map((operation) => values[operation] ?? 0);
   const count = origin.length;
   const columns = {
-    start: Uint32Array.from(pieces.start),
-    length: Uint32Array.from(pieces.length),
+    start: Uint32Array.from(pieces.place, ({ start }) => start),
+    length: Uint32Array.from(pieces.place, ({ length }) => length),
+    within: Uint32Array.from(pieces.place, ({ within }) => within),
+    bytes: Uint32Array.from(pieces.place, ({ bytes }) => bytes),
     birth: Uint32Array.from(pieces.birth),
     death: Uint32Array.from(pieces.death),
     asked: Uint32Array.from(pieces.asked),

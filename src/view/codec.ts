@@ -11,6 +11,8 @@ type ColumnName = keyof PageColumns;
 const METHODS: Readonly<Record<ColumnName, "bytes" | "planes" | "differences">> = {
   start: "planes",
   length: "planes",
+  within: "planes",
+  bytes: "planes",
   birth: "differences",
   death: "planes",
   asked: "planes",
@@ -80,6 +82,8 @@ export function decodePage(bytes: Uint8Array): PageData {
   const columns: PageColumns = {
     start: read("start"),
     length: read("length"),
+    within: read("within"),
+    bytes: read("bytes"),
     birth: read("birth"),
     death: read("death"),
     asked: read("asked"),
