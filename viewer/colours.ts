@@ -101,14 +101,15 @@ export function coloursOf(
       return categories(heap, theme, label, "not known");
     }
     case "size": {
-      const { length } = heap.columns;
-      const { cellSize } = heap.header;
-      const longest = length.reduce((most, cells) => Math.max(most, cells), 1);
+      const { granularity } = heap;
+      let longest = 1;
+      for (let piece = 0; piece < heap.count; piece++)
+        longest = Math.max(longest, heap.sizeOf(piece) / granularity);
       const scale = Math.max(1, Math.log2(longest));
-      return ramp(heap, theme, (piece) => Math.log2(length[piece] ?? 1) / scale, [
-        formatSize(cellSize),
-        formatSize(Math.round(Math.sqrt(longest)) * cellSize),
-        formatSize(longest * cellSize),
+      return ramp(heap, theme, (piece) => Math.log2(heap.sizeOf(piece) / granularity) / scale, [
+        formatSize(granularity),
+        formatSize(Math.round(Math.sqrt(longest)) * granularity),
+        formatSize(longest * granularity),
       ]);
     }
     case "age": {
@@ -141,14 +142,14 @@ function categories(
   labelOf: (piece: number) => string,
   unlabelled: string,
 ): { colours: Uint32Array; legend: LegendEntry[] } {
-  const cells = new Map<string, number>();
+  const bytes = new Map<string, number>();
   for (let piece = 0; piece < heap.count; piece++) {
     const label = labelOf(piece);
-    cells.set(label, (cells.get(label) ?? 0) + (heap.columns.length[piece] ?? 0));
+    bytes.set(label, (bytes.get(label) ?? 0) + heap.sizeOf(piece));
   }
-  const hasUnlabelled = cells.delete("");
+  const hasUnlabelled = bytes.delete("");
   const palette = CATEGORIES[theme];
-  const labels = [...cells].sort(([, one], [, other]) => other - one).map(([label]) => label);
+  const labels = [...bytes].sort(([, one], [, other]) => other - one).map(([label]) => label);
   const known = labels.slice(0, palette.length);
   // Kinds and threads keep their colours whichever has most bytes.
   known.sort((one, other) => one.localeCompare(other, "en", { numeric: true }));

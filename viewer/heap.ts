@@ -27,13 +27,12 @@ export interface Series {
   readonly resident: number[];
 }
 
-/** Free runs of one class. */
+/** Free runs of one class: sizes are bytes. */
 export interface FreeClass {
-  /** Cells: the shortest and the longest run of the class. */
+  /** The shortest run of the class; the longest is less than twice as long. */
   readonly shortest: number;
-  readonly longest: number;
   runs: number;
-  cells: number;
+  bytes: number;
 }
 
 /** The heap. Pieces are known by their index. */
@@ -48,6 +47,10 @@ export class Heap {
   readonly owners: Int32Array;
   /** The pieces that came or went since somebody asked; undefined: anything may have changed. */
   changedPieces: number[] | undefined;
+  /** Bytes of a granule. */
+  readonly granularity: number;
+  /** All pieces by address, where a cell may be of several of them; else undefined. */
+  readonly #byAddress: Uint32Array | undefined;
   /** Pieces in the order in which they end: those that do. */
   readonly #byDeath: Uint32Array;
   /** The moments at which blocks come or go, ascending. */
@@ -63,6 +66,16 @@ export class Heap {
     this.count = columns.start.length;
     this.places = columns.start.map((cell) => layout.placeOfCell(cell));
     this.owners = new Int32Array(layout.columns * layout.rows);
+    this.granularity = header.blocks.reduce(
+      (least, one) => Math.min(least, one.granularity),
+      header.cellSize,
+    );
+    if (this.granularity < header.cellSize) {
+      const addresses = Float64Array.from(this.places, (_, piece) => this.addressOf(piece));
+      this.#byAddress = Uint32Array.from(this.places.keys()).sort(
+        (one, other) => (addresses[one] ?? 0) - (addresses[other] ?? 0),
+      );
+    }
     this.#byDeath = orderByDeath(columns.death, header.operationCount);
     const times = header.blocks.flatMap(({ from, to }) => (to === undefined ? [from] : [from, to]));
     this.#blockTimes = [...new Set(times)].sort((one, other) => one - other);
@@ -85,12 +98,13 @@ export class Heap {
 
   /** The address at which a piece begins. */
   addressOf(piece: number): number {
-    return this.layout.addressOfPlace(this.places[piece] ?? 0) ?? 0;
+    return (this.layout.addressOfPlace(this.places[piece] ?? 0) ?? 0) + (this.columns.within[piece] ?? 0);
   }
 
   /** Bytes that a piece takes. */
   sizeOf(piece: number): number {
-    return (this.columns.length[piece] ?? 0) * this.header.cellSize;
+    const bytes = this.columns.bytes[piece] ?? 0;
+    return bytes > 0 ? bytes : (this.columns.length[piece] ?? 0) * this.header.cellSize;
   }
 
   nameOf(piece: number): string {
@@ -106,6 +120,14 @@ export class Heap {
     return Math.max(-1, (this.owners[place] ?? 0) - 1);
   }
 
+  /** The live piece that begins at an address; -1 where there is none. */
+  pieceFrom(address: number): number {
+    const pieces = this.livePieces();
+    const next = firstAbove(address, pieces.length, (index) => this.addressOf(pieces[index] ?? 0));
+    const piece = pieces[next - 1] ?? -1;
+    return piece >= 0 && this.addressOf(piece) === address ? piece : -1;
+  }
+
   /** The block that has an address now. */
   blockAt(address: number): PageBlock | undefined {
     return this.#blocksAt(this.#time).find(({ rx, size }) => rx <= address && address < rx + size);
@@ -119,13 +141,22 @@ export class Heap {
     const [low, high] = before < time ? [before, time] : [time, before];
     const hasBlocksBetween = this.#blockTimes.some((moment) => low < moment && moment <= high);
     // Far away, all pieces are looked at, which takes a hundredth of a second for a million.
-    if (before < 0 || hasBlocksBetween || high - low > this.count / 4) this.#rebuild();
+    const isFar = before < 0 || hasBlocksBetween || high - low > this.count / 4;
+    // What goes may uncover another piece, where cells are shared.
+    if (isFar || this.#byAddress !== undefined) this.#rebuild();
     else this.#step(before, time, low, high);
   }
 
   /** What is live, in the order of addresses. */
   livePieces(): Uint32Array {
-    if (this.#livePiecesAt === this.#time) return this.#livePieces;
+    if (this.#livePiecesAt !== this.#time) {
+      this.#livePieces = this.#byAddress?.filter((piece) => this.isLive(piece)) ?? this.#piecesOnMap();
+      this.#livePiecesAt = this.#time;
+    }
+    return this.#livePieces;
+  }
+
+  #piecesOnMap(): Uint32Array {
     const { owners, places } = this;
     const pieces = new Uint32Array(this.count);
     let live = 0;
@@ -136,47 +167,49 @@ export class Heap {
       before = owner;
       if (owner > 0 && places[owner - 1] === place) pieces[live++] = owner - 1;
     }
-    this.#livePieces = pieces.slice(0, live);
-    this.#livePiecesAt = this.#time;
-    return this.#livePieces;
+    return pieces.slice(0, live);
   }
 
   counts(): Counts {
     const pieces = this.livePieces();
-    const { length } = this.columns;
-    let cells = 0;
-    for (const piece of pieces) cells += length[piece] ?? 0;
+    let liveBytes = 0;
+    for (const piece of pieces) liveBytes += this.sizeOf(piece);
     const reservedBytes = this.#blocksAt(this.#time).reduce((sum, { size }) => sum + size, 0);
-    return { live: pieces.length, liveBytes: cells * this.header.cellSize, reservedBytes };
+    return { live: pieces.length, liveBytes, reservedBytes };
   }
 
   /** Free runs by class: each class is twice as long as the one before. */
   freeClasses(): FreeClass[] {
     const classes: FreeClass[] = [];
-    const add = (length: number): void => {
-      const index = 31 - Math.clz32(length);
-      while (classes.length <= index) {
-        const shortest = 2 ** classes.length;
-        classes.push({ shortest, longest: 2 * shortest - 1, runs: 0, cells: 0 });
-      }
+    const add = (bytes: number): void => {
+      const index = 31 - Math.clz32(bytes / this.granularity);
+      while (classes.length <= index)
+        classes.push({ shortest: 2 ** classes.length * this.granularity, runs: 0, bytes: 0 });
       const known = classes[index];
       if (known === undefined) return;
       known.runs++;
-      known.cells += length;
+      known.bytes += bytes;
     };
-    // A run ends with its block.
-    for (const { rx, size } of this.#blocksAt(this.#time)) {
-      const first = this.layout.placeOfAddress(rx) ?? 0;
-      const end = first + size / this.header.cellSize;
-      let run = 0;
-      for (let place = first; place < end; place++) {
-        if (this.owners[place] === FREE) run++;
-        else if (run > 0) {
-          add(run);
-          run = 0;
-        }
+    const pieces = this.livePieces();
+    const blocks = this.#blocksAt(this.#time).toSorted((one, other) => one.rx - other.rx);
+    const { layout, places } = this;
+    const { cellSize } = this.header;
+    const { within } = this.columns;
+    let [next, reached] = [0, 0];
+    // Bytes of the map: looking up the address of each piece would take longer. A run ends with its block.
+    for (const { rx, size, padding } of blocks) {
+      const place = layout.placeOfAddress(rx) ?? 0;
+      const first = place * cellSize + rx - (layout.addressOfPlace(place) ?? rx);
+      const end = first + size;
+      reached = Math.max(reached, first + padding);
+      for (; next < pieces.length; next++) {
+        const piece = pieces[next] ?? 0;
+        const start = (places[piece] ?? 0) * cellSize + (within[piece] ?? 0);
+        if (start >= end) break;
+        if (start > reached) add(start - reached);
+        reached = Math.max(reached, start + this.sizeOf(piece));
       }
-      if (run > 0) add(run);
+      if (reached < end) add(end - reached);
     }
     return classes;
   }
@@ -185,10 +218,12 @@ export class Heap {
   series(samples: number): Series {
     const { operationCount, cellSize, blocks } = this.header;
     const { birth, death, length } = this.columns;
+    // A cell that is larger than a page counts as a whole.
+    const pageSize = Math.max(PAGE_SIZE, cellSize);
     const series: Series = { at: [], live: [], reserved: [], resident: [] };
-    const pages = new Uint8Array(Math.ceil((this.owners.length * cellSize) / PAGE_SIZE) + 1);
-    const cellsOfPage = Math.max(1, PAGE_SIZE / cellSize);
-    let [liveCells, touched, born, dead] = [0, 0, 0, 0];
+    const pages = new Uint8Array(Math.ceil((this.owners.length * cellSize) / pageSize) + 1);
+    const cellsOfPage = pageSize / cellSize;
+    let [liveBytes, touched, born, dead] = [0, 0, 0, 0];
     for (let sample = 0; sample <= samples; sample++) {
       const time = Math.round((operationCount * sample) / samples);
       if (time === series.at.at(-1)) continue;
@@ -196,7 +231,7 @@ export class Heap {
       for (; born < this.count && (birth[born] ?? 0) <= time; born++) {
         const cells = length[born] ?? 0;
         const place = this.places[born] ?? 0;
-        liveCells += cells;
+        liveBytes += this.sizeOf(born);
         for (let page = Math.floor(place / cellsOfPage); page * cellsOfPage < place + cells; page++) {
           if (pages[page] === 0) touched++;
           pages[page] = 1;
@@ -205,20 +240,20 @@ export class Heap {
       for (; dead < this.#byDeath.length; dead++) {
         const piece = this.#byDeath[dead] ?? 0;
         if ((death[piece] ?? 0) > time) break;
-        liveCells -= length[piece] ?? 0;
+        liveBytes -= this.sizeOf(piece);
       }
       for (const { rx, size, to } of blocks) {
         if (to === undefined || to > time || to <= before) continue;
         const first = Math.floor((this.layout.placeOfAddress(rx) ?? 0) / cellsOfPage);
-        for (let page = first; page < first + size / PAGE_SIZE; page++) {
+        for (let page = first; page < first + size / pageSize; page++) {
           if (pages[page] === 1) touched--;
           pages[page] = 0;
         }
       }
       series.at.push(time);
-      series.live.push(liveCells * cellSize);
+      series.live.push(liveBytes);
       series.reserved.push(this.#blocksAt(time).reduce((sum, { size }) => sum + size, 0));
-      series.resident.push(touched * PAGE_SIZE);
+      series.resident.push(touched * pageSize);
     }
     return series;
   }

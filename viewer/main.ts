@@ -13,6 +13,7 @@ import { HeapMap } from "./map.ts";
 import { Player } from "./player.ts";
 import { listenToMap } from "./pointer.ts";
 import { matcherOf } from "./search.ts";
+import { slowly } from "./slowly.ts";
 import { FunctionTable } from "./table.ts";
 import { ThemeSwitch } from "./theme.ts";
 
@@ -37,16 +38,19 @@ class Page {
   #heap: Heap | undefined;
   #series: Series | undefined;
   #selected = -1;
-  #lastSlow = 0;
-  #slowTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #find = slowly(() => this.#showFound(), SLOW_MS);
+  readonly #followTrace = slowly(() => {
+    this.#update();
+    this.#showSelected();
+  }, SLOW_MS);
 
   constructor() {
     this.#colouring.append(...COLOURINGS.map((one) => make("option", { value: one }, one)));
     this.#colouring.addEventListener("change", () => this.#recolour());
-    this.#search.addEventListener("input", () => this.#later(() => this.#find()));
+    this.#search.addEventListener("input", () => this.#find.soon());
     this.#search.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
-      this.#find();
+      this.#find.now();
       const [first] = this.#table.pieces;
       if (this.#search.value.trim() !== "" && first !== undefined) this.#select(first, true);
     });
@@ -124,10 +128,7 @@ class Page {
   /** The piece of a later snapshot that is at the address of the selected one; -1 where there is none. */
   #sameIn(before: Heap, heap: Heap): number {
     if (this.#selected < 0) return -1;
-    const place = heap.layout.placeOfAddress(before.addressOf(this.#selected));
-    if (place === undefined) return -1;
-    const piece = heap.pieceAt(place);
-    return heap.places[piece] === place ? piece : -1;
+    return heap.pieceFrom(before.addressOf(this.#selected));
   }
 
   #moveTo(time: number): void {
@@ -136,10 +137,7 @@ class Page {
     heap.moveTo(time);
     this.#map.update();
     this.#chart.mark(time);
-    this.#later(() => {
-      this.#update();
-      this.#showSelected();
-    });
+    this.#followTrace.soon();
   }
 
   #recolour(): void {
@@ -165,7 +163,7 @@ class Page {
     if (isTrace) this.#chart.mark(this.#heap.time);
   }
 
-  #find(): void {
+  #showFound(): void {
     this.#recolour();
     this.#update();
     // The count itself changes with each step of a trace, which nobody wants to be read.
@@ -178,8 +176,8 @@ class Page {
     if (heap === undefined) return;
     const { live, liveBytes, reservedBytes } = heap.counts();
     const classes = heap.freeClasses();
-    const freeCells = classes.reduce((sum, { cells }) => sum + cells, 0);
-    const { cellSize, blocks } = heap.header;
+    const freeBytes = classes.reduce((sum, { bytes }) => sum + bytes, 0);
+    const { blocks } = heap.header;
     const blockCount = blocks.filter(
       ({ from, to }) => from <= heap.time && (to === undefined || heap.time < to),
     ).length;
@@ -197,16 +195,15 @@ class Page {
     );
     const rows = classes
       .filter(({ runs }) => runs > 0)
-      .map(({ shortest, runs, cells }) => {
+      .map(({ shortest, runs, bytes }) => {
         const meter = make("div", { class: "meter" });
-        meter.style.width = `${((100 * cells) / freeCells).toFixed(1)}%`;
-        const bytes = formatCount(cells * cellSize);
+        meter.style.width = `${((100 * bytes) / freeBytes).toFixed(1)}%`;
         return make(
           "tr",
           {},
-          make("td", {}, formatSize(shortest * cellSize)),
+          make("td", {}, formatSize(shortest)),
           make("td", { class: "number" }, formatCount(runs)),
-          make("td", { class: "number" }, bytes),
+          make("td", { class: "number" }, formatCount(bytes)),
           make("td", {}, meter),
         );
       });
@@ -247,18 +244,6 @@ class Page {
     const index = pieces.indexOf(this.#selected);
     const next = index < 0 ? (by > 0 ? pieces[0] : pieces.at(-1)) : pieces[index + by];
     if (next !== undefined) this.#select(next, true);
-  }
-
-  /** Does something soon, and not too often. */
-  #later(act: () => void): void {
-    clearTimeout(this.#slowTimer);
-    const isOverdue = performance.now() - this.#lastSlow >= SLOW_MS;
-    const run = (): void => {
-      act();
-      this.#lastSlow = performance.now();
-    };
-    if (isOverdue) run();
-    else this.#slowTimer = setTimeout(run, SLOW_MS);
   }
 }
 

@@ -92,7 +92,7 @@ export class Player {
     const data = this.#data;
     if (data === undefined) return "";
     const { operationCount, phases } = data.header;
-    const { timeAt, timeUs } = data.columns;
+    const { timeAt, timeMs } = data.columns;
     const parts = [`${formatCount(time)} of ${formatCount(operationCount)} operations`];
     let known = -1;
     for (let low = 0, high = timeAt.length; low < high;) {
@@ -100,7 +100,7 @@ export class Player {
       if ((timeAt[middle] ?? 0) < Math.max(1, time)) low = (known = middle) + 1;
       else high = middle;
     }
-    if (known >= 0) parts.push(`${((timeUs[known] ?? 0) / 1e6).toFixed(3)} s`);
+    if (known >= 0) parts.push(`${((timeMs[known] ?? 0) / 1e3).toFixed(3)} s`);
     const phase = phases.findLast(({ at }) => at < Math.max(1, time));
     if (phase !== undefined && phases.length > 1) parts.push(phase.name);
     return parts.join(", ");

@@ -15,7 +15,9 @@ export function matcherOf(heap: Heap, text: string): Matcher {
     if (place === undefined) return () => false;
     return (piece) => {
       const first = heap.places[piece] ?? 0;
-      return first <= place && place < first + (length[piece] ?? 0);
+      if (place < first || first + (length[piece] ?? 0) <= place) return false;
+      const start = heap.addressOf(piece);
+      return start <= address && address < start + heap.sizeOf(piece);
     };
   }
   const matches = heap.header.names.map((one) => one.toLowerCase().includes(wanted));

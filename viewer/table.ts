@@ -39,7 +39,7 @@ const columns: readonly Column[] = [
   {
     title: "Bytes",
     isNumber: true,
-    key: (heap, piece) => heap.columns.length[piece] ?? 0,
+    key: (heap, piece) => heap.sizeOf(piece),
     text: (heap, piece) => formatCount(heap.sizeOf(piece)),
   },
   {

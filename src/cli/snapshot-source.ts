@@ -5,6 +5,8 @@ import path from "node:path";
 import type { HeapSnapshot } from "../index.ts";
 import { numberedName } from "../insight/numbered-name.ts";
 import { readFile, unreadable, UnreadableFile } from "./files.ts";
+import { safeText } from "./text-width.ts";
+import { parseJson, readSnapshot, SnapshotError } from "./view-snapshot.ts";
 
 /** The variable that a program listens at. */
 export const VARIABLE = "JIT_ALLOCATOR_VIEW";
@@ -32,29 +34,56 @@ export function openSource(name: string): SnapshotSource {
   }
   if (isSocket) return new SocketSource(name);
   return {
-    next: () => Promise.resolve(readSnapshot(name, new TextDecoder().decode(readFile(name)))),
+    next: () => Promise.resolve(readFrom(name, new TextDecoder().decode(readFile(name)))),
     close: () => undefined,
   };
 }
 
-/** Opens the first allocator of a process. @throws UnreadableFile where it does not listen */
-export async function openProcess(pid: number): Promise<SnapshotSource> {
-  const first = socketOf(pid);
-  for (let number = 1; number <= MOST_ALLOCATORS; number++) {
-    const name = numberedName(first, number);
-    let source: SnapshotSource | undefined;
-    try {
-      source = openSource(name);
-      if ((await source.next()).process.pid === pid) return source;
-    } catch (error) {
-      if (!(error instanceof UnreadableFile)) throw error;
-    }
-    source?.close();
-    if (source === undefined) break;
+/** Opens the first allocator of a process. @throws UnreadableFile where it was not told to listen */
+export function openProcess(pid: number): SnapshotSource {
+  return new ProcessSource(pid, socketOf(pid));
+}
+
+/** The first allocator of a process, which is sought when the first snapshot is asked for. */
+class ProcessSource implements SnapshotSource {
+  readonly #pid: number;
+  readonly #first: string;
+  #source: SnapshotSource | undefined;
+  #isFound = false;
+  #isClosed = false;
+
+  constructor(pid: number, first: string) {
+    this.#pid = pid;
+    this.#first = first;
   }
-  throw new UnreadableFile(
-    `process ${pid} does not listen at ${first}: it has made no allocator yet, or cannot answer`,
-  );
+
+  async next(): Promise<HeapSnapshot> {
+    if (this.#isFound && this.#source !== undefined) return this.#source.next();
+    for (let number = 1; number <= MOST_ALLOCATORS && !this.#isClosed; number++) {
+      try {
+        this.#source = openSource(numberedName(this.#first, number));
+      } catch (error) {
+        if (!(error instanceof UnreadableFile)) throw error;
+        break;
+      }
+      try {
+        const snapshot = await this.#source.next();
+        this.#isFound = snapshot.process.pid === this.#pid;
+        if (this.#isFound) return snapshot;
+      } catch (error) {
+        if (!(error instanceof UnreadableFile)) throw error;
+      }
+      this.#source.close();
+    }
+    throw new UnreadableFile(
+      `process ${this.#pid} does not listen at ${this.#first}: it has made no allocator yet, or cannot answer`,
+    );
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#source?.close();
+  }
 }
 
 /** The path that a process was told to listen at. */
@@ -118,7 +147,7 @@ class SocketSource implements SnapshotSource {
     const told = this.#told;
     this.#told = undefined;
     try {
-      told?.resolve(readSnapshot(this.#name, line));
+      told?.resolve(readFrom(this.#name, line));
     } catch (error) {
       told?.reject(error);
     }
@@ -132,17 +161,17 @@ class SocketSource implements SnapshotSource {
 }
 
 /** Reads a snapshot, which any program may have written. @throws UnreadableFile */
-function readSnapshot(name: string, text: string): HeapSnapshot {
-  let value: unknown;
+function readFrom(name: string, text: string): HeapSnapshot {
   try {
-    value = JSON.parse(text);
+    const value = parseJson(text);
+    const error = typeof value === "object" && value !== null && "error" in value ? value.error : undefined;
+    if (typeof error === "object" && error !== null && "message" in error) {
+      const message = safeText(String(error.message));
+      throw new UnreadableFile(`the program behind ${name} has no snapshot: ${message}`);
+    }
+    return readSnapshot(value);
   } catch (error) {
-    throw unreadable(name, error);
+    if (!(error instanceof SnapshotError)) throw error;
+    throw new UnreadableFile(`cannot read ${name}: ${error.message}`, { cause: error });
   }
-  const { schema, blocks, spans, error } = (value ?? {}) as Partial<Record<string, unknown>>;
-  if (typeof error === "object" && error !== null && "message" in error)
-    throw new UnreadableFile(`the program behind ${name} has no snapshot: ${String(error.message)}`);
-  if (schema !== "jit-allocator/heap-snapshot@1" || !Array.isArray(blocks) || !Array.isArray(spans))
-    throw new UnreadableFile(`${name} has no snapshot of a heap of version 1`);
-  return value as HeapSnapshot;
 }

@@ -3,6 +3,7 @@ import type { HeapSnapshot, SnapshotSpan } from "../index.ts";
 import { formatAddress } from "../base/errors.ts";
 import { count, formatBytes, FREE, MIXED, USED, USED_LAST } from "./block-map.ts";
 import { tableLines } from "./table.ts";
+import { cutText, safeText } from "./text-width.ts";
 import { KEY_HELP, offsetsOf, placeOf, spansIn, windowOf, type View, type Window } from "./top-view.ts";
 
 /** The size of what is drawn, in characters. */
@@ -27,26 +28,24 @@ export function shares(rows: number): { map: number; table: number } {
 
 /**
  * The lines of a frame: as many as there is room for, none longer than that.
- * @param note what stands in the last line in place of the keys
+ * @param snapshot undefined where none has come yet
+ * @param note what stands in the last line before the keys
  */
-export function frameLines(snapshot: HeapSnapshot, view: View, extent: Extent, note?: string): string[] {
+export function frameLines(
+  snapshot: HeapSnapshot | undefined,
+  view: View,
+  extent: Extent,
+  note?: string,
+): string[] {
   const { columns, rows } = extent;
-  const { map, table } = shares(rows);
-  const offsets = offsetsOf(snapshot);
-  const window = windowOf(view, offsets.at(-1) ?? 0);
-  const spans = spansIn(snapshot, view, window);
-  const body = view.hasHelp
-    ? ["", ...tableLines(KEY_HELP, { indent: 2 })]
-    : [
-        "",
-        ...mapLines(snapshot, window, map, Math.max(8, columns - ADDRESS_COLUMNS)),
-        titleOf(view, spans.length, snapshot.spans.length),
-        ...spanTable(snapshot, spans.slice(clampedScroll(view, spans.length, table)), table),
-      ];
+  const content = [
+    ...(snapshot === undefined ? ["jit-allocator"] : countLines(snapshot)),
+    ...(view.hasHelp ? ["", ...tableLines(KEY_HELP, { indent: 2 })] : bodyLines(snapshot, view, extent)),
+  ];
   const keys = "q quit  s n a o sort  + - zoom  ← → move  h help";
   const state = note ?? (view.isPaused ? "stopped; space goes on" : "");
   const last = state === "" ? keys : `${state}  ${keys}`;
-  const fitted = [...countLines(snapshot), ...body].slice(0, rows - 1).map((line) => cut(line, columns));
+  const fitted = content.slice(0, rows - 1).map((line) => cut(line, columns));
   const [title = "", ...rest] = fitted;
   const filler = Array.from({ length: Math.max(0, rows - 1 - fitted.length) }, () => "");
   const styled = (line: string, style: number): string =>
@@ -55,15 +54,29 @@ export function frameLines(snapshot: HeapSnapshot, view: View, extent: Extent, n
   return lines.slice(-rows);
 }
 
+/** The map and the table. */
+function bodyLines(snapshot: HeapSnapshot | undefined, view: View, { columns, rows }: Extent): string[] {
+  if (snapshot === undefined) return [];
+  const { map, table } = shares(rows);
+  const offsets = offsetsOf(snapshot);
+  const window = windowOf(view, offsets.at(-1) ?? 0);
+  const spans = spansIn(snapshot, view, window);
+  return [
+    "",
+    ...mapLines(snapshot, window, map, Math.max(8, columns - ADDRESS_COLUMNS)),
+    titleOf(view, spans.length, snapshot.spans.length),
+    ...spanTable(snapshot, spans.slice(clampedScroll(view, spans.length, table)), table),
+  ];
+}
+
 /** The first line of the table, which there may be no longer. */
 function clampedScroll({ scroll }: View, spanCount: number, table: number): number {
   return Math.max(0, Math.min(scroll, spanCount - (table - 1)));
 }
 
-/** A line without what a terminal would take for a command: names come from other programs. */
+/** A line that fits, and has nothing that commands a terminal: names come from other programs. */
 function cut(line: string, columns: number): string {
-  const plain = line.replaceAll(/[\p{Cc}\u2028\u2029]/gu, "?");
-  return plain.length <= columns ? plain : `${plain.slice(0, Math.max(0, columns - 1))}…`;
+  return cutText(safeText(line), columns);
 }
 
 function countLines({ process, takenAt, statistics, range }: HeapSnapshot): string[] {
@@ -92,9 +105,9 @@ function spanTable({ blocks }: HeapSnapshot, spans: readonly SnapshotSpan[], lin
     .map((span) => [
       formatAddress(span.rx),
       span.size.toLocaleString("en-US"),
-      span.retired === true ? "retired" : (blocks[span.block]?.kind ?? ""),
+      span.retired === true ? "retired" : safeText(blocks[span.block]?.kind ?? ""),
       ...(hasThreads ? [span.thread === undefined ? "" : String(span.thread), String(span.order ?? "")] : []),
-      (span.name ?? "").replaceAll(/\p{Cc}/gu, "?"),
+      safeText(span.name ?? ""),
     ]);
   const heads = ["address", "bytes", "kind", ...(hasThreads ? ["thread", "order"] : []), "name"];
   const align = hasThreads
@@ -107,7 +120,7 @@ function spanTable({ blocks }: HeapSnapshot, spans: readonly SnapshotSpan[], lin
 export function mapLines(snapshot: HeapSnapshot, window: Window, lines: number, width: number): string[] {
   const { blocks, spans } = snapshot;
   if (blocks.length === 0) return ["no block is mapped"];
-  const granularity = Math.min(...blocks.map((block) => block.granularity));
+  const granularity = blocks.reduce((least, block) => Math.min(least, block.granularity), Infinity);
   const cells = lines * width;
   const cellBytes = Math.max(
     granularity,

@@ -28,7 +28,8 @@ Options:
   --json                   print one snapshot as JSON, and end
   --help, -h               print this text
 
-Without a terminal it prints what it sees, once.
+Without a terminal it prints what it sees, once. It says so where a program has
+not answered after an interval, and gives up after ten.
 
 Keys:
 ${tableLines(KEY_HELP, { indent: 2 }).join("\n")}
@@ -36,6 +37,10 @@ ${tableLines(KEY_HELP, { indent: 2 }).join("\n")}
 Exit codes: 0 done, 1 there is nothing to be seen, 2 the command line was
 wrong.
 `;
+
+const NO_ANSWER = "no answer yet: the program is busy";
+/** After so many intervals without an answer, who has no terminal waits no longer. */
+const MOST_INTERVALS = 10;
 
 /** The size of what is printed where there is no terminal. */
 const PAGE = { columns: 100, rows: 40 };
@@ -80,14 +85,15 @@ class Top {
   readonly #request: TopRequest;
   readonly #color: boolean;
   #view: View;
-  #snapshot: HeapSnapshot;
+  /** The last one; undefined where none has come yet. */
+  #snapshot: HeapSnapshot | undefined;
   #isAsking = false;
   #timer: NodeJS.Timeout | undefined;
   #end: ((error?: Error) => void) | undefined;
 
   constructor(
     source: SnapshotSource,
-    first: HeapSnapshot,
+    first: HeapSnapshot | undefined,
     request: TopRequest,
     terminal: InteractiveTerminal,
     color: boolean,
@@ -100,7 +106,13 @@ class Top {
     this.#view = { ...FIRST_VIEW, order: request.order };
   }
 
-  async run(): Promise<void> {
+  /** Whether there was something to be seen. */
+  get hasSeen(): boolean {
+    return this.#snapshot !== undefined;
+  }
+
+  /** @param asked what the source was asked for already */
+  async run(asked: Promise<HeapSnapshot>): Promise<void> {
     const ended = new Promise<void>((resolve, reject) => {
       this.#end = (error) => (error === undefined ? resolve() : reject(error));
     });
@@ -109,8 +121,9 @@ class Top {
       () => this.#draw(),
     );
     try {
+      if (!this.hasSeen) void this.#take(asked);
       this.#draw();
-      this.#timer = setInterval(() => void this.#ask(), this.#request.interval);
+      this.#timer = setInterval(() => this.#ask(), this.#request.interval);
       await ended;
     } finally {
       clearInterval(this.#timer);
@@ -120,7 +133,7 @@ class Top {
 
   #press(key: string): void {
     const page = shares(this.#terminal.rows).table - 1;
-    const view = pressed(this.#view, key, page, this.#snapshot.spans.length);
+    const view = pressed(this.#view, key, page, this.#snapshot?.spans.length ?? 0);
     if (view === undefined) {
       this.#end?.();
       return;
@@ -129,12 +142,15 @@ class Top {
     this.#draw();
   }
 
-  async #ask(): Promise<void> {
+  #ask(): void {
     if (this.#isAsking) this.#draw();
-    if (this.#isAsking || this.#view.isPaused) return;
+    else if (!this.#view.isPaused) void this.#take(this.#source.next());
+  }
+
+  async #take(next: Promise<HeapSnapshot>): Promise<void> {
     this.#isAsking = true;
     try {
-      this.#snapshot = await this.#source.next();
+      this.#snapshot = await next;
       this.#isAsking = false;
       this.#draw();
     } catch (error) {
@@ -145,7 +161,7 @@ class Top {
   #draw(): void {
     try {
       const { columns, rows } = this.#terminal;
-      const note = this.#isAsking ? "no answer yet: the program is busy" : undefined;
+      const note = this.#isAsking ? NO_ANSWER : undefined;
       const lines = frameLines(this.#snapshot, this.#view, { columns, rows, color: this.#color }, note);
       this.#terminal.write(`\x1b[H${lines.map((line) => `${line}\x1b[K`).join("\r\n")}\x1b[J`);
     } catch (error) {
@@ -168,26 +184,60 @@ export const top: Command = {
       return 0;
     }
     let source: SnapshotSource | undefined;
-    let hasSeen = false;
+    let screen: Top | undefined;
     try {
-      source = request.pid === undefined ? openSource(request.path ?? "") : await openProcess(request.pid);
-      const first = await source.next();
-      hasSeen = true;
-      if (request.json) io.stdout(`${JSON.stringify(first)}\n`);
-      else if (io.terminal === undefined) io.stdout(page(first, request, io));
-      else await new Top(source, first, request, io.terminal, io.color).run();
+      source = request.pid === undefined ? openSource(request.path ?? "") : openProcess(request.pid);
+      const asked = source.next();
+      if (request.json || io.terminal === undefined) {
+        const snapshot = await answerOf(asked, request, io);
+        io.stdout(request.json ? `${JSON.stringify(snapshot)}\n` : page(snapshot, request, io));
+        return 0;
+      }
+      // What cannot be seen at all is said without taking the terminal.
+      const first = await within(asked, request.interval);
+      screen = new Top(source, first, request, io.terminal, io.color);
+      await screen.run(asked);
       return 0;
     } catch (error) {
       if (!(error instanceof UnreadableFile)) throw error;
       if (request.json) io.stdout(`${JSON.stringify({ error: { message: error.message } })}\n`);
       else io.stderr(wrap(`jit-allocator top: ${error.message}\n`, io.stderrColumns));
       // A program that has ended was seen.
-      return hasSeen ? 0 : 1;
+      return screen?.hasSeen === true ? 0 : 1;
     } finally {
       source?.close();
     }
   },
 };
+
+/** The answer, for who has no terminal. @throws UnreadableFile where it takes too long */
+async function answerOf(
+  answer: Promise<HeapSnapshot>,
+  { interval }: TopRequest,
+  io: CommandIo,
+): Promise<HeapSnapshot> {
+  const early = await within(answer, interval);
+  if (early !== undefined) return early;
+  io.stderr(`jit-allocator top: ${NO_ANSWER}\n`);
+  const late = await within(answer, (MOST_INTERVALS - 1) * interval);
+  if (late !== undefined) return late;
+  throw new UnreadableFile(
+    `no answer in ${(MOST_INTERVALS * interval) / 1000} s: the program is busy, or stopped`,
+  );
+}
+
+/** What a promise gives; undefined where it takes longer. */
+async function within<T>(promise: Promise<T>, milliseconds: number): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), milliseconds);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 /** One frame, for who has no terminal. */
 function page(snapshot: HeapSnapshot, { order }: TopRequest, { columns, color }: CommandIo): string {

@@ -38,6 +38,9 @@ interface Place {
 /** `# at ID ADDRESS KIND`, and a name that may have spaces in it. */
 const PLACE = /^# at (\d+) (0x[0-9a-f]+)(?: (\S+)(?: (.*?))?)?\r?$/;
 
+/** No allocation is so long that one here would end above 2**53, where numbers have gaps. */
+const HIGHEST_ADDRESS = 2 ** 53 - 2 ** 32;
+
 /** Gathers the comments while a trace is read. */
 export class NotesReader {
   readonly #kinds = new Map<string, number>();
@@ -122,7 +125,7 @@ export class NotesReader {
     slotOf: (id: number) => number,
   ): void {
     const [slot, rx] = [slotOf(Number(id)), Number(address)];
-    if (slot < 0 || !Number.isSafeInteger(rx) || rx === 0) return;
+    if (slot < 0 || rx === 0 || rx > HIGHEST_ADDRESS) return;
     const numbers = [
       kind === "" ? 0 : numberOf(this.#kinds, kind),
       name === "" ? 0 : numberOf(this.#names, name),
@@ -134,8 +137,9 @@ export class NotesReader {
     try {
       const options: unknown = JSON.parse(json);
       if (typeof options !== "object" || options === null) return;
-      if ("granularity" in options && isPower(options.granularity)) this.#granularity = options.granularity;
-      if ("blockSize" in options && isPower(options.blockSize)) this.#blockSize = options.blockSize;
+      if ("granularity" in options && isPower(options.granularity, 64))
+        this.#granularity = options.granularity;
+      if ("blockSize" in options && isPower(options.blockSize, 65_536)) this.#blockSize = options.blockSize;
     } catch {
       // A comment of somebody else's.
     }
@@ -149,7 +153,9 @@ function numberOf(numbers: Map<string, number>, text: string): number {
   return number;
 }
 
-/** Whether a value is a power of two that an allocator may have for a size. */
-function isPower(value: unknown): value is number {
-  return typeof value === "number" && value >= 1 && value <= 2 ** 31 && Number.isInteger(Math.log2(value));
+/** Whether a value is a power of two that an allocator may have for a size: others would make pages without end. */
+function isPower(value: unknown, least: number): value is number {
+  return (
+    typeof value === "number" && value >= least && value <= 2 ** 31 && Number.isInteger(Math.log2(value))
+  );
 }

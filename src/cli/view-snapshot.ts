@@ -1,12 +1,24 @@
 /** Reads a file that is a snapshot. */
 import type { HeapSnapshot, SnapshotBlock, SnapshotSpan } from "../insight/snapshot-format.ts";
 import { HEAP_SNAPSHOT } from "../insight/snapshot-format.ts";
+import { safeText } from "./text-width.ts";
 
 /** A file that begins like a snapshot, and is none. */
 export class SnapshotError extends Error {}
 
 /** Something with the fields of `T`, of whatever type. */
 type Unknown<T> = Readonly<Partial<Record<keyof T, unknown>>>;
+
+/** What is shown of the statistics. */
+const COUNTS = [
+  "allocationCount",
+  "blockCount",
+  "usedSize",
+  "retiredSize",
+  "reservedSize",
+  "residentSize",
+  "overheadSize",
+] as const;
 
 const SPACES: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
 const BRACE = 0x7b;
@@ -16,9 +28,8 @@ export function looksLikeSnapshot(text: Uint8Array): boolean {
   return text.find((byte) => !SPACES.has(byte)) === BRACE;
 }
 
-/** @throws SnapshotError that says what is wrong */
-export function readSnapshot(text: Uint8Array): HeapSnapshot {
-  const value = parse(text);
+/** Reads what {@link parseJson} has made of it. @throws SnapshotError that says what is wrong */
+export function readSnapshot(value: unknown): HeapSnapshot {
   if (!isObject<HeapSnapshot>(value) || value.schema !== HEAP_SNAPSHOT) {
     throw new SnapshotError(
       `it is no snapshot: its "schema" is ${shown(isObject<HeapSnapshot>(value) ? value.schema : undefined)}, not "${HEAP_SNAPSHOT}"`,
@@ -45,11 +56,14 @@ export function readSnapshot(text: Uint8Array): HeapSnapshot {
   return value;
 }
 
-function parse(text: Uint8Array): unknown {
+/** @throws SnapshotError */
+export function parseJson(text: string): unknown {
   try {
-    return JSON.parse(new TextDecoder().decode(text)) as unknown;
+    return JSON.parse(text) as unknown;
   } catch (error) {
-    throw new SnapshotError(`it is no JSON: ${error instanceof Error ? error.message : String(error)}`);
+    // The message shows a part of the text.
+    const message = error instanceof Error ? error.message : String(error);
+    throw new SnapshotError(`it is no JSON: ${safeText(message)}`);
   }
 }
 
@@ -88,13 +102,12 @@ function isWhole(value: Unknown<HeapSnapshot>): value is HeapSnapshot {
     typeof process.runtime === "string" &&
     typeof process.system === "string" &&
     isObject<HeapSnapshot["statistics"]>(statistics) &&
-    isSize(statistics.residentSize) &&
-    isSize(statistics.overheadSize) &&
+    COUNTS.every((name) => isSize(statistics[name])) &&
     (range === undefined ||
       (isObject<NonNullable<HeapSnapshot["range"]>>(range) && isSize(range.start) && isSize(range.size)))
   );
 }
 
 function shown(value: unknown): string {
-  return value === undefined ? "missing" : JSON.stringify(value);
+  return value === undefined ? "missing" : safeText(JSON.stringify(value));
 }

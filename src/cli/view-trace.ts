@@ -1,10 +1,15 @@
 /** A trace as page data. */
 import type { PageBlock, PageColumns, PageData } from "../view/contract.ts";
 import { NEVER } from "../view/contract.ts";
-import { regionsOf } from "../view/regions.ts";
+import { regionsOf, type CellPlace, type Regions } from "../view/regions.ts";
 import type { TraceNotes } from "./trace-notes.ts";
 import { OperationKind, type Trace } from "./trace.ts";
 import { rounded, type Placement } from "./view-replay.ts";
+
+/** The latest time that a page knows, 49 days. */
+const MOST_MS = 0xffff_ffff;
+/** More blocks make a page that no browser shows: then a stretch that counts as one is twice as long. */
+const MOST_BLOCKS = 2 ** 18;
 
 /** What an allocator has where the trace does not tell. */
 const DEFAULT_GRANULARITY = 64;
@@ -23,21 +28,36 @@ export function placeByNotes(trace: Trace, notes: TraceNotes): Placement {
   const { kinds, sizes, operationCount } = trace;
   const { granularity = DEFAULT_GRANULARITY, blockSize = DEFAULT_BLOCK_SIZE } = notes;
   const taken = new Float64Array(operationCount);
-  const blocks = new Map<number, PageBlock>();
   for (let index = 0; index < operationCount; index++) {
     const kind = kinds[index];
-    if (kind !== OperationKind.alloc && kind !== OperationKind.shrink) continue;
-    const size = rounded(sizes[index] ?? 0, granularity);
-    taken[index] = size;
-    const address = notes.addresses[index] ?? 0;
+    if (kind === OperationKind.alloc || kind === OperationKind.shrink)
+      taken[index] = rounded(sizes[index] ?? 0, granularity);
+  }
+  let blocks: readonly PageBlock[] | undefined;
+  for (let stretch = blockSize; blocks === undefined; stretch *= 2)
+    blocks = stretchesIn(notes, taken, stretch, granularity);
+  return { addresses: notes.addresses, sizes: taken, blocks, granularity };
+}
+
+/** The stretches of a length that had something in them; undefined where there are too many. */
+function stretchesIn(
+  { addresses, kinds, kindOf }: TraceNotes,
+  taken: Float64Array,
+  stretch: number,
+  granularity: number,
+): readonly PageBlock[] | undefined {
+  const blocks = new Map<number, PageBlock>();
+  for (const [index, address] of addresses.entries()) {
     if (address === 0) continue;
-    for (let rx = address - (address % blockSize); rx < address + size; rx += blockSize) {
+    const end = address + (taken[index] ?? 0);
+    for (let rx = address - (address % stretch); rx < end; rx += stretch) {
       if (blocks.has(rx)) continue;
-      const name = notes.kinds[(notes.kindOf[index] ?? 0) - 1] ?? "code";
-      blocks.set(rx, { rx, size: blockSize, kind: name, granularity, padding: 0, from: index + 1 });
+      if (blocks.size === MOST_BLOCKS) return undefined;
+      const kind = kinds[(kindOf[index] ?? 0) - 1] ?? "code";
+      blocks.set(rx, { rx, size: stretch, kind, granularity, padding: 0, from: index + 1 });
     }
   }
-  return { addresses: notes.addresses, sizes: taken, blocks: [...blocks.values()], granularity };
+  return [...blocks.values()];
 }
 
 /** @param isReplayed whether the addresses are those of a replay */
@@ -50,8 +70,8 @@ export function pageOfTrace(
 ): PageData {
   const { operationCount, phases } = trace;
   const { blocks, granularity } = placement;
-  const { cellSize, regions, cellOf } = regionsOf(blocks, granularity);
-  const { columns, leftOut } = columnsOf(trace, notes, placement, cellSize, cellOf);
+  const { cellSize, regions, placeOf, notes: cellNotes } = regionsOf(blocks, granularity);
+  const { columns, leftOut } = columnsOf(trace, notes, placement, placeOf);
   return {
     header: {
       schema: "jit-allocator/heap-map@1",
@@ -62,7 +82,7 @@ export function pageOfTrace(
         ["Addresses", isReplayed ? "of a replay" : "recorded"],
         ["Granularity", `${granularity} bytes`],
       ],
-      notes: [isReplayed ? REPLAYED : RECORDED, ...(leftOut > 0 ? [UNPLACED] : []), TOUCHED],
+      notes: [isReplayed ? REPLAYED : RECORDED, ...(leftOut > 0 ? [UNPLACED] : []), ...cellNotes, TOUCHED],
       cellSize,
       regions,
       blocks,
@@ -78,17 +98,17 @@ export function pageOfTrace(
 
 /** The pieces, while they grow in number. */
 class Pieces {
-  readonly start: number[] = [];
-  readonly length: number[] = [];
+  readonly address: number[] = [];
+  readonly place: CellPlace[] = [];
   readonly birth: number[] = [];
   readonly death: number[] = [];
   /** The operation that allocated it, from 0. */
   readonly origin: number[] = [];
   readonly asked: number[] = [];
 
-  add(start: number, length: number, birth: number, origin: number, asked: number): number {
-    this.start.push(start);
-    this.length.push(length);
+  add(address: number, place: CellPlace, birth: number, origin: number, asked: number): number {
+    this.address.push(address);
+    this.place.push(place);
     this.birth.push(birth);
     this.death.push(NEVER);
     this.origin.push(origin);
@@ -100,8 +120,7 @@ function columnsOf(
   { kinds, slots, sizes, slotCount, operationCount }: Trace,
   notes: TraceNotes,
   placement: Placement,
-  cellSize: number,
-  cellOf: (address: number) => number,
+  placeOf: Regions["placeOf"],
 ): { readonly columns: PageColumns; readonly leftOut: number } {
   const pieces = new Pieces();
   /** The piece of each slot, plus 1; 0 = none. */
@@ -116,7 +135,7 @@ function columnsOf(
   for (let index = 0; index < operationCount; index++) {
     const slot = slots[index] ?? 0;
     const time = index + 1;
-    const cells = Math.max(1, Math.ceil((placement.sizes[index] ?? 0) / cellSize));
+    const size = placement.sizes[index] ?? 0;
     const asked = sizes[index] ?? 0;
     switch (kinds[index]) {
       case OperationKind.alloc: {
@@ -124,7 +143,7 @@ function columnsOf(
         if (address === 0) {
           pieceOf[slot] = 0;
           leftOut++;
-        } else pieceOf[slot] = pieces.add(cellOf(address), cells, time, index, asked) + 1;
+        } else pieceOf[slot] = pieces.add(address, placeOf(address, size), time, index, asked) + 1;
         break;
       }
       case OperationKind.release:
@@ -133,8 +152,9 @@ function columnsOf(
       case OperationKind.shrink: {
         const piece = end(slot, time);
         if (piece < 0 || asked === 0) break;
-        const start = pieces.start[piece] ?? 0;
-        pieceOf[slot] = pieces.add(start, cells, time, pieces.origin[piece] ?? 0, asked) + 1;
+        const address = pieces.address[piece] ?? 0;
+        const origin = pieces.origin[piece] ?? 0;
+        pieceOf[slot] = pieces.add(address, placeOf(address, size), time, origin, asked) + 1;
         break;
       }
       default:
@@ -144,8 +164,10 @@ function columnsOf(
   const ofOrigin = (values: ArrayLike<number>): number[] => origin.map((operation) => values[operation] ?? 0);
   const count = origin.length;
   const columns = {
-    start: Uint32Array.from(pieces.start),
-    length: Uint32Array.from(pieces.length),
+    start: Uint32Array.from(pieces.place, ({ start }) => start),
+    length: Uint32Array.from(pieces.place, ({ length }) => length),
+    within: Uint32Array.from(pieces.place, ({ within }) => within),
+    bytes: Uint32Array.from(pieces.place, ({ bytes }) => bytes),
     birth: Uint32Array.from(pieces.birth),
     death: Uint32Array.from(pieces.death),
     asked: Uint32Array.from(pieces.asked),
@@ -158,7 +180,7 @@ function columnsOf(
     codeLength: new Uint32Array(count),
     code: new Uint8Array(0),
     timeAt: Uint32Array.from(notes.timeAt),
-    timeUs: Uint32Array.from(notes.timeUs),
+    timeMs: Uint32Array.from(notes.timeUs, (time) => Math.min(MOST_MS, Math.floor(time / 1000))),
   };
   return { columns, leftOut };
 }

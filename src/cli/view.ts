@@ -1,6 +1,6 @@
 /** `jit-allocator view`: a snapshot or a trace as a page for the browser, in one file. */
 import { spawn } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { platform } from "../base/platform.ts";
@@ -23,7 +23,7 @@ import { NotesReader } from "./trace-notes.ts";
 import { fileText, readTrace } from "./trace.ts";
 import { listerFor } from "./view-listing.ts";
 import { placeByReplay } from "./view-replay.ts";
-import { looksLikeSnapshot, readSnapshot, SnapshotError } from "./view-snapshot.ts";
+import { looksLikeSnapshot, parseJson, readSnapshot, SnapshotError } from "./view-snapshot.ts";
 import { pageOfTrace, placeByNotes } from "./view-trace.ts";
 import { wrap } from "./wrap.ts";
 
@@ -31,6 +31,7 @@ const help = `Usage: jit-allocator view FILE [options]
 
 Makes a page of a heap: a map, a table, charts, and for a trace a player. The
 page is one file of HTML, which any browser opens and which needs no server.
+Only you may read it, as it tells where code lies.
 
 FILE is a snapshot (the JSON of allocator.snapshot()) or an allocation trace;
 either may be gzip where its name ends in .gz. - reads either from standard
@@ -66,6 +67,9 @@ interface ViewRequest {
   readonly options: JitAllocatorOptions;
 }
 
+/** Only the user may read it: like a trace it tells where code lies. */
+const OWNER_ONLY = 0o600;
+
 /** A page that could not be written, with the system's reason. */
 class UnwritableFile extends Error {}
 
@@ -79,11 +83,23 @@ function parseRequest(args: readonly string[]): ViewRequest | undefined {
   const given = values["output"];
   const output = typeof given === "string" ? given : outputBeside(file);
   if (output === "") throw new UsageError("--output takes the name of a file");
-  if (file !== "-" && path.resolve(output) === path.resolve(file)) {
+  if (file !== "-" && isSameFile(output, file)) {
     throw new UsageError(`the page would replace ${file}; name another with --output`);
   }
   const [open, json] = [values["open"] === true, values["json"] === true];
   return { path: file, output, open, json, options: allocatorOptions(values) };
+}
+
+/** Whether two names are of one file, through links too. */
+function isSameFile(one: string, other: string): boolean {
+  if (path.resolve(one) === path.resolve(other)) return true;
+  try {
+    const [first, second] = [statSync(one, { bigint: true }), statSync(other, { bigint: true })];
+    return first.dev === second.dev && first.ino === second.ino;
+  } catch {
+    // One of them is not there, or cannot be looked at.
+    return false;
+  }
 }
 
 /** `heap.json` and `jit.trace.gz` become `heap.html` and `jit.html`. */
@@ -97,7 +113,7 @@ async function pageDataOf(request: ViewRequest, bytes: Uint8Array, io: CommandIo
   const title = request.path === "-" ? "standard input" : path.basename(request.path);
   const text = fileText(request.path, bytes);
   if (looksLikeSnapshot(text)) {
-    const snapshot = readSnapshot(text);
+    const snapshot = readSnapshot(parseJson(new TextDecoder().decode(text)));
     return pageOfSnapshot(title, snapshot, await listerFor(snapshot));
   }
   const reader = new NotesReader();
@@ -112,7 +128,7 @@ async function pageDataOf(request: ViewRequest, bytes: Uint8Array, io: CommandIo
 
 function write(file: string, text: string): void {
   try {
-    writeFileSync(file, text);
+    writeFileSync(file, text, { mode: OWNER_ONLY });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new UnwritableFile(`cannot write ${file}: ${reason.replace(/, [a-z]+( '.*')?$/, "")}`, {

@@ -1,14 +1,15 @@
 /** Breaks lines between words, so that a terminal does not break them inside of words. */
 import { stripVTControlCharacters } from "node:util";
+import { textWidth } from "./text-width.ts";
 
 /** In a terminal with fewer columns than this, lines are not broken here. */
 const LEAST_COLUMNS = 20;
 /** The last column of a table is wrapped beneath itself if it has at least this many columns of the terminal. */
 const LEAST_COLUMN = 30;
 
-/** The columns that a text of one line takes: one for each character. */
+/** The columns that a text of one line takes. It may have colours. */
 export function widthOf(text: string): number {
-  return stripVTControlCharacters(text).length;
+  return textWidth(stripVTControlCharacters(text));
 }
 
 /**

@@ -11,6 +11,8 @@ type ColumnName = keyof PageColumns;
 const METHODS: Readonly<Record<ColumnName, "bytes" | "planes" | "differences">> = {
   start: "planes",
   length: "planes",
+  within: "planes",
+  bytes: "planes",
   birth: "differences",
   death: "planes",
   asked: "planes",
@@ -23,7 +25,7 @@ const METHODS: Readonly<Record<ColumnName, "bytes" | "planes" | "differences">> 
   codeLength: "planes",
   code: "bytes",
   timeAt: "differences",
-  timeUs: "differences",
+  timeMs: "differences",
 };
 
 const NAMES = Object.keys(METHODS) as readonly ColumnName[];
@@ -37,7 +39,7 @@ interface Written {
 }
 
 /** The columns whose length is not that of the pieces. */
-const OWN_LENGTH: ReadonlySet<ColumnName> = new Set<ColumnName>(["code", "timeAt", "timeUs"]);
+const OWN_LENGTH: ReadonlySet<ColumnName> = new Set<ColumnName>(["code", "timeAt", "timeMs"]);
 
 /** Writes page data. */
 export function encodePage({ header, columns }: PageData): Uint8Array {
@@ -80,6 +82,8 @@ export function decodePage(bytes: Uint8Array): PageData {
   const columns: PageColumns = {
     start: read("start"),
     length: read("length"),
+    within: read("within"),
+    bytes: read("bytes"),
     birth: read("birth"),
     death: read("death"),
     asked: read("asked"),
@@ -92,7 +96,7 @@ export function decodePage(bytes: Uint8Array): PageData {
     codeLength: read("codeLength"),
     code: readBytes("code"),
     timeAt: read("timeAt"),
-    timeUs: read("timeUs"),
+    timeMs: read("timeMs"),
   };
   return { header, columns };
 }

@@ -63,8 +63,12 @@ export interface PageHeader {
 export interface PageColumns {
   /** The cell at which it begins, counted through all regions. */
   readonly start: Uint32Array;
-  /** Cells. */
+  /** Cells that it has a part of. */
   readonly length: Uint32Array;
+  /** Bytes between the start of its first cell and its own: where cells are larger than what it is aligned to. */
+  readonly within: Uint32Array;
+  /** Bytes that it takes, where those are not all of its cells; else 0. */
+  readonly bytes: Uint32Array;
   /** After how many operations it is there. Ascending. */
   readonly birth: Uint32Array;
   /** After how many operations it is gone; `NEVER` = it stays. */
@@ -85,9 +89,9 @@ export interface PageColumns {
   readonly codeStart: Uint32Array;
   readonly codeLength: Uint32Array;
   readonly code: Uint8Array;
-  /** Operations, and the microseconds at which each was made: those whose time is known. */
+  /** Operations, and the milliseconds at which each was made: those whose time is known. They reach for 49 days. */
   readonly timeAt: Uint32Array;
-  readonly timeUs: Uint32Array;
+  readonly timeMs: Uint32Array;
 }
 
 /** A piece that does not end. */

@@ -14,8 +14,18 @@ interface Stretch {
 export interface Regions {
   readonly cellSize: number;
   readonly regions: readonly PageRegion[];
-  /** The cell that has an address, which must lie in a region. */
-  readonly cellOf: (address: number) => number;
+  /** Where memory lies that begins in a region. */
+  readonly placeOf: (address: number, size: number) => CellPlace;
+  /** What people have to know of the cells. */
+  readonly notes: readonly string[];
+}
+
+/** Memory as cells: what the columns of a page say of a piece. */
+export interface CellPlace {
+  readonly start: number;
+  readonly length: number;
+  readonly within: number;
+  readonly bytes: number;
 }
 
 /**
@@ -39,7 +49,7 @@ export function regionsOf(stretches: readonly Stretch[], granularity: number): R
     firstCells.push(cells);
     cells += region.cells;
   }
-  const cellOf = (address: number): number => {
+  const placeOf = (address: number, size: number): CellPlace => {
     let low = 0;
     let high = regions.length - 1;
     while (low < high) {
@@ -47,7 +57,12 @@ export function regionsOf(stretches: readonly Stretch[], granularity: number): R
       if ((regions[middle]?.start ?? 0) <= address) low = middle;
       else high = middle - 1;
     }
-    return (firstCells[low] ?? 0) + Math.floor((address - (regions[low]?.start ?? 0)) / cellSize);
+    const offset = address - (regions[low]?.start ?? 0);
+    const within = offset % cellSize;
+    const length = Math.max(1, Math.ceil((within + size) / cellSize));
+    const start = (firstCells[low] ?? 0) + (offset - within) / cellSize;
+    return { start, length, within, bytes: size === length * cellSize ? 0 : size };
   };
-  return { cellSize, regions, cellOf };
+  const note = `A cell of the map stands for ${cellSize} bytes: allocations that share one cover each other there, and nowhere else.`;
+  return { cellSize, regions, placeOf, notes: cellSize > granularity ? [note] : [] };
 }

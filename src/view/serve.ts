@@ -69,11 +69,7 @@ export async function serveHeapMap(
   options: HeapMapOptions = {},
 ): Promise<HeapMapServer> {
   checkSource(allocator);
-  const { port = 0, title = `process ${process.pid}`, code = false, keepAlive = false } = options;
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw refused(`the port is a whole number from 0 to 65,535, not ${describe(port)}`);
-  }
-  if (typeof title !== "string") throw refused(`the title is a text, not ${describe(title)}`);
+  const { port, title, code, keepAlive } = resolve(options);
   const map = new ServedMap(allocator, title, code);
   const server = createServer((request, response) => map.answer(request, response));
   if (!keepAlive) {
@@ -95,10 +91,12 @@ class ServedMap {
   readonly #allocator: SnapshotSource;
   readonly #title: string;
   readonly #code: boolean;
-  /** The pages that are open. */
-  readonly #listeners = new Set<ServerResponse>();
+  /** The pages that are open, and of each whether it has missed a picture because it did not read. */
+  readonly #listeners = new Map<ServerResponse, boolean>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #last: HeapSnapshot | undefined;
+  /** What the pages were told last. */
+  #newest = "";
 
   constructor(allocator: SnapshotSource, title: string, code: boolean) {
     this.#allocator = allocator;
@@ -107,14 +105,18 @@ class ServedMap {
   }
 
   answer(request: IncomingMessage, response: ServerResponse): void {
-    const url = new URL(request.url ?? "/", `http://${HOST}`);
     const refuse = (status: number, text: string): void => {
       response
         .writeHead(status, { ...HEADERS, "content-type": "text/plain; charset=utf-8" })
         .end(`${text}\n`);
     };
     // A page of another site whose name leads here (DNS rebinding) says that name.
-    if (!this.#isOwnHost(request.headers.host)) refuse(403, "This address is not the heap map's");
+    if (!this.#isOwnHost(request.headers.host)) {
+      refuse(403, "This address is not the heap map's");
+      return;
+    }
+    const url = urlOf(request);
+    if (url === undefined) refuse(400, "This is no address");
     else if (!this.#isToken(url.searchParams.get("token"))) refuse(403, WRONG_TOKEN);
     else if (request.method !== "GET") refuse(405, "There is nothing to do here but to read");
     else if (url.pathname === "/") this.#sendPage(response, refuse);
@@ -125,12 +127,14 @@ class ServedMap {
   /** Ends the updates of all pages. */
   end(): void {
     clearTimeout(this.#timer);
-    for (const listener of this.#listeners) listener.end();
+    for (const listener of this.#listeners.keys()) listener.end();
     this.#listeners.clear();
   }
 
   #isOwnHost(host: string | undefined): boolean {
-    return host === `${HOST}:${this.boundPort}` || host === `localhost:${this.boundPort}`;
+    const port = this.boundPort;
+    // Of port 80 browsers say nothing: it is the one that an address without a port has.
+    return [HOST, "localhost"].some((name) => host === `${name}:${port}` || (port === 80 && host === name));
   }
 
   #isToken(given: string | null): boolean {
@@ -153,7 +157,10 @@ class ServedMap {
   #listen(response: ServerResponse): void {
     response.writeHead(200, { ...HEADERS, "content-type": "text/event-stream" });
     response.flushHeaders();
-    this.#listeners.add(response);
+    this.#listeners.set(response, false);
+    response.on("drain", () => {
+      if (this.#listeners.get(response) === true) this.#tell(response);
+    });
     response.on("close", () => {
       this.#listeners.delete(response);
       if (this.#listeners.size === 0) clearTimeout(this.#timer);
@@ -183,8 +190,24 @@ class ServedMap {
   }
 
   #send(text: string): void {
-    for (const listener of this.#listeners) listener.write(text);
+    this.#newest = text;
+    for (const listener of this.#listeners.keys()) {
+      // What it does not read would pile up here.
+      if (listener.writableNeedDrain) this.#listeners.set(listener, true);
+      else this.#tell(listener);
+    }
   }
+
+  #tell(listener: ServerResponse): void {
+    this.#listeners.set(listener, false);
+    listener.write(this.#newest);
+  }
+}
+
+/** What a request asks for; undefined where that is no address. */
+function urlOf({ url = "/" }: IncomingMessage): URL | undefined {
+  const base = `http://${HOST}`;
+  return URL.canParse(url, base) ? new URL(url, base) : undefined;
 }
 
 /** Whether two snapshots show the same blocks and allocations. */
@@ -221,6 +244,35 @@ function checkSource(allocator: unknown): asserts allocator is SnapshotSource {
   }
 }
 
+/** Checks the options and fills in the defaults. @throws JitError */
+function resolve(options: unknown): Required<HeapMapOptions> {
+  if (typeof options !== "object" || options === null) {
+    throw refused(`the options must be an object, and are ${describe(options)}`);
+  }
+  const names = ["port", "title", "code", "keepAlive"];
+  for (const name of Object.keys(options)) {
+    if (!names.includes(name)) {
+      throw refused(`there is no option ${describe(name)}; the options are ${names.join(", ")}`);
+    }
+  }
+  // Each is read once: a getter must not be able to give another value after the check.
+  const {
+    port = 0,
+    title = `process ${process.pid}`,
+    code = false,
+    keepAlive = false,
+  }: Partial<Record<keyof HeapMapOptions, unknown>> = options;
+  if (typeof port !== "number" || !Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw refused(`the port is a whole number from 0 to 65,535, not ${describe(port)}`);
+  }
+  if (typeof title !== "string") throw refused(`the title is a text, not ${describe(title)}`);
+  if (typeof code !== "boolean") throw refused(`code is true or false, not ${describe(code)}`);
+  if (typeof keepAlive !== "boolean") {
+    throw refused(`keepAlive is true or false, not ${describe(keepAlive)}`);
+  }
+  return { port, title, code, keepAlive };
+}
+
 function refused(reason: string): JitError {
   return new JitError("ERR_INVALID_ARGUMENT", `Cannot serve the heap map: ${reason}`);
 }
@@ -232,6 +284,8 @@ async function listen(server: Server, port: number): Promise<number> {
       server.once("error", reject);
       server.listen(port, HOST, () => {
         server.off("error", reject);
+        // A connection that cannot be accepted is no reason to end the program.
+        server.on("error", () => undefined);
         resolve();
       });
     });
@@ -254,6 +308,11 @@ function close(server: Server, map: ServedMap): void {
   server.closeAllConnections();
 }
 
+/** Never throws: whoever has a heap to show may throw anything. */
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  try {
+    return String(error instanceof Error ? error.message : error);
+  } catch {
+    return describe(error);
+  }
 }

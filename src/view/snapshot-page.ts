@@ -13,13 +13,15 @@ export type Lister = (code: Uint8Array, rx: number) => string | undefined;
 export function pageOfSnapshot(title: string, snapshot: HeapSnapshot, listingOf?: Lister): PageData {
   const { blocks, spans, statistics, process, range } = snapshot;
   const granularity = blocks.reduce((least, block) => Math.min(least, block.granularity), 256);
-  const { cellSize, regions, cellOf } = regionsOf(blocks, granularity);
+  const { cellSize, regions, placeOf, notes } = regionsOf(blocks, granularity);
   const count = spans.length;
   const codes = spans.map(({ code }) => (code === undefined ? undefined : bytesOf(code)));
   const codeSize = codes.reduce((sum, code) => sum + (code?.length ?? 0), 0);
   const columns = {
     start: new Uint32Array(count),
     length: new Uint32Array(count),
+    within: new Uint32Array(count),
+    bytes: new Uint32Array(count),
     birth: new Uint32Array(count),
     death: new Uint32Array(count).fill(NEVER),
     asked: new Uint32Array(count),
@@ -32,15 +34,18 @@ export function pageOfSnapshot(title: string, snapshot: HeapSnapshot, listingOf?
     codeLength: new Uint32Array(count),
     code: new Uint8Array(codeSize),
     timeAt: new Uint32Array(0),
-    timeUs: new Uint32Array(0),
+    timeMs: new Uint32Array(0),
   };
   const ranks = ranksOf(spans.flatMap(({ order }) => order ?? []));
   const names = new Map<string, number>();
   const listings: Record<number, string> = {};
   let codeAt = 0;
   spans.forEach((span, index) => {
-    columns.start[index] = cellOf(span.rx);
-    columns.length[index] = Math.max(1, Math.ceil(span.size / cellSize));
+    const place = placeOf(span.rx, span.size);
+    columns.start[index] = place.start;
+    columns.length[index] = place.length;
+    columns.within[index] = place.within;
+    columns.bytes[index] = place.bytes;
     columns.kind[index] = KINDS.indexOf(blocks[span.block]?.kind ?? "code");
     columns.thread[index] = span.thread ?? 0;
     columns.order[index] = ranks.get(span.order) ?? 0;
@@ -72,7 +77,10 @@ export function pageOfSnapshot(title: string, snapshot: HeapSnapshot, listingOf?
           : [["Range", `${hex(range.start)}, ${range.size.toLocaleString("en-US")} bytes`] as const]),
         ["Metadata", `${statistics.overheadSize.toLocaleString("en-US")} bytes`],
       ],
-      notes: spans.some(({ order }) => order !== undefined) ? [] : ["The snapshot does not know ages."],
+      notes: [
+        ...notes,
+        ...(spans.some(({ order }) => order !== undefined) ? [] : ["The snapshot does not know ages."]),
+      ],
       cellSize,
       regions,
       blocks: blocks.map((block) => ({

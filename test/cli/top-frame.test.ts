@@ -42,6 +42,23 @@ describe("a frame", () => {
     }
   });
 
+  test("measures names in columns, and shows nothing that turns the text around", () => {
+    const names = [
+      "漢".repeat(60),
+      `${"e\u0301".repeat(30)}|`,
+      "\u202eevil\u2066",
+      "👍".repeat(60),
+      "\ud800x",
+    ];
+    const allocator = new JitAllocator({}, new SimulatedMemory());
+    for (const name of names) allocator.alloc(64, { name });
+    const view: View = { ...FIRST_VIEW, order: "address" };
+    const lines = frameLines(allocator.snapshot(), view, { rows: 30, columns: 80, color: false });
+    const start = lines.findIndex((line) => line.startsWith("address"));
+    const shown = lines.slice(start + 1, start + 1 + names.length).map((line) => line.slice(31));
+    assert.deepEqual(shown, [`${"漢".repeat(24)}…`, names[1], "?evil?", `${"👍".repeat(24)}…`, "?x"]);
+  });
+
   test("has threads where there are some, and says what is empty", () => {
     const extent = { rows: 40, columns: 120, color: false };
     assert.match(
@@ -54,6 +71,15 @@ describe("a frame", () => {
 });
 
 describe("the map", () => {
+  test("shows as many blocks as there are", () => {
+    const snapshot = makeSnapshot(3);
+    const [block] = snapshot.blocks;
+    assert.ok(block);
+    const blocks = Array.from({ length: 200_000 }, () => block);
+    const lines = mapLines({ ...snapshot, blocks }, { start: 0, end: 65_536 }, 1, 16);
+    assert.equal(lines.length, 2);
+  });
+
   test("shows each granule where there is room, and the rest by its part", () => {
     const memory = new SimulatedMemory();
     const allocator = new JitAllocator({}, memory);

@@ -1,6 +1,6 @@
 /** `jit-allocator top`: what it prints, and what it does to a terminal. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -64,8 +64,12 @@ describe("top without a terminal", () => {
     writeFileSync(path.join(folder, "none.json"), "{");
     const wrong: readonly (readonly [readonly string[], number, RegExp])[] = [
       [[path.join(folder, "missing")], 1, /cannot read .*missing: ENOENT/],
-      [[path.join(folder, "other.json")], 1, /has no snapshot of a heap of version 1/],
-      [[path.join(folder, "none.json")], 1, /cannot read .*none\.json/],
+      [
+        [path.join(folder, "other.json")],
+        1,
+        /cannot read .*other\.json: it is no snapshot: its "schema" is "another"/,
+      ],
+      [[path.join(folder, "none.json")], 1, /cannot read .*none\.json: it is no JSON/],
       [[], 2, /either a PATH or --pid/],
       [[file, "--pid", "1"], 2, /either a PATH or --pid/],
       [["--pid", "x"], 2, /--pid takes a whole number/],
@@ -76,6 +80,24 @@ describe("top without a terminal", () => {
     for (const [args, code, message] of wrong) {
       const { stderr, status } = await run(...args);
       assert.equal(status, code, stderr);
+      assert.match(stderr, message);
+    }
+    const snapshot = JSON.parse(readFileSync(file, "utf8")) as HeapSnapshot;
+    const { statistics, spans } = snapshot;
+    const faulty: readonly (readonly [object, RegExp])[] = [
+      [{ takenAt: undefined }, /does not say when/],
+      [{ process: {} }, /does not say when/],
+      [{ statistics: { ...statistics, usedSize: "1" } }, /does not say when/],
+      [{ blocks: [null] }, /block 0 is not/],
+      [{ spans: [...spans, null] }, /span 3 is not/],
+      [{ spans: [{ ...spans[0], block: 1 }] }, /span 0 is not/],
+      [{ schema: "\u009b31m\u202e" }, /"schema" is "\?31m\?"/],
+      [{ error: { message: "\x1b[31m" } }, /has no snapshot: \?\[31m/],
+    ];
+    for (const [part, message] of faulty) {
+      writeFileSync(path.join(folder, "faulty.json"), JSON.stringify({ ...snapshot, ...part }));
+      const { stderr, status } = await run(path.join(folder, "faulty.json"));
+      assert.equal(status, 1);
       assert.match(stderr, message);
     }
     const { stdout, status } = await run(path.join(folder, "missing"), "--json");
@@ -103,6 +125,23 @@ describe("top of a running program", { skip: needs("linux", "machineCode") }, ()
     const { stderr, status } = await run("--pid", String(process.pid));
     assert.equal(status, 1);
     assert.match(stderr, /was started without JIT_ALLOCATOR_VIEW=PATH/);
+  });
+
+  test("says that a program does not answer, and does not wait for ever", async () => {
+    const stopped = path.join(folder, "stopped.sock");
+    const other = await startViewed("wait", stopped, [stopped]);
+    other.process.kill("SIGSTOP");
+    try {
+      for (const args of [[stopped], ["--pid", String(other.pid)], [stopped, "--json"]]) {
+        const { stdout, stderr, status } = await run(...args, "--interval", "50");
+        assert.equal(status, 1);
+        assert.match(stderr, /^jit-allocator top: no answer yet: the program is busy\n/);
+        assert.match(args.includes("--json") ? stdout : stderr, /no answer in 0\.5 s/);
+      }
+    } finally {
+      other.process.kill("SIGCONT");
+      await other.end();
+    }
   });
 
   describe("on a terminal", { skip: needs("pseudoTerminal") }, () => {
@@ -149,6 +188,32 @@ describe("top of a running program", { skip: needs("linux", "machineCode") }, ()
       await screen.until("by size");
       screen.press("\x03");
       await endOf(screen, 0);
+    });
+
+    test("says that there is no answer before the first one too, and takes keys", async () => {
+      const stopped = path.join(folder, "stopped-too.sock");
+      const other = await startViewed("wait", stopped, [stopped]);
+      other.process.kill("SIGSTOP");
+      try {
+        const screen = start(stopped);
+        await screen.until("no answer yet");
+        screen.press("h");
+        await screen.until("Ctrl-C");
+        other.process.kill("SIGCONT");
+        await screen.until(`process ${other.pid}`);
+        screen.press("h");
+        await screen.until("by size");
+        screen.press("q");
+        await endOf(screen, 0);
+        other.process.kill("SIGSTOP");
+        const impatient = start(stopped);
+        await impatient.until("no answer yet");
+        impatient.press("q");
+        await endOf(impatient, 0);
+      } finally {
+        other.process.kill("SIGCONT");
+        await other.end();
+      }
     });
 
     test("ends with the program, and says so", async () => {

@@ -1,6 +1,15 @@
 /** `jit-allocator view`: what it makes of snapshots and traces, and what it says where it cannot. */
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  linkSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, describe, test } from "node:test";
@@ -130,14 +139,14 @@ describe("of a trace", () => {
 
   test("that was recorded, it has the addresses, names, threads and times that it tells", async () => {
     const text = `# jit-allocator trace 1
-# options {"granularity":64,"blockSize":4096}
+# options {"granularity":64,"blockSize":65536}
 # thread 3
 a 1 100
-# at 1 0x7f0000001040 code tier: two words
+# at 1 0x7f0000010040 code tier: two words
 # time 1500
 # thread 4
 a 2 64
-# at 2 0x7f0000003000 data
+# at 2 0x7f0000030000 data
 a 9 64
 f 1
 # reset
@@ -146,9 +155,9 @@ f 1
     assert.deepEqual(header.names, ["tier: two words"]);
     assert.deepEqual(
       header.regions.map(({ start }) => start),
-      [0x7f00_0000_1000, 0x7f00_0000_3000],
+      [0x7f00_0001_0000, 0x7f00_0003_0000],
     );
-    assert.deepEqual([...columns.start], [1, 64]);
+    assert.deepEqual([...columns.start], [1, 1024]);
     assert.deepEqual([...columns.name], [1, 0]);
     assert.deepEqual([...columns.thread], [3, 4]);
     assert.deepEqual(
@@ -156,11 +165,38 @@ f 1
       ["code", "data"],
     );
     assert.deepEqual([...columns.death], [4, NEVER]);
-    assert.deepEqual([[...columns.timeAt], [...columns.timeUs]], [[2], [1500]]);
+    assert.deepEqual([[...columns.timeAt], [...columns.timeMs]], [[2], [1]]);
     assert.ok(
       header.notes.some((note) => note.includes("left out")),
       "an allocation has no address",
     );
+  });
+
+  test("that was recorded for hours, it has the times of all of it", async () => {
+    const times = [0, 4_294_967_296, 86_400_000_000, 10 ** 18];
+    const lines = times.flatMap((time, id) => [`# time ${time}`, `a ${id} 64`]);
+    const { columns } = await pageOf(file("hours.trace", `${lines.join("\n")}\n`));
+    assert.deepEqual([...columns.timeMs], [0, 4_294_967, 86_400_000, 0xffff_ffff]);
+  });
+
+  test("that tells of blocks and addresses that cannot be, it passes over those", async () => {
+    const strange = ['# options {"blockSize":1,"granularity":1}', "a 1 40000000", "# at 1 0x10000 code"];
+    const { header } = await pageOf(file("strange.trace", `${strange.join("\n")}\n`));
+    assert.ok(header.blocks.every(({ size }) => size === 65_536));
+    assert.equal(header.cellSize, 64);
+    const far = await pageOf(file("far.trace", "a 1 64\n# at 1 0x1fffffffffffff code\n"));
+    assert.deepEqual(far.header.facts[1], ["Addresses", "of a replay"]);
+    // 64 TiB, which would be a billion blocks of 64 KiB.
+    const large = Array.from(
+      { length: 2 ** 15 },
+      (_, id) => `a ${id} 2147483584\n# at ${id} 0x${(2 ** 46 + id * 2 ** 31).toString(16)} code\n`,
+    );
+    const { blocks } = (await pageOf(file("large.trace", large.join("")))).header;
+    assert.equal(
+      blocks.reduce((sum, { size }) => sum + size, 0),
+      2 ** 46,
+    );
+    assert.ok(blocks.length <= 2 ** 18);
   });
 
   test("comments of others are passed over", async () => {
@@ -209,6 +245,20 @@ describe("the command", () => {
       await assert.rejects(run(args), reason);
     }
     assert.equal(readFileSync(source, "utf8"), "a 1 64\n");
+    const linked = path.join(folder, "linked.html");
+    linkSync(source, linked);
+    await assert.rejects(run([source, "-o", linked]), /would replace/);
+    if (process.platform !== "win32") {
+      symlinkSync(source, path.join(folder, "symbolic.html"));
+      await assert.rejects(run([source, "-o", path.join(folder, "symbolic.html")]), /would replace/);
+    }
+    assert.equal(readFileSync(source, "utf8"), "a 1 64\n");
+  });
+
+  test("writes a page that nobody else reads", { skip: process.platform === "win32" }, async () => {
+    const out = path.join(folder, "own.html");
+    await run([file("own.trace", "a 1 64\n"), "-o", out]);
+    assert.equal(statSync(out).mode & 0o777, 0o600);
   });
 
   test("says what cannot be read or written", async () => {

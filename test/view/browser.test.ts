@@ -211,6 +211,22 @@ describe("the heap map in a browser", { skip: needs("chromium") }, () => {
     await page.close();
   });
 
+  test("finds what is typed while a trace plays", async () => {
+    const lines = Array.from({ length: 6000 }, (_, index) => [
+      `a ${index} 64`,
+      `# at ${index} 0x${(2 ** 40 + index * 64).toString(16)} code ${index % 2 === 0 ? "even" : "odd"}`,
+    ]);
+    const { page, complaints } = await open(await makePage("typed.trace", `${lines.flat().join("\n")}\n`));
+    await page.getByLabel("Speed").selectOption("0.25");
+    await page.getByRole("button", { name: "Play" }).click();
+    await page.locator("#found", { hasText: "live" }).waitFor();
+    for (const letter of ["e", "v", "e", "n"]) await page.locator("#search").press(letter);
+    await page.locator("#said", { hasText: / of .* live/ }).waitFor({ state: "attached", timeout: 10_000 });
+    assert.equal(await page.locator("#play").textContent(), "Pause", "it still plays");
+    assert.deepEqual(complaints, []);
+    await page.close();
+  });
+
   test("follows a running program, and says when it is gone", async () => {
     const own = new JitAllocator({}, new SimulatedMemory());
     own.alloc(64, { name: "first" });

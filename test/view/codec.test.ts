@@ -39,6 +39,8 @@ const columns: fc.Arbitrary<PageColumns> = fc.nat({ max: 40 }).chain((count) => 
   return fc.record({
     start: words(),
     length: words(),
+    within: words(),
+    bytes: words(),
     birth: words(),
     death: words(),
     asked: words(),
@@ -52,7 +54,7 @@ const columns: fc.Arbitrary<PageColumns> = fc.nat({ max: 40 }).chain((count) => 
     // What has a length of its own is left out where it has no content.
     code: fc.nat({ max: 9 }).chain((length) => bytes(length).map((values) => Uint8Array.of(...values, 7))),
     timeAt: fc.nat({ max: 9 }).chain((length) => words(length).map((values) => Uint32Array.of(...values, 7))),
-    timeUs: fc.nat({ max: 9 }).chain((length) => words(length).map((values) => Uint32Array.of(...values, 7))),
+    timeMs: fc.nat({ max: 9 }).chain((length) => words(length).map((values) => Uint32Array.of(...values, 7))),
   });
 });
 
@@ -84,7 +86,7 @@ test("a page is one file that asks nobody for anything, and shows a title as it 
 
 describe("regions", () => {
   test("join what touches and leave out what lies between", () => {
-    const { regions, cellSize, cellOf } = regionsOf(
+    const { regions, cellSize, placeOf } = regionsOf(
       [
         { rx: 0x9000, size: 0x1000 },
         { rx: 0x1000, size: 0x1000 },
@@ -98,13 +100,15 @@ describe("regions", () => {
       { start: 0x1000, cells: 0x2800 / 64 },
       { start: 0x9000, cells: 0x1000 / 64 },
     ]);
-    assert.equal(cellOf(0x1000), 0);
-    assert.equal(cellOf(0x37ff), 0x2800 / 64 - 1);
-    assert.equal(cellOf(0x9040), 0x2800 / 64 + 1);
+    assert.deepEqual(placeOf(0x1000, 128), { start: 0, length: 2, within: 0, bytes: 0 });
+    assert.equal(placeOf(0x37c0, 64).start, 0x2800 / 64 - 1);
+    assert.equal(placeOf(0x9040, 64).start, 0x2800 / 64 + 1);
   });
 
   test("have larger cells where there would be too many", () => {
-    const { regions, cellSize } = regionsOf([{ rx: 0x10_0000, size: 2 ** 32 }], 64);
+    const { regions, cellSize, placeOf, notes } = regionsOf([{ rx: 0x10_0000, size: 2 ** 32 }], 64);
+    assert.deepEqual(placeOf(0x10_00c0, 128), { start: 0, length: 2, within: 192, bytes: 128 });
+    assert.match(notes[0] ?? "", /256 bytes/);
     assert.equal(cellSize, 256);
     assert.equal(regions[0]?.cells, 2 ** 24);
   });

@@ -75,8 +75,8 @@ test("it shows each moment of a trace, whatever was shown before", () => {
         const { live, liveBytes, reservedBytes } = heap.counts();
         assert.equal(live, ids.size);
         assert.equal(liveBytes, 64 * expected.filter((id) => id !== 0).length);
-        const freeCells = heap.freeClasses().reduce((sum, { cells }) => sum + cells, 0);
-        assert.equal(freeCells * 64, reservedBytes - liveBytes);
+        const freeBytes = heap.freeClasses().reduce((sum, { bytes }) => sum + bytes, 0);
+        assert.equal(freeBytes, reservedBytes - liveBytes);
       }
     }),
     { numRuns: 40 },
@@ -128,6 +128,54 @@ describe("a snapshot", () => {
     assert.deepEqual(found("0x1000"), []);
     assert.equal(matcherOf(heap, "  "), undefined);
   });
+});
+
+test("it counts what shares a cell, of snapshots and of traces, and knows addresses and sizes of each", () => {
+  const blocks = Array.from({ length: 48 }, (_, index) => BASE + index * 2 ** 26);
+  const starts = blocks.flatMap((rx) => Array.from({ length: 50 }, (_, index) => rx + 64 * index));
+  const lines = starts.flatMap((rx, id) => [`a ${id} 60`, `# at ${id} 0x${rx.toString(16)} code f${id}`]);
+  for (let id = 1; id < starts.length; id += 2) lines.push(`f ${id}`);
+  const options = '# options {"granularity":64,"blockSize":67108864}';
+  const ofTrace = heapOf(`${options}\n${lines.join("\n")}\n`);
+  ofTrace.moveTo(starts.length);
+  const { process, takenAt, schema, statistics } = new JitAllocator({}, new SimulatedMemory()).snapshot();
+  const block = {
+    size: 2 ** 26,
+    kind: "code",
+    granularity: 64,
+    usedSize: 3200,
+    allocationCount: 50,
+  } as const;
+  const data = pageOfSnapshot("large", {
+    ...{ process, takenAt, schema, statistics },
+    blocks: blocks.map((rx) => ({ ...block, rx, rw: rx })),
+    spans: starts.map((rx, id) => ({ rx, size: 64, block: Math.floor(id / 50), name: `f${id}` })),
+  });
+  assert.ok(data.header.notes.some((note) => note.includes("256 bytes")));
+  const ofSnapshot = new Heap(data, new Layout(data.header, 2));
+  for (const heap of [ofTrace, ofSnapshot]) {
+    assert.equal(heap.header.cellSize, 256);
+    const { live, liveBytes, reservedBytes } = heap.counts();
+    assert.deepEqual([live, liveBytes, reservedBytes], [2400, 2400 * 64, 48 * 2 ** 26]);
+    assert.deepEqual(
+      [...heap.livePieces()].map((piece) => heap.addressOf(piece)),
+      starts,
+    );
+    const piece = heap.pieceFrom(starts[77] ?? 0);
+    assert.deepEqual([heap.nameOf(piece), heap.sizeOf(piece)], ["f77", 64]);
+    assert.equal(heap.pieceFrom((starts[77] ?? 0) + 1), -1);
+    const matches = matcherOf(heap, `0x${((starts[77] ?? 0) + 63).toString(16)}`);
+    assert.ok(matches);
+    assert.deepEqual([...heap.livePieces()].filter(matches), [piece]);
+    const free = heap.freeClasses().filter(({ runs }) => runs > 0);
+    assert.deepEqual(free, [{ shortest: 2 ** 25, runs: 48, bytes: 48 * (2 ** 26 - 3200) }]);
+  }
+  ofTrace.moveTo(starts.length + 1);
+  assert.deepEqual([ofTrace.counts().live, ofTrace.counts().liveBytes], [2399, 2399 * 64]);
+  assert.equal(ofTrace.nameOf(ofTrace.pieceAt(ofTrace.layout.placeOfAddress(starts[1] ?? 0) ?? 0)), "f3");
+  ofTrace.moveTo(2 * starts.length);
+  assert.equal(ofTrace.counts().live, 1200);
+  assert.equal(ofTrace.series(10).live.at(-1), 1200 * 64);
 });
 
 test("a tag is what comes before the first colon or dot", () => {

@@ -1,11 +1,18 @@
 /** The heap map of a running program: for whoever has the address, and nobody else; quiet while nobody looks. */
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { request, type IncomingMessage } from "node:http";
+import { request, Server, ServerResponse, type IncomingMessage } from "node:http";
+import { connect } from "node:net";
 import path from "node:path";
 import { after, describe, test } from "node:test";
 import { JitAllocator } from "../../src/index.ts";
-import { serveHeapMap, type HeapMapServer, type SnapshotSource } from "../../src/view/serve.ts";
+import {
+  serveHeapMap,
+  type HeapMapOptions,
+  type HeapMapServer,
+  type SnapshotSource,
+} from "../../src/view/serve.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { runToEnd } from "../support/ended.ts";
 import { startOf } from "../support/flags.ts";
@@ -100,6 +107,97 @@ describe("the server of the heap map", () => {
     assert.equal((await ask(url, {}, "POST")).statusCode, 405);
   });
 
+  test("answers whatever is asked for, first by the host's name", async () => {
+    const { url } = await serve(allocator);
+    const { port, search } = new URL(url);
+    const statusOf = async (target: string, host: string): Promise<string> => {
+      const socket = connect(Number(port), "127.0.0.1");
+      socket.end(`GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+      let text = "";
+      for await (const chunk of socket) text += String(chunk);
+      return text.slice("HTTP/1.1 ".length, "HTTP/1.1 403".length);
+    };
+    const own = `127.0.0.1:${port}`;
+    for (const target of ["//", "///", `//${search}`, "http://[", "/%ff", "*"]) {
+      assert.equal(await statusOf(target, "evil.example"), "403", target);
+      assert.match(await statusOf(target, own), /^40[034]$/, target);
+    }
+    assert.equal(await statusOf(`//${search}`, own), "400");
+    // As a proxy would ask.
+    assert.equal(await statusOf(url, own), "200");
+  });
+
+  test("takes the host's name without a port on port 80, and on no other", async (context) => {
+    const bound: number[] = [];
+    context.mock.method(Server.prototype, "address", function (this: Server) {
+      context.mock.restoreAll();
+      const real = this.address();
+      assert.ok(typeof real === "object" && real !== null);
+      bound.push(real.port);
+      return { ...real, port: 80 };
+    });
+    const server = await serve(allocator);
+    const asked = new URL(server.url);
+    asked.port = String(bound[0]);
+    for (const host of ["127.0.0.1", "localhost", "127.0.0.1:80"]) {
+      assert.equal((await ask(asked, { host })).statusCode, 200, host);
+    }
+    assert.equal((await ask(asked, { host: "evil.example" })).statusCode, 403);
+  });
+
+  test("lets no pictures pile up for a page that does not read, and shows it the newest when it does", async (context) => {
+    const own = new JitAllocator({}, new SimulatedMemory());
+    own.alloc(64);
+    let [looks, newest] = [0, ""];
+    const source: SnapshotSource = {
+      snapshot: () => {
+        const snapshot = own.snapshot();
+        newest = `${++looks} ${randomBytes(200_000).toString("base64")}`;
+        return { ...snapshot, spans: snapshot.spans.map((span) => ({ ...span, name: newest })) };
+      },
+    };
+    const { url } = await serve(source);
+    let due = (): void => undefined;
+    const { setTimeout: given } = globalThis;
+    const written = context.mock.method(ServerResponse.prototype, "write");
+    const pictures = (): number => written.mock.callCount();
+    try {
+      globalThis.setTimeout = Object.assign(
+        (act: () => void) => ((due = act), given(() => undefined, 0)),
+        given,
+      );
+      const response = await ask(withPath(url, "/events"));
+      response.pause();
+      // What the system keeps for both sides becomes full, and then what is kept here would grow.
+      for (let before = 0; before !== pictures();) {
+        assert.ok(looks < 300, `${pictures()} pictures are kept for a page that reads none`);
+        await new Promise((resolve) => setImmediate(resolve));
+        before = pictures();
+        due();
+      }
+      due();
+      assert.ok(pictures() < looks);
+      for await (const { data } of messages(response)) {
+        const [shown] = unpackPage(data).header.names;
+        if (shown === newest) break;
+      }
+    } finally {
+      globalThis.setTimeout = given;
+    }
+  });
+
+  test("goes on where a connection cannot be accepted", async (context) => {
+    const heard: Server[] = [];
+    context.mock.method(Server.prototype, "address", function (this: Server) {
+      heard.push(this);
+      context.mock.restoreAll();
+      return this.address();
+    });
+    const { url } = await serve(allocator);
+    assert.ok(heard[0]?.emit("error", new Error("accept EMFILE")));
+    assert.equal((await ask(url)).statusCode, 200);
+  });
+
   test("tells an open page what has changed, and once", async () => {
     const own = new JitAllocator({}, new SimulatedMemory());
     own.alloc(64, { name: "one" });
@@ -175,6 +273,18 @@ describe("the server of the heap map", () => {
     response.destroy();
   });
 
+  test("says so whatever is thrown there", async () => {
+    const silent: unknown = Object.create(null);
+    const { url } = await serve({
+      snapshot: () => {
+        throw silent;
+      },
+    });
+    assert.match(await textOf(await ask(url)), /cannot be looked at: an object/);
+    const response = await ask(withPath(url, "/events"));
+    assert.deepEqual((await messages(response).next()).value, { event: "failed", data: '"an object"' });
+  });
+
   test("ends with close, and at the end of a using block", async () => {
     const server = await serve(allocator);
     const response = await ask(withPath(server.url, "/events"));
@@ -196,6 +306,15 @@ describe("the server of the heap map", () => {
     }
     for (const port of [-1, 65_536, 0.5, wrong<number>("80")]) {
       await assert.rejects(serve(allocator, { port }), (error) => throwsOf(error, /port/));
+    }
+    for (const options of [null, 5, "x", wrong<HeapMapOptions>({ prot: 1 })]) {
+      await assert.rejects(serve(allocator, wrong(options)), (error) => throwsOf(error, /option/));
+    }
+    const [text, nothingAtAll] = [wrong<boolean>("yes"), wrong<string>(null)];
+    for (const options of [{ code: text }, { keepAlive: text }, { title: nothingAtAll }]) {
+      await assert.rejects(serve(allocator, options), (error) =>
+        throwsOf(error, new RegExp(Object.keys(options)[0] ?? "")),
+      );
     }
     const { port } = new URL((await serve(allocator)).url);
     await assert.rejects(serve(allocator, { port: Number(port) }), (error) =>
