@@ -181,11 +181,7 @@ describe("JIT_ALLOCATOR_VIEW", { skip: needs("linux", "machineCode") }, () => {
         });
       }
       const { ino } = statSync(file);
-      const next = await startViewed(
-        "wait",
-        file,
-        [2, 3].map((n) => path.join(folder, `busy-${n}.sock`)),
-      );
+      const next = await startViewed("wait", file, [path.join(folder, "busy-2.sock")]);
       assert.equal(statSync(file).ino, ino);
       await next.end();
       assert.equal(next.said(), "");
