@@ -65,6 +65,7 @@ export const rooms = [
       "base/",
       "node:fs",
       "node:os",
+      "node:path",
       "node:net",
       "node:zlib",
     ],

@@ -1666,9 +1666,30 @@ export const plantedFaults = [
   },
   {
     name: "a file replaced that another allocator is recorded into",
-    file: "src/insight/recording.ts",
-    find: "(origin.pid === process.pid || isRunning(origin.pid))",
-    replace: "isRunning(0x7fff_fff0)",
+    file: "src/insight/trace-place.ts",
+    find: "return origin !== undefined && isRunning(origin);",
+    replace: "return origin !== undefined && false;",
+    tests: ["insight/recording"],
+  },
+  {
+    name: "a file taken without a second look",
+    file: "src/insight/trace-place.ts",
+    find: "if (!isFree(path)) return false;\n    make();",
+    replace: "make();",
+    tests: ["insight/trace-files"],
+  },
+  {
+    name: "a part of a piece left in a trace",
+    file: "src/insight/trace-sink.ts",
+    find: "this.#takeBack(written);",
+    replace: "",
+    tests: ["insight/trace-files"],
+  },
+  {
+    name: "a reset that does not say what is live behind it",
+    file: "src/insight/recorder.ts",
+    find: 'if (how === "reset" && this.recorded.member !== 0)',
+    replace: "if (this.recorded.member < 0)",
     tests: ["insight/recording"],
   },
   {
@@ -1683,6 +1704,13 @@ export const plantedFaults = [
     file: "src/insight/view-server.ts",
     find: "found.isSocket() ? `${found.ino} ${found.ctimeNs}` : NO_SOCKET",
     replace: "`${found.ino} ${found.ctimeNs}`",
+    tests: ["insight/view-server"],
+  },
+  {
+    name: "the socket of a busy program taken for one that is left",
+    file: "src/insight/view-server.ts",
+    find: "told(!UNHEARD.includes(code))",
+    replace: "told(false)",
     tests: ["insight/view-server"],
   },
 ];

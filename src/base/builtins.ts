@@ -11,6 +11,7 @@ import type * as workerThreads from "node:worker_threads";
 interface Builtins {
   readonly "node:fs": typeof fs;
   readonly "node:os": { homedir(): string; tmpdir(): string };
+  readonly "node:path": { resolve(path: string): string };
   readonly "node:worker_threads": typeof workerThreads;
 }
 

@@ -6,7 +6,7 @@ import type { Command, CommandIo } from "./command.ts";
 import { readStandardInput } from "./files.ts";
 import { terminalOf } from "./screen.ts";
 import { tableLines } from "./table.ts";
-import { columnsOf, showsColor } from "./terminal.ts";
+import { columnsOf, ownVariables, showsColor } from "./terminal.ts";
 import { describeVersions, versions } from "./version.ts";
 import { wrap } from "./wrap.ts";
 
@@ -99,6 +99,7 @@ async function main(args: readonly string[], io: CommandIo): Promise<number> {
     say(`: unknown ${kind} ${JSON.stringify(given)}; the commands are ${known} (see --help)`);
     return 2;
   }
+  if (command.name !== "demo") leaveUnobserved();
   try {
     return await (await command.load()).run(rest, io);
   } catch (error) {
@@ -110,6 +111,16 @@ async function main(args: readonly string[], io: CommandIo): Promise<number> {
     // Any other error is a bug of this program; the stack helps to find it.
     else say(` ${given}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
     return 1;
+  }
+}
+
+/**
+ * Lets nothing be recorded or viewed that this process does: the variables are often exported for a program whose trace a
+ * command reads, and would be replaced by the command's own.
+ */
+function leaveUnobserved(): void {
+  for (const variable of ["JIT_ALLOCATOR_TRACE", "JIT_ALLOCATOR_VIEW"]) {
+    if (ownVariables(variable) !== undefined) Reflect.deleteProperty(process.env, variable);
   }
 }
 

@@ -4,6 +4,7 @@
  * string, no map and no object.
  */
 import { constants, gunzipSync } from "node:zlib";
+import { TraceSlots } from "./trace-slots.ts";
 
 /** What an operation of a trace does; the values of {@link Trace.kinds}. */
 export const enum OperationKind {
@@ -60,8 +61,6 @@ export class TraceError extends Error {
 
 /** Sizes are kept as 32-bit integers; nothing that an allocator can hand out is larger. */
 const LARGEST_SIZE = 0x7fff_ffff;
-/** Ids below this have their slots in a flat table of at most 64 MiB, which grows as needed; other ids in a map. */
-const DENSE_ID_LIMIT = 1 << 24;
 
 const NEWLINE = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
@@ -73,10 +72,8 @@ const LETTER_RELEASE = 0x66;
 const LETTER_PHASE = 0x70;
 const LETTER_QUERY = 0x71;
 const LETTER_SHRINK = 0x73;
-
-/** The states of a slot; 0 = its id was seen for the first time. */
-const SLOT_LIVE = 1;
-const SLOT_RELEASED = 2;
+/** What the words `reset`, `dispose` and `live` begin with. */
+const ENDING_LETTERS: ReadonlySet<number> = new Set([0x72, 0x64, 0x6c]);
 
 /**
  * Reads a trace.
@@ -91,7 +88,7 @@ const SLOT_RELEASED = 2;
  * ```
  */
 export function readTrace(fileName: string, bytes: Uint8Array, onComment?: CommentListener): Trace {
-  return new TraceReader(fileText(fileName, bytes), -1, onComment).read();
+  return new TraceReader(unpacked(fileName, bytes), -1, onComment).read();
 }
 
 /**
@@ -99,26 +96,36 @@ export function readTrace(fileName: string, bytes: Uint8Array, onComment?: Comme
  * operation that an allocator refused.
  */
 export function lineOfOperation(fileName: string, bytes: Uint8Array, index: number): number {
-  const reader = new TraceReader(fileText(fileName, bytes), index);
+  const reader = new TraceReader(unpacked(fileName, bytes), index);
   reader.read();
   return reader.watchedLine;
 }
 
 /** The text of a trace, unpacked. */
 export function fileText(fileName: string, bytes: Uint8Array): Uint8Array {
+  return unpacked(fileName, bytes).text;
+}
+
+/** The text of a trace, and whether its file ends in the middle of what was packed. */
+interface Unpacked {
+  readonly text: Uint8Array;
+  readonly isCut: boolean;
+}
+
+function unpacked(fileName: string, bytes: Uint8Array): Unpacked {
   const isPacked = fileName === "-" ? bytes[0] === 0x1f && bytes[1] === 0x8b : fileName.endsWith(".gz");
-  return isPacked ? unpack(bytes) : bytes;
+  return isPacked ? unpack(bytes) : { text: bytes, isCut: false };
 }
 
 /** What gzip has packed; of a recorded trace as much as there is, because a process may have ended in the middle of a piece. */
-function unpack(bytes: Uint8Array): Uint8Array {
+function unpack(bytes: Uint8Array): Unpacked {
   try {
-    return gunzipSync(bytes);
+    return { text: gunzipSync(bytes), isCut: false };
   } catch (error) {
     if (!(error instanceof Error && "code" in error && error.code === "Z_BUF_ERROR")) throw error;
     const text = gunzipSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH });
     if (!isRecorded(text)) throw error;
-    return text;
+    return { text, isCut: true };
   }
 }
 
@@ -126,6 +133,8 @@ function unpack(bytes: Uint8Array): Uint8Array {
 const RECORDED = new TextEncoder().encode("# jit-allocator trace ");
 /** What stands before the operations of a thread. */
 const THREAD = new TextEncoder().encode("# thread ");
+/** What a thread of several has ended, and behind a reset what is live then. */
+const END = /^# (?:(reset|dispose)|live((?: \d+)*))$/;
 
 function isRecorded(text: Uint8Array): boolean {
   return startsWith(text, 0, RECORDED);
@@ -148,11 +157,7 @@ class TraceReader {
   #sizes = new Int32Array(1024);
   #operationCount = 0;
 
-  /** The slot of each small id, plus 1; 0 means none yet. */
-  #slotOfSmallId = new Int32Array(1024);
-  readonly #slotOfLargeId = new Map<number, number>();
-  #slotStates = new Uint8Array(1024);
-  #slotCount = 0;
+  readonly #known = new TraceSlots();
 
   readonly #phases: TracePhase[] = [];
   /** Null until the first `p` line. */
@@ -172,9 +177,9 @@ class TraceReader {
 
   readonly #onComment: CommentListener | undefined;
 
-  constructor(text: Uint8Array, watched = -1, onComment?: CommentListener) {
+  constructor({ text, isCut }: Unpacked, watched = -1, onComment?: CommentListener) {
     this.#onComment = onComment;
-    this.#isCut = isRecorded(text) && text.at(-1) !== NEWLINE;
+    this.#isCut = isRecorded(text) && (isCut || text.at(-1) !== NEWLINE);
     this.#text = this.#isCut ? text.subarray(0, text.lastIndexOf(NEWLINE) + 1) : text;
     this.#watched = watched;
   }
@@ -186,10 +191,11 @@ class TraceReader {
       this.#lineStart = this.#at;
       this.#readLine(text[this.#at++] ?? NEWLINE);
     }
+    this.#settle([]);
     this.#closePhase();
     return {
       operationCount: this.#operationCount,
-      slotCount: this.#slotCount,
+      slotCount: this.#known.count,
       kinds: this.#kinds.slice(0, this.#operationCount),
       slots: this.#slots.slice(0, this.#operationCount),
       sizes: this.#sizes.slice(0, this.#operationCount),
@@ -266,58 +272,50 @@ class TraceReader {
   }
 
   #allocate(id: number, size: number): void {
-    const slot = this.#slotOf(id, true);
-    if (this.#slotStates[slot] === SLOT_LIVE) {
+    const slot = this.#known.findOrMake(id);
+    if (this.#known.isLive(slot)) {
       if (!this.#hasThreads) throw this.#error(`ID ${id} is allocated already`);
       this.#append(OperationKind.release, slot, 0);
     }
-    this.#slotStates[slot] = SLOT_LIVE;
+    this.#known.setLive(slot);
     this.#append(OperationKind.alloc, slot, size);
   }
 
   /** Adds an operation on an id that must be live. */
   #use(kind: OperationKind, id: number, size: number): void {
-    const slot = this.#slotOf(id, false);
-    if (this.#hasThreads && this.#slotStates[slot] !== SLOT_LIVE) {
+    const slot = this.#known.find(id);
+    const isLive = this.#known.isLive(slot);
+    if (this.#hasThreads && !isLive) {
       this.#lostCount++;
       return;
     }
     if (slot < 0) throw this.#error(`ID ${id} was never allocated`);
-    if (this.#slotStates[slot] !== SLOT_LIVE) {
+    if (!isLive) {
       const again = kind === OperationKind.release ? "was released already" : "has been released";
       throw this.#error(`ID ${id} ${again}`);
     }
     // A shrink to nothing is a release.
     if (kind === OperationKind.release || (kind === OperationKind.shrink && size === 0)) {
-      this.#slotStates[slot] = SLOT_RELEASED;
+      this.#known.setReleased(slot);
     }
     this.#append(kind, slot, size);
   }
 
-  /** The slot of `id`: a new one if it has none and `create` says so, else -1. */
-  #slotOf(id: number, create: boolean): number {
-    const isSmall = id < DENSE_ID_LIMIT;
-    const known = isSmall ? (this.#slotOfSmallId[id] ?? 0) - 1 : (this.#slotOfLargeId.get(id) ?? -1);
-    if (known >= 0 || !create) return known;
-    const slot = this.#slotCount++;
-    if (isSmall) {
-      if (id >= this.#slotOfSmallId.length) {
-        const larger = new Int32Array(
-          Math.min(Math.max(this.#slotOfSmallId.length * 2, id + 1), DENSE_ID_LIMIT),
-        );
-        larger.set(this.#slotOfSmallId);
-        this.#slotOfSmallId = larger;
-      }
-      this.#slotOfSmallId[id] = slot + 1;
-    } else {
-      this.#slotOfLargeId.set(id, slot);
-    }
-    if (slot >= this.#slotStates.length) {
-      const larger = new Uint8Array(this.#slotStates.length * 2);
-      larger.set(this.#slotStates);
-      this.#slotStates = larger;
-    }
-    return slot;
+  /**
+   * What a thread has ended at once, it has also ended of other threads, and it did not know of all of that. So what is live at
+   * a reset is in doubt until the line that says what was live behind it.
+   */
+  #readEnd(line: string): void {
+    const [, how, live] = END.exec(line) ?? [];
+    if (how === undefined && live === undefined) return;
+    this.#settle(live?.split(" ").slice(1).map(Number) ?? []);
+    if (how === undefined) return;
+    this.#known.doubt();
+    if (how === "dispose") this.#settle([]);
+  }
+
+  #settle(kept: readonly number[]): void {
+    for (const slot of this.#known.settle(kept)) this.#append(OperationKind.release, slot, 0);
   }
 
   #append(kind: OperationKind, slot: number, size: number): void {
@@ -376,12 +374,14 @@ class TraceReader {
   #takeComment(): void {
     const start = this.#lineStart;
     this.#takeRestOfLine();
-    if (this.#onComment === undefined) return;
+    const canEnd = this.#hasThreads && ENDING_LETTERS.has(this.#text[start + 2] ?? NEWLINE);
+    if (this.#onComment === undefined && !canEnd) return;
     const { buffer, byteOffset } = this.#text;
     const line = Buffer.from(buffer, byteOffset + start, this.#at - start)
       .toString()
       .trimEnd();
-    this.#onComment(line, this.#operationCount, (id) => this.#slotOf(id, false));
+    if (canEnd) this.#readEnd(line);
+    this.#onComment?.(line, this.#operationCount, (id) => this.#known.find(id));
   }
 
   #takeRestOfLine(): Uint8Array {

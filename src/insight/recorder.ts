@@ -106,6 +106,9 @@ export class Recorder<Operations extends AllocatorOperations> implements Observe
   ended(_rx: Address | undefined, how?: "reset" | "dispose"): void {
     if (how === undefined) return;
     this.#tell(() => lines.endLine(how));
+    // In this order: what other threads make from now on, they write behind the line above.
+    if (how === "reset" && this.recorded.member !== 0)
+      this.#tell(() => lines.liveLine(this.#liveStarts().map((rx) => this.#idOf(rx))));
     if (how === "dispose") this.#disposed();
   }
 

@@ -2,6 +2,7 @@
  * Whether and where this thread records what its allocators do. Nothing is recorded, and next to nothing is asked, unless
  * the program calls `record` or the environment says so (JIT_ALLOCATOR_TRACE).
  */
+import { builtin } from "../base/builtins.ts";
 import { JitError } from "../base/errors.ts";
 import { isGranted } from "../base/platform.ts";
 import type { SpanOwner } from "../engine/contract.ts";
@@ -12,8 +13,10 @@ import { SharedEngine } from "../sharing/shared-engine.ts";
 import { tellNames } from "./code-names.ts";
 import { numberedName } from "./numbered-name.ts";
 import { now, Recorder as TraceRecorder } from "./recorder.ts";
-import { readOrigin, traceHeader, type TraceOrigin } from "./trace-format.ts";
-import { isBeingWritten, readStart, TraceFile, type TraceSink } from "./trace-sink.ts";
+import { isOwn as isOwnProcess, ownProcess } from "./process-start.ts";
+import { traceHeader, type TraceOrigin } from "./trace-format.ts";
+import { lookAt, mustBeFile, take, type Place } from "./trace-place.ts";
+import { isAtEnd, isBeingWritten, TraceFile, type TraceSink } from "./trace-sink.ts";
 
 const VARIABLE = "JIT_ALLOCATOR_TRACE";
 
@@ -30,12 +33,13 @@ let recorders: WeakMap<SpanOwner, Set<Recorder>> | undefined;
 /** Records from now on. @returns what ends it @throws JitError where a file cannot be opened; what the sink throws */
 export function startRecording(operations: Operations, target: string | TraceSink): () => void {
   if (typeof target !== "string") return start(operations, target, now(), true);
-  const origin = readOrigin(readStart(target));
-  const isOurs = isOf(operations, origin);
+  const place = lookAt(target);
+  mustBeFile(target, place);
+  const isOurs = isOf(operations, place);
   const own = [...(recorders?.get(operations) ?? [])].map(({ recorded }) => recorded.sink);
-  const isOwn = own.some((sink) => sink instanceof TraceFile && sink.path === target);
+  const isOwn = own.some((sink) => sink instanceof TraceFile && sink.isAt(target));
   if (isOwn || (!isOurs && isBeingWritten(target))) throw inUse(target);
-  return startFile(operations, target, isOurs ? origin : undefined);
+  return startFile(operations, target, isOurs ? place.origin : undefined);
 }
 
 /** Records into a file: what `joined` began with another thread, or a new one. */
@@ -52,19 +56,23 @@ function startFile(operations: Operations, path: string, joined: TraceOrigin | u
 function start(operations: Operations, sink: TraceSink, startedAt: number, isNew: boolean): () => void {
   const { options, tagName: allocator } = engineOf(operations);
   const { granularity } = options;
+  const fail = (error: unknown): void => {
+    stop(recorder);
+    warn("The trace ends here", error);
+  };
   const recorder: Recorder = new TraceRecorder<Operations>(
     operations,
     { sink, startedAt, granularity, member: 0 },
-    (error) => {
-      stop(recorder);
-      warn("The trace ends here", error);
-    },
+    fail,
     () => stop(recorder),
   );
   follow(recorder, operations);
-  if (isNew) recorder.begin(traceHeader({ pid: process.pid, allocator, startedAt }, options));
-  // So that other threads see whose file it is.
-  if (sink instanceof TraceFile) sink.flush();
+  if (isNew) recorder.begin(traceHeader({ ...ownProcess(), allocator, startedAt }, options));
+  if (sink instanceof TraceFile) {
+    // So that other threads see whose file it is.
+    sink.flush();
+    sink.failed = fail;
+  }
   operations.observe(recorder);
   return () => stop(recorder);
 }
@@ -122,9 +130,8 @@ function nameRecorded(span: Span, name: string): void {
 
 /** Records an allocator that has just been made, if the environment says so. What fails is a warning: the program has not asked. */
 export function recordByEnvironment(operations: Operations): void {
-  if (variable === null)
-    variable = isGranted({ name: "env", variable: VARIABLE }) ? process.env[VARIABLE] : undefined;
-  if (variable === undefined || variable === "") return;
+  if (variable === null) variable = askForPath();
+  if (variable === undefined) return;
   try {
     recordIntoFree(operations, variable);
   } catch (error) {
@@ -132,38 +139,47 @@ export function recordByEnvironment(operations: Operations): void {
   }
 }
 
+/** The program may go to another folder later. */
+function askForPath(): string | undefined {
+  const named = isGranted({ name: "env", variable: VARIABLE }) ? process.env[VARIABLE] : undefined;
+  return named === undefined || named === "" ? undefined : builtin("node:path").resolve(named);
+}
+
+/**
+ * The number of the next file, by the environment. Those below it are not looked at again: as long as the process runs, they
+ * are its own, or were another's at their time.
+ */
+let nextNumber = 1;
+
 /** Records into the file of that name, or where another allocator is recorded into it, into that name with a number. */
 function recordIntoFree(operations: Operations, path: string): void {
-  for (let number = 1; ; number++) {
+  // What other threads have begun may have any number.
+  for (let number = operations instanceof SharedEngine ? 1 : nextNumber; ; number++) {
     const candidate = numberedName(path, number);
-    const origin = readOrigin(readStart(candidate));
-    const isOurs = isOf(operations, origin);
-    if (!isOurs && origin !== undefined && (origin.pid === process.pid || isRunning(origin.pid))) continue;
-    startFile(operations, candidate, isOurs ? origin : undefined);
+    if (operations instanceof SharedEngine) {
+      const place = lookAt(candidate);
+      if (isOf(operations, place)) {
+        startFile(operations, candidate, place.origin);
+        return;
+      }
+    }
+    if (!take(candidate, () => void startFile(operations, candidate, undefined))) continue;
+    nextNumber = Math.max(nextNumber, number + 1);
     return;
   }
 }
 
 /** Whether a trace is that of a shared allocator which other threads record already. */
-function isOf(operations: Operations, origin: TraceOrigin | undefined): boolean {
+function isOf(operations: Operations, { origin }: Place): boolean {
   return (
     operations instanceof SharedEngine &&
-    origin?.pid === process.pid &&
-    origin.allocator === operations.engine.tagName
+    origin?.allocator === operations.engine.tagName &&
+    isOwnProcess(origin)
   );
 }
 
 function engineOf(operations: Operations): Engine {
   return operations instanceof Engine ? operations : operations.engine;
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && "code" in error && error.code === "EPERM";
-  }
 }
 
 function inUse(path: string): JitError {
@@ -174,6 +190,8 @@ function inUse(path: string): JitError {
 }
 
 function warn(what: string, error: unknown): void {
-  const message = error instanceof Error ? error.message : String(error);
-  process.emitWarning(`${what}: ${message}`, { code: VARIABLE });
+  const message = `${what}: ${error instanceof Error ? error.message : String(error)}`;
+  if (isAtEnd())
+    process.emit("warning", Object.assign(new Error(message), { name: "Warning", code: VARIABLE }));
+  else process.emitWarning(message, { code: VARIABLE });
 }

@@ -4,13 +4,15 @@
  */
 import type { SpanKind } from "../engine/kinds.ts";
 import type { Address } from "../ffi/contract.ts";
+import type { ProcessIdentity } from "./process-start.ts";
 
+/** What every recorded trace begins with, whatever its version. */
+const BEGINNING = "# jit-allocator trace ";
 /** The first line of a recorded trace. */
-export const FIRST_LINE = "# jit-allocator trace 1";
+const FIRST_LINE = `${BEGINNING}1`;
 
 /** Whose trace a file has. */
-export interface TraceOrigin {
-  readonly pid: number;
+export interface TraceOrigin extends ProcessIdentity {
   /** The name of the allocator, which no other of the process has. */
   readonly allocator: string;
   /** Microseconds since 1970 when the recording began. */
@@ -18,15 +20,23 @@ export interface TraceOrigin {
 }
 
 /** What a trace begins with. */
-export function traceHeader({ pid, allocator, startedAt }: TraceOrigin, options: object): string {
-  return `${FIRST_LINE}\n# options ${JSON.stringify(options)}\n# process ${pid} ${allocator} ${startedAt}\n`;
+export function traceHeader({ pid, start, allocator, startedAt }: TraceOrigin, options: object): string {
+  const process = `${pid} ${allocator} ${startedAt}${start === undefined ? "" : ` ${start}`}`;
+  return `${FIRST_LINE}\n# options ${JSON.stringify(options)}\n# process ${process}\n`;
+}
+
+/** Whether a text is a recorded trace, of this or another version. */
+export function isTrace(text: string | undefined): boolean {
+  return text?.startsWith(BEGINNING) === true;
 }
 
 /** Reads what {@link traceHeader} has made; undefined where a text begins with anything else. */
 export function readOrigin(text: string | undefined): TraceOrigin | undefined {
   if (text?.startsWith(`${FIRST_LINE}\n`) !== true) return undefined;
-  const [, pid, allocator = "", startedAt] = /^# process (\d+) (\S+) (\d+)$/m.exec(text) ?? [];
-  return pid === undefined ? undefined : { pid: Number(pid), allocator, startedAt: Number(startedAt) };
+  const [, pid, allocator = "", startedAt, start] =
+    /^# process (\d+) (\S+) (\d+)(?: (\d+))?$/m.exec(text) ?? [];
+  if (pid === undefined) return undefined;
+  return { pid: Number(pid), start, allocator, startedAt: Number(startedAt) };
 }
 
 export function allocationLine(id: number, size: number): string {
@@ -59,6 +69,11 @@ export function threadLine(member: number): string {
 /** What has ended all allocations that were released in the lines before. */
 export function endLine(how: "reset" | "dispose"): string {
   return `# ${how}\n`;
+}
+
+/** What is live behind a reset: other threads may have made it meanwhile. */
+export function liveLine(ids: readonly number[]): string {
+  return `# live${ids.map((id) => ` ${id}`).join("")}\n`;
 }
 
 function onOneLine(name: string): string {

@@ -7,8 +7,8 @@
  * would be lost otherwise.
  */
 import { builtin } from "../base/builtins.ts";
-import { JitError } from "../base/errors.ts";
-import { requireModule } from "../ffi/require.ts";
+import { isPacked, packer } from "./gzip.ts";
+import { OWNER_ONLY, refused, remove } from "./trace-place.ts";
 
 /** Where a trace goes. */
 export interface TraceSink {
@@ -20,17 +20,13 @@ export interface TraceSink {
 const KEPT_CHARACTERS = 64 * 1024;
 /** Milliseconds until what is kept back is written. */
 const KEPT_MILLISECONDS = 250;
-/** Bytes of a file that are read to see what it is. */
-const READ_BYTES = 64 * 1024;
-
-/** Only the user may read it: it tells where code lies. */
-const OWNER_ONLY = 0o600;
 
 /** A file that one thread writes a trace to. */
 export class TraceFile implements TraceSink {
-  readonly path: string;
   /** Whether other threads write to it too, so that nothing may be kept back. */
   isShared = false;
+  /** Is told where what was kept back cannot be written: no operation is there that would tell of it. */
+  failed: ((error: unknown) => void) | undefined;
   readonly #descriptor: number;
   readonly #pack: ((text: string) => Uint8Array) | undefined;
   #kept = "";
@@ -43,9 +39,8 @@ export class TraceFile implements TraceSink {
    * @throws JitError `ERR_INVALID_ARGUMENT` where that fails
    */
   constructor(path: string, isNew: boolean) {
-    this.path = path;
     try {
-      // A link, or a file that another user made, is replaced and not followed.
+      // What another user made is replaced, and nothing is followed that comes in between.
       if (isNew) remove(path);
       this.#descriptor = builtin("node:fs").openSync(path, isNew ? "ax" : "a", OWNER_ONLY);
     } catch (cause) {
@@ -57,24 +52,69 @@ export class TraceFile implements TraceSink {
     isListening = true;
   }
 
+  /** Whether a path leads to it, however the path is spelled. */
+  isAt(path: string): boolean {
+    const { fstatSync, lstatSync } = builtin("node:fs");
+    const found = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+    const { dev, ino } = fstatSync(this.#descriptor, { bigint: true });
+    return found?.ino === ino && found.dev === dev;
+  }
+
+  /** @throws Error where it cannot be written */
   write(text: string): void {
     if (this.#pack === undefined) {
-      builtin("node:fs").writeSync(this.#descriptor, text);
+      this.#append(new TextEncoder().encode(text));
       return;
     }
     this.#kept += text;
     const isDue = performance.now() - this.#writtenAt >= KEPT_MILLISECONDS;
-    if (this.isShared || isDue || this.#kept.length >= KEPT_CHARACTERS) this.flush();
+    if (this.isShared || isDue || isEnding || this.#kept.length >= KEPT_CHARACTERS) this.flush();
     else this.#flushSoon();
   }
 
-  /** Writes what is kept back. */
+  /** Writes what is kept back. @throws Error where it cannot be written: it is lost then */
   flush(): void {
     if (this.#pack === undefined || this.#kept === "") return;
-    const packed = this.#pack(this.#kept);
+    const text = this.#kept;
     this.#kept = "";
-    builtin("node:fs").writeSync(this.#descriptor, packed);
+    this.#append(this.#pack(text));
     this.#writtenAt = performance.now();
+  }
+
+  /** Writes what is kept back; what fails is told to {@link failed}. */
+  flushOrTell(): void {
+    try {
+      this.flush();
+    } catch (error) {
+      this.failed?.(error);
+    }
+  }
+
+  /** Appends a piece, whole or not at all. */
+  #append(bytes: Uint8Array): void {
+    let written = 0;
+    try {
+      // A disk that is almost full takes a part.
+      while (written < bytes.length) {
+        const count = builtin("node:fs").writeSync(this.#descriptor, bytes, written);
+        if (count === 0) throw new Error("the system writes nothing");
+        written += count;
+      }
+    } catch (error) {
+      this.#takeBack(written);
+      throw error;
+    }
+  }
+
+  /** Removes the last bytes of the file, so that it ends with a whole piece. Others may have written behind them in a shared one. */
+  #takeBack(count: number): void {
+    if (count === 0 || this.isShared) return;
+    const { fstatSync, ftruncateSync } = builtin("node:fs");
+    try {
+      ftruncateSync(this.#descriptor, fstatSync(this.#descriptor).size - count);
+    } catch {
+      // Readers take a trace that is cut off.
+    }
   }
 
   /** Writes when the program has time. Keeps no process alive: what is left is written at its exit. */
@@ -83,7 +123,7 @@ export class TraceFile implements TraceSink {
     this.#isWaiting = true;
     const timer: unknown = setTimeout(() => {
       this.#isWaiting = false;
-      flushQuietly(this);
+      this.flushOrTell();
     }, KEPT_MILLISECONDS);
     letGo(timer);
   }
@@ -101,73 +141,22 @@ export class TraceFile implements TraceSink {
 /** The files that this thread writes to. */
 const files = new Set<TraceFile>();
 let isListening = false;
+/** Whether nothing may be kept back any more: whoever listens to the end of the thread later than this may do something yet. */
+let isEnding = false;
+
+/** Whether the thread ends: warnings by way of the event loop come too late then. */
+export function isAtEnd(): boolean {
+  return isEnding;
+}
 
 function flushAll(): void {
-  for (const file of files) flushQuietly(file);
+  isEnding = true;
+  for (const file of files) file.flushOrTell();
 }
 
-function flushQuietly(file: TraceFile): void {
-  try {
-    file.flush();
-  } catch {
-    // Nobody is there to be told: the program is at its end, or at something else. The next operation will fail as well.
-  }
-}
-
-/** Whether this thread writes to a file. */
+/** Whether this thread writes to the file at a path. */
 export function isBeingWritten(path: string): boolean {
-  return [...files].some((file) => file.path === path);
-}
-
-/** The first lines of a file, as far as they are there; undefined where it is no file that can be read. */
-export function readStart(path: string): string | undefined {
-  try {
-    const descriptor = builtin("node:fs").openSync(path, "r");
-    try {
-      const bytes = new Uint8Array(READ_BYTES);
-      const length = builtin("node:fs").readSync(descriptor, bytes, 0, READ_BYTES, 0);
-      const start = bytes.subarray(0, length);
-      return new TextDecoder().decode(isPacked(path) ? unpack(start) : start);
-    } finally {
-      builtin("node:fs").closeSync(descriptor);
-    }
-  } catch {
-    return undefined;
-  }
-}
-
-function isPacked(path: string): boolean {
-  return path.endsWith(".gz");
-}
-
-interface Zlib {
-  readonly gzipSync: (text: string) => Uint8Array;
-  readonly gunzipSync: (bytes: Uint8Array, options: { readonly finishFlush: number }) => Uint8Array;
-  readonly constants: { readonly Z_SYNC_FLUSH: number };
-}
-
-/** Loaded where it is needed: it would take a part of every program's start. */
-function zlib(): Zlib {
-  return requireModule("node:zlib") as Zlib;
-}
-
-function packer(): (text: string) => Uint8Array {
-  const { gzipSync } = zlib();
-  return (text) => gzipSync(text);
-}
-
-/** What there is of text that may end anywhere. */
-function unpack(bytes: Uint8Array): Uint8Array {
-  const { gunzipSync, constants } = zlib();
-  return gunzipSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH });
-}
-
-function remove(path: string): void {
-  try {
-    builtin("node:fs").unlinkSync(path);
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
-  }
+  return [...files].some((file) => file.isAt(path));
 }
 
 /** Lets the process end before a timer is due. Deno's own timers are numbers. */
@@ -184,11 +173,4 @@ function letGo(timer: unknown): void {
     typeof deno.unrefTimer === "function"
   )
     Reflect.apply(deno.unrefTimer, deno, [timer]);
-}
-
-function refused(path: string, cause: unknown): JitError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new JitError("ERR_INVALID_ARGUMENT", `Cannot record into ${path}: ${reason}; name another file`, {
-    cause,
-  });
 }

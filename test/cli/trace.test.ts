@@ -120,3 +120,33 @@ test("the line of an operation counts phases, comments and empty lines", () => {
   );
   assert.equal(lineOfOperation("x.gz", gzipSync(encode(text)), 2), 7);
 });
+
+test("a reset in a trace of several threads ends all but what was live behind it", () => {
+  const kindsOf = (text: string): string =>
+    Array.from(read(text).kinds, (kind: OperationKind) => (kind === OperationKind.alloc ? "a" : "f")).join(
+      "",
+    );
+  const start = "# thread 1\na 1 8\na 2 8\na 3 8\n";
+  assert.equal(kindsOf(`${start}# reset\n# live 2\nf 2\n`), "aaafff");
+  assert.equal(
+    kindsOf(`${start}# reset\nf 1\na 1 8\n# live 1 2\n`),
+    "aaafaf",
+    "what was said meanwhile holds",
+  );
+  assert.equal(kindsOf(`${start}# reset\na 3 8\n# live\na 9 8\n`), "aaafaffa");
+  assert.equal(kindsOf(`${start}# reset\n`), "aaafff", "the thread has ended before it could say more");
+  assert.equal(kindsOf(`${start}# reset\n# reset\n# live 1\n`), "aaafff");
+  assert.equal(kindsOf(`${start}# dispose\n`), "aaafff");
+  assert.equal(kindsOf(`${start}# live\n`), "aaa", "nothing was in doubt");
+  assert.equal(kindsOf("a 1 8\n# reset\n# dispose\n"), "a", "one thread has said what it has released");
+});
+
+test("a recorded trace that is cut off in the middle of what was packed says so, wherever that is", () => {
+  const first = gzipSync(encode("# jit-allocator trace 1\n# options {}\na 1 8\n"));
+  const lines = Array.from({ length: 300 }, (_, index) => `a ${index + 2} ${1 + ((index * index) % 997)}\n`);
+  const whole = Buffer.concat([first, gzipSync(encode(lines.join("")))]);
+  assert.equal(readTrace("x.gz", first).isCut, false);
+  assert.equal(readTrace("x.gz", whole).isCut, false);
+  for (let length = first.length + 1; length < whole.length; length++)
+    assert.ok(readTrace("x.gz", whole.subarray(0, length)).isCut, String(length));
+});

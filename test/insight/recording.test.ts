@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, describe, test } from "node:test";
 import { gunzipSync } from "node:zlib";
-import { readTrace } from "../../src/cli/trace.ts";
+import { OperationKind, readTrace } from "../../src/cli/trace.ts";
 import { JitAllocator, JitRuntime, type SpanKind } from "../../src/index.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { attachOn } from "../support/attach.ts";
@@ -213,7 +213,7 @@ for (const sharing of ["not shared", "shared", "shared while it is recorded"]) {
       };
       assert.match(
         recorded.text,
-        /^# jit-allocator trace 1\n# options \{.*"granularity":64.*\}\n# process \d+ \w+ \d+\n/,
+        /^# jit-allocator trace 1\n# options \{.*"granularity":64.*\}\n# process \d+ \w+ \d+( \d+)?\n/,
       );
       assert.match(recorded.text, new RegExp(`\na 1 128\n# at 1 0x${first.rx.toString(16)} code first\n`));
       assert.equal(
@@ -275,7 +275,7 @@ for (const sharing of ["not shared", "shared", "shared while it is recorded"]) {
       );
       assert.equal(
         told(() => allocator.reset()),
-        "f 3; f 7; f 8; # reset;",
+        sharing === "not shared" ? "f 3; f 7; f 8; # reset;" : "f 3; f 7; f 8; # reset; # live;",
       );
       assert.equal(
         told(() => allocator.dispose()),
@@ -374,6 +374,53 @@ test("what several members of an allocator do goes into one file, in order", () 
     members[2]?.detach();
     allocator.dispose();
   }
+});
+
+test("what other threads do around a reset is in the trace, and what the reset has ended is not", () => {
+  const memory = new SimulatedMemory({ hasRanges: true, refusesViews: true });
+  const one = new JitAllocator({}, memory);
+  const other = attachOn(one.share(), memory);
+  let text = "";
+  let isDone = true;
+  const kept: number[] = [];
+  other.record({ write: (piece) => void (text += piece) });
+  const recorder = one.record({
+    write: (piece) => {
+      // What the other thread does just before this one writes.
+      if (!isDone && piece.startsWith("# reset")) {
+        kept.push(other.allocAddress(100), other.allocAddress(100), other.allocAddress(100));
+      }
+      if (!isDone && piece.startsWith("# live")) {
+        other.release(kept.pop() ?? 0);
+        kept.push(other.allocAddress(5000));
+        isDone = true;
+      }
+      const isEnding = /^f /m.test(piece);
+      text += piece;
+      if (isEnding) other.allocAddress(300);
+    },
+  });
+  one.alloc(64);
+  other.alloc(64);
+  isDone = false;
+  one.reset();
+  assert.ok(isDone);
+  const { kinds, slots, lostCount, sizes } = readTrace("x", new TextEncoder().encode(text));
+  const live = new Map<number, number>();
+  kinds.forEach((kind: OperationKind, index) => {
+    const slot = slots[index] ?? 0;
+    if (kind === OperationKind.alloc) live.set(slot, sizes[index] ?? 0);
+    else live.delete(slot);
+  });
+  assert.equal(lostCount, 0);
+  assert.deepEqual([...live.values()].sort(), [100, 100, 5000]);
+  assert.equal(one.statistics().allocationCount, 3);
+  recorder[Symbol.dispose]();
+  one.dispose();
+  const ended = readTrace("x", new TextEncoder().encode(`${text}# dispose\n`));
+  const count = (kind: OperationKind): number =>
+    ended.kinds.filter((each: OperationKind) => each === kind).length;
+  assert.equal(count(OperationKind.alloc), count(OperationKind.release));
 });
 
 describe("a recording into a file", () => {

@@ -12,6 +12,14 @@ export function runCli(args: readonly string[], input: string | Uint8Array = "")
   return runToEnd(process.execPath, [mainPath, ...args], { input });
 }
 
+/** Runs it with variables of the environment. */
+export function runCliInEnvironment(
+  args: readonly string[],
+  variables: Readonly<Record<string, string>>,
+): Ended {
+  return runToEnd(process.execPath, [mainPath, ...args], { env: { ...process.env, ...variables } });
+}
+
 /** Starts it, for tests that do something to it while it runs. */
 export function startCli(args: readonly string[]): ChildProcess {
   return spawn(process.execPath, [mainPath, ...args], { stdio: ["ignore", "pipe", "pipe"] });
