@@ -27,6 +27,9 @@ const heapMap = path.join(dist, "src/view");
 const heapMapEntry = path.join(heapMap, "serve.js");
 const target = path.resolve(process.argv[2] ?? path.join(dist, "package"));
 
+/** How the other files import what they share. */
+const fromLibrary = /^import \{ (.+) \} from "\.\/library\.js";$/m;
+
 if (!existsSync(library)) throw new Error(`${library} is missing: run \`npm run build\` first`);
 rmSync(target, { recursive: true, force: true });
 mkdirSync(target, { recursive: true });
@@ -89,9 +92,7 @@ await bundle.write({
   },
 });
 await bundle.close();
-// One character beyond ASCII doubles the memory that V8 reads the whole file into, which takes a millisecond of the start.
-const libraryFile = path.join(target, "library.js");
-writeFileSync(libraryFile, inAscii(readFileSync(libraryFile, "utf8")));
+joinLibrary();
 
 for (const file of readdirSync(target).filter((name) => name.endsWith(".js.map"))) {
   const mapFile = path.join(target, file);
@@ -99,7 +100,7 @@ for (const file of readdirSync(target).filter((name) => name.endsWith(".js.map")
 }
 // Programs debug the library, and not the commands, whose maps would be an eighth of the package.
 for (const file of readdirSync(target).filter((name) => name.endsWith(".js.map"))) {
-  if (["index", "library", ...decoders].includes(file.slice(0, -".js.map".length))) continue;
+  if (["index", ...decoders].includes(file.slice(0, -".js.map".length))) continue;
   const compiledFile = path.join(target, file.slice(0, -".map".length));
   rmSync(path.join(target, file));
   writeFileSync(
@@ -108,15 +109,61 @@ for (const file of readdirSync(target).filter((name) => name.endsWith(".js.map")
   );
 }
 
-// JSR finds the types by this line; everybody else by package.json. The file is a list of exports, which needs no map.
-const entry = path.join(target, "index.js");
-writeFileSync(entry, `/* @ts-self-types="./index.d.ts" */\n${readFileSync(entry, "utf8")}`);
-
 gatherTypes({ entry: path.join(dist, "src/index.d.ts"), rollup: path.join(target, "index.d.ts") });
 for (const name of decoders)
   gatherTypes({ entry: decoderFile(name, ".d.ts"), rollup: path.join(target, `${name}.d.ts`) });
 
 gatherTypes({ entry: heapMapEntry.replace(/\.js$/, ".d.ts"), rollup: path.join(target, "heap-map.d.ts") });
+
+/**
+ * Makes the library and the list of its exports one file, because finding and reading a second one takes half a millisecond of
+ * the start. It also exports what the commands take from inside, by names that no types tell.
+ *
+ * One character beyond ASCII would double the memory that V8 reads the file into, which takes as long again.
+ */
+function joinLibrary() {
+  const read = (/** @type {string} */ name) => readFileSync(path.join(target, name), "utf8");
+  /** @returns {[name: string, as: string][]} */
+  const pairs = (/** @type {string} */ list) =>
+    list.split(", ").map((item) => {
+      const [name = "", as = name] = item.split(" as ");
+      return [name, as];
+    });
+  const code = read("library.js");
+  const [list = "", names = ""] = /^export \{ (.+) \};$/m.exec(code) ?? [];
+  const imported = new Map(
+    pairs(fromLibrary.exec(read("index.js"))?.[1] ?? "").map(([name, local]) => [local, name]),
+  );
+  const published = new Map(
+    pairs(/^export \{ (.+) \};$/m.exec(read("index.js"))?.[1] ?? "").map(([local, name]) => [
+      imported.get(local),
+      name,
+    ]),
+  );
+  const nameOf = (/** @type {string} */ name) => published.get(name) ?? `internal${name}`;
+  const exports = pairs(names).map(([local, name]) => `${local} as ${nameOf(name)}`);
+  rmSync(path.join(target, "library.js"));
+  // JSR finds the types by this line; everybody else by package.json.
+  const head = '/* @ts-self-types="./index.d.ts" */\n';
+  const joined = code
+    .replace(list, `export { ${exports.join(", ")} };`)
+    .replace("library.js.map", "index.js.map");
+  writeFileSync(path.join(target, "index.js"), head + inAscii(joined));
+  const map = JSON.parse(read("library.js.map"));
+  rmSync(path.join(target, "library.js.map"));
+  writeFileSync(
+    path.join(target, "index.js.map"),
+    JSON.stringify({ ...map, file: "index.js", mappings: `;${map.mappings}` }),
+  );
+  for (const file of readdirSync(target).filter((name) => name.endsWith(".js") && name !== "index.js")) {
+    const renamed = read(file).replace(fromLibrary, (_, wanted) => {
+      const wants = pairs(wanted).map(([name, local]) => `${nameOf(name)} as ${local}`);
+      return `import { ${wants.join(", ")} } from "./index.js";`;
+    });
+    if (renamed.includes("library.js")) throw new Error(`${file} asks for a file that is gone`);
+    writeFileSync(path.join(target, file), renamed);
+  }
+}
 
 /**
  * Imports functions by their names where a file copies them into constants of its own (docs/performance.md): within one file

@@ -14,7 +14,7 @@ rmSync(target, { recursive: true, force: true });
 mkdirSync(target, { recursive: true });
 for (const file of ["jsr.json", "README.md", "LICENSE"])
   cpSync(path.join(root, file), path.join(target, file));
-for (const file of ["index.js", "library.js"]) cpSync(path.join(bundle, file), path.join(target, file));
+cpSync(path.join(bundle, "index.js"), path.join(target, "index.js"));
 
 const types = readFileSync(path.join(bundle, "index.d.ts"), "utf8");
 const accepted = types.replace(/^\/\/\/ <reference lib="esnext\.disposable" \/>\n/m, "");

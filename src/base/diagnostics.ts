@@ -5,7 +5,7 @@
  * A message is delivered in a microtask: whoever tells may be in the middle of an operation, and hold a lock, while a
  * subscriber may use the allocator.
  */
-import { channel } from "node:diagnostics_channel";
+import { builtin } from "./builtins.ts";
 
 /** The channels of `node:diagnostics_channel` that this library publishes to, and the messages of each. Sizes are bytes. */
 export interface JitDiagnostics {
@@ -52,6 +52,8 @@ export interface DiagnosticBlock {
   /** What its memory is for. */
   readonly kind: "code" | "constants" | "data";
 }
+
+const { channel } = builtin("node:diagnostics_channel");
 
 const channels = {
   "jit-allocator:block-mapped": channel("jit-allocator:block-mapped"),

@@ -26,7 +26,7 @@ export interface Surroundings {
 }
 
 /** The files of this package that hold this code: the published library, and the single module. */
-const OWN_FILES = /\/dist\/(?:package\/library|src\/ffi\/require)\.js$/;
+const OWN_FILES = /\/dist\/(?:package\/index|src\/ffi\/require)\.js$/;
 
 /** A path that a module can be looked for from. An executable may be the main script, as it was typed. */
 const ABSOLUTE = /^(?:[\\/]|[A-Za-z]:)/;

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { isBundled, isFound, placesToLook, requireModule, type Surroundings } from "../../src/ffi/require.ts";
 
 const PUBLISHED: Surroundings = {
-  url: "file:///app/node_modules/jit-allocator/dist/package/library.js",
+  url: "file:///app/node_modules/jit-allocator/dist/package/index.js",
   file: undefined,
   mainScript: "/app/main.js",
   isWebpack: false,

@@ -100,7 +100,7 @@ describe("the packed package", () => {
   });
 
   test("leads from each line of the library to the source, which the maps hold but for its documentation", () => {
-    for (const file of ["library", "iced", "capstone"].map((name) => `dist/package/${name}.js`)) {
+    for (const file of ["index", "iced", "capstone"].map((name) => `dist/package/${name}.js`)) {
       const { sources, sourcesContent } = JSON.parse(
         readFileSync(path.join(installed, `${file}.map`), "utf8"),
       ) as { readonly sources: readonly string[]; readonly sourcesContent: readonly string[] };
