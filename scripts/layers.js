@@ -111,7 +111,7 @@ export const rooms = [
   {
     name: "base",
     job: "what everybody stands on: errors, intrinsics, platform, stack",
-    imports: ["node:module", "node:fs", "node:worker_threads", "node:diagnostics_channel"],
+    imports: ["node:module", "node:fs", "node:worker_threads", "node:diagnostics_channel", "node:util"],
   },
 ];
 

@@ -6,6 +6,7 @@
 import type * as diagnosticsChannel from "node:diagnostics_channel";
 import type * as fs from "node:fs";
 import * as modules from "node:module";
+import type * as util from "node:util";
 import type * as workerThreads from "node:worker_threads";
 
 /** The modules, by their names. */
@@ -14,6 +15,7 @@ interface Builtins {
   readonly "node:fs": typeof fs;
   readonly "node:os": { homedir(): string; tmpdir(): string };
   readonly "node:path": { resolve(path: string): string };
+  readonly "node:util": typeof util;
   readonly "node:worker_threads": typeof workerThreads;
 }
 
