@@ -16,6 +16,7 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, describe, test } from "node:test";
+import { platform } from "../../src/base/platform.ts";
 import type { HeapSnapshot } from "../../src/index.ts";
 import { runToEnd } from "../support/ended.ts";
 import { needs } from "../support/requirements.ts";
@@ -162,13 +163,14 @@ describe("JIT_ALLOCATOR_VIEW", { skip: needs("linux", "machineCode") }, () => {
     assert.ok(Number(many.stdout) <= 3, many.stdout);
   });
 
-  test("leaves the socket to a program that is too busy to be asked", async () => {
+  const cannotTell = platform.runtime === "bun" && "Bun says of a full queue that nobody listens";
+  test("leaves the socket to a program that is too busy to be asked", { skip: cannotTell }, async () => {
     const file = path.join(folder, "busy.sock");
-    const script = `require("node:net").createServer().listen({ path: process.argv[1], backlog: 1 }, () => {
+    const script = `require("node:net").createServer().listen({ path: ${JSON.stringify(file)}, backlog: 1 }, () => {
       require("node:fs").writeSync(1, "listens");
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
     })`;
-    const busy = spawn(process.execPath, ["-e", script, file], { stdio: ["ignore", "pipe", "inherit"] });
+    const busy = spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] });
     const asking: Socket[] = [];
     try {
       await once(busy.stdout, "data");

@@ -6,6 +6,7 @@ import { request, Server, ServerResponse, type IncomingMessage } from "node:http
 import { connect } from "node:net";
 import path from "node:path";
 import { after, describe, test } from "node:test";
+import { platform } from "../../src/base/platform.ts";
 import { JitAllocator } from "../../src/index.ts";
 import {
   serveHeapMap,
@@ -119,7 +120,9 @@ describe("the server of the heap map", () => {
     };
     const own = `127.0.0.1:${port}`;
     for (const target of ["//", "///", `//${search}`, "http://[", "/%ff", "*"]) {
-      assert.equal(await statusOf(target, "evil.example"), "403", target);
+      // Bun refuses what is no path by itself, before anybody is asked.
+      const refusal = platform.runtime === "bun" && !target.startsWith("/") ? /^40[03]$/ : /^403$/;
+      assert.match(await statusOf(target, "evil.example"), refusal, target);
       assert.match(await statusOf(target, own), /^40[034]$/, target);
     }
     assert.equal(await statusOf(`//${search}`, own), "400");
