@@ -18,7 +18,7 @@ export const OWNER_ONLY = 0o600;
 
 /** What is at a path. A link is not followed: it counts as no file. */
 export interface Place {
-  readonly what: "nothing" | "empty" | "trace" | "other" | "no file";
+  readonly what: "nothing" | "empty" | "trace" | "other" | "unreadable" | "no file";
   /** Whose trace it is, where that can be told. */
   readonly origin: TraceOrigin | undefined;
 }
@@ -36,6 +36,8 @@ export function lookAt(path: string): Place {
     throw refused(path, cause);
   }
   const text = readStart(path);
+  // Somebody may have removed it since, or be about to. It belongs to others in any case.
+  if (text === undefined) return { what: "unreadable", origin: undefined };
   return { what: isTrace(text) ? "trace" : "other", origin: readOrigin(text) };
 }
 
@@ -63,6 +65,10 @@ export function take(path: string, make: () => void): boolean {
     if (!isFree(path)) return false;
     make();
     return true;
+  } catch (error) {
+    // On Windows a file that is removed stays as long as somebody has it open.
+    if (isThere(error instanceof Error ? error.cause : undefined)) return false;
+    throw error;
   } finally {
     remove(lock);
   }
@@ -72,7 +78,12 @@ function isFree(path: string): boolean {
   const place = lookAt(path);
   mustBeFile(path, place);
   if (place.what === "other") throw refused(path, "what is there is no trace");
-  return !isTaken(place);
+  return place.what !== "unreadable" && !isTaken(place);
+}
+
+/** Whether an error says that a file is there already. */
+function isThere(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EEXIST";
 }
 
 /** Makes a file that says who holds it. One that is left of a process which was killed is removed, for those who come next. */
@@ -82,7 +93,7 @@ function hold(path: string, lock: string): boolean {
     builtin("node:fs").writeFileSync(lock, `${pid} ${start}\n`, { flag: "ax", mode: OWNER_ONLY });
     return true;
   } catch (cause) {
-    if (!(cause instanceof Error && "code" in cause && cause.code === "EEXIST")) throw refused(path, cause);
+    if (!isThere(cause)) throw refused(path, cause);
   }
   if (lookAt(lock).what !== "other") return false;
   const [, holder, began] = /^(\d+) (\d*)\n$/.exec(readStart(lock) ?? "") ?? [];
@@ -93,18 +104,24 @@ function hold(path: string, lock: string): boolean {
 
 /** The first lines of a file, as far as they are there; undefined where it cannot be read. */
 function readStart(path: string): string | undefined {
+  const fs = builtin("node:fs");
+  const bytes = new Uint8Array(READ_BYTES);
+  let length: number;
   try {
-    const descriptor = builtin("node:fs").openSync(path, "r");
+    const descriptor = fs.openSync(path, "r");
     try {
-      const bytes = new Uint8Array(READ_BYTES);
-      const length = builtin("node:fs").readSync(descriptor, bytes, 0, READ_BYTES, 0);
-      const start = bytes.subarray(0, length);
-      return new TextDecoder().decode(isPacked(path) ? unpack(start) : start);
+      length = fs.readSync(descriptor, bytes, 0, READ_BYTES, 0);
     } finally {
-      builtin("node:fs").closeSync(descriptor);
+      fs.closeSync(descriptor);
     }
   } catch {
     return undefined;
+  }
+  const start = bytes.subarray(0, length);
+  try {
+    return new TextDecoder().decode(isPacked(path) ? unpack(start) : start);
+  } catch {
+    return ""; // no gzip
   }
 }
 
