@@ -10,8 +10,7 @@ const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu;
 
 /** The columns that a text of one line takes, at the most. */
 export function textWidth(text: string): number {
-  // eslint-disable-next-line no-control-regex -- what has one column is most of what there is
-  if (/^[\x00-\x7f]*$/.test(text)) return text.length;
+  if (/^\p{ASCII}*$/u.test(text)) return text.length;
   let width = 0;
   for (const character of text) width += widthOfCharacter(character);
   return width;

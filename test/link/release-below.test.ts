@@ -11,6 +11,7 @@ import {
 } from "../../src/index.ts";
 import { beginCallback, endCallback, throwAfterCall } from "../../src/link/signals.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
+import { below } from "../support/below.ts";
 import { throwsJitError } from "../support/expectations.ts";
 import * as machineCode from "../support/native-code.ts";
 import { needs } from "../support/requirements.ts";
@@ -222,14 +223,6 @@ describe("below a callback", { skip: needs("machineCode") }, () => {
 
 describe("behind the call", () => {
   const waiting = (allocator: JitAllocator): number => allocator.statistics().retiredSize;
-  const below = (act: () => void): void => {
-    const outer = beginCallback();
-    try {
-      act();
-    } finally {
-      endCallback(outer);
-    }
-  };
 
   test("what a callback releases waits for the call, and not for the end of the callback", () => {
     const allocator = new JitAllocator({}, new SimulatedMemory());

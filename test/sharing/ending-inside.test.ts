@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { JitAllocator, type JitAllocatorOptions, type SharedAllocator } from "../../src/index.ts";
-import { beginCallback, endCallback, throwAfterCall } from "../../src/link/signals.ts";
+import { throwAfterCall } from "../../src/link/signals.ts";
 import { SimulatedMemory } from "../../src/vm/simulated.ts";
 import { attachOn } from "../support/attach.ts";
+import { below } from "../support/below.ts";
 import { throwsJitError } from "../support/expectations.ts";
 import { Fate, Killed, memoryOf, mortalThread, type MortalThread } from "../support/mortal-thread.ts";
 
@@ -343,15 +344,6 @@ describe("a disposal while threads are inside", () => {
 });
 
 describe("below a callback", () => {
-  const below = (act: () => void): void => {
-    const outer = beginCallback();
-    try {
-      act();
-    } finally {
-      endCallback(outer);
-    }
-  };
-
   for (const how of ["shares", "attaches"] as const) {
     test(`who ${how} and detaches there has left when the call has returned`, () => {
       const stage = how === "attaches" ? setStage() : undefined;
