@@ -580,8 +580,8 @@ export const plantedFaults = [
   {
     name: "a stub that takes part of the exponent for the address",
     file: "src/engine/stubs.ts",
-    find: "...[0x49, 0xc1, 0xe3, 0x0c], //             shl r11, 12",
-    replace: "...[0x49, 0xc1, 0xe3, 0x0b],",
+    find: "...[0x49, 0xba, 0, 0, 0, 0, 0, 0, 0x10, 0xc0],",
+    replace: "...[0x49, 0xba, 0, 0, 0, 0, 0, 0, 0x20, 0xc0],",
     tests: ["function/"],
   },
   {

@@ -133,7 +133,7 @@ let textCount = 0;
  *
  * ```text
  * return (code, owner, address) => {
- *   let releaseCount = owner.releaseCount;
+ *   var releaseCount = owner.releaseCount;
  *   return (a0, a1, surplus = undefined) => {
  *     if (!(typeof a0 === "number" && (a0 | 0) === a0)) checks[0](a0);
  *     if (!(typeof a1 === "number")) checks[1](a1);
@@ -179,12 +179,13 @@ let textCount = 0;
  * A call looks up whether the span is live only if anything was released since the last call. The parameter `surplus`
  * catches a call with too many arguments; its default value keeps it out of the function's `length`.
  *
- * The checks cost a call little or nothing, for three reasons:
+ * The checks cost a call little or nothing, for four reasons:
  * - Compilers leave out a branch that was never taken. `releaseCount` begins as the allocator's, since the span is known
  *   to be live then, so the first call looks nothing up.
  * - Compilers treat as a constant whatever is written once: a `const`, the fields of `signals` as long as nothing is
  *   raised (link/signals.ts), and the target's `fast`, which is added only when
  *   there is a fast way ({@link NativeCallable.fast}). A variable that is undefined at first would be loaded at each call.
+ * - The count is a `var`: of a `let` that is written later, compilers check at each use that it has a value.
  * - V8 caches compiled code by its text, and would share call sites among signatures. The number makes each text unique,
  *   so that a call site only ever calls one native function.
  */
@@ -251,7 +252,7 @@ function makeBind(
         }
       };
       return (code, owner, address) => {
-        let releaseCount = owner.releaseCount;
+        var releaseCount = owner.releaseCount;
         return ${named}(${[...names, "surplus = undefined"].join(", ")}) => {
           ${lines.join("\n")}
           if (surplus !== undefined) refuseSurplus();
