@@ -585,6 +585,13 @@ export const plantedFaults = [
     tests: ["function/"],
   },
   {
+    name: "a stub that takes an integer from another register",
+    file: "src/engine/stubs.ts",
+    find: "[0xf2, 0x48, 0x0f, 0x2c, 0xf1], // cvttsd2si rsi, xmm1",
+    replace: "[0xf2, 0x48, 0x0f, 0x2c, 0xf2],",
+    tests: ["function/stubs"],
+  },
+  {
     name: "stubs that stay writable",
     file: "src/vm/publish.ts",
     find: "memory.protect(address, code.length, { read: true, execute: true });",

@@ -110,7 +110,9 @@ export class Caller {
         this.#bindSlow ??= makeBind(this.#signature, target, this.#checkLive, this.#doorOf);
         return this.#bindSlow(target, NO_CELL);
       }
-      this.#target = systemFfi().callable(stub.address, calledSignature(this.#signature));
+      const signature = calledSignature(this.#signature);
+      const takingDoubles = stub.takingDoubles(signature.parameters.length);
+      this.#target = systemFfi().callable(stub.address, signature, takingDoubles);
       this.#cell = stub.cell;
     }
     this.#isFast = this.#target.fast !== undefined;

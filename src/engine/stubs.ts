@@ -17,7 +17,10 @@
  * be as fast, but the processor could not forward them to the one load of 64. The exponent makes the double a normal
  * number. The bits of an address alone would be a denormal one, which a process in flush-to-zero mode reads as 0.
  *
- * A thread's page of stubs stays mapped until the process ends, one page for 128 signatures: nothing tells when the last
+ * On x86-64 one instruction for each register of integers stands before a stub. It takes the integer from a register of
+ * doubles: interfaces that call functions of doubles faster than those of integers enter there.
+ *
+ * A thread's page of stubs stays mapped until the process ends, one page for 64 signatures: nothing tells when the last
  * callable can no longer run. Stubs themselves are used again when no callable can reach them.
  */
 import { JitError } from "../base/errors.ts";
@@ -35,6 +38,8 @@ export interface Stub {
    * collected, the stub is given to another signature.
    */
   readonly cell: Float64Array;
+  /** The address at which the stub takes `count` integers as doubles; undefined where it cannot. */
+  takingDoubles(count: number): Address | undefined;
 }
 
 /** The number that stands for an address (an integer from 0 to 2**52 − 1) in a cell. */
@@ -42,16 +47,20 @@ export function cellValue(address: Address): number {
   return 1 + address * 2 ** -52;
 }
 
-/** Bytes of a stub with what fills it up: two stubs share a cache line. */
-const STUB_BYTES = 32;
+/** Bytes of a stub with what stands before it and what fills it up: a cache line. */
+const STUB_BYTES = 64;
+/** Where the stub itself begins. */
+const CODE_AT = 32;
 /** The stubs of a page of 4 KiB. Larger pages have no more: few threads have more signatures. */
-const STUBS_PER_PAGE = 128;
+const STUBS_PER_PAGE = 64;
 const CELL_BYTES = Float64Array.BYTES_PER_ELEMENT;
 
 /** A stub's code: instructions, and where the address of the cell stands among them, in bytes. */
 interface StubCode {
   readonly code: Uint8Array;
   readonly cellAt: number;
+  /** Takes an integer from a register of doubles: of the last register first, each in as many bytes. */
+  readonly conversions: readonly (readonly number[])[];
   /** One byte after the other, they trap. */
   readonly filler: Uint8Array;
 }
@@ -68,6 +77,15 @@ const X64: StubCode = {
     ...[0x41, 0xff, 0xe2], //                   jmp r10
   ),
   cellAt: 2,
+  // The registers of System V. A 64-bit integer has the low bits of all narrower ones, and the extension that callees expect.
+  conversions: [
+    [0xf2, 0x4c, 0x0f, 0x2c, 0xcd], // cvttsd2si r9, xmm5
+    [0xf2, 0x4c, 0x0f, 0x2c, 0xc4], // cvttsd2si r8, xmm4
+    [0xf2, 0x48, 0x0f, 0x2c, 0xcb], // cvttsd2si rcx, xmm3
+    [0xf2, 0x48, 0x0f, 0x2c, 0xd2], // cvttsd2si rdx, xmm2
+    [0xf2, 0x48, 0x0f, 0x2c, 0xf1], // cvttsd2si rsi, xmm1
+    [0xf2, 0x48, 0x0f, 0x2c, 0xf8], // cvttsd2si rdi, xmm0
+  ],
   filler: Uint8Array.of(0xcc),
 };
 
@@ -83,6 +101,7 @@ const ARM64: StubCode = {
     ).buffer,
   ),
   cellAt: 16,
+  conversions: [],
   filler: Uint8Array.of(0x00, 0x00, 0x20, 0xd4), // brk #0
 };
 
@@ -125,7 +144,12 @@ export class Stubs {
     const { address, cells, index } = free;
     const cell = new Float64Array(cells, index * CELL_BYTES, 1);
     this.#unreachable.register(cell, free);
-    return { address, cell };
+    const conversions = this.#code?.conversions ?? [];
+    const takingDoubles = (count: number): Address | undefined =>
+      count > conversions.length
+        ? undefined
+        : address - conversions.slice(conversions.length - count).flat().length;
+    return { address, cell, takingDoubles };
   }
 
   #makePage(): void {
@@ -138,7 +162,7 @@ export class Stubs {
       const address = publish(this.#memory, code);
       // The last one is taken first.
       for (let index = STUBS_PER_PAGE - 1; index >= 0; index--)
-        this.#free.push({ address: address + index * STUB_BYTES, cells, index });
+        this.#free.push({ address: address + index * STUB_BYTES + CODE_AT, cells, index });
     } catch (error) {
       if (!(error instanceof JitError)) throw error;
       // Where there was no room there may be some later; a policy stays.
@@ -148,13 +172,19 @@ export class Stubs {
 }
 
 /** A page of stubs, each with its own cell of those that begin at `cells`. */
-function pageOf({ code, cellAt, filler }: StubCode, cells: Address, sizeBytes: number): Uint8Array {
+function pageOf(
+  { code, cellAt, conversions, filler }: StubCode,
+  cells: Address,
+  sizeBytes: number,
+): Uint8Array {
   const page = new Uint8Array(sizeBytes);
   for (let at = 0; at < sizeBytes; at += filler.length) page.set(filler, at);
   const view = new DataView(page.buffer);
   for (let index = 0; index < STUBS_PER_PAGE; index++) {
-    page.set(code, index * STUB_BYTES);
-    view.setBigUint64(index * STUB_BYTES + cellAt, BigInt(cells + index * CELL_BYTES), true);
+    const codeAt = index * STUB_BYTES + CODE_AT;
+    page.set(conversions.flat(), codeAt - conversions.flat().length);
+    page.set(code, codeAt);
+    view.setBigUint64(codeAt + cellAt, BigInt(cells + index * CELL_BYTES), true);
   }
   return page;
 }

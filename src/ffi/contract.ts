@@ -103,8 +103,12 @@ export interface Ffi {
    */
   addressOf(buffer: ArrayBuffer): Address;
 
-  /** Makes a function that calls the code at `address`. Precondition: the signature has been checked. */
-  callable(address: Address, signature: NativeSignature): NativeCallable;
+  /**
+   * Makes a function that calls the code at `address`. At `takingDoubles`, where that is given, the same code takes each of
+   * its integers as a double, for interfaces that call functions of doubles faster. Precondition: the signature has been
+   * checked.
+   */
+  callable(address: Address, signature: NativeSignature, takingDoubles?: Address): NativeCallable;
 
   /** Present where {@link callback} must not be called while a callback of this thread is running. */
   readonly makesCallbacksOutsideOnly?: true;

@@ -120,9 +120,9 @@ class GuardedFfi implements Ffi {
     return this.#try(`ask for a buffer's address through ${this.name}`, () => this.#ffi.addressOf(buffer));
   }
 
-  callable(address: Address, signature: NativeSignature): NativeCallable {
+  callable(address: Address, signature: NativeSignature, takingDoubles?: Address): NativeCallable {
     return this.#try(`make a function of code through ${this.name}`, () =>
-      this.#ffi.callable(address, signature),
+      this.#ffi.callable(address, signature, takingDoubles),
     );
   }
 

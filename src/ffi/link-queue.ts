@@ -85,10 +85,12 @@ class Tiered implements NativeCallable {
       this.#count();
       return slow(...args);
     };
-    this.reentrant = (...args) => {
-      if (queue.linker.makesReentrant) this.#count();
-      return slow(...args);
-    };
+    this.reentrant = queue.linker.makesReentrant
+      ? (...args) => {
+          this.#count();
+          return slow(...args);
+        }
+      : slow;
   }
 
   /** Takes the fast function. If none could be made, the calls are counted anew, and it is tried again after as many. */

@@ -6,6 +6,7 @@ import { JitError } from "../../../src/base/errors.ts";
 import { platform } from "../../../src/base/platform.ts";
 import { cellValue, Stubs, type StubMemory } from "../../../src/engine/stubs.ts";
 import { spanAccess } from "../../../src/engine/span.ts";
+import type { NativeFunction } from "../../../src/ffi/contract.ts";
 import { systemFfi } from "../../../src/ffi/select.ts";
 import { systemMemory } from "../../../src/vm/select.ts";
 import { JitAllocator, toFunction, type ParameterType, type Span } from "../../../src/index.ts";
@@ -129,6 +130,91 @@ describe("callables of one signature", { skip }, () => {
       assert.equal(swap(buffer), 5);
       assert.equal(trapCount, 0);
     }
+  });
+
+  test("numbers of each type go in unchanged, also when the calls have become fast", () => {
+    using allocator = new JitAllocator();
+    const values = {
+      i8: [-128, 127, -0],
+      u8: [0, 255],
+      i16: [-32768, 32767],
+      u16: [0, 65535],
+      i32: [-(2 ** 31), 2 ** 31 - 1],
+      u32: [0, 2 ** 32 - 1],
+      pointer: [0, 2 ** 47 - 1, 2 ** 53 - 1],
+      usize: [1, 2 ** 53 - 1],
+      f64: [0.1, -1e300],
+    } as const;
+    const types = Object.keys(values) as (keyof typeof values)[];
+    for (const [start, result] of types.entries()) {
+      for (let count = 1; count <= 7; count++) {
+        // Of one type, and of several.
+        for (const step of [0, 1]) {
+          const parameters = Array.from(
+            { length: count },
+            (_, index) => types[(start + step * (index + 8 * count + 1)) % types.length] ?? "i32",
+          );
+          parameters[count - 1] = result;
+          const span = add(allocator, machineCode.returnParameter(parameters, count - 1));
+          const call = toFunction(span, { parameters: wrong<[]>(parameters), result }) as NativeFunction;
+          const first = parameters.map((type) => values[type][0]);
+          const middle = parameters.slice(1, -1).map((type) => values[type][1]);
+          for (let round = 0; round < 9000; round++) call(...first);
+          for (const value of values[result]) {
+            const args = count === 1 ? [value] : [first[0], ...middle, value];
+            assert.equal(call(...args), value + 0, `${parameters.join()} ${String(value)}`);
+          }
+          for (const value of [NaN, "1", 2 ** 60 + 0.5, undefined]) {
+            if (result === "f64" && typeof value === "number") continue;
+            throwsJitError("ERR_INVALID_ARGUMENT", () => call(...first.slice(0, -1), value));
+          }
+        }
+      }
+    }
+  });
+
+  test("results of each type come back, also when the calls have become fast", () => {
+    using allocator = new JitAllocator();
+    const span = add(allocator, machineCode.returnParameter(["pointer"], 0));
+    const given = 2 ** 53 - 2;
+    const results = {
+      i8: -2,
+      u8: 254,
+      i32: -2,
+      u32: 2 ** 32 - 2,
+      i64: BigInt(given),
+      u64: BigInt(given),
+      pointer: given,
+      usize: given,
+      void: undefined,
+    } as const;
+    for (const result of Object.keys(results) as (keyof typeof results)[]) {
+      const call = toFunction(span, { parameters: ["pointer"], result });
+      for (let round = 0; round < 9000; round++) call(given);
+      assert.equal(call(given), results[result], result);
+      assert.equal(typeof call(1), typeof results[result], result);
+    }
+  });
+
+  test("a stub takes integers as doubles", { skip: platform.processor !== "x64" }, () => {
+    using allocator = new JitAllocator();
+    const stubs = new Stubs(systemMemory(), systemFfi(), platform.processor);
+    const given = [-1, 2 ** 31 - 1, -(2 ** 31), 2 ** 32 - 1, 2 ** 53 - 1, 7];
+    for (let count = 1; count <= 6; count++) {
+      for (let index = 0; index < count; index++) {
+        const stub = stubs.take();
+        const address = stub?.takingDoubles(count);
+        assert.ok(stub && address);
+        const pointers = Array.from({ length: count }, () => "pointer" as const);
+        stub.cell[0] = cellValue(add(allocator, machineCode.returnParameter(pointers, index)).rx);
+        const { call } = systemFfi().callable(address, {
+          parameters: pointers.map(() => "f64"),
+          result: "pointer",
+        });
+        assert.equal(call(...given.slice(0, count)), given[index]);
+      }
+    }
+    assert.equal(stubs.take()?.takingDoubles(7), undefined);
   });
 
   test("where no stub can be made, each has a native function of its own", () => {
