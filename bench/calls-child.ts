@@ -2,12 +2,16 @@
  * Measures calls in one runtime, of one signature, to one function or to several in turn: `calls-child.js KIND COUNT`.
  * Each combination has a process of its own, because code that a compiler has seen before changes how it compiles a call.
  * Prints {@link CallFigures} as JSON.
+ *
+ * With `--least` it also measures the least that a call can do, and with `--one-code` all functions are of the same code,
+ * so that no jump has a new target.
  */
 import { JitAllocator, toFunction, toPointer, type Span } from "../src/index.ts";
 import type { NativeFunction } from "../src/ffi/contract.ts";
 import { compile } from "../src/base/generated.ts";
 import { systemFfi } from "../src/ffi/select.ts";
 import { platform } from "../src/base/platform.ts";
+import { leastFunctions } from "./calls-least.ts";
 import { rawCallback, rawFunctions } from "./calls-raw.ts";
 import { callKinds, type CallFigures } from "./calls-kinds.ts";
 
@@ -16,6 +20,8 @@ const kind = callKinds.find(({ name }) => name === kindName);
 if (kind === undefined) throw new Error(`There is no kind ${kindName}`);
 const count = Number(countText);
 const isQuick = flags.includes("--quick");
+const isLeast = flags.includes("--least");
+const isOneCode = flags.includes("--one-code");
 
 /**
  * The number of calls in a loop. In Bun and Deno a loop takes a third of a millisecond and more. Most calls in Node take
@@ -36,10 +42,12 @@ using allocator = new JitAllocator();
 // The program has released something: a compiler could treat an allocator that never has as one that never will.
 for (let release = 0; release < 100; release++) allocator.alloc(16).release();
 function makeSpans(bytes: Uint8Array): Span[] {
+  let last: Span | undefined;
   return Array.from({ length: count }, () => {
-    const span = allocator.alloc(bytes.length);
-    span.write(0, bytes);
-    return span;
+    if (last !== undefined && isOneCode) return last;
+    last = allocator.alloc(bytes.length);
+    last.write(0, bytes);
+    return last;
   });
 }
 const INTEGERS = { parameters: ["i32", "i32"], result: "i32" } as const;
@@ -78,6 +86,13 @@ const sides: [name: string, loop: () => number][] = rawFunctions(
 ).map(({ name, functions }, index) => [name, loopOver(functions, `raw${index}`)]);
 const ours = spans.map((span) => toFunction(span, signature) as NativeFunction);
 sides.push(["toFunction", loopOver(ours, "ours")]);
+if (isLeast) {
+  const least = leastFunctions(
+    spans.map(({ rx }) => rx),
+    signature,
+  );
+  sides.push(["least", loopOver(least, "least")]);
+}
 
 const best = new Map(sides.map(([name]) => [name, Infinity]));
 const wanted = sides[0]?.[1]();
@@ -100,7 +115,8 @@ for (let round = 0; round < LEAST_ROUNDS || cpuMs() - begin < LEAST_CPU_MS; roun
 }
 
 const nanoseconds = best.get("toFunction") ?? NaN;
-best.delete("toFunction");
+const least = best.get("least");
+for (const name of ["toFunction", "least"]) best.delete(name);
 const figures: CallFigures = {
   runtime: `${platform.runtime} ${platform.runtimeVersion}`,
   ffi: systemFfi().name,
@@ -108,5 +124,6 @@ const figures: CallFigures = {
   count,
   raw: Object.fromEntries(best),
   ours: nanoseconds,
+  ...(least === undefined ? {} : { least }),
 };
 console.log(JSON.stringify(figures));

@@ -21,6 +21,8 @@ export interface CallFigures {
   /** The figure of each way of calling that the runtime has, without this library. */
   readonly raw: Readonly<Record<string, number>>;
   readonly ours: number;
+  /** That of the least that a call can do: calls-least.ts. */
+  readonly least?: number;
 }
 
 export const callKinds: readonly CallKind[] = [

@@ -135,7 +135,7 @@ describe("callables of one signature", { skip }, () => {
   test("numbers of each type go in unchanged, also when the calls have become fast", () => {
     using allocator = new JitAllocator();
     const values = {
-      i8: [-128, 127, -0],
+      i8: [-128, 127],
       u8: [0, 255],
       i16: [-32768, 32767],
       u16: [0, 65535],
@@ -162,7 +162,7 @@ describe("callables of one signature", { skip }, () => {
           for (let round = 0; round < 9000; round++) call(...first);
           for (const value of values[result]) {
             const args = count === 1 ? [value] : [first[0], ...middle, value];
-            assert.equal(call(...args), value + 0, `${parameters.join()} ${String(value)}`);
+            assert.equal(call(...args), value, `${parameters.join()} ${String(value)}`);
           }
           for (const value of [NaN, "1", 2 ** 60 + 0.5, undefined]) {
             if (result === "f64" && typeof value === "number") continue;
@@ -199,7 +199,7 @@ describe("callables of one signature", { skip }, () => {
   test("a stub takes integers as doubles", { skip: platform.processor !== "x64" }, () => {
     using allocator = new JitAllocator();
     const stubs = new Stubs(systemMemory(), systemFfi(), platform.processor);
-    const given = [-1, 2 ** 31 - 1, -(2 ** 31), 2 ** 32 - 1, 2 ** 53 - 1, 7];
+    const given = [-1, 2 ** 31 - 1, -(2 ** 31), 2 ** 32 - 1, 2 ** 53 - 1, -0];
     for (let count = 1; count <= 6; count++) {
       for (let index = 0; index < count; index++) {
         const stub = stubs.take();
@@ -211,7 +211,7 @@ describe("callables of one signature", { skip }, () => {
           parameters: pointers.map(() => "f64"),
           result: "pointer",
         });
-        assert.equal(call(...given.slice(0, count)), given[index]);
+        assert.equal(call(...given.slice(0, count)), (given[index] ?? NaN) + 0);
       }
     }
     assert.equal(stubs.take()?.takingDoubles(7), undefined);
