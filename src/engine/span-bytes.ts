@@ -83,9 +83,11 @@ export class SpanBytes {
     if (!isUint8Array(bytes)) throw refusals.refuseBytes(offset, bytes);
     const length = lengthOfBytes(bytes);
     if (length === 0 && kindOfBytes(bytes) === "lost") throw refusals.refuseLostBytes(bytes);
-    const size = this.#identity.liveSize(span, mapped);
-    if (length !== 0 || !isIndex(offset) || offset > size)
-      throw refusals.refuseRange("write", offset, length, size);
+    if (length === 0 && isIndex(offset)) {
+      if (offset === 0) return;
+      if (this.#core.hasRoom(mapped.block, granuleOf(span), mapped.granuleShift, offset)) return;
+    }
+    throw refusals.refuseRange("write", offset, length, this.#identity.liveSize(span, mapped));
   }
 
   /** Writes to the start of a new span of at least `size` bytes, which nobody knows: it needs few of the checks of {@link write}. */
