@@ -163,8 +163,8 @@ export class Core extends states.State {
     if (sizeBytes > 32 << shift) return sizeBytes <= this.liveLength(block, granule) << shift;
     const words = this.words;
     const record = words[block + Block.records]! + ((granule >>> 5) << 1) + Word.stop;
-    const bit = granule & 31;
-    const stops = (words[record]! >>> bit) | ((words[record + Size.record]! << 1) << (31 - bit)); // bitsFrom
+    // This is bitsFrom with granule & 31: a shift takes its count modulo 32 anyway, and ~granule is then 31 - (granule & 31).
+    const stops = (words[record]! >>> granule) | ((words[record + Size.record]! << 1) << ~granule);
     // No granule before the one that the last byte lies in may end the allocation.
     return (stops & ((1 << ((sizeBytes - 1) >> shift)) - 1)) === 0;
   }

@@ -8,8 +8,7 @@ import { outOfCopies } from "./refusals.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
-const { apply } = Reflect;
-const { bytesSetter, copyBytes, copyFrom, fillWords, newBytes } = intrinsics;
+const { copyBytes, copyFrom, fillWords, newBytes } = intrinsics;
 
 /**
  * The largest block of which one view is kept. Engines count a view's length as heap memory, and a view of a gigabyte
@@ -93,8 +92,7 @@ export class MappedBlock {
 
   /** Writes `bytes`; `length` is their length. */
   write(offset: number, bytes: Uint8Array, length: number): void {
-    // This is copyBytes, written out: with a call less, V8 compiles a write in one piece.
-    if (this.#view !== undefined) apply(bytesSetter, this.#view, [bytes, offset]);
+    if (this.#view !== undefined) copyBytes(this.#view, bytes, offset);
     else this.#writeWithoutView(offset, bytes, length);
   }
 
