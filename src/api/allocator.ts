@@ -270,11 +270,9 @@ export class JitAllocator extends SharingThreads implements Disposable {
     policy?: CachePolicy,
   ): void {
     // The usual case by itself: V8 compiles a write in one piece only where all of it is short.
-    if (policy === undefined && typeof offsetOrFill !== "function") {
+    if (policy === undefined && typeof offsetOrFill !== "function")
       this.#engine.writeBytes(target, offsetOrFill, bytesOrPolicy as Uint8Array, "default");
-    } else {
-      this.#writeAs(target, offsetOrFill, bytesOrPolicy, policy);
-    }
+    else this.#writeAs(target, offsetOrFill, bytesOrPolicy, policy);
   }
 
   #writeAs(target: Span, offsetOrFill: unknown, bytesOrPolicy: unknown, policy: unknown): void {
@@ -282,8 +280,8 @@ export class JitAllocator extends SharingThreads implements Disposable {
       const fill = offsetOrFill as (code: Uint8Array) => number | void;
       writeByCallback(this.#operations, target, fill, checkPolicy(bytesOrPolicy));
     } else {
-      const checked = checkPolicy(policy);
-      this.#engine.writeBytes(target, offsetOrFill as number, bytesOrPolicy as Uint8Array, checked);
+      const offset = offsetOrFill as number;
+      this.#engine.writeBytes(target, offset, bytesOrPolicy as Uint8Array, checkPolicy(policy));
     }
   }
 
