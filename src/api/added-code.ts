@@ -16,7 +16,7 @@ export interface Added {
 }
 
 export class AddedCode {
-  /** Longer than {@link #count}: to cut the lists and let them grow again would be a fifth of adding short code. */
+  /** Longer than {@link #count}: to cut the lists and let them grow again took a fourteenth of short additions. */
   readonly #spans: (Span | undefined)[] = [];
   readonly #sizes: number[] = [];
   #count = 0;
