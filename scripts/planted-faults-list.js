@@ -352,8 +352,8 @@ export const plantedFaults = [
   {
     name: "a write one byte past the end",
     file: "src/engine/span-bytes.ts",
-    find: "!this.#identity.hasRoom(mapped, granule, offset + length)",
-    replace: "!this.#identity.hasRoom(mapped, granule, offset + length - 1)",
+    find: "this.#core.hasRoom(mapped.block, granule, shift, offset + length)",
+    replace: "this.#core.hasRoom(mapped.block, granule, shift, offset + length - 1)",
     tests: ["semantics/write"],
   },
   {

@@ -6,8 +6,8 @@ import { spanAccess } from "../engine/span.ts";
 import type { Span } from "../engine/span.ts";
 import type { Address } from "../ffi/contract.ts";
 
-/** The length up to which the lists are not searched for code that has ended: what a small program has anyway. */
-const FIRST_SWEEP_LENGTH = 256;
+/** The number up to which the lists are not searched for code that has ended: what a small program has anyway. */
+const FIRST_SWEEP_COUNT = 256;
 
 /** What was added: the length is that of the code, in bytes. */
 export interface Added {
@@ -16,26 +16,30 @@ export interface Added {
 }
 
 export class AddedCode {
-  readonly #spans: Span[] = [];
+  /** Longer than {@link #count}: to cut the lists and let them grow again took a fourteenth of short additions. */
+  readonly #spans: (Span | undefined)[] = [];
   readonly #sizes: number[] = [];
-  #nextSweepLength = FIRST_SWEEP_LENGTH;
+  #count = 0;
+  #nextSweepCount = FIRST_SWEEP_COUNT;
   /** The positions in the lists by rx; of several at one address the last, since the others have ended. */
   readonly #positions = new Map<Address, number>();
   /** How many of the lists' elements have been indexed. */
-  #indexedLength = 0;
+  #indexedCount = 0;
 
   /** Notes a new span, and the bytes of code in it. */
   append(span: Span, sizeBytes: number): void {
-    this.#spans.push(span);
-    this.#sizes.push(sizeBytes);
-    if (this.#spans.length >= this.#nextSweepLength) this.#sweep();
+    const count = this.#count;
+    this.#spans[count] = span;
+    this.#sizes[count] = sizeBytes;
+    this.#count = count + 1;
+    if (count + 1 >= this.#nextSweepCount) this.#sweep();
   }
 
   /** The live code that begins at an address. */
   at(start: Address): Added | undefined {
-    for (const span of this.#spans.slice(this.#indexedLength)) {
-      this.#positions.set(spanAccess.rx(span), this.#indexedLength);
-      this.#indexedLength += 1;
+    for (; this.#indexedCount < this.#count; this.#indexedCount++) {
+      const span = this.#spans[this.#indexedCount];
+      if (span !== undefined) this.#positions.set(spanAccess.rx(span), this.#indexedCount);
     }
     const position = this.#positions.get(start) ?? -1;
     const span = this.#spans[position];
@@ -45,12 +49,12 @@ export class AddedCode {
 
   /** Releases all that is still live. */
   releaseAll(): void {
-    for (const span of this.#spans) span[Symbol.dispose]();
+    for (let position = 0; position < this.#count; position++) this.#spans[position]?.[Symbol.dispose]();
   }
 
   countLive(): number {
     this.#sweep();
-    return this.#spans.length;
+    return this.#count;
   }
 
   clear(): void {
@@ -60,21 +64,26 @@ export class AddedCode {
   /** Drops what has ended. The lists may double before the next time, so that this costs each addition a constant time. */
   #sweep(): void {
     let kept = 0;
-    this.#spans.forEach((span, position) => {
-      if (span.isReleased) return;
+    for (let position = 0; position < this.#count; position++) {
+      const span = this.#spans[position];
+      if (span === undefined || span.isReleased) continue;
       this.#spans[kept] = span;
       this.#sizes[kept] = this.#sizes[position] ?? 0;
       kept += 1;
-    });
+    }
     this.#shorten(kept);
   }
 
-  #shorten(length: number): void {
-    this.#spans.length = length;
-    this.#sizes.length = length;
-    this.#nextSweepLength = Math.max(FIRST_SWEEP_LENGTH, 2 * length);
-    if (this.#indexedLength === 0) return;
+  #shorten(count: number): void {
+    this.#spans.fill(undefined, count, this.#count);
+    this.#count = count;
+    this.#nextSweepCount = Math.max(FIRST_SWEEP_COUNT, 2 * count);
+    if (this.#spans.length > this.#nextSweepCount) {
+      this.#spans.length = this.#nextSweepCount;
+      this.#sizes.length = this.#nextSweepCount;
+    }
+    if (this.#indexedCount === 0) return;
     this.#positions.clear();
-    this.#indexedLength = 0;
+    this.#indexedCount = 0;
   }
 }

@@ -269,12 +269,19 @@ export class JitAllocator extends SharingThreads implements Disposable {
     bytesOrPolicy?: Uint8Array | CachePolicy,
     policy?: CachePolicy,
   ): void {
+    // The usual case by itself: V8 compiles a write in one piece only where all of it is short.
+    if (policy === undefined && typeof offsetOrFill !== "function")
+      this.#engine.writeBytes(target, offsetOrFill, bytesOrPolicy as Uint8Array, "default");
+    else this.#writeAs(target, offsetOrFill, bytesOrPolicy, policy);
+  }
+
+  #writeAs(target: Span, offsetOrFill: unknown, bytesOrPolicy: unknown, policy: unknown): void {
     if (typeof offsetOrFill === "function") {
-      writeByCallback(this.#operations, target, offsetOrFill, checkPolicy(bytesOrPolicy));
+      const fill = offsetOrFill as (code: Uint8Array) => number | void;
+      writeByCallback(this.#operations, target, fill, checkPolicy(bytesOrPolicy));
     } else {
-      // The usual case without a call, for which V8 has no room here: a tenth of a short write.
-      const checked = policy === undefined ? "default" : checkPolicy(policy);
-      this.#engine.writeBytes(target, offsetOrFill, bytesOrPolicy as Uint8Array, checked);
+      const offset = offsetOrFill as number;
+      this.#engine.writeBytes(target, offset, bytesOrPolicy as Uint8Array, checkPolicy(policy));
     }
   }
 

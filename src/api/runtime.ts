@@ -10,7 +10,7 @@ import { JitError } from "../base/errors.ts";
 import { formatCount, inspectCustom } from "../base/inspect.ts";
 import { numbered } from "../base/telling-apart.ts";
 import type { Address } from "../ffi/contract.ts";
-import { isUint8Array, lengthOfBytes } from "../base/intrinsics.ts";
+import { filledLength, isUint8Array, lengthOfBytes } from "../base/intrinsics.ts";
 import type { JitAllocatorOptions } from "../engine/options.ts";
 import { checkMustSucceed, isIndex, refuseValue } from "../engine/refusals.ts";
 import { spanAccess } from "../engine/span.ts";
@@ -116,6 +116,21 @@ export class JitRuntime implements Disposable {
     codeOrSize: Uint8Array | number,
     infoOrEmit?: CodeInfo | ((code: Uint8Array, rx: Address) => number | void),
     emittedInfo?: CodeInfo,
+  ): Span {
+    const sizeBytes = filledLength(codeOrSize);
+    const isPlain = sizeBytes !== 0 && infoOrEmit === undefined && !this.#isDisposed;
+    if (!isPlain || typeof codeOrSize === "number" || isAnnouncing() || additions.hasSubscribers)
+      return this.#addAs(codeOrSize, infoOrEmit, emittedInfo);
+    // The usual case by itself: V8 compiles it in one piece only where it is short.
+    const span = addCode(this.allocator, codeOrSize, sizeBytes, false);
+    this.#added.append(span, sizeBytes);
+    return span;
+  }
+
+  #addAs(
+    codeOrSize: Uint8Array | number,
+    infoOrEmit: CodeInfo | ((code: Uint8Array, rx: Address) => number | void) | undefined,
+    emittedInfo: CodeInfo | undefined,
   ): Span {
     if (!isUint8Array(codeOrSize)) return this.#emit(codeOrSize, infoOrEmit, emittedInfo);
     const sizeBytes = lengthOfBytes(codeOrSize);

@@ -155,6 +155,20 @@ export class Core extends states.State {
     return lengthFrom(this.words, block, granule);
   }
 
+  /**
+   * Whether a live allocation has at least `sizeBytes`, 1 or more. Its granules have 1 << `shift` bytes. Up to 32 of them, two
+   * records are read, however long it is, and nothing is called: an engine compiles a write in one piece only where it is short.
+   */
+  hasRoom(block: number, granule: number, shift: number, sizeBytes: number): boolean {
+    if (sizeBytes > 32 << shift) return sizeBytes <= this.liveLength(block, granule) << shift;
+    const words = this.words;
+    const record = words[block + Block.records]! + ((granule >>> 5) << 1) + Word.stop;
+    // This is bitsFrom with granule & 31: a shift takes its count modulo 32 anyway, and ~granule is then 31 - (granule & 31).
+    const stops = (words[record]! >>> granule) | ((words[record + Size.record]! << 1) << ~granule);
+    // No granule before the one that the last byte lies in may end the allocation.
+    return (stops & ((1 << ((sizeBytes - 1) >> shift)) - 1)) === 0;
+  }
+
   // --- release ------------------------------------------------------------------------------------------------
 
   /**
@@ -377,6 +391,12 @@ export class Core extends states.State {
   }
 
   // --- generations --------------------------------------------------------------------------------------------
+
+  /** The length in granules of a live allocation: of one that is in a ledger, in constant time. */
+  liveLength(block: number, granule: number): number {
+    const isInLedger = (this.spansOf(block) & Spans.ledger) !== 0;
+    return isInLedger ? this.lengthInLedger(block, granule) : this.lengthAt(block, granule);
+  }
 
   /** The length in granules of an allocation that is in a ledger, in constant time. */
   lengthInLedger(block: number, granule: number): number {

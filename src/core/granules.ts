@@ -102,17 +102,6 @@ export function lengthFrom(words: Int32Array, block: number, granule: number): n
   broken(7, `what begins at granule ${granule} has no end`);
 }
 
-/**
- * Whether the allocation that begins at `granule` has at least `count` granules, 1 to 32. Reads two records, however long
- * it is.
- */
-export function reaches(words: Int32Array, block: number, granule: number, count: number): boolean {
-  const record = words[block + Block.records]! + ((granule >>> 5) << 1) + Word.stop;
-  const stops = bitsFrom(words[record]!, words[record + Size.record]!, granule & 31);
-  // No granule before the last of the `count` may end the allocation.
-  return (stops & ((1 << (count - 1)) - 1)) === 0;
-}
-
 /** The first granule of the allocation that `granule` is part of. */
 export function startOf(words: Int32Array, block: number, granule: number): number {
   const records = words[block + Block.records]!;

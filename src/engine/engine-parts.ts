@@ -80,7 +80,7 @@ export abstract class EngineParts implements SpanOwner {
     );
     this.addresses = new AddressLookUp(this.core, this.blocks, this);
     this.identity = new SpanIdentity(this.core, this.blocks, this);
-    this.bytes = new SpanBytes(this.identity, this.blocks);
+    this.bytes = new SpanBytes(this.core, this.identity, this.blocks);
     this.isExecutable = memory.name !== "simulated";
   }
 

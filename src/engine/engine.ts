@@ -27,7 +27,7 @@ import type { VirtualMemory } from "../vm/contract.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
 const { needMuchStack, needStack, needStackAtFirst } = stack;
-const { block: blockOf, granule: granuleOf, isChecked, end: endSpan } = spanAccess;
+const { granule: granuleOf, isChecked, end: endSpan } = spanAccess;
 
 /**
  * The inside of a JitAllocator. Checks the arguments, which come from users. Takes no lock: in a shared allocator,
@@ -235,8 +235,9 @@ export class Engine extends EngineParts implements AllocatorOperations {
 
   /** Releases a span that `alloc` made, where nothing has to be looked up; else returns false, and changes nothing. */
   #releaseOwn(span: Span): boolean {
-    if (this.#fills || !this.identity.isSole(span)) return false;
-    const { block } = blockOf(span);
+    const mapped = this.identity.soleBlock(span);
+    if (mapped === undefined || this.#fills) return false;
+    const { block } = mapped;
     const status = this.core.free(block, granuleOf(span), true);
     if (status === Status.surplusBlock) return false;
     endSpan(span);

@@ -1,5 +1,6 @@
 /** Reads and writes the bytes of live spans, also those of a write callback. Checks the arguments. */
 import type { BlockMemory } from "./block-memory.ts";
+import type { Core } from "../core/core.ts";
 import { JitError } from "../base/errors.ts";
 import { platform } from "../base/platform.ts";
 import type { MappedBlock } from "./mapped-block.ts";
@@ -11,8 +12,16 @@ import type { Span } from "./span.ts";
 import type { CachePolicy } from "./contract.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
-const { bytesOf, copyBytes, isUint8Array, kindOfBytes, lengthOfBytes, newBytes, typedArrayLength } =
-  intrinsics;
+const {
+  bytesOf,
+  copyBytes,
+  filledLength,
+  isUint8Array,
+  kindOfBytes,
+  lengthOfBytes,
+  newBytes,
+  typedArrayLength,
+} = intrinsics;
 const { isIndex } = refusals;
 const { block: blockOf, granule: granuleOf } = spanAccess;
 
@@ -22,12 +31,14 @@ const ONE_WORD: readonly number[] = [4];
 
 /** Reads and writes the spans of one allocator in one thread. */
 export class SpanBytes {
+  readonly #core: Core;
   readonly #identity: SpanIdentity;
   readonly #blocks: BlockMemory;
   /** Whether what was written may have to be flushed. */
   readonly #flushes: boolean;
 
-  constructor(identity: SpanIdentity, blocks: BlockMemory) {
+  constructor(core: Core, identity: SpanIdentity, blocks: BlockMemory) {
+    this.#core = core;
     this.#identity = identity;
     this.#blocks = blocks;
     this.#flushes = !blocks.isCoherent;
@@ -44,21 +55,39 @@ export class SpanBytes {
   }
 
   write(span: Span, offset: number, bytes: Uint8Array | undefined, policy: CachePolicy): void {
-    const isSole = this.#identity.isSole(span); // a quicker check that the span is live
-    const mapped = isSole ? blockOf(span) : this.#identity.liveBlock(span, "write");
+    const identity = this.#identity;
+    const mapped = identity.soleBlock(span) ?? identity.liveBlock(span, "write"); // the first is the quicker look
     // From here on nothing runs the caller's code, which could unmap the memory.
+    const length = filledLength(bytes);
+    // `>>> 0` leaves only the integers that can be an offset as they are.
+    if (length !== 0 && bytes !== undefined && typeof offset === "number" && offset >>> 0 === offset) {
+      const granule = granuleOf(span);
+      const shift = mapped.granuleShift;
+      if (this.#core.hasRoom(mapped.block, granule, shift, offset + length)) {
+        const start = (granule << shift) + offset;
+        mapped.write(start, bytes, length);
+        if (this.#flushes) this.#flush(mapped, start, length, policy);
+        return;
+      }
+    }
+    // Apart: the bytecode of a write, of its callers and of what it calls is what V8 can still compile in one piece.
+    this.#writeNothing(mapped, span, offset, bytes);
+  }
+
+  #flush(mapped: MappedBlock, start: number, length: number, policy: CachePolicy): void {
+    if (policy !== "never") this.#blocks.flush(mapped, start, length);
+  }
+
+  /** Refuses a write to a live span, unless it is one of no bytes. @throws JitError */
+  #writeNothing(mapped: MappedBlock, span: Span, offset: number, bytes: unknown): void {
     if (!isUint8Array(bytes)) throw refusals.refuseBytes(offset, bytes);
     const length = lengthOfBytes(bytes);
     if (length === 0 && kindOfBytes(bytes) === "lost") throw refusals.refuseLostBytes(bytes);
-    const granule = granuleOf(span);
-    // No span has 2 GiB: `| 0` leaves only the integers that can be an offset as they are.
-    const isOffset = typeof offset === "number" && (offset | 0) === offset && offset >= 0;
-    if (!isOffset || !this.#identity.hasRoom(mapped, granule, offset + length)) {
-      throw refusals.refuseRange("write", offset, length, this.#identity.liveSize(span, mapped));
+    if (length === 0 && isIndex(offset)) {
+      if (offset === 0) return;
+      if (this.#core.hasRoom(mapped.block, granuleOf(span), mapped.granuleShift, offset)) return;
     }
-    const start = (granule << mapped.granuleShift) + offset;
-    mapped.write(start, bytes, length);
-    if (this.#flushes && policy !== "never") this.#blocks.flush(mapped, start, length);
+    throw refusals.refuseRange("write", offset, length, this.#identity.liveSize(span, mapped));
   }
 
   /** Writes to the start of a new span of at least `size` bytes, which nobody knows: it needs few of the checks of {@link write}. */

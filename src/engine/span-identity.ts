@@ -6,7 +6,6 @@ import { admitSpans } from "../core/blocks.ts";
 import type { BlockMemory } from "./block-memory.ts";
 import type { Core } from "../core/core.ts";
 import * as generations from "../core/generations.ts";
-import * as granules from "../core/granules.ts";
 import { Spans } from "../core/layout.ts";
 import { Status } from "../core/status.ts";
 import type { RetiredPlaces, SpanOwner, SpanToken } from "./contract.ts";
@@ -17,7 +16,6 @@ import type { Span } from "./span.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
 const { enterInLedger, giveGeneration, valueAt, watchBlock } = generations;
-const { reaches } = granules;
 const { isIndex } = refusals;
 const {
   isSpan,
@@ -26,6 +24,7 @@ const {
   makeChecked,
   isChecked,
   block: blockOf,
+  uncheckedBlock,
   granule: granuleOf,
   generation: generationOf,
 } = spanAccess;
@@ -136,16 +135,14 @@ export class SpanIdentity {
   }
 
   /**
-   * Whether a value is a live span that `alloc` made, of a block in which all releases went through such spans. It can be
-   * released without a look-up. Never so where the allocator is shared.
+   * The block of a live span that `alloc` made, where all releases in the block went through such spans: it can be released
+   * without a look-up. Undefined for any other value, and always where the allocator is shared.
    */
-  isSole(span: unknown): span is Span {
-    if (!isSpan(span)) return false;
-    const mapped = blockOf(span);
+  soleBlock(span: unknown): MappedBlock | undefined {
+    const mapped = uncheckedBlock(span);
     // One statement would be a chain of values that V8 looks at as a whole once more.
-    if (mapped.owner !== this.#allocator || !mapped.isMapped) return false;
-    if (granuleOf(span) < 0 || isChecked(span)) return false;
-    return (this.#core.spansOf(mapped.block) & (Spans.foreign | Spans.ledger)) === 0;
+    if (mapped?.owner !== this.#allocator || !mapped.isMapped) return undefined;
+    return (this.#core.spansOf(mapped.block) & (Spans.foreign | Spans.ledger)) === 0 ? mapped : undefined;
   }
 
   /** The block of a span that is live and of this allocator. @throws JitError where it is not */
@@ -165,25 +162,7 @@ export class SpanIdentity {
 
   /** The size of a live span, in bytes. */
   liveSize(span: Span, mapped: MappedBlock): number {
-    return this.lengthOf(mapped.block, granuleOf(span)) << mapped.granuleShift;
-  }
-
-  /** Whether a live allocation has at least `sizeBytes`: up to 32 granules, quicker than its length. */
-  hasRoom(mapped: MappedBlock, granule: number, sizeBytes: number): boolean {
-    const { block, granuleShift } = mapped;
-    if (sizeBytes > 32 << granuleShift) {
-      return sizeBytes <= this.lengthOf(block, granule) * 2 ** granuleShift;
-    }
-    const count = (sizeBytes + (1 << granuleShift) - 1) >>> granuleShift;
-    return count === 0 || reaches(this.#core.words, block, granule, count);
-  }
-
-  /** The length of a live allocation, in granules. */
-  lengthOf(block: number, granule: number): number {
-    const core = this.#core;
-    return (core.spansOf(block) & Spans.ledger) !== 0
-      ? core.lengthInLedger(block, granule)
-      : core.lengthAt(block, granule);
+    return this.#core.liveLength(mapped.block, granuleOf(span)) << mapped.granuleShift;
   }
 }
 

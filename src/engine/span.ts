@@ -21,6 +21,8 @@ export interface SpanAccess {
   readonly makeChecked: (block: MappedBlock, granule: number, generation: number) => Span;
   readonly isChecked: (span: Span) => boolean;
   readonly block: (span: Span) => MappedBlock;
+  /** The block of a span that was not released through itself and is not {@link isChecked}; undefined for any other value. */
+  readonly uncheckedBlock: (value: unknown) => MappedBlock | undefined;
   /** The granule at which the span begins in its block; negative once it was released through this span. */
   readonly granule: (span: Span) => number;
   /** The generation or mark by which the span knows its allocation (core/generations.ts); mostly 0. */
@@ -46,10 +48,15 @@ export interface SpanJson {
 /** Set by the class below: nothing else can reach its private fields. */
 let plainAccess: Pick<
   SpanAccess,
-  "isSpan" | "rx" | "rw" | "make" | "block" | "granule" | "isChecked" | "end"
+  "isSpan" | "rx" | "rw" | "make" | "block" | "uncheckedBlock" | "granule" | "isChecked" | "end"
 > & {
   makeChecked(block: MappedBlock, granule: number): Span;
 };
+
+/** Bits of a span's place, of which none is set where the span is unchecked and was not released through itself. */
+const enum Place {
+  releasedOrChecked = -0x7fff_ffff, // the sign, and the lowest bit
+}
 
 /** The secret without which nobody can make a span: it never leaves this file. */
 const key = Symbol("span");
@@ -82,6 +89,10 @@ export class Span implements Disposable {
       make: (block, granule) => new Span(key, block, granule << 1),
       makeChecked: (block, granule) => new Span(key, block, (granule << 1) | 1),
       block: (span) => span.#block,
+      uncheckedBlock(value) {
+        if (typeof value !== "object" || value === null || !(#block in value)) return undefined;
+        return (value.#place & Place.releasedOrChecked) === 0 ? value.#block : undefined;
+      },
       granule: (span) => span.#place >> 1,
       isChecked: (span) => (span.#place & 1) !== 0,
       end: (span) => {

@@ -81,6 +81,23 @@ describe("write", () => {
     assert.deepEqual(neighbour.read(), someBytes(neighbour.size, 9));
   });
 
+  row("a span is written up to its last byte, wherever its granules lie", {}, ({ allocator, options }) => {
+    // Side by side, so that they begin and end at every place of the words that describe 32 granules.
+    for (const count of [1, 2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 30, 31, 32, 33, 34, 37, 63, 64, 65, 97]) {
+      const span = allocator.alloc(count * options.granularity);
+      span.write(0, someBytes(span.size, count));
+      span.write(span.size - 1, Uint8Array.of(count));
+      assert.equal(span.read(span.size - 1)[0], count);
+      for (const [offset, length] of [
+        [0, span.size + 1],
+        [1, span.size],
+        [span.size, 1],
+      ] as const) {
+        throwsJitError("ERR_INVALID_ARGUMENT", () => span.write(offset, new Uint8Array(length)));
+      }
+    }
+  });
+
   row(
     "write of what is no offset, no bytes, no span, no policy: ERR_INVALID_ARGUMENT",
     {},
