@@ -54,9 +54,9 @@ function detect(): Platform {
 function isProfiled(runtime: RuntimeName): boolean {
   // Deno would ask the user for the variable, and has no such flag.
   const fromEnvironment = runtime === "deno" ? "" : (process.env["NODE_OPTIONS"] ?? "");
-  return [...process.execArgv, ...fromEnvironment.split(/\s+/)].some((flag) =>
-    /^--(?:cpu-)?prof$/.test(flag),
-  );
+  // No pattern: the first ones of a program take tenths of a millisecond of its start.
+  const flags = [...process.execArgv, ...fromEnvironment.split(" ")];
+  return flags.includes("--prof") || flags.includes("--cpu-prof");
 }
 
 /** A permission that a runtime may withhold from a program. */

@@ -31,8 +31,9 @@ function threadNumber(): string {
 function systemNumber(): string | undefined {
   if (platform.runtime !== "node" || platform.system !== "linux") return undefined;
   try {
-    const [number] = /\d+$/.exec(builtin("node:fs").readlinkSync("/proc/thread-self")) ?? [];
-    return number === undefined ? undefined : `x${number}`;
+    const link = builtin("node:fs").readlinkSync("/proc/thread-self"); // "4711/task/4712"
+    const number = Number(link.slice(link.lastIndexOf("/") + 1));
+    return Number.isSafeInteger(number) ? `x${number}` : undefined;
   } catch {
     return undefined; // there is no /proc, or it is not for this program to read
   }
@@ -40,5 +41,6 @@ function systemNumber(): string | undefined {
 
 /** Whether this is the thread that the process began with, and no worker. */
 export function isMainThread(): boolean {
-  return builtin("node:worker_threads").isMainThread;
+  // A worker never has the number of the process.
+  return systemNumber() === `x${process.pid}` || builtin("node:worker_threads").isMainThread;
 }

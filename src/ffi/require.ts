@@ -26,7 +26,7 @@ export interface Surroundings {
 }
 
 /** The files of this package that hold this code: the published library, and the single module. */
-const OWN_FILES = /\/dist\/(?:package\/index|src\/ffi\/require)\.js$/;
+const OWN_FILES: readonly string[] = ["/dist/package/index.js", "/dist/src/ffi/require.js"];
 
 /** A path that a module can be looked for from. An executable may be the main script, as it was typed. */
 const ABSOLUTE = /^(?:[\\/]|[A-Za-z]:)/;
@@ -49,7 +49,7 @@ function commonJsFile(): string | undefined {
 
 /** Whether this code was made part of another program's file. */
 export function isBundled({ url, isWebpack }: Surroundings = surroundings): boolean {
-  return isWebpack || typeof url !== "string" || !OWN_FILES.test(url);
+  return isWebpack || typeof url !== "string" || !OWN_FILES.some((file) => url.endsWith(file));
 }
 
 /** The files from which modules are looked for, in this order. */

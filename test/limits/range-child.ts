@@ -50,7 +50,13 @@ function addressSpaceBytes(): number {
 const scenarios: Readonly<Record<string, () => unknown>> = {
   nothing: () => use(),
   addresses: () => withLimit(Limit.AS, addressSpaceBytes() + 700 * MiB, () => use()),
+  "addresses-again": () =>
+    withLimit(Limit.AS, addressSpaceBytes() + 700 * MiB, () => {
+      use();
+      return use();
+    }),
   "no-addresses": () => {
+    new JitAllocator().alloc(64); // takes the range that is kept
     // The metadata is reserved first, and wants addresses too.
     const made = new JitAllocator();
     const without = new JitAllocator({ useRange: false });

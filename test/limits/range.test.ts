@@ -32,6 +32,11 @@ describe("the rungs of one range", { skip }, () => {
     assert.equal(maxReservedSize, rangeSize);
   });
 
+  test("few addresses, of which a range was kept: the next allocator has that one", () => {
+    const { rangeSize } = run("addresses-again") as typeof NO_RANGE;
+    assert.ok(rangeSize >= 64 * MiB && rangeSize <= 256 * MiB, String(rangeSize));
+  });
+
   test("too few: ERR_OUT_OF_MEMORY, which names the limit and the way out", () => {
     const { code, message } = run("no-addresses") as { code: string; message: string };
     assert.equal(code, "ERR_OUT_OF_MEMORY");

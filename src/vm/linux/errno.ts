@@ -39,11 +39,9 @@ export const Errno = {
   EDQUOT: 122,
 } as const;
 
-const names = new Map<number, string>(Object.entries(Errno).map(([name, errno]) => [errno, name]));
-
 /** `ENOMEM` for 12; `errno 999` for a number without a name here. */
 export function errnoName(errno: number): string {
-  return names.get(errno) ?? `errno ${errno}`;
+  return Object.entries(Errno).find(([, known]) => known === errno)?.[0] ?? `errno ${errno}`;
 }
 
 const codes: ReadonlyMap<number, JitErrorCode> = new Map<number, JitErrorCode>([

@@ -52,7 +52,11 @@ export class LinuxRanges implements RangeMemory {
   }
 
   reserve(request: RangeRequest): ReservedRange | RangeRefusal {
-    return this.#kept.take(request) ?? this.#closed(this.#reservation.reserve(request), request.tag);
+    const kept = this.#kept.take(request);
+    if (kept !== undefined) return kept;
+    const range = this.#closed(this.#reservation.reserve(request), request.tag);
+    if ("rx" in range) this.#kept.noteMade(range, request.sizeBytes);
+    return range;
   }
 
   /** Closes the writable view of a new range, where it is to be. */

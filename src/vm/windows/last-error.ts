@@ -28,11 +28,9 @@ export const LastError = {
   ERROR_NOT_ENOUGH_QUOTA: 1816,
 } as const;
 
-const names = new Map<number, string>(Object.entries(LastError).map(([name, code]) => [code, name]));
-
 /** `ERROR_ACCESS_DENIED` for 5; `error 999` for a code without a name here. */
 function lastErrorName(code: number): string {
-  return names.get(code) ?? `error ${code}`;
+  return Object.entries(LastError).find(([, known]) => known === code)?.[0] ?? `error ${code}`;
 }
 
 const codes: ReadonlyMap<number, JitErrorCode> = new Map<number, JitErrorCode>([
