@@ -11,7 +11,6 @@ import { decode, encode } from "@jridgewell/sourcemap-codec";
 import { rolldown } from "rolldown";
 import ts from "typescript";
 import { withoutAssertions } from "./assertions.js";
-import { hasten } from "./hasten.js";
 import { gatherTypes } from "./public-types.js";
 
 const root = path.resolve(import.meta.dirname, "..");
@@ -94,7 +93,6 @@ await bundle.write({
 });
 await bundle.close();
 joinLibrary();
-hasten(path.join(target, "index.js"));
 
 for (const file of readdirSync(target).filter((name) => name.endsWith(".js.map"))) {
   const mapFile = path.join(target, file);
