@@ -14,7 +14,6 @@ import { lookedUpBy } from "./interior.ts";
 import { isOptionOn, memoryFor, resolveOptions } from "../engine/options.ts";
 import type { BooleanOption, JitAllocatorOptions, ResolvedJitAllocatorOptions } from "../engine/options.ts";
 import type { AllocatorOperations } from "../engine/operations.ts";
-import { rehearse } from "../engine/rehearsal.ts";
 import { reaches } from "../engine/reach.ts";
 import { checkDetail, checkResetPolicy, unsharedCannotDetach } from "../engine/refusals.ts";
 import { attachEngine, handleOf, shareEngine, type SharedAllocator } from "../sharing/handle.ts";
@@ -90,7 +89,6 @@ export class JitAllocator extends SharingThreads implements Disposable {
     this.#options = attached?.engine.options ?? resolveOptions(options, system);
     const memory = memoryFor(this.#options, system, attached !== undefined);
     this.#memory = memory;
-    if (given === undefined && attached === undefined) rehearse(this.#options, system);
     this.#engine = attached ?? new Engine(this.#options, memory);
     this.#isAttached = attached !== undefined;
     recordByEnvironment(this.#engine);

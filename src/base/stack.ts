@@ -84,40 +84,23 @@ export function isStackOverflow(error: unknown): boolean {
   return error instanceof RangeError && error.message.includes(USED_UP);
 }
 
+let operations = 0;
+
 /** Throws the engine's RangeError where there is not enough room for any operation that maps nothing. */
 export function needStack(): void {
   enough();
 }
 
-/** The looks for more stack in the first operations of a thread, whose functions may not be compiled yet. */
-class FirstLooks {
-  #count = 0;
-
-  /**
-   * Looks, in the first operations. Returns false for each of these, then true: the look is no longer needed. Throws the
-   * engine's RangeError where there is not enough room.
-   */
-  need(): boolean {
-    if (this.#count >= FIRST_OPERATIONS) return true;
-    muchMore();
-    this.#count += 1; // not for refused operations, which have called nothing
-    return false;
-  }
-
-  /** No operation needs to look any more: all functions have been called. */
-  end(): void {
-    this.#count = FIRST_OPERATIONS;
-  }
+/**
+ * Checks for more stack in the first operations of a thread, whose functions are not compiled yet. Returns false for each
+ * of these, then true: the check is no longer needed. Throws the engine's RangeError where there is not enough room.
+ */
+export function needStackAtFirst(): boolean {
+  if (operations >= FIRST_OPERATIONS) return true;
+  muchMore();
+  operations += 1; // not for refused operations, which have called nothing
+  return false;
 }
-
-/** The looks of allocations, releases and shrinks, which are over where these were rehearsed. */
-export const usualLooks = new FirstLooks();
-
-/** The looks of all other operations. */
-export const otherLooks = new FirstLooks();
-
-/** The looks of operations on shared allocators, which call more functions. */
-export const sharedLooks = new FirstLooks();
 
 /** The most calls of this library between the caller and the check that needs most stack. */
 const DEEPEST_CALLS = 16;

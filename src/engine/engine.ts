@@ -26,7 +26,7 @@ import * as stack from "../base/stack.ts";
 import type { VirtualMemory } from "../vm/contract.ts";
 
 // Constants of this module, as in core/ (docs/performance.md).
-const { needMuchStack, needStack, otherLooks, usualLooks } = stack;
+const { needMuchStack, needStack, needStackAtFirst } = stack;
 const { granule: granuleOf, isChecked, end: endSpan } = spanAccess;
 
 /**
@@ -61,8 +61,8 @@ export class Engine extends EngineParts implements AllocatorOperations {
    * Sends the first operations, which call most functions for the first time, the long way: it checks for more stack. And
    * those that come while something waits in limbo.
    */
-  #warmUp(looks = usualLooks): void {
-    const isWarm = this.own.isShared || looks.need(); // a shared allocator has looked before it took the lock
+  #warmUp(): void {
+    const isWarm = needStackAtFirst();
     if (!this.own.drain() || !isWarm) return;
     this.#isPlain = !this.#fills;
     if (this.pressure?.isEmpty === true) this.pressure = undefined;
@@ -320,7 +320,7 @@ export class Engine extends EngineParts implements AllocatorOperations {
 
   query(rx: Address): Span {
     needStack();
-    this.#warmUp(otherLooks);
+    this.#warmUp();
     this.addresses.containing(rx);
     return this.identity.makeAnother(this.core.block, this.core.granule);
   }
@@ -331,13 +331,13 @@ export class Engine extends EngineParts implements AllocatorOperations {
 
   spanOf(token: SpanToken): Span {
     needStack();
-    this.#warmUp(otherLooks);
+    this.#warmUp();
     return this.identity.spanOf(token);
   }
 
   tokenOf(span: Span): SpanToken {
     needStack();
-    this.#warmUp(otherLooks);
+    this.#warmUp();
     return this.identity.tokenOf(span);
   }
 
@@ -351,7 +351,7 @@ export class Engine extends EngineParts implements AllocatorOperations {
 
   writeBack(span: Span, code: ArrayBufferLike, kept: unknown, policy: CachePolicy): void {
     needStack();
-    this.#warmUp(otherLooks); // before anything is written: the shrink at the end may need as much stack
+    this.#warmUp(); // before anything is written: the shrink at the end may need as much stack
     const length = this.bytes.writeBack(span, code, kept, policy);
     // The shrink comes last: if the flush fails, the span is as long as it was.
     if (length !== undefined) this.#shrinkTarget(span, length);

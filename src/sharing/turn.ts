@@ -5,7 +5,7 @@
 import type { Engine } from "../engine/engine.ts";
 import { JitError } from "../base/errors.ts";
 import { refuseDetached } from "../engine/refusals.ts";
-import { needMuchStack, needStack, sharedLooks } from "../base/stack.ts";
+import { needMuchStack, needStack, needStackAtFirst } from "../base/stack.ts";
 import { Field } from "./layout.ts";
 import type { Limbo } from "./limbo.ts";
 import { Lock } from "./lock.ts";
@@ -112,7 +112,7 @@ export class Turn {
   enter(): void {
     if (this.#isOver) throw refuseDetached("use the allocator");
     needStack();
-    sharedLooks.need();
+    needStackAtFirst();
     const isInherited = this.#lock.acquire();
     this.#holds = true;
     const state = this.#state;
