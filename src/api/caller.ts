@@ -17,6 +17,7 @@ import { signals, throwAfterCall, throwBeforeCall } from "../link/signals.ts";
 import { systemMemory } from "../vm/select.ts";
 import { argumentCheck, SHORTCUTS, tooManyArguments } from "./argument-checks.ts";
 import {
+  conversionText,
   argumentConversion,
   calledSignature,
   receivedConversion,
@@ -207,7 +208,9 @@ function makeBind(
   // What is converted has a name of its own, which holds it while the code runs.
   const list = names.map((name, index) => (converts[index] === undefined ? name : `c${name}`)).join(", ");
   const conversions = names.map((name, index) =>
-    converts[index] === undefined ? "" : `const c${name} = converts[${index}](${name});`,
+    converts[index] === undefined
+      ? ""
+      : `const c${name} = ${conversionText(types[index] ?? "void", name) ?? `converts[${index}](${name})`};`,
   );
   const receive = receivedConversion(result);
   const lines = names.map((name, index) => {

@@ -3,6 +3,7 @@
  * here.
  */
 import { JitError } from "../base/errors.ts";
+import { platform } from "../base/platform.ts";
 import type { Address, NativeSignature, NativeType } from "../ffi/contract.ts";
 import { copyOfString, stringAt } from "../link/c-memory.ts";
 import { systemMemory } from "../vm/select.ts";
@@ -41,9 +42,23 @@ export function callbackSignature({ parameters, result }: ValueSignature): Nativ
 /** Converts one value into another. */
 type Convert = (value: unknown) => unknown;
 
+const WHOLE_NUMBERS: ReadonlySet<ValueType> = new Set<ValueType>(["i8", "u8", "i16", "u16", "i32", "u32"]);
+
+/** Whether an argument of this type could be -0, which Deno refuses for an integer. */
+function mayBeRefused(type: ValueType): boolean {
+  return platform.runtime === "deno" && WHOLE_NUMBERS.has(type);
+}
+
 /** Converts an argument, which has been checked, for machine code; undefined = it is passed as it is. */
 export function argumentConversion(type: ValueType): Convert | undefined {
+  if (mayBeRefused(type)) return (value) => (value as number) + 0;
   return type === "cstring" ? toCString : undefined;
+}
+
+/** An expression that converts the argument of that name as {@link argumentConversion} does, without a call. */
+export function conversionText(type: ValueType, name: string): string | undefined {
+  if (!mayBeRefused(type)) return undefined;
+  return type === "u32" ? `${name} >>> 0` : `${name} | 0`;
 }
 
 /** Converts what machine code gives, a result or the argument of a callback; undefined = it is taken as it is. */

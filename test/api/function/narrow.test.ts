@@ -46,6 +46,17 @@ describe("narrow integers", { skip }, () => {
     for (let count = 0; count < CALLS; count++) assert.equal(seventh(-1, -1, -1, -1, -1, -1, 1), 1);
   });
 
+  for (const type of [...TYPES, "i32", "u32"] as const) {
+    test(`${type}: -0 is the integer 0`, () => {
+      using allocator = new JitAllocator();
+      const code = returnWhole(0);
+      const span = allocator.alloc(code.length);
+      span.write(0, code);
+      const call = toFunction(span, { parameters: [type], result: "i32" });
+      for (let count = 0; count < CALLS; count++) assert.equal(call(-0), 0);
+    });
+  }
+
   for (const type of TYPES) {
     test(`${type}: in each of ten places, beside others`, () => {
       using allocator = new JitAllocator();
