@@ -970,6 +970,13 @@ export const plantedFaults = [
     tests: ["vm/range", "engine/sealed"],
   },
   {
+    name: "a range that is shorter than was wanted kept for nobody",
+    file: "src/vm/linux/kept-ranges.ts",
+    find: "if (sizeBytes < wantedBytes) this.#short.add(rx);",
+    replace: "if (sizeBytes < 0) this.#short.add(rx);",
+    tests: ["limits/range"],
+  },
+  {
     name: "a sealed range kept for an allocator that does not seal",
     file: "src/vm/linux/kept-ranges.ts",
     find: "return isSealed === true && isNear &&",
