@@ -17,9 +17,9 @@ import { signals, throwAfterCall, throwBeforeCall } from "../link/signals.ts";
 import { systemMemory } from "../vm/select.ts";
 import { argumentCheck, SHORTCUTS, tooManyArguments } from "./argument-checks.ts";
 import {
-  conversionText,
   argumentConversion,
   calledSignature,
+  conversionText,
   receivedConversion,
   type ValueSignature,
 } from "./value-types.ts";
