@@ -38,7 +38,7 @@ export interface Stub {
    * collected, the stub is given to another signature.
    */
   readonly cell: Float64Array;
-  /** The address at which the stub takes `count` integers as doubles; undefined where it cannot. */
+  /** The address at which the stub takes `count` integers as doubles, in System V's registers; undefined where it cannot. */
   takingDoubles(count: number): Address | undefined;
 }
 
