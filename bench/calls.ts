@@ -31,7 +31,7 @@ const COUNTS = [1, 64];
 const TURNS = isQuick ? 1 : 3;
 
 /** The most that a call may take, as a multiple of the best way without this library, where one function is called. */
-const MOST_RATIO = 1.3;
+const MOST_RATIO = 1.25;
 /** The most nanoseconds of a call with numbers. */
 const MOST_NANOSECONDS: readonly (readonly [runtime: string, nanoseconds: number])[] = [
   ["bun", 5],

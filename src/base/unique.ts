@@ -23,24 +23,27 @@ let ownNumber: string | undefined;
 
 /** The number of this thread; with an `x` before it where it is the system's. */
 function threadNumber(): string {
-  ownNumber ??= systemNumber() ?? String(builtin("node:worker_threads").threadId);
-  return ownNumber;
+  if (ownNumber !== undefined) return ownNumber;
+  const [, thread] = systemNumbers();
+  return (ownNumber = thread === undefined ? String(builtin("node:worker_threads").threadId) : `x${thread}`);
 }
 
-/** In Node the system is asked, because `node:worker_threads` takes a millisecond of the start of a program. */
-function systemNumber(): string | undefined {
-  if (platform.runtime !== "node" || platform.system !== "linux") return undefined;
+/**
+ * The system's numbers of the process and of this thread. In Node on Linux, where asking `node:worker_threads` instead takes a
+ * millisecond of the start of a program; elsewhere none, and where there is no /proc, or it is not for this program to read.
+ */
+function systemNumbers(): readonly string[] {
+  if (platform.runtime !== "node" || platform.system !== "linux") return [];
   try {
-    const link = builtin("node:fs").readlinkSync("/proc/thread-self"); // "4711/task/4712"
-    const number = Number(link.slice(link.lastIndexOf("/") + 1));
-    return Number.isSafeInteger(number) ? `x${number}` : undefined;
+    return builtin("node:fs").readlinkSync("/proc/thread-self").split("/task/"); // "4711/task/4712"
   } catch {
-    return undefined; // there is no /proc, or it is not for this program to read
+    return [];
   }
 }
 
 /** Whether this is the thread that the process began with, and no worker. */
 export function isMainThread(): boolean {
-  // A worker never has the number of the process.
-  return systemNumber() === `x${process.pid}` || builtin("node:worker_threads").isMainThread;
+  const [ofProcess, ofThread] = systemNumbers();
+  // Only the first thread has the number of the process.
+  return (ofThread !== undefined && ofThread === ofProcess) || builtin("node:worker_threads").isMainThread;
 }

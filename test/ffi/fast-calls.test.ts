@@ -11,6 +11,7 @@ import { converted, ownTrampoline, toBigInt, toNumber } from "../../src/ffi/tram
 import { platform } from "../../src/base/platform.ts";
 import * as machineCode from "../support/native-code.ts";
 import { openDescriptors } from "../support/process-state.ts";
+import { INTEGER_EXTREMES } from "../support/extremes.ts";
 import { needs } from "../support/requirements.ts";
 
 const skip = needs("machineCode");
@@ -27,12 +28,7 @@ function warmUp(callable: NativeCallable, ...args: unknown[]): NativeCallable["c
 
 describe("the fast calls of this runtime", { skip }, () => {
   const values: Readonly<Record<Exclude<NativeType, "void" | "buffer">, readonly (number | bigint)[]>> = {
-    i8: [-128, 127],
-    u8: [0, 255],
-    i16: [-32768, 32767],
-    u16: [0, 65535],
-    i32: [-(2 ** 31), 2 ** 31 - 1],
-    u32: [0, 2 ** 32 - 1],
+    ...INTEGER_EXTREMES,
     i64: [-(2n ** 63n), 2n ** 53n + 1n],
     u64: [0n, 2n ** 64n - 1n],
     f32: [1.5, -0.25],

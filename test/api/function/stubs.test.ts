@@ -12,6 +12,7 @@ import { systemMemory } from "../../../src/vm/select.ts";
 import { JitAllocator, toFunction, type ParameterType, type Span } from "../../../src/index.ts";
 import { throwsJitError, wrong } from "../../support/expectations.ts";
 import * as machineCode from "../../support/native-code.ts";
+import { INTEGER_EXTREMES } from "../../support/extremes.ts";
 import { accessOf } from "../../support/process-state.ts";
 import { Random } from "../../support/random.ts";
 import { needs } from "../../support/requirements.ts";
@@ -135,12 +136,7 @@ describe("callables of one signature", { skip }, () => {
   test("numbers of each type go in unchanged, also when the calls have become fast", () => {
     using allocator = new JitAllocator();
     const values = {
-      i8: [-128, 127],
-      u8: [0, 255],
-      i16: [-32768, 32767],
-      u16: [0, 65535],
-      i32: [-(2 ** 31), 2 ** 31 - 1],
-      u32: [0, 2 ** 32 - 1],
+      ...INTEGER_EXTREMES,
       pointer: [0, 2 ** 47 - 1, 2 ** 53 - 1],
       usize: [1, 2 ** 53 - 1],
       f64: [0.1, -1e300],
